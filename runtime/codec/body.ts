@@ -1,0 +1,52 @@
+/** A message body, or the part of one that a filter holds: chunks with a length, editable in place. */
+
+const EMPTY = Buffer.alloc(0);
+
+export class BodyBuffer {
+  #chunks: Buffer[] = [];
+  #length = 0;
+
+  /** Bytes held. */
+  get length(): number {
+    return this.#length;
+  }
+
+  append(chunk: Buffer): void {
+    if (chunk.length === 0) return;
+    this.#chunks.push(chunk);
+    this.#length += chunk.length;
+  }
+
+  /** All bytes as one Buffer, joined at most once. Callers must not write into it. */
+  bytes(): Buffer {
+    if (this.#chunks.length === 1) return this.#chunks[0]!;
+    if (this.#chunks.length === 0) return EMPTY;
+    const joined = Buffer.concat(this.#chunks, this.#length);
+    this.#chunks = [joined];
+    return joined;
+  }
+
+  /**
+   * Replaces `length` bytes from `start` with `data`; both are clamped to what is held, so `(0, 0)`
+   * prepends, `(length, 0)` appends and `(0, length)` replaces everything.
+   */
+  splice(start: number, length: number, data: Buffer): void {
+    const held = this.bytes();
+    const from = Math.min(start, held.length);
+    const to = Math.min(from + length, held.length);
+    const parts: Buffer[] = [];
+    if (from > 0) parts.push(held.subarray(0, from));
+    if (data.length > 0) parts.push(data);
+    if (to < held.length) parts.push(held.subarray(to));
+    this.#chunks = parts;
+    this.#length = from + data.length + (held.length - to);
+  }
+
+  /** Hands over everything held and is empty afterwards. */
+  take(): Buffer {
+    const all = this.bytes();
+    this.#chunks = [];
+    this.#length = 0;
+    return all;
+  }
+}

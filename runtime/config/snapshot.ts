@@ -1,0 +1,368 @@
+/**
+ * The validated, cross-checked, frozen configuration: plain data only (it is posted to workers by
+ * structured clone). Names follow Envoy's v3 messages; values have their final units.
+ * Everything right of `config` reads this and nothing else of the configuration.
+ */
+
+export interface Snapshot {
+  readonly node: NodeConfig;
+  /** undefined: no admin server. */
+  readonly admin: AdminConfig | undefined;
+  readonly listeners: readonly ListenerConfig[];
+  readonly clusters: readonly ClusterConfig[];
+  /** Every configured use of a Wasm module; HTTP filters refer to them by index. */
+  readonly plugins: readonly PluginConfig[];
+  /** Static runtime layers, flattened with dots; later layers win. */
+  readonly runtime: Readonly<Record<string, RuntimeValue>>;
+  /** The bootstrap as protobuf JSON (snake_case, secrets redacted), for `/config_dump`. */
+  readonly dump: unknown;
+}
+
+export type RuntimeValue = number | boolean | string | FractionalPercent;
+export interface FractionalPercent {
+  readonly numerator: number;
+  /** 100, 10 000 or 1 000 000. */
+  readonly denominator: number;
+}
+/** envoy.config.core.v3.RuntimeFractionalPercent. */
+export interface RuntimeFraction extends FractionalPercent {
+  readonly runtimeKey: string;
+}
+
+export interface NodeConfig {
+  readonly id: string;
+  readonly cluster: string;
+  readonly zone: string;
+  readonly region: string;
+  readonly subZone: string;
+  readonly metadata: Readonly<Record<string, unknown>>;
+  /** envoy.config.core.v3.Node serialized, for the property `xds.node`. */
+  readonly serialized: Uint8Array;
+}
+
+export interface AdminConfig {
+  readonly address: Address;
+  readonly accessLogs: readonly AccessLogConfig[];
+}
+
+export type Address =
+  | { readonly kind: "ip"; readonly host: string; readonly port: number; readonly ipv4Compat: boolean }
+  | { readonly kind: "pipe"; readonly path: string; readonly mode: number };
+
+export interface ListenerConfig {
+  readonly name: string;
+  readonly address: Address;
+  readonly additionalAddresses: readonly Address[];
+  /** `listener.<statPrefix>.` with `:` as `_`. */
+  readonly statPrefix: string;
+  readonly bindToPort: boolean;
+  readonly reusePort: boolean;
+  readonly backlog: number;
+  readonly perConnectionBufferLimitBytes: number;
+  readonly trafficDirection: number;
+  readonly filterChains: readonly FilterChainConfig[];
+  readonly accessLogs: readonly AccessLogConfig[];
+}
+
+export interface FilterChainConfig {
+  readonly name: string;
+  readonly filters: readonly NetworkFilterConfig[];
+}
+
+export type NetworkFilterConfig =
+  | { readonly kind: "http_connection_manager"; readonly name: string; readonly hcm: HttpConnectionManagerConfig }
+  | { readonly kind: "wasm"; readonly name: string; readonly plugin: number };
+
+export interface HttpConnectionManagerConfig {
+  readonly statPrefix: string;
+  readonly codecType: "AUTO" | "HTTP1" | "HTTP2";
+  readonly routeConfig: RouteConfig;
+  readonly httpFilters: readonly HttpFilterConfig[];
+  readonly serverName: string;
+  readonly serverHeaderTransformation: "OVERWRITE" | "APPEND_IF_ABSENT" | "PASS_THROUGH";
+  readonly via: string;
+  readonly useRemoteAddress: boolean;
+  readonly xffNumTrustedHops: number;
+  readonly skipXffAppend: boolean;
+  readonly generateRequestId: boolean;
+  readonly preserveExternalRequestId: boolean;
+  readonly alwaysSetRequestIdInResponse: boolean;
+  readonly addUserAgent: boolean;
+  readonly proxy100Continue: boolean;
+  readonly maxRequestHeadersBytes: number;
+  readonly maxHeadersCount: number;
+  /** 0 = off, for every timeout here. */
+  readonly streamIdleTimeoutMs: number;
+  readonly requestTimeoutMs: number;
+  readonly requestHeadersTimeoutMs: number;
+  readonly idleTimeoutMs: number;
+  readonly maxConnectionDurationMs: number;
+  readonly maxStreamDurationMs: number;
+  readonly delayedCloseTimeoutMs: number;
+  readonly drainTimeoutMs: number;
+  /** 0 = unlimited. */
+  readonly maxRequestsPerConnection: number;
+  readonly headersWithUnderscores: "ALLOW" | "REJECT_REQUEST" | "DROP_HEADER";
+  readonly acceptHttp10: boolean;
+  readonly defaultHostForHttp10: string;
+  readonly enableTrailers: boolean;
+  readonly normalizePath: boolean;
+  readonly mergeSlashes: boolean;
+  readonly stripPort: "none" | "matching" | "any";
+  readonly stripTrailingHostDot: boolean;
+  /** CIDR texts of internal_address_config; empty = nothing is internal. */
+  readonly internalCidrs: readonly string[];
+  readonly accessLogs: readonly AccessLogConfig[];
+}
+
+/** Filters in order; the last one is always the router. */
+export type HttpFilterConfig =
+  | { readonly kind: "router"; readonly name: string; readonly disabled: boolean; readonly suppressEnvoyHeaders: boolean; readonly respectExpectedRqTimeout: boolean }
+  | { readonly kind: "wasm"; readonly name: string; readonly disabled: boolean; readonly plugin: number };
+
+/**
+ * Per-route configuration of filters: HttpFilter.name to its override. `id` is unique in the snapshot and
+ * stable for its life, so that a guest decodes each override once; ids start at 1.
+ */
+export type PerFilterConfig = Readonly<Record<string, { readonly disabled: boolean; readonly id: number; readonly bytes: Uint8Array | undefined }>>;
+
+export interface RouteConfig {
+  readonly name: string;
+  readonly virtualHosts: readonly VirtualHostConfig[];
+  readonly requestHeaders: HeaderMutation;
+  readonly responseHeaders: HeaderMutation;
+  readonly internalOnlyHeaders: readonly string[];
+  readonly mostSpecificHeaderMutationsWins: boolean;
+  readonly ignorePortInHostMatching: boolean;
+  readonly perFilter: PerFilterConfig;
+}
+
+export interface VirtualHostConfig {
+  readonly name: string;
+  /** Lower case. */
+  readonly domains: readonly string[];
+  readonly routes: readonly RouteConfigEntry[];
+  readonly requireTls: "NONE" | "EXTERNAL_ONLY" | "ALL";
+  readonly requestHeaders: HeaderMutation;
+  readonly responseHeaders: HeaderMutation;
+  readonly rateLimits: readonly RateLimitConfig[];
+  readonly retryPolicy: RetryPolicy | undefined;
+  readonly includeRequestAttemptCount: boolean;
+  readonly includeAttemptCountInResponse: boolean;
+  readonly perFilter: PerFilterConfig;
+}
+
+export interface RouteConfigEntry {
+  readonly name: string;
+  readonly match: RouteMatch;
+  readonly action: RouteAction;
+  readonly requestHeaders: HeaderMutation;
+  readonly responseHeaders: HeaderMutation;
+  readonly perFilter: PerFilterConfig;
+  readonly metadata: Readonly<Record<string, unknown>>;
+}
+
+export interface RouteMatch {
+  readonly path:
+    | { readonly kind: "prefix"; readonly value: string }
+    | { readonly kind: "path"; readonly value: string }
+    | { readonly kind: "path_separated_prefix"; readonly value: string }
+    | { readonly kind: "safe_regex"; readonly value: string }
+    | { readonly kind: "connect" };
+  readonly caseSensitive: boolean;
+  readonly headers: readonly HeaderMatcher[];
+  readonly queryParameters: readonly QueryParameterMatcher[];
+  readonly runtimeFraction: RuntimeFraction | undefined;
+  readonly grpc: boolean;
+}
+
+export interface StringMatcher {
+  readonly kind: "exact" | "prefix" | "suffix" | "contains" | "safe_regex";
+  readonly value: string;
+  readonly ignoreCase: boolean;
+}
+export interface HeaderMatcher {
+  /** Lower case. */
+  readonly name: string;
+  readonly matcher:
+    | { readonly kind: "present"; readonly present: boolean }
+    | { readonly kind: "range"; readonly start: number; readonly end: number }
+    | { readonly kind: "string"; readonly string: StringMatcher };
+  readonly invert: boolean;
+  readonly treatMissingAsEmpty: boolean;
+}
+export interface QueryParameterMatcher {
+  readonly name: string;
+  /** undefined: present is enough. */
+  readonly string: StringMatcher | undefined;
+}
+
+export type RouteAction =
+  | ForwardAction
+  | {
+      readonly kind: "redirect";
+      readonly https: boolean;
+      readonly scheme: string;
+      readonly host: string;
+      /** 0 = keep. */
+      readonly port: number;
+      readonly path: string;
+      readonly prefixRewrite: string | undefined;
+      readonly regexRewrite: RegexRewrite | undefined;
+      readonly status: number;
+      readonly stripQuery: boolean;
+    }
+  | { readonly kind: "direct_response"; readonly status: number; readonly body: string }
+  /** non_forwarding_action, filter_action: 500 when reached by the router. */
+  | { readonly kind: "none" };
+
+export interface ForwardAction {
+  readonly kind: "route";
+  readonly cluster:
+    | { readonly kind: "cluster"; readonly name: string }
+    | { readonly kind: "cluster_header"; readonly header: string }
+    | { readonly kind: "weighted"; readonly total: number; readonly clusters: readonly WeightedCluster[] };
+  readonly clusterNotFoundStatus: number;
+  /** 0 = off. */
+  readonly timeoutMs: number;
+  /** undefined = the connection manager's. */
+  readonly idleTimeoutMs: number | undefined;
+  readonly prefixRewrite: string;
+  readonly regexRewrite: RegexRewrite | undefined;
+  readonly hostRewrite:
+    | { readonly kind: "none" }
+    | { readonly kind: "literal"; readonly value: string }
+    | { readonly kind: "auto" }
+    | { readonly kind: "header"; readonly name: string }
+    | { readonly kind: "path_regex"; readonly rewrite: RegexRewrite };
+  readonly appendXForwardedHost: boolean;
+  readonly retryPolicy: RetryPolicy | undefined;
+  readonly rateLimits: readonly RateLimitConfig[];
+  readonly includeVhRateLimits: boolean;
+}
+export interface WeightedCluster {
+  readonly name: string;
+  readonly weight: number;
+  readonly requestHeaders: HeaderMutation;
+  readonly responseHeaders: HeaderMutation;
+  readonly perFilter: PerFilterConfig;
+}
+export interface RegexRewrite {
+  readonly regex: string;
+  readonly substitution: string;
+}
+export interface RetryPolicy {
+  /** Tokens of retry_on, trimmed. */
+  readonly retryOn: readonly string[];
+  readonly numRetries: number;
+  readonly perTryTimeoutMs: number;
+  readonly retriableStatusCodes: readonly number[];
+  readonly baseIntervalMs: number;
+  readonly maxIntervalMs: number;
+}
+
+/** envoy.config.route.v3.RateLimit. */
+export interface RateLimitConfig {
+  readonly stage: number;
+  readonly disableKey: string;
+  readonly actions: readonly RateLimitAction[];
+}
+export type RateLimitAction =
+  | { readonly kind: "source_cluster" }
+  | { readonly kind: "destination_cluster" }
+  | { readonly kind: "remote_address" }
+  | { readonly kind: "masked_remote_address"; readonly v4Bits: number; readonly v6Bits: number }
+  | { readonly kind: "request_headers"; readonly header: string; readonly key: string; readonly skipIfAbsent: boolean }
+  | { readonly kind: "query_parameters"; readonly parameter: string; readonly key: string; readonly skipIfAbsent: boolean }
+  | { readonly kind: "generic_key"; readonly key: string; readonly value: string }
+  | { readonly kind: "header_value_match"; readonly key: string; readonly value: string; readonly expectMatch: boolean; readonly headers: readonly HeaderMatcher[] }
+  | { readonly kind: "query_parameter_value_match"; readonly key: string; readonly value: string; readonly expectMatch: boolean; readonly parameters: readonly QueryParameterMatcher[] }
+  | { readonly kind: "metadata"; readonly key: string; readonly path: readonly string[]; readonly defaultValue: string; readonly source: "DYNAMIC" | "ROUTE_ENTRY"; readonly skipIfAbsent: boolean };
+
+export interface HeaderMutation {
+  readonly add: readonly HeaderValueOption[];
+  /** Lower case. */
+  readonly remove: readonly string[];
+}
+export interface HeaderValueOption {
+  /** Lower case. */
+  readonly name: string;
+  /** A format string with %COMMANDS%. */
+  readonly value: string;
+  readonly action: "APPEND_IF_EXISTS_OR_ADD" | "ADD_IF_ABSENT" | "OVERWRITE_IF_EXISTS_OR_ADD" | "OVERWRITE_IF_EXISTS";
+  readonly keepEmptyValue: boolean;
+}
+
+export interface AccessLogConfig {
+  readonly sink: { readonly kind: "file"; readonly path: string } | { readonly kind: "stdout" } | { readonly kind: "stderr" };
+  readonly format:
+    | { readonly kind: "text"; readonly text: string; readonly omitEmptyValues: boolean }
+    | { readonly kind: "json"; readonly json: unknown; readonly omitEmptyValues: boolean };
+  readonly filter: AccessLogFilter | undefined;
+}
+export type AccessLogFilter =
+  | { readonly kind: "status_code" | "duration"; readonly op: "EQ" | "GE" | "LE" | "NE"; readonly value: number; readonly runtimeKey: string }
+  | { readonly kind: "and" | "or"; readonly filters: readonly AccessLogFilter[] }
+  | { readonly kind: "header"; readonly header: HeaderMatcher }
+  /** Empty: any flag. */
+  | { readonly kind: "response_flag"; readonly flags: readonly string[] }
+  | { readonly kind: "runtime"; readonly fraction: RuntimeFraction }
+  | { readonly kind: "not_health_check" };
+
+export interface ClusterConfig {
+  readonly name: string;
+  /** `cluster.<statName>.` */
+  readonly statName: string;
+  readonly type: "STATIC" | "STRICT_DNS" | "LOGICAL_DNS";
+  readonly lbPolicy: "ROUND_ROBIN" | "LEAST_REQUEST" | "RANDOM";
+  readonly connectTimeoutMs: number;
+  readonly perConnectionBufferLimitBytes: number;
+  readonly protocol: "HTTP1" | "HTTP2";
+  readonly endpoints: readonly EndpointConfig[];
+  readonly dnsRefreshRateMs: number;
+  readonly dnsFailureRefreshRateMs: number;
+  readonly dnsLookupFamily: "AUTO" | "V4_ONLY" | "V6_ONLY" | "V4_PREFERRED" | "ALL";
+  readonly idleTimeoutMs: number;
+  /** 0 = unlimited. */
+  readonly maxRequestsPerConnection: number;
+  readonly circuitBreakers: CircuitBreakers;
+  readonly metadata: Readonly<Record<string, unknown>>;
+}
+export interface CircuitBreakers {
+  readonly maxConnections: number;
+  readonly maxPendingRequests: number;
+  readonly maxRequests: number;
+  readonly maxRetries: number;
+}
+export interface EndpointConfig {
+  readonly address: Address;
+  readonly hostname: string;
+  readonly weight: number;
+  readonly priority: number;
+  readonly healthy: boolean;
+}
+
+/** envoy.extensions.wasm.v3.PluginConfig, plus what a bundled filter's own message turns into. */
+export interface PluginConfig {
+  /** PluginConfig.name, or the HttpFilter's name for bundled filters. */
+  readonly name: string;
+  readonly rootId: string;
+  readonly vmId: string;
+  /** Module code: an absolute file, or the bytes themselves. */
+  readonly code: { readonly kind: "file"; readonly path: string } | { readonly kind: "inline"; readonly bytes: Uint8Array };
+  /** What buffer PluginConfiguration holds. */
+  readonly configuration: Uint8Array;
+  readonly vmConfiguration: Uint8Array;
+  readonly environment: Readonly<Record<string, string>>;
+  /** undefined: everything is allowed. */
+  readonly allowedCapabilities: readonly string[] | undefined;
+  readonly failurePolicy: "FAIL_CLOSED" | "FAIL_OPEN" | "FAIL_RELOAD";
+  readonly allowOnHeadersStopIteration: boolean;
+  /** True for modules that ship with Sluice: their metrics carry Envoy's names, not `wasmcustom.`. */
+  readonly bundled: boolean;
+  /** `http.<stat_prefix>.` of the connection manager that uses it; "" elsewhere. */
+  readonly statPrefix: string;
+  /** HttpFilter.name: the key of typed_per_filter_config. */
+  readonly filterName: string;
+  readonly direction: number;
+}

@@ -1,0 +1,76 @@
+/**
+ * What is known about one connection and one stream: filled by the HTTP engine and the router, read by
+ * access logs, header formats and guests (properties).
+ */
+import type { HeaderMap } from "../codec/headers.ts";
+import type { ClusterConfig, RouteConfigEntry, VirtualHostConfig } from "../config/snapshot.ts";
+
+/** Facts about a downstream connection; one object per connection. */
+export interface ConnectionInfo {
+  readonly id: number;
+  readonly listenerName: string;
+  /** envoy.config.core.v3.TrafficDirection: 0 unspecified, 1 inbound, 2 outbound. */
+  readonly direction: number;
+  readonly filterChainName: string;
+  /** Physical peer, `ip:port`, `[v6]:port` or the pipe's path. */
+  readonly directRemoteAddress: string;
+  readonly directRemoteIp: string;
+  readonly localAddress: string;
+  /** Requested server name of TLS, "" when none. */
+  readonly serverName: string;
+  readonly tls: boolean;
+  readonly startTimeMs: number;
+}
+
+export class StreamInfo {
+  readonly connection: ConnectionInfo;
+  /** Wall clock, milliseconds since the epoch, at the first byte of the request. */
+  readonly startTimeMs: number;
+  /** Monotonic clock (performance.now) at the same moment; all others below are relative to it. */
+  readonly startMs: number;
+  requestCompleteMs = -1;
+  upstreamFirstByteMs = -1;
+  upstreamLastByteMs = -1;
+  responseFirstByteMs = -1;
+  completeMs = -1;
+  protocol: "HTTP/1.0" | "HTTP/1.1" | "HTTP/2" = "HTTP/1.1";
+  /** 0 until a response code is known (and for ever when the peer left first). */
+  responseCode = 0;
+  responseCodeDetails = "";
+  /** Bit set over errors.ts ResponseFlag. */
+  flags = 0;
+  /** Body bytes. */
+  bytesReceived = 0;
+  bytesSent = 0;
+  virtualHost: VirtualHostConfig | null = null;
+  route: RouteConfigEntry | null = null;
+  cluster: ClusterConfig | null = null;
+  /** `ip:port` of the last host tried, "" before. */
+  upstreamHost = "";
+  upstreamLocalAddress = "";
+  upstreamTransportFailure = "";
+  upstreamAttempts = 0;
+  /** Trusted downstream address (after x-forwarded-for), `ip:port`, and without the port. */
+  remoteAddress = "";
+  remoteIp = "";
+  requestHeaders: HeaderMap | null = null;
+  responseHeaders: HeaderMap | null = null;
+  responseTrailers: HeaderMap | null = null;
+  /** Namespace to plain JSON value. */
+  dynamicMetadata: Map<string, Record<string, unknown>> | null = null;
+  /** Filter state, shared by all filters of the stream; raw bytes as guests set them. */
+  filterState: Map<string, Uint8Array> | null = null;
+
+  constructor(connection: ConnectionInfo, startTimeMs: number, startMs: number) {
+    this.connection = connection;
+    this.startTimeMs = startTimeMs;
+    this.startMs = startMs;
+  }
+
+  setFlag(flag: number): void {
+    this.flags |= 1 << flag;
+  }
+  hasFlag(flag: number): boolean {
+    return (this.flags & (1 << flag)) !== 0;
+  }
+}

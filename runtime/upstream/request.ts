@@ -1,0 +1,73 @@
+/**
+ * One upstream request: sent down by method calls, answered up through one interface. The router, HTTP
+ * calls of guests and anything else that talks to a host use this and know neither pool nor protocol.
+ */
+import type { HeaderMap } from "../codec/headers.ts";
+import type { ResetReason } from "../errors.ts";
+
+/** Events of one upstream request. After `onUpstreamReset`, or after the call that ended the response, none comes. */
+export interface UpstreamHandler {
+  /** A connection was assigned; `address` is `ip:port`. Called before any other event of the attempt. */
+  onUpstreamReady(address: string, localAddress: string): void;
+  onUpstreamInformational(status: number, headers: HeaderMap): void;
+  /** The map holds `:status` first. Hop-by-hop fields are already gone. */
+  onUpstreamHeaders(status: number, headers: HeaderMap, endStream: boolean): void;
+  onUpstreamData(chunk: Buffer, endStream: boolean): void;
+  onUpstreamTrailers(trailers: HeaderMap): void;
+  /**
+   * `requestUnsent`: not one byte of the request reached the host, or the connection was a reused one that
+   * was already dead: trying again is safe whatever the method.
+   */
+  onUpstreamReset(reason: ResetReason, transportFailure: string, requestUnsent: boolean): void;
+  /** The request direction can take more again after `sendData` returned false. */
+  onUpstreamDrain(): void;
+  /** The bytes read from the upstream socket in one go have all been delivered: flush what is held. */
+  onUpstreamReadComplete(): void;
+}
+
+/** One attempt at one host of one cluster. */
+export interface UpstreamRequest {
+  /** `headers` holds `:method`, `:path`, `:authority`, `:scheme`. */
+  sendHeaders(headers: HeaderMap, endStream: boolean): void;
+  /** False: more is taken, but the caller should stop until `onUpstreamDrain`. */
+  sendData(chunk: Buffer, endStream: boolean): boolean;
+  sendTrailers(trailers: HeaderMap): void;
+  /** Writes what is held back to be sent in one go. */
+  flush(): void;
+  pauseReading(): void;
+  resumeReading(): void;
+  /** Abandons the request; no event follows. The connection is closed unless it can be kept. */
+  reset(): void;
+}
+
+/** A cluster as its users see it; one per worker and configured cluster. */
+export interface Upstream {
+  readonly name: string;
+  /** Picks a host and a connection (or queues); events may come at once only from a later task. */
+  request(handler: UpstreamHandler): UpstreamRequest;
+  /** Number of hosts known now. */
+  readonly hostCount: number;
+}
+
+/** All clusters of a worker. */
+export interface Upstreams {
+  get(name: string): Upstream | undefined;
+}
+
+/** Answer of one unary gRPC call: exactly one of the two is called, from a later task. */
+export interface GrpcHandler {
+  onGrpcMessage(message: Buffer): void;
+  /** `status` is a gRPC status other than 0 (DEADLINE_EXCEEDED, UNAVAILABLE, … or the peer's own). */
+  onGrpcFailure(status: number, message: string): void;
+}
+
+/** Answer of one buffered HTTP call: exactly one of the two is called, from a later task. */
+export interface HttpCallHandler {
+  onHttpCallResponse(headers: HeaderMap, body: Buffer, trailers: HeaderMap): void;
+  onHttpCallFailure(reason: ResetReason): void;
+}
+
+/** A call that can be given up: no event follows. */
+export interface Call {
+  cancel(): void;
+}
