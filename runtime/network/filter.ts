@@ -12,6 +12,10 @@ export interface NetworkFilter {
   onData(data: Buffer, endStream: boolean): number;
   /** Bytes towards downstream. */
   onWrite(data: Buffer, endStream: boolean): number;
+  /** The connection takes bytes again after `write` returned false. */
+  onWritable(): void;
+  /** The listener drains: finish what is under way, then close. */
+  onDraining(): void;
   /** The connection is gone. `local`: closed by this proxy. */
   onClose(local: boolean): void;
 }
@@ -26,7 +30,7 @@ export interface NetworkFilterFactory {
 /** A downstream connection as its filters see it. */
 export interface ConnectionView {
   readonly info: ConnectionInfo;
-  /** False: the socket's buffer is over its limit; `onDrain` of the terminal filter follows. */
+  /** False: the socket's buffer is over its limit; `onWritable` of the terminal filter follows. */
   write(data: Buffer | string): boolean;
   pauseReading(): void;
   resumeReading(): void;
