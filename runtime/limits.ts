@@ -35,3 +35,31 @@ export const DELAYED_CLOSE_TIMEOUT_MS = 1000;
 export const CONNECT_TIMEOUT_MS = 5000;
 /** Milliseconds an unused upstream connection is kept. Envoy: `idle_timeout`, 1 hour. */
 export const UPSTREAM_IDLE_TIMEOUT_MS = 3_600_000;
+
+// ---- HTTP engine --------------------------------------------------------------------------------
+
+/** Milliseconds of one slice of a paced response. Envoy: `StreamRateLimiter`, 50 ms. */
+export const PACE_SLICE_MS = 50;
+/** Bytes of request body kept so that a request can be sent again; past it the request is sent once. Envoy: buffer limit of the stream; less here, since it is kept for every request with a body. */
+export const REPLAY_BODY_BYTES = 64 * 1024;
+/** Bytes up to which a head and the body that follows it are written as one piece. Larger ones cost more to copy than to write twice. */
+export const COALESCE_BYTES = 16 * 1024;
+
+// ---- Observe ------------------------------------------------------------------------------------
+
+/** Names of statistics per thread: each costs memory on every thread, and some names come from traffic. */
+export const MAX_STAT_NAMES = 200_000;
+/** Characters of one statistic's name. */
+export const MAX_STAT_NAME_LENGTH = 1024;
+/** Doubles in one shared page of statistics (32 KiB): big enough for a small configuration, cheap if nearly empty. */
+export const STAT_PAGE_SLOTS = 4096;
+/** Bytes of access log after which a file is written at once. Envoy: `--file-flush-min-size-kb`, 64. */
+export const ACCESS_LOG_FLUSH_BYTES = 64 * 1024;
+/** Milliseconds until buffered access log is written. Envoy: `--file-flush-interval-msec`, 10 s. */
+export const ACCESS_LOG_FLUSH_INTERVAL_MS = 10_000;
+/** The same for stdout and stderr: somebody may be looking at them. */
+export const ACCESS_LOG_STREAM_FLUSH_INTERVAL_MS = 100;
+/** Bytes of access log waiting for a disk or pipe that takes none: more is dropped and counted. */
+export const ACCESS_LOG_BUFFER_BYTES = 4 * 1024 * 1024;
+/** Milliseconds before a full pipe is tried again. */
+export const ACCESS_LOG_RETRY_MS = 20;
