@@ -63,3 +63,65 @@ export const ACCESS_LOG_STREAM_FLUSH_INTERVAL_MS = 100;
 export const ACCESS_LOG_BUFFER_BYTES = 4 * 1024 * 1024;
 /** Milliseconds before a full pipe is tried again. */
 export const ACCESS_LOG_RETRY_MS = 20;
+
+// ---- Wasm: modules and guests -------------------------------------------------------------------
+
+/** Bytes of one module: the largest published filters have about 20 MiB. */
+export const MAX_MODULE_BYTES = 64 * 1024 * 1024;
+/** Types of one module; V8's own bound is a million. */
+export const MAX_MODULE_TYPES = 100_000;
+/** Imports of one module: the host has about 200 functions, and an import may be listed twice. */
+export const MAX_MODULE_IMPORTS = 1000;
+/** Exports of one module; the host looks at about 40. */
+export const MAX_MODULE_EXPORTS = 10_000;
+/** Pages of an imported table or memory that are reserved when the module states no maximum (64 MiB). */
+export const IMPORTED_MEMORY_PAGES = 1024;
+/** Bytes of a serialized header map from a guest. proxy-wasm-cpp-host: 1 MiB. */
+export const MAX_PAIRS_BYTES = 1024 * 1024;
+/** Pairs of a serialized header map from a guest. proxy-wasm-cpp-host: 1024. */
+export const MAX_PAIRS = 1024;
+/** Bytes of a guest string that are worth remembering: header names and constant values are shorter. */
+export const MAX_INTERNED_BYTES = 64;
+/** Bytes of one log message of a guest: the rest is cut off. */
+export const MAX_GUEST_LOG_BYTES = 64 * 1024;
+/** Bytes that one `random_get` may ask for. WASI and `crypto.getRandomValues`: 65,536. */
+export const MAX_RANDOM_BYTES = 65_536;
+/** Bytes of one body after a guest has edited it: a guest must not fill the host's memory with one call in a loop. */
+export const MAX_GUEST_BODY_BYTES = 64 * 1024 * 1024;
+/** Calls (HTTP and gRPC) of one root context that may be open at a time. */
+export const MAX_OPEN_CALLS = 10_000;
+/** Metrics that one instance may define. */
+export const MAX_METRICS_PER_INSTANCE = 10_000;
+/** Names of filter state that guests may set on one stream. */
+export const MAX_FILTER_STATE_ENTRIES = 256;
+/** Restarts of one instance after a trap that happen at once within any second; more wait for the second to pass. */
+export const INSTANCE_RESTARTS_PER_SECOND = 20;
+/** Milliseconds before an instance that failed to start is tried again; doubled each time up to the next bound. */
+export const RESTART_BACKOFF_MS = 100;
+/** Milliseconds, the upper end of that backoff. */
+export const MAX_RESTART_BACKOFF_MS = 30_000;
+/** Milliseconds a root context may take from on_done (answered 0) to proxy_done. */
+export const ROOT_DONE_TIMEOUT_MS = 10_000;
+
+// ---- Wasm: shared between workers ---------------------------------------------------------------
+
+/** Bytes of shared data, keys and queues of all guests together. Twice as much address space is reserved. */
+export const SHARED_DATA_BYTES = 16 * 1024 * 1024;
+/** Entries of shared data, queue items, metric names and buckets together. */
+export const MAX_SHARED_ENTRIES = 128 * 1024;
+/** Bytes of one key. */
+export const MAX_SHARED_KEY_BYTES = 4096;
+/** Bytes of one value. */
+export const MAX_SHARED_VALUE_BYTES = 1024 * 1024;
+/** Metrics that all guests together may define: names sometimes come from traffic. */
+export const MAX_GUEST_METRICS = 8192;
+/** Characters of one metric's name. */
+export const MAX_METRIC_NAME_BYTES = 512;
+/** 64-bit slots of guest metrics: one for a counter or gauge, 22 for a histogram. */
+export const GUEST_METRIC_SLOTS = 32 * 1024;
+/** Token buckets of all guests together. */
+export const MAX_TOKEN_BUCKETS = 4096;
+/** Tokens of one bucket, and per fill. Keeps the arithmetic exact: 2^30. */
+export const MAX_BUCKET_TOKENS = 1_073_741_824;
+/** Items waiting in one shared queue. */
+export const MAX_QUEUE_ITEMS = 16 * 1024;

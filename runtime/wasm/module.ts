@@ -1,0 +1,158 @@
+/**
+ * From bytes to a compiled module that workers can instantiate: read → check → harden → compile.
+ * Runs on the main thread; the result is plain data and a WebAssembly.Module, so it can be posted.
+ */
+import { createHash } from "node:crypto";
+import { ABI_MARKERS, AbiVersion, EXPORTS, HOST_FUNCTIONS } from "../../abi/functions.ts";
+import { ProxyError } from "../errors.ts";
+import { Phase } from "../http/filter.ts";
+import { ExternalKind, readModuleBinary } from "./module-binary.ts";
+import type { BinaryImport, ModuleBinary } from "./module-binary.ts";
+import { exposeStart, START_EXPORT } from "./module-start.ts";
+
+/** A table or memory that the module wants to be given. */
+export interface ImportedStorage {
+  readonly module: string;
+  readonly name: string;
+  readonly kind: "memory" | "table";
+  readonly minimum: number;
+  readonly maximum: number | undefined;
+}
+
+/** A checked, compiled module. Plain data beside the WebAssembly.Module: survives structured clone. */
+export interface LoadedModule {
+  readonly module: WebAssembly.Module;
+  /** Of the bytes as they came, lower-case hexadecimal. */
+  readonly sha256: string;
+  /** One of abi/functions.ts AbiVersion. */
+  readonly abiVersion: number;
+  /** Names of exported functions that the host knows. */
+  readonly exports: readonly string[];
+  /** Name of the export that allocates guest memory. */
+  readonly allocator: "malloc" | "proxy_on_memory_allocate";
+  /** The module had a start section; it is now the export START_EXPORT, called first. */
+  readonly hasStartSection: boolean;
+  readonly storage: readonly ImportedStorage[];
+  /** http/filter.ts Phase bits: callbacks that the module exports. */
+  readonly phases: number;
+  /** Bytes as they came. */
+  readonly size: number;
+  /** Where the module came from, for people. */
+  readonly name: string;
+}
+
+const PHASE_EXPORTS: Readonly<Record<string, number>> = {
+  proxy_on_request_headers: Phase.REQUEST_HEADERS,
+  proxy_on_request_body: Phase.REQUEST_DATA,
+  proxy_on_request_trailers: Phase.REQUEST_TRAILERS,
+  proxy_on_response_headers: Phase.RESPONSE_HEADERS,
+  proxy_on_response_body: Phase.RESPONSE_DATA,
+  proxy_on_response_trailers: Phase.RESPONSE_TRAILERS,
+  proxy_on_log: Phase.LOG,
+};
+
+const hostTypes = new Map(HOST_FUNCTIONS.map((one) => [`${one.module}.${one.name}`, one.type]));
+const exportTypes = new Map(EXPORTS.map((one) => [one.name, one.types]));
+
+/**
+ * Reads, checks and compiles a module. `origin` names it in errors.
+ * Throws ProxyError: MODULE_CORRUPTED, MODULE_TOO_LARGE, MODULE_IMPORT, MODULE_EXPORT, MODULE_ABI.
+ */
+export function loadModule(bytes: Uint8Array, origin: string): LoadedModule {
+  try {
+    const binary = readModuleBinary(bytes);
+    const storage = checkImports(binary.imports);
+    const exports = checkExports(binary);
+    const code = harden(bytes, binary);
+    return {
+      module: compile(code),
+      sha256: createHash("sha256").update(bytes).digest("hex"),
+      abiVersion: abiVersion(binary),
+      exports,
+      allocator: exports.includes("malloc") ? "malloc" : "proxy_on_memory_allocate",
+      hasStartSection: binary.startFunction >= 0,
+      storage,
+      phases: exports.reduce((bits, name) => bits | (PHASE_EXPORTS[name] ?? 0), 0),
+      size: bytes.length,
+      name: origin,
+    };
+  } catch (error) {
+    if (!(error instanceof ProxyError)) throw error;
+    const reason = error.message.slice(error.code.length + 2);
+    throw new ProxyError(error.code, error.side, `${origin}: ${reason}`, error.cause);
+  }
+}
+
+/**
+ * Step "harden": rewrites the binary once before it is compiled. Today it only turns the start section
+ * into an export; fuel counters, the memory cap and exported globals go here.
+ */
+function harden(bytes: Uint8Array, binary: ModuleBinary): Uint8Array {
+  return exposeStart(bytes, binary);
+}
+
+function compile(code: Uint8Array): WebAssembly.Module {
+  try {
+    return new WebAssembly.Module(code as BufferSource);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new ProxyError("MODULE_CORRUPTED", "config", `V8 refuses the module: ${reason}`, error);
+  }
+}
+
+function checkImports(imports: readonly BinaryImport[]): ImportedStorage[] {
+  const storage: ImportedStorage[] = [];
+  for (const { module, name, kind, type, minimum, maximum } of imports) {
+    const full = `${module}.${name}`;
+    if (kind === ExternalKind.MEMORY || kind === ExternalKind.TABLE) {
+      storage.push({ module, name, kind: kind === ExternalKind.MEMORY ? "memory" : "table", minimum, maximum });
+      continue;
+    }
+    if (kind !== ExternalKind.FUNCTION) {
+      throw new ProxyError("MODULE_IMPORT", "config", `import ${full}: globals and tags are not provided`);
+    }
+    const expected = hostTypes.get(full);
+    if (expected === undefined) {
+      throw new ProxyError("MODULE_IMPORT", "config", `import ${full}: this host has no such function`);
+    }
+    if (type !== expected) {
+      throw new ProxyError("MODULE_IMPORT", "config", `import ${full}: type ${type}, the host's is ${expected}`);
+    }
+  }
+  return storage;
+}
+
+function checkExports(binary: ModuleBinary): string[] {
+  const known: string[] = [];
+  for (const { name, kind, type } of binary.exports) {
+    const types = exportTypes.get(name);
+    if (types === undefined || kind !== ExternalKind.FUNCTION) continue;
+    if (!types.includes(type)) {
+      throw new ProxyError("MODULE_EXPORT", "config", `bad function signature for export ${name}: ${type}, not ${types.join(" or ")}`);
+    }
+    known.push(name);
+  }
+  if (!known.includes("malloc") && !known.includes("proxy_on_memory_allocate")) {
+    throw new ProxyError("MODULE_EXPORT", "config", "exports no allocator: neither malloc nor proxy_on_memory_allocate");
+  }
+  const hasMemory = binary.exports.some((one) => one.name === "memory" && one.kind === ExternalKind.MEMORY);
+  if (!hasMemory) throw new ProxyError("MODULE_EXPORT", "config", "exports no memory of the name memory");
+  if (binary.exports.some((one) => one.name === START_EXPORT)) {
+    throw new ProxyError("MODULE_EXPORT", "config", `export ${START_EXPORT}: the name belongs to the host`);
+  }
+  return known;
+}
+
+function abiVersion(binary: ModuleBinary): number {
+  let stranger: string | undefined;
+  for (const { name, kind } of binary.exports) {
+    if (kind !== ExternalKind.FUNCTION || !name.startsWith("proxy_abi_version_")) continue;
+    const version = ABI_MARKERS[name];
+    if (version !== undefined) return version;
+    stranger ??= name;
+  }
+  // A fork's marker whose ABI is a superset of 0.2.1; what it lacks here shows as an unknown import.
+  if (stranger === "proxy_abi_version_0_2_100") return AbiVersion.V0_2_1;
+  const reason = stranger === undefined ? "exports no ABI version marker (proxy_abi_version_0_2_1)" : `ABI version ${stranger.slice(18).replaceAll("_", ".")} is unknown`;
+  throw new ProxyError("MODULE_ABI", "config", reason);
+}
