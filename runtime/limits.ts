@@ -125,3 +125,42 @@ export const MAX_TOKEN_BUCKETS = 4096;
 export const MAX_BUCKET_TOKENS = 1_073_741_824;
 /** Items waiting in one shared queue. */
 export const MAX_QUEUE_ITEMS = 16 * 1024;
+
+// ---- Threads ------------------------------------------------------------------------------------
+
+/** Worker threads at most: far above any machine's cores; a bound for a mistyped `--concurrency`. */
+export const MAX_CONCURRENCY = 512;
+/** Milliseconds between two heartbeats of a worker. */
+export const WORKER_BEAT_MS = 500;
+/** Milliseconds between two looks at the heartbeats. */
+export const WORKER_WATCH_MS = 1000;
+/** Looks in a row without a new beat until a worker is taken for hanging and replaced. Envoy: `watchdog.kill_timeout`, off there; here a guest that loops for ever must not take a worker with it. */
+export const WORKER_MISSED_BEATS = 10;
+/** Milliseconds a worker may take from its thread's start to its last bound listener. */
+export const WORKER_START_TIMEOUT_MS = 30_000;
+/** Milliseconds before a worker that died is replaced; doubled each time it dies young, up to the maximum. */
+export const WORKER_RESTART_MIN_MS = 10;
+export const WORKER_RESTART_MAX_MS = 10_000;
+/** Milliseconds after which a worker did not die young. */
+export const WORKER_SETTLED_MS = 30_000;
+/** Milliseconds that streams under way get to finish when the process is told to end. Envoy: `--drain-time-s`, 600 s, made for hot restarts; orchestrators kill after 30 s. */
+export const DRAIN_TIME_MS = 10_000;
+/** Milliseconds over the drain time after which a worker that has not reported is ended. */
+export const DRAIN_GRACE_MS = 1000;
+/** Milliseconds that a worker gets to answer a question of the admin interface. */
+export const WORKER_ANSWER_MS = 1000;
+
+// ---- Control ------------------------------------------------------------------------------------
+
+/** Bytes of a request head that the admin interface reads. */
+export const ADMIN_HEAD_BYTES = 16 * 1024;
+/** Bytes of a request body that the admin interface reads; its commands are in the URL. */
+export const ADMIN_BODY_BYTES = 64 * 1024;
+/** Milliseconds for one whole request to the admin interface. */
+export const ADMIN_REQUEST_TIMEOUT_MS = 10_000;
+/** Connections to the admin interface at a time: a handful of scrapers and people. */
+export const ADMIN_CONNECTIONS = 128;
+/** Characters of a `filter` or `name_regex` given to the admin interface. */
+export const ADMIN_REGEX_LENGTH = 1024;
+/** Milliseconds in which a repeated signal is the same one: a terminal signals the whole group, and launchers pass theirs on. */
+export const SIGNAL_ECHO_MS = 300;

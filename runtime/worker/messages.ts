@@ -1,0 +1,69 @@
+/**
+ * Everything that the main thread and a worker say to each other: one closed union per direction.
+ * Plain data, compiled modules and shared buffers only, since it crosses by structured clone.
+ */
+import type { Snapshot } from "../config/snapshot.ts";
+import type { BoundAddress } from "../listener/listener.ts";
+import type { LogLevel } from "../observe/log.ts";
+import type { StatsAnnouncement } from "../observe/stats.ts";
+import type { LoadedModule } from "../wasm/module.ts";
+
+/** What a worker is given when its thread starts, before there is a configuration. */
+export interface WorkerBirth {
+  /** 0 … concurrency - 1; a replacement has the index of the worker it replaces. */
+  readonly index: number;
+  /** One Int32 per worker: each adds one to its own while it is alive. */
+  readonly beats: SharedArrayBuffer;
+}
+
+/** Everything a worker builds its data plane from. */
+export interface WorkerSetup {
+  readonly concurrency: number;
+  readonly snapshot: Snapshot;
+  /** Compiled code, each once; `moduleOfPlugin[i]` is the one of `snapshot.plugins[i]`. */
+  readonly modules: readonly LoadedModule[];
+  readonly moduleOfPlugin: readonly number[];
+  /** What all workers share and change: guests' shared data, queues, metrics, token buckets. */
+  readonly shared: unknown;
+  readonly logLevels: LogLevels;
+}
+
+/** Levels of the process log, kept so that a replaced worker logs as the others do. */
+export interface LogLevels {
+  readonly level: LogLevel;
+  readonly components: readonly (readonly [name: string, level: LogLevel])[];
+}
+
+export type ToWorker =
+  /** First message: build everything, answer `ready` or `failed`. */
+  | { readonly kind: "setup"; readonly setup: WorkerSetup }
+  /** Bind and accept, answer `listening` or `failed`. `boundPorts`: see ListenerEnvironment. */
+  | { readonly kind: "listen"; readonly boundPorts: Readonly<Record<string, number>> }
+  /** Stop accepting, finish streams for at most `ms`, answer `drained`. */
+  | { readonly kind: "drain"; readonly ms: number }
+  | { readonly kind: "log_levels"; readonly logLevels: LogLevels }
+  | { readonly kind: "reopen_logs" }
+  /** Answer `hosts` with the same id. */
+  | { readonly kind: "describe_hosts"; readonly id: number }
+  /** Flush logs, end the thread. */
+  | { readonly kind: "stop" };
+
+export type FromWorker =
+  | { readonly kind: "ready" }
+  | { readonly kind: "listening"; readonly bound: readonly BoundAddress[] }
+  /** It cannot start; the thread ends by itself. */
+  | { readonly kind: "failed"; readonly code: string; readonly message: string }
+  | { readonly kind: "stats"; readonly announcement: StatsAnnouncement }
+  | { readonly kind: "drained" }
+  | { readonly kind: "hosts"; readonly id: number; readonly hosts: readonly HostReport[] };
+
+/** One host of one cluster as one worker sees it; numbers are Envoy's host statistics. */
+export interface HostReport {
+  readonly cluster: string;
+  readonly address: string;
+  readonly hostname: string;
+  readonly weight: number;
+  readonly priority: number;
+  readonly healthy: boolean;
+  readonly counts: Readonly<Record<string, number>>;
+}

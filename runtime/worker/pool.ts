@@ -1,0 +1,247 @@
+/**
+ * All worker threads of the process, kept by the main thread. Threads are spawned at once, so that they
+ * load their code while the configuration is still being read; `start` hands it to them. From then on a
+ * worker that dies or hangs is replaced with the same state, and the others go on.
+ */
+import { ProxyError } from "../errors.ts";
+import {
+  DRAIN_GRACE_MS,
+  WORKER_ANSWER_MS,
+  WORKER_MISSED_BEATS,
+  WORKER_RESTART_MAX_MS,
+  WORKER_RESTART_MIN_MS,
+  WORKER_SETTLED_MS,
+  WORKER_WATCH_MS,
+} from "../limits.ts";
+import type { BoundAddress } from "../listener/listener.ts";
+import type { Log } from "../observe/log.ts";
+import type { StatsAnnouncement } from "../observe/stats.ts";
+import type { FromWorker, HostReport, LogLevels, WorkerSetup } from "./messages.ts";
+import { WorkerThread } from "./thread.ts";
+import type { ThreadState } from "./thread.ts";
+
+/** Where the pool's news go. */
+export interface PoolOwner {
+  onStats(thread: number, announcement: StatsAnnouncement): void;
+  /** The thread's statistics are final. */
+  onThreadGone(thread: number): void;
+  /** A worker died or hung while it should have served, and is being replaced. */
+  onWorkerLost(index: number, hung: boolean): void;
+}
+
+/** One worker for people and for `/workers`. */
+export interface WorkerReport {
+  readonly index: number;
+  readonly thread: number;
+  readonly state: ThreadState;
+  readonly restarts: number;
+  readonly uptimeMs: number;
+}
+
+interface Place {
+  readonly index: number;
+  thread: WorkerThread;
+  restarts: number;
+  /** Of the next replacement. */
+  delayMs: number;
+  timer: NodeJS.Timeout | null;
+  lastBeat: number;
+  missedBeats: number;
+}
+
+export interface PoolOptions {
+  readonly concurrency: number;
+  readonly owner: PoolOwner;
+  readonly log: Log;
+  /** The module that worker threads run; default worker.ts beside this file. */
+  readonly code?: URL | undefined;
+  /** Default WORKER_WATCH_MS. */
+  readonly watchMs?: number | undefined;
+}
+
+export class WorkerPool {
+  readonly #owner: PoolOwner;
+  readonly #log: Log;
+  readonly #code: URL;
+  readonly #watchMs: number;
+  readonly #beats: Int32Array;
+  readonly #places: Place[] = [];
+  readonly #bound: BoundAddress[] = [];
+  readonly #boundPorts: Record<string, number> = {};
+  #setup: WorkerSetup | null = null;
+  #watch: NodeJS.Timeout | null = null;
+  /** Serving: lost workers are replaced. */
+  #serving = false;
+  #nextQuestion = 1;
+  readonly #questions = new Map<number, { missing: number; readonly hosts: HostReport[]; done: () => void }>();
+
+  /** Spawns the threads. */
+  constructor({ concurrency, owner, log, code, watchMs }: PoolOptions) {
+    this.#owner = owner;
+    this.#log = log;
+    this.#code = code ?? new URL("./worker.ts", import.meta.url);
+    this.#watchMs = watchMs ?? WORKER_WATCH_MS;
+    const beats = new SharedArrayBuffer(concurrency * Int32Array.BYTES_PER_ELEMENT);
+    this.#beats = new Int32Array(beats);
+    for (let index = 0; index < concurrency; index++) {
+      const thread = this.#spawn(index);
+      this.#places.push({ index, thread, restarts: 0, delayMs: WORKER_RESTART_MIN_MS, timer: null, lastBeat: 0, missedBeats: 0 });
+    }
+  }
+
+  /**
+   * Sets all workers up, then binds: worker 0 first, since the others join the ports it got.
+   * Rejects with the first worker's failure; the caller stops the pool then.
+   */
+  async start(setup: WorkerSetup): Promise<void> {
+    this.#setup = setup;
+    const [first, ...others] = this.#places;
+    const ready = this.#places.map((place) => place.thread.setUp(setup));
+    // One failure must not leave the others' rejections without a listener.
+    await Promise.all(ready);
+    this.#noteBound(await first!.thread.listen({}));
+    await Promise.all(others.map((place) => place.thread.listen(this.#boundPorts)));
+    this.#serving = true;
+    this.#watch = setInterval(() => this.#checkBeats(), this.#watchMs);
+    this.#watch.unref();
+  }
+
+  get bound(): readonly BoundAddress[] {
+    return this.#bound;
+  }
+
+  workers(): WorkerReport[] {
+    const now = performance.now();
+    return this.#places.map(({ index, thread, restarts }) => ({
+      index,
+      thread: thread.id,
+      state: thread.state,
+      restarts,
+      uptimeMs: thread.state === "gone" ? 0 : Math.round(now - thread.spawnedAt),
+    }));
+  }
+
+  /** Ends one worker at once and lets it be replaced; false when it is not serving. */
+  replace(index: number): boolean {
+    const place = this.#places[index];
+    if (!this.#serving || place?.thread.state !== "listening") return false;
+    place.thread.terminate("ended by the operator");
+    return true;
+  }
+
+  setLogLevels(logLevels: LogLevels): void {
+    if (this.#setup !== null) this.#setup = { ...this.#setup, logLevels };
+    for (const { thread } of this.#places) thread.post({ kind: "log_levels", logLevels });
+  }
+
+  reopenLogs(): void {
+    for (const { thread } of this.#places) thread.post({ kind: "reopen_logs" });
+  }
+
+  /** What the workers know of their hosts; workers that do not answer in time are left out. */
+  hosts(): Promise<HostReport[]> {
+    const asked = this.#places.filter(({ thread }) => thread.state === "listening" || thread.state === "draining");
+    const id = this.#nextQuestion++;
+    return new Promise((resolve) => {
+      const hosts: HostReport[] = [];
+      const done = (): void => {
+        clearTimeout(timer);
+        this.#questions.delete(id);
+        resolve(hosts);
+      };
+      const timer = setTimeout(done, WORKER_ANSWER_MS);
+      this.#questions.set(id, { missing: asked.length, hosts, done });
+      for (const { thread } of asked) thread.post({ kind: "describe_hosts", id });
+      if (asked.length === 0) done();
+    });
+  }
+
+  /** No worker accepts any more; resolves when streams are finished or `ms` are over. */
+  async drain(ms: number): Promise<void> {
+    this.#endService();
+    await Promise.all(this.#places.map(({ thread }) => thread.drain(ms, DRAIN_GRACE_MS)));
+  }
+
+  /** Ends all threads. */
+  async stop(): Promise<void> {
+    this.#endService();
+    await Promise.all(this.#places.map(({ thread }) => thread.stop(DRAIN_GRACE_MS)));
+  }
+
+  #endService(): void {
+    this.#serving = false;
+    if (this.#watch !== null) clearInterval(this.#watch);
+    for (const place of this.#places) if (place.timer !== null) clearTimeout(place.timer);
+  }
+
+  #spawn(index: number): WorkerThread {
+    const birth = { index, beats: this.#beats.buffer as SharedArrayBuffer };
+    return new WorkerThread(this.#code, birth, {
+      onMessage: (thread, message) => this.#onMessage(thread, message),
+      onGone: (thread, why) => this.#onGone(thread, why),
+    });
+  }
+
+  #onMessage(thread: WorkerThread, message: FromWorker): void {
+    if (message.kind === "stats") {
+      this.#owner.onStats(thread.id, message.announcement);
+    } else if (message.kind === "hosts") {
+      const question = this.#questions.get(message.id);
+      if (question === undefined) return;
+      question.hosts.push(...message.hosts);
+      if (--question.missing === 0) question.done();
+    } else {
+      this.#log.warning(`worker ${thread.index}: ${message.kind} came too late`);
+    }
+  }
+
+  #onGone(thread: WorkerThread, why: string): void {
+    this.#owner.onThreadGone(thread.id);
+    const place = this.#places[thread.index];
+    if (!this.#serving || place?.thread !== thread) return;
+    const young = performance.now() - thread.spawnedAt < WORKER_SETTLED_MS;
+    if (!young) place.delayMs = WORKER_RESTART_MIN_MS;
+    this.#log.error(`worker ${thread.index} is gone, replaced in ${place.delayMs} ms: ${why}`);
+    this.#owner.onWorkerLost(thread.index, place.missedBeats >= WORKER_MISSED_BEATS);
+    this.#restartLater(place);
+  }
+
+  #restartLater(place: Place): void {
+    place.timer = setTimeout(() => void this.#restart(place), place.delayMs);
+    place.delayMs = Math.min(place.delayMs * 2, WORKER_RESTART_MAX_MS);
+  }
+
+  async #restart(place: Place): Promise<void> {
+    place.timer = null;
+    place.restarts++;
+    place.missedBeats = 0;
+    const thread = this.#spawn(place.index);
+    place.thread = thread;
+    try {
+      await thread.setUp(this.#setup!);
+      await thread.listen(this.#boundPorts);
+      this.#log.info(`worker ${place.index} is back`);
+    } catch (error) {
+      // The thread tells why in #onGone, which tries again.
+      thread.terminate(error instanceof ProxyError ? error.message : String(error));
+    }
+  }
+
+  #noteBound(bound: readonly BoundAddress[]): void {
+    this.#bound.push(...bound);
+    for (const { name, index, port } of bound) if (port !== 0) this.#boundPorts[`${name}/${index}`] = port;
+  }
+
+  /** Counted in looks, not in time: after a suspended process only one look is missed. */
+  #checkBeats(): void {
+    for (const place of this.#places) {
+      const beat = Atomics.load(this.#beats, place.index);
+      if (place.thread.state !== "listening" || beat !== place.lastBeat) {
+        place.missedBeats = 0;
+      } else if (++place.missedBeats === WORKER_MISSED_BEATS) {
+        place.thread.terminate(`no heartbeat for ${WORKER_MISSED_BEATS} looks`);
+      }
+      place.lastBeat = beat;
+    }
+  }
+}

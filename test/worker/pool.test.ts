@@ -1,0 +1,155 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { connect } from "node:net";
+import { after, describe, test } from "node:test";
+import type { Snapshot } from "../../runtime/config/snapshot.ts";
+import { ProcessLog } from "../../runtime/observe/log.ts";
+import type { WorkerSetup } from "../../runtime/worker/messages.ts";
+import { WorkerPool } from "../../runtime/worker/pool.ts";
+import type { Script } from "./scripted-worker.ts";
+
+const CODE = new URL("./scripted-worker.ts", import.meta.url);
+
+/** A pool of scripted workers, and a way to wait for what it logs. */
+class Bench {
+  readonly lines: string[] = [];
+  readonly lost: { index: number; hung: boolean }[] = [];
+  readonly gone: number[] = [];
+  readonly pool: WorkerPool;
+  #wake: (() => void) | null = null;
+
+  constructor(concurrency: number) {
+    const write = (line: string): void => {
+      this.lines.push(line);
+      this.#wake?.();
+    };
+    this.pool = new WorkerPool({
+      concurrency,
+      code: CODE,
+      watchMs: 60,
+      log: new ProcessLog({ level: "info", write }).component("main"),
+      owner: {
+        onStats: () => {},
+        onThreadGone: (thread) => this.gone.push(thread),
+        onWorkerLost: (index, hung) => this.lost.push({ index, hung }),
+      },
+    });
+    after(() => this.pool.stop());
+  }
+
+  start(script: Script = {}): Promise<void> {
+    return this.pool.start(setup(script));
+  }
+
+  get port(): number {
+    return this.pool.bound[0]!.port;
+  }
+
+  async logged(text: string): Promise<void> {
+    while (!this.lines.some((line) => line.includes(text))) await new Promise<void>((resolve) => (this.#wake = resolve));
+  }
+
+  /** Sends a command to whichever worker gets the connection, and reads the answer to its end. */
+  async send(command: string): Promise<string> {
+    const socket = connect(this.port, "127.0.0.1");
+    socket.on("error", () => {});
+    let answer = "";
+    socket.on("data", (data) => (answer += data.toString()));
+    socket.write(command);
+    await once(socket, "close");
+    return answer;
+  }
+}
+
+function setup(script: Script): WorkerSetup {
+  const logLevels = { level: "info", components: [] } as const;
+  return { concurrency: 2, snapshot: {} as Snapshot, modules: [], moduleOfPlugin: [], shared: script, logLevels };
+}
+
+describe("WorkerPool", () => {
+  test("all workers share the port that the first one got", async () => {
+    const bench = new Bench(3);
+    await bench.start();
+    assert.equal(bench.pool.bound.length, 1);
+    const answers = new Set<string>();
+    for (let n = 0; n < 200 && answers.size < 3; n++) answers.add(await bench.send("index"));
+    assert.deepEqual([...answers].sort(), ["0", "1", "2"]);
+  });
+
+  for (const [command, why] of [
+    ["throw", "told to"],
+    ["exit", "exited with status 7"],
+    ["hang", "no heartbeat"],
+  ] as const) {
+    test(`a worker that is told to ${command} is replaced, the others go on`, async () => {
+      const bench = new Bench(2);
+      await bench.start();
+      const before = bench.pool.workers();
+      const victim = bench.send(command);
+      await bench.logged("is back");
+      await victim;
+      assert.equal(bench.lost.length, 1);
+      const { index, hung } = bench.lost[0]!;
+      assert.equal(hung, command === "hang");
+      const line = bench.lines.find((one) => one.includes("is gone"));
+      assert.match(line!, new RegExp(`worker ${index} is gone, replaced in 10 ms: .*${why}`));
+      const now = bench.pool.workers();
+      assert.deepEqual(bench.gone, [before[index]!.thread]);
+      assert.notEqual(now[index]!.thread, before[index]!.thread);
+      assert.equal(now[index]!.restarts, 1);
+      assert.equal(now[1 - index]!.thread, before[1 - index]!.thread);
+      const answers = new Set<string>();
+      for (let n = 0; n < 200 && answers.size < 2; n++) answers.add(await bench.send("index"));
+      assert.deepEqual([...answers].sort(), ["0", "1"]);
+    });
+  }
+
+  test("a worker that dies at once again and again is replaced ever more slowly", async () => {
+    const bench = new Bench(1);
+    await bench.start();
+    await bench.send("throw");
+    await bench.logged("is back");
+    await bench.send("throw");
+    await bench.logged("replaced in 20 ms");
+  });
+
+  test("the operator can have a worker replaced", async () => {
+    const bench = new Bench(2);
+    await bench.start();
+    assert.equal(bench.pool.replace(1), true);
+    assert.equal(bench.pool.replace(2), false);
+    await bench.logged("worker 1 is back");
+    assert.deepEqual(bench.lost, [{ index: 1, hung: false }]);
+  });
+
+  test("a worker that cannot be set up ends the start with its own reason", async () => {
+    const bench = new Bench(2);
+    await assert.rejects(bench.start({ failsToSetUp: 1 }), { code: "BAD_PLUGIN", message: "BAD_PLUGIN: told to" });
+    assert.equal(bench.pool.bound.length, 0);
+  });
+
+  test("a worker that dies in set-up ends the start", async () => {
+    const bench = new Bench(2);
+    await assert.rejects(bench.start({ diesInSetUp: 0 }), { code: "WORKER_FAILED", message: /worker 0: exited with status 9/ });
+  });
+
+  test("hosts are asked of every worker", async () => {
+    const bench = new Bench(2);
+    await bench.start();
+    const hosts = await bench.pool.hosts();
+    assert.deepEqual(hosts.map((host) => host.counts["cx_total"]).sort(), [1, 2]);
+  });
+
+  test("after a drain nobody accepts and nobody is replaced", async () => {
+    const bench = new Bench(2);
+    await bench.start();
+    await bench.pool.drain(1000);
+    assert.deepEqual(bench.pool.workers().map((worker) => worker.state), ["draining", "draining"]);
+    const socket = connect(bench.port, "127.0.0.1");
+    const [error] = (await once(socket, "error")) as [NodeJS.ErrnoException];
+    assert.equal(error.code, "ECONNREFUSED");
+    await bench.pool.stop();
+    assert.deepEqual(bench.pool.workers().map((worker) => worker.state), ["gone", "gone"]);
+    assert.equal(bench.lost.length, 0);
+  });
+});

@@ -1,0 +1,60 @@
+/** A worker thread without a data plane, for the pool's tests: it misbehaves when it is told to, over its own socket. */
+import { createServer } from "node:net";
+import type { AddressInfo } from "node:net";
+import { parentPort, workerData } from "node:worker_threads";
+import { startHeartbeat } from "../../runtime/worker/heartbeat.ts";
+import type { FromWorker, ToWorker, WorkerBirth } from "../../runtime/worker/messages.ts";
+
+/** Handed over as `setup.shared`. */
+export interface Script {
+  /** The worker with this index cannot be set up. */
+  readonly failsToSetUp?: number;
+  /** The worker with this index dies in set-up, without a word. */
+  readonly diesInSetUp?: number;
+}
+
+const port = parentPort!;
+const { index, beats } = workerData as WorkerBirth;
+const server = createServer((socket) => {
+  socket.on("error", () => {});
+  socket.on("data", (data) => {
+    const command = data.toString().trim();
+    if (command === "throw") throw new Error("told to");
+    if (command === "exit") process.exit(7);
+    if (command === "hang") for (;;);
+    if (command === "index") socket.end(String(index));
+  });
+});
+
+function say(message: FromWorker): void {
+  port.postMessage(message);
+}
+
+port.on("message", (message: ToWorker) => {
+  if (message.kind === "setup") {
+    const script = message.setup.shared as Script;
+    if (script.diesInSetUp === index) process.exit(9);
+    if (script.failsToSetUp === index) {
+      say({ kind: "failed", code: "BAD_PLUGIN", message: "BAD_PLUGIN: told to" });
+      port.close();
+      return;
+    }
+    startHeartbeat(beats, index);
+    say({ kind: "ready" });
+  } else if (message.kind === "listen") {
+    server.listen({ host: "127.0.0.1", port: message.boundPorts["main/0"] ?? 0, reusePort: true, exclusive: true }, () => {
+      const bound = (server.address() as AddressInfo).port;
+      say({ kind: "listening", bound: [{ name: "main", index: 0, address: `127.0.0.1:${bound}`, port: bound }] });
+    });
+  } else if (message.kind === "drain") {
+    server.close();
+    say({ kind: "drained" });
+  } else if (message.kind === "describe_hosts") {
+    const counts = { cx_total: index + 1 };
+    const host = { cluster: "c", address: "127.0.0.1:1", hostname: "", weight: 1, priority: 0, healthy: true, counts };
+    say({ kind: "hosts", id: message.id, hosts: [host] });
+  } else if (message.kind === "stop") {
+    server.close();
+    port.close();
+  }
+});
