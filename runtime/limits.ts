@@ -164,3 +164,24 @@ export const ADMIN_CONNECTIONS = 128;
 export const ADMIN_REGEX_LENGTH = 1024;
 /** Milliseconds in which a repeated signal is the same one: a terminal signals the whole group, and launchers pass theirs on. */
 export const SIGNAL_ECHO_MS = 300;
+
+// ---- Upstream connections -----------------------------------------------------------------------
+
+/** Bytes of head and body that are joined into one string for one system call: above, copying costs more than the call saves. */
+export const SMALL_WRITE_BYTES = 16 * 1024;
+/** Milliseconds of silence until TCP asks whether an upstream host still exists: idle connections live for an hour. */
+export const TCP_KEEPALIVE_DELAY_MS = 60_000;
+/** Milliseconds that start-up waits for the first DNS answers; then the listeners open without them. */
+export const DNS_START_TIMEOUT_MS = 5000;
+/** Hosts that one DNS name may have: bounds what a hostile answer costs. */
+export const MAX_DNS_HOSTS = 1024;
+/** Percent of usable hosts below which all are used. Envoy: `healthy_panic_threshold`, 50. */
+export const HEALTHY_PANIC_PERCENT = 50;
+/** Percent by which the share of usable hosts of a priority counts. Envoy: `overprovisioning_factor`, 140. */
+export const OVERPROVISIONING_PERCENT = 140;
+/** Bytes of one buffered response to a guest's HTTP call. Envoy: the async client's buffer limit, 32 MiB; guests hold it in their memory. */
+export const HTTP_CALL_RESPONSE_BYTES = 4 * 1024 * 1024;
+/** Bytes of one gRPC message received. gRPC's own default. */
+export const GRPC_MESSAGE_BYTES = 4 * 1024 * 1024;
+/** Streams at a time on one HTTP/2 connection. Envoy: `max_concurrent_streams`, 1024 towards upstream. */
+export const H2_CONCURRENT_STREAMS = 1024;

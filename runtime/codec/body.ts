@@ -5,6 +5,8 @@ const EMPTY = Buffer.alloc(0);
 export class BodyBuffer {
   #chunks: Buffer[] = [];
   #length = 0;
+  /** True once `splice` changed what came from the wire: a content-length sent ahead may be wrong. */
+  edited = false;
 
   /** Bytes held. */
   get length(): number {
@@ -31,6 +33,7 @@ export class BodyBuffer {
    * prepends, `(length, 0)` appends and `(0, length)` replaces everything.
    */
   splice(start: number, length: number, data: Buffer): void {
+    this.edited = true;
     const held = this.bytes();
     const from = Math.min(start, held.length);
     const to = Math.min(from + length, held.length);

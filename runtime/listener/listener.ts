@@ -21,6 +21,8 @@ export interface ListenerEnvironment {
   readonly chainFactories: (chain: FilterChainConfig, listener: ListenerConfig) => readonly NetworkFilterFactory[];
   /** Ports that another worker got for a configured port 0, by listener name and address index; `name/0`. */
   readonly boundPorts: Readonly<Record<string, number>>;
+  /** A unix socket, or one without SO_REUSEPORT, can be bound once per process: worker 0 owns it. */
+  readonly workerIndex: number;
   readonly log: (level: "info" | "warn" | "error", message: string) => void;
 }
 
@@ -68,6 +70,7 @@ class Listener implements ConnectionOwner {
     if (!this.config.bindToPort) return bound;
     const addresses = [this.config.address, ...this.config.additionalAddresses];
     for (const [index, address] of addresses.entries()) {
+      if ((address.kind === "pipe" || !this.config.reusePort) && this.#environment.workerIndex !== 0) continue;
       const server = createServer({ noDelay: true, allowHalfOpen: true }, (socket) => this.#accept(socket));
       this.#servers.push(server);
       const given = this.#environment.boundPorts[`${this.config.name}/${index}`];

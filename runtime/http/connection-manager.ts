@@ -1,0 +1,272 @@
+/**
+ * `http_connection_manager` of one filter chain in one worker: what all its sessions and streams share
+ * (routes, filters, clusters, statistics, access logs), and the factory of sessions.
+ */
+import type { HeaderMap } from "../codec/headers.ts";
+import type { RequestParserOptions } from "../codec/h1-request-parser.ts";
+import type {
+  ClusterConfig,
+  HttpConnectionManagerConfig,
+  HttpFilterConfig,
+  NodeConfig,
+  PerFilterConfig,
+  RouteConfig,
+  Snapshot,
+} from "../config/snapshot.ts";
+import { ProxyError } from "../errors.ts";
+import type { ConnectionView, NetworkFilter, NetworkFilterFactory } from "../network/filter.ts";
+import type { AccessLog } from "../observe/access-log.ts";
+import { ResponseCodeStats } from "../observe/response-code-stats.ts";
+import type { Counter, Gauge, Histogram, Stats } from "../observe/stats.ts";
+import type { StreamInfo } from "../observe/stream-info.ts";
+import type { Upstream, Upstreams } from "../upstream/request.ts";
+import type { HttpFilterFactory } from "./filter.ts";
+import { RequestHeaders } from "./request-headers.ts";
+import { describeRateLimits } from "./rate-limit-descriptors.ts";
+import { tlsRedirectLocation } from "./route-apply.ts";
+import { RouteTable } from "./route-table.ts";
+import type { ResolvedRoute } from "./route-table.ts";
+import { Session } from "./session.ts";
+import type { Stream } from "./stream.ts";
+
+/** What a connection manager needs from the worker. */
+export interface HttpEnvironment {
+  readonly stats: Stats;
+  readonly upstreams: Upstreams;
+  readonly clusters: readonly ClusterConfig[];
+  readonly runtime: Snapshot["runtime"];
+  readonly node: NodeConfig;
+  /** Makes the factory of a configured filter other than the router. */
+  readonly filterFactory: (config: Exclude<HttpFilterConfig, { kind: "router" }>) => HttpFilterFactory;
+  readonly accessLog: (configs: HttpConnectionManagerConfig["accessLogs"]) => AccessLog | undefined;
+}
+
+type RouterConfig = Extract<HttpFilterConfig, { kind: "router" }>;
+
+/** Retries that may run or wait at once, per cluster: see `CircuitBreakers.maxRetries`. */
+export class RoutedCluster {
+  readonly config: ClusterConfig;
+  readonly upstream: Upstream;
+  readonly codes: ResponseCodeStats;
+  readonly retryCodes: ResponseCodeStats;
+  readonly time: Histogram;
+  readonly timeout: Counter;
+  readonly perTryTimeout: Counter;
+  readonly cancelled: Counter;
+  readonly retryLimitExceeded: Counter;
+  readonly retryOrShadowAbandoned: Counter;
+  readonly #retry: Counter;
+  readonly #retryOverflow: Counter;
+  #retries = 0;
+
+  constructor(config: ClusterConfig, upstream: Upstream, stats: Stats) {
+    const prefix = `cluster.${config.statName}.`;
+    this.config = config;
+    this.upstream = upstream;
+    this.codes = new ResponseCodeStats(stats, `${prefix}upstream_rq_`, true);
+    this.retryCodes = new ResponseCodeStats(stats, `${prefix}retry.upstream_rq_`, true);
+    this.time = stats.histogram(`${prefix}upstream_rq_time`);
+    this.timeout = stats.counter(`${prefix}upstream_rq_timeout`);
+    this.perTryTimeout = stats.counter(`${prefix}upstream_rq_per_try_timeout`);
+    this.cancelled = stats.counter(`${prefix}upstream_rq_cancelled`);
+    this.retryLimitExceeded = stats.counter(`${prefix}upstream_rq_retry_limit_exceeded`);
+    this.retryOrShadowAbandoned = stats.counter(`${prefix}retry_or_shadow_abandoned`);
+    this.#retry = stats.counter(`${prefix}upstream_rq_retry`);
+    this.#retryOverflow = stats.counter(`${prefix}upstream_rq_retry_overflow`);
+  }
+
+  /** Takes a place for a retry; false when the circuit breaker is open. */
+  beginRetry(): boolean {
+    if (this.#retries >= this.config.circuitBreakers.maxRetries) {
+      this.#retryOverflow.inc();
+      return false;
+    }
+    this.#retries++;
+    this.#retry.inc();
+    return true;
+  }
+
+  endRetry(): void {
+    this.#retries--;
+  }
+}
+
+/** `http.<stat_prefix>.` (reference: Envoy's HTTP connection manager statistics). */
+export class ManagerStats {
+  readonly cxTotal: Counter;
+  readonly cxActive: Gauge;
+  readonly cxHttp1Total: Counter;
+  readonly cxHttp1Active: Gauge;
+  readonly cxDestroy: Counter;
+  readonly cxDestroyActiveRq: Counter;
+  readonly cxProtocolError: Counter;
+  readonly cxIdleTimeout: Counter;
+  readonly cxMaxDuration: Counter;
+  readonly cxMaxRequests: Counter;
+  readonly cxDrainClose: Counter;
+  readonly cxRxBytes: Counter;
+  readonly cxTxBytes: Counter;
+  readonly downstreamRqTotal: Counter;
+  readonly downstreamRqHttp1Total: Counter;
+  readonly downstreamRqActive: Gauge;
+  readonly downstreamRqTime: Histogram;
+  readonly rqIdleTimeout: Counter;
+  readonly rqTimeout: Counter;
+  readonly rqHeaderTimeout: Counter;
+  readonly rqRxReset: Counter;
+  readonly rqNonRelativePath: Counter;
+  readonly rqFailedPathNormalization: Counter;
+  readonly rqResponseBeforeRqComplete: Counter;
+  readonly pausedReading: Counter;
+  readonly resumedReading: Counter;
+  readonly codes: ResponseCodeStats;
+  readonly rqTotal: Counter;
+  readonly noRoute: Counter;
+  readonly noCluster: Counter;
+  readonly rqDirectResponse: Counter;
+  readonly rqRedirect: Counter;
+
+  constructor(stats: Stats, statPrefix: string) {
+    const prefix = `http.${statPrefix}.`;
+    const counter = (name: string): Counter => stats.counter(prefix + name);
+    this.cxTotal = counter("downstream_cx_total");
+    this.cxActive = stats.gauge(`${prefix}downstream_cx_active`);
+    this.cxHttp1Total = counter("downstream_cx_http1_total");
+    this.cxHttp1Active = stats.gauge(`${prefix}downstream_cx_http1_active`);
+    this.cxDestroy = counter("downstream_cx_destroy");
+    this.cxDestroyActiveRq = counter("downstream_cx_destroy_active_rq");
+    this.cxProtocolError = counter("downstream_cx_protocol_error");
+    this.cxIdleTimeout = counter("downstream_cx_idle_timeout");
+    this.cxMaxDuration = counter("downstream_cx_max_duration_reached");
+    this.cxMaxRequests = counter("downstream_cx_max_requests_reached");
+    this.cxDrainClose = counter("downstream_cx_drain_close");
+    this.cxRxBytes = counter("downstream_cx_rx_bytes_total");
+    this.cxTxBytes = counter("downstream_cx_tx_bytes_total");
+    this.downstreamRqTotal = counter("downstream_rq_total");
+    this.downstreamRqHttp1Total = counter("downstream_rq_http1_total");
+    this.downstreamRqActive = stats.gauge(`${prefix}downstream_rq_active`);
+    this.downstreamRqTime = stats.histogram(`${prefix}downstream_rq_time`);
+    this.rqIdleTimeout = counter("downstream_rq_idle_timeout");
+    this.rqTimeout = counter("downstream_rq_timeout");
+    this.rqHeaderTimeout = counter("downstream_rq_header_timeout");
+    this.rqRxReset = counter("downstream_rq_rx_reset");
+    this.rqNonRelativePath = counter("downstream_rq_non_relative_path");
+    this.rqFailedPathNormalization = counter("downstream_rq_failed_path_normalization");
+    this.rqResponseBeforeRqComplete = counter("downstream_rq_response_before_rq_complete");
+    this.pausedReading = counter("downstream_flow_control_paused_reading_total");
+    this.resumedReading = counter("downstream_flow_control_resumed_reading_total");
+    this.codes = new ResponseCodeStats(stats, `${prefix}downstream_rq_`, false);
+    this.rqTotal = counter("rq_total");
+    this.noRoute = counter("no_route");
+    this.noCluster = counter("no_cluster");
+    this.rqDirectResponse = counter("rq_direct_response");
+    this.rqRedirect = counter("rq_redirect");
+  }
+}
+
+export class ConnectionManager implements NetworkFilterFactory {
+  readonly name: string;
+  readonly terminal = true;
+  readonly config: HttpConnectionManagerConfig;
+  readonly routes: RouteTable;
+  readonly filters: readonly HttpFilterFactory[];
+  readonly router: RouterConfig;
+  readonly stats: ManagerStats;
+  /** False: no filter can be switched off or on by a route, so nobody needs to look. */
+  readonly mayDisable: boolean;
+  /** False: no route carries any configuration for a filter. */
+  readonly mayOverride: boolean;
+  readonly bufferLimitBytes: number;
+  readonly requestHeaders: RequestHeaders;
+  readonly parserOptions: RequestParserOptions;
+  readonly #accessLog: AccessLog | undefined;
+  readonly #clusterConfigs = new Map<string, ClusterConfig>();
+  readonly #clusters = new Map<string, RoutedCluster>();
+  readonly #environment: HttpEnvironment;
+  readonly #disabledByDefault: readonly boolean[];
+
+  constructor(name: string, config: HttpConnectionManagerConfig, bufferLimitBytes: number, environment: HttpEnvironment) {
+    this.name = name;
+    this.config = config;
+    this.bufferLimitBytes = bufferLimitBytes;
+    this.#environment = environment;
+    this.requestHeaders = new RequestHeaders(config, environment.node);
+    this.parserOptions = {
+      maxHeadBytes: config.maxRequestHeadersBytes,
+      maxHeaders: config.maxHeadersCount,
+      underscores: config.headersWithUnderscores,
+      allowAbsoluteUrl: true,
+    };
+    this.routes = new RouteTable(config.routeConfig, environment.runtime);
+    this.stats = new ManagerStats(environment.stats, config.statPrefix);
+    const router = config.httpFilters.at(-1);
+    if (router?.kind !== "router") throw new ProxyError("NO_ROUTER", "config", `${name}: the last HTTP filter must be the router`);
+    this.router = router;
+    const filters = config.httpFilters.slice(0, -1) as Exclude<HttpFilterConfig, { kind: "router" }>[];
+    this.filters = filters.map((filter) => environment.filterFactory(filter));
+    this.#disabledByDefault = filters.map((filter) => filter.disabled);
+    const overrides = [...perFilterConfigs(config.routeConfig)];
+    this.mayOverride = overrides.some((found) => Object.keys(found).length > 0);
+    this.mayDisable =
+      this.#disabledByDefault.includes(true) || overrides.some((found) => Object.values(found).some((entry) => entry.disabled));
+    this.#accessLog = environment.accessLog(config.accessLogs);
+    for (const cluster of environment.clusters) this.#clusterConfigs.set(cluster.name, cluster);
+  }
+
+  create(connection: ConnectionView): NetworkFilter {
+    return new Session(this, connection);
+  }
+
+  clusterConfig(name: string): ClusterConfig | null {
+    return this.#clusterConfigs.get(name) ?? null;
+  }
+
+  /** The cluster with its request statistics; undefined when there is none of that name. */
+  cluster(name: string): RoutedCluster | undefined {
+    const known = this.#clusters.get(name);
+    if (known !== undefined) return known;
+    const config = this.#clusterConfigs.get(name);
+    const upstream = this.#environment.upstreams.get(name);
+    if (config === undefined || upstream === undefined) return undefined;
+    const cluster = new RoutedCluster(config, upstream, this.#environment.stats);
+    this.#clusters.set(name, cluster);
+    return cluster;
+  }
+
+  disabledByDefault(filter: number): boolean {
+    return this.#disabledByDefault[filter] === true;
+  }
+
+  /** `location` for a virtual host that requires TLS, or null when the request may go on. */
+  tlsRedirect(route: ResolvedRoute, headers: HeaderMap, info: StreamInfo): string | null {
+    return route.virtualHost.requireTls === "NONE" ? null : tlsRedirectLocation(route, headers, info);
+  }
+
+  describeRateLimits(route: ResolvedRoute, stage: number, virtualHostMode: number, info: StreamInfo): readonly Uint8Array[] {
+    return describeRateLimits(route, stage, virtualHostMode, info.requestHeaders!, info, this.#environment.node);
+  }
+
+  /** The stream is final: statistics and access log. */
+  onStreamComplete(stream: Stream): void {
+    const info = stream.info;
+    const stats = this.stats;
+    stats.downstreamRqActive.dec();
+    stats.downstreamRqTime.record(info.completeMs - info.startMs);
+    if (info.responseCode > 0) stats.codes.charge(info.responseCode);
+    if (this.#accessLog !== undefined) this.#accessLog.log(info);
+  }
+}
+
+function* perFilterConfigs(routes: RouteConfig): Generator<PerFilterConfig> {
+  yield routes.perFilter;
+  for (const host of routes.virtualHosts) {
+    yield host.perFilter;
+    for (const route of host.routes) {
+      yield route.perFilter;
+      const action = route.action;
+      if (action.kind === "route" && action.cluster.kind === "weighted") {
+        for (const cluster of action.cluster.clusters) yield cluster.perFilter;
+      }
+    }
+  }
+}

@@ -1,0 +1,106 @@
+/**
+ * When a request is sent again (Envoy: `RetryStateImpl`). One object per request that may be retried by
+ * policy; the safe retry on a dead reused connection is the router's own and needs none.
+ */
+import type { HeaderMap } from "../codec/headers.ts";
+import type { RetryPolicy } from "../config/snapshot.ts";
+import { ResetReason } from "../errors.ts";
+
+const CONSUMED = [
+  "x-envoy-retry-on",
+  "x-envoy-retry-grpc-on",
+  "x-envoy-max-retries",
+  "x-envoy-hedge-on-per-try-timeout",
+  "x-envoy-retriable-header-names",
+  "x-envoy-retriable-status-codes",
+  "x-envoy-upstream-rq-per-try-timeout-ms",
+];
+const GRPC_STATUS_OF: Readonly<Record<string, string>> = {
+  cancelled: "1",
+  "deadline-exceeded": "4",
+  "resource-exhausted": "8",
+  internal: "13",
+  unavailable: "14",
+};
+const DEFAULT_BASE_MS = 25;
+
+export class RetryState {
+  readonly perTryTimeoutMs: number;
+  readonly #on: ReadonlySet<string>;
+  readonly #codes: ReadonlySet<number>;
+  readonly #baseMs: number;
+  readonly #maxMs: number;
+  #left: number;
+  #attempts = 0;
+
+  private constructor(on: ReadonlySet<string>, codes: ReadonlySet<number>, retries: number, perTryMs: number, policy: RetryPolicy | undefined) {
+    this.#on = on;
+    this.#codes = codes;
+    this.#left = retries;
+    this.perTryTimeoutMs = perTryMs;
+    this.#baseMs = policy?.baseIntervalMs ?? DEFAULT_BASE_MS;
+    this.#maxMs = policy?.maxIntervalMs ?? this.#baseMs * 10;
+  }
+
+  /** Undefined when neither policy nor headers ask for retries. Takes the retry headers off the request. */
+  static of(policy: RetryPolicy | undefined, headers: HeaderMap): RetryState | undefined {
+    const tokens = new Set(policy?.retryOn);
+    for (const name of ["x-envoy-retry-on", "x-envoy-retry-grpc-on"]) {
+      for (const token of headers.get(name)?.split(",") ?? []) tokens.add(token.trim());
+    }
+    const codes = new Set(policy?.retriableStatusCodes);
+    for (const code of headers.get("x-envoy-retriable-status-codes")?.split(",") ?? []) codes.add(Number(code));
+    const max = Number(headers.get("x-envoy-max-retries") ?? Number.NaN);
+    const perTry = Number(headers.get("x-envoy-upstream-rq-per-try-timeout-ms") ?? Number.NaN);
+    for (const name of CONSUMED) headers.remove(name);
+    if (tokens.size === 0) return undefined;
+    return new RetryState(
+      tokens,
+      codes,
+      Number.isInteger(max) && max >= 0 ? max : (policy?.numRetries ?? 1),
+      Number.isInteger(perTry) && perTry > 0 ? perTry : (policy?.perTryTimeoutMs ?? 0),
+      policy,
+    );
+  }
+
+  /** Retries that are still allowed. */
+  get left(): number {
+    return this.#left;
+  }
+
+  /** Whether a response with these headers is worth another attempt. */
+  wantsHeaders(status: number, headers: HeaderMap): boolean {
+    const on = this.#on;
+    if (headers.has("x-envoy-ratelimited") && !on.has("envoy-ratelimited")) return false;
+    if (on.has("envoy-ratelimited") && headers.has("x-envoy-ratelimited")) return true;
+    if (on.has("5xx") && status >= 500) return true;
+    if (on.has("gateway-error") && status >= 502 && status <= 504) return true;
+    if (on.has("retriable-4xx") && status === 409) return true;
+    if (on.has("retriable-status-codes") && this.#codes.has(status)) return true;
+    const grpc = headers.get("grpc-status");
+    if (grpc === undefined) return false;
+    for (const [token, code] of Object.entries(GRPC_STATUS_OF)) if (on.has(token) && code === grpc) return true;
+    return false;
+  }
+
+  /** Whether a reset before response headers is worth another attempt. */
+  wantsReset(reason: ResetReason, requestUnsent: boolean): boolean {
+    const on = this.#on;
+    if (reason === ResetReason.OVERFLOW) return false;
+    if (on.has("5xx") || on.has("gateway-error") || on.has("reset")) return true;
+    if (on.has("reset-before-request") && requestUnsent) return true;
+    return (
+      on.has("connect-failure") &&
+      (reason === ResetReason.REMOTE_CONNECTION_FAILURE ||
+        reason === ResetReason.LOCAL_CONNECTION_FAILURE ||
+        reason === ResetReason.CONNECTION_TIMEOUT)
+    );
+  }
+
+  /** Takes one retry; returns the wait in milliseconds: fully jittered exponential back-off. */
+  take(): number {
+    this.#left--;
+    this.#attempts++;
+    return Math.random() * Math.min((2 ** this.#attempts - 1) * this.#baseMs, this.#maxMs);
+  }
+}

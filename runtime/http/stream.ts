@@ -1,0 +1,454 @@
+/**
+ * One request and its response, from the parsed head to the access log.
+ *
+ * Down: `start` → request walk over the filters → router → upstream. Up: router → response walk in reverse
+ * → session. A failure anywhere becomes a local reply (`local-reply.ts`) and joins the way up.
+ * Life: start → … → finish (both sides done, or given up) → onLog of filters → access log → onDestroy.
+ */
+import type { BodyBuffer } from "../codec/body.ts";
+import { HeaderMap } from "../codec/headers.ts";
+import { ResponseFlag } from "../errors.ts";
+import type { ConnectionInfo } from "../observe/stream-info.ts";
+import { StreamInfo } from "../observe/stream-info.ts";
+import { Alarm, Deadline } from "../timers.ts";
+import type { ConnectionManager } from "./connection-manager.ts";
+import { Phase } from "./filter.ts";
+import type { HttpFilter, LocalReply } from "./filter.ts";
+import { FilterSlot } from "./filter-slot.ts";
+import { FilterWalk } from "./filter-walk.ts";
+import { isGrpc, replyHeaders, REPLIES } from "./local-reply.ts";
+import { Pacer } from "./pacer.ts";
+import type { PacedSink } from "./pacer.ts";
+import type { ResolvedRoute } from "./route-table.ts";
+import { finalizeResponseHeaders } from "./route-apply.ts";
+import { Router } from "./router.ts";
+
+/** The downstream session as a stream sees it. */
+export interface DownstreamSession {
+  sendResponseHeaders(headers: HeaderMap, endStream: boolean): void;
+  /** False: the connection is over its buffer limit; `onDownstreamWritable` follows. */
+  sendResponseData(chunk: Buffer, endStream: boolean): boolean;
+  sendResponseTrailers(trailers: HeaderMap): void;
+  /** Writes what is held back. */
+  flushResponse(): void;
+  pauseRequest(): void;
+  resumeRequest(): void;
+  /** The stream is over. `clean`: request and response were complete, the connection may go on. */
+  onStreamFinished(clean: boolean): void;
+}
+
+class RequestWalk extends FilterWalk<FilterSlot> {
+  readonly #stream: Stream;
+  protected readonly headersPhase = Phase.REQUEST_HEADERS;
+  protected readonly dataPhase = Phase.REQUEST_DATA;
+  protected readonly trailersPhase = Phase.REQUEST_TRAILERS;
+
+  constructor(stream: Stream, slots: readonly FilterSlot[], limitBytes: number) {
+    super(slots, limitBytes);
+    this.#stream = stream;
+  }
+  protected at(p: number): FilterSlot {
+    return this.slots[p]!;
+  }
+  protected enter(slot: FilterSlot): HttpFilter | null {
+    return slot.enter();
+  }
+  protected callHeaders(filter: HttpFilter, headers: HeaderMap, endStream: boolean): number {
+    return filter.onRequestHeaders(headers, endStream);
+  }
+  protected callData(filter: HttpFilter, body: BodyBuffer, endStream: boolean): number {
+    return filter.onRequestData(body, endStream);
+  }
+  protected callTrailers(filter: HttpFilter, trailers: HeaderMap): number {
+    return filter.onRequestTrailers(trailers);
+  }
+  protected endHeaders(headers: HeaderMap, endStream: boolean): void {
+    this.#stream.router.onRequestHeaders(headers, endStream);
+  }
+  protected endData(chunk: Buffer, endStream: boolean): void {
+    this.#stream.router.onRequestData(chunk, endStream);
+  }
+  protected endTrailers(trailers: HeaderMap): void {
+    this.#stream.router.onRequestTrailers(trailers);
+  }
+  protected overflow(): void {
+    this.#stream.sendLocalReply(REPLIES.requestTooLarge);
+  }
+  protected pushBack(): void {
+    this.#stream.session.pauseRequest();
+  }
+  protected letGo(): void {
+    this.#stream.session.resumeRequest();
+  }
+}
+
+class ResponseWalk extends FilterWalk<FilterSlot> {
+  readonly #stream: Stream;
+  protected readonly headersPhase = Phase.RESPONSE_HEADERS;
+  protected readonly dataPhase = Phase.RESPONSE_DATA;
+  protected readonly trailersPhase = Phase.RESPONSE_TRAILERS;
+
+  constructor(stream: Stream, slots: readonly FilterSlot[], limitBytes: number) {
+    super(slots, limitBytes);
+    this.#stream = stream;
+  }
+  protected at(p: number): FilterSlot {
+    return this.slots[this.slots.length - 1 - p]!;
+  }
+  protected enter(slot: FilterSlot): HttpFilter | null {
+    return slot.filter;
+  }
+  protected callHeaders(filter: HttpFilter, headers: HeaderMap, endStream: boolean): number {
+    return filter.onResponseHeaders(headers, endStream);
+  }
+  protected callData(filter: HttpFilter, body: BodyBuffer, endStream: boolean): number {
+    return filter.onResponseData(body, endStream);
+  }
+  protected callTrailers(filter: HttpFilter, trailers: HeaderMap): number {
+    return filter.onResponseTrailers(trailers);
+  }
+  protected endHeaders(headers: HeaderMap, endStream: boolean): void {
+    this.#stream.deliverHeaders(headers, endStream);
+  }
+  protected endData(chunk: Buffer, endStream: boolean): void {
+    this.#stream.deliverData(chunk, endStream);
+  }
+  protected endTrailers(trailers: HeaderMap): void {
+    this.#stream.deliverTrailers(trailers);
+  }
+  protected overflow(): void {
+    this.#stream.sendLocalReply(REPLIES.responseTooLarge);
+  }
+  protected pushBack(): void {
+    this.#stream.pauseResponse();
+  }
+  protected letGo(): void {
+    this.#stream.resumeResponse();
+  }
+}
+
+/** The deadline of the base class is Envoy's stream idle timeout. */
+export class Stream extends Deadline implements PacedSink {
+  readonly manager: ConnectionManager;
+  readonly session: DownstreamSession;
+  readonly info: StreamInfo;
+  readonly slots: readonly FilterSlot[];
+  readonly request: RequestWalk;
+  readonly response: ResponseWalk;
+  readonly router: Router;
+  #resolved: ResolvedRoute | null | undefined = undefined;
+  #idleTimeoutMs: number;
+  #requestComplete = false;
+  #replied = false;
+  #finished = false;
+  #responsePauses = 0;
+  #downstreamFull = false;
+  #pacer: Pacer | null = null;
+  #requestAlarm: Alarm | null = null;
+  #durationAlarm: Alarm | null = null;
+  #grpc = false;
+  #head = false;
+
+  constructor(manager: ConnectionManager, session: DownstreamSession, connection: ConnectionInfo, limitBytes: number) {
+    super();
+    this.manager = manager;
+    this.session = session;
+    this.info = new StreamInfo(connection, Date.now(), performance.now());
+    const factories = manager.filters;
+    const slots: FilterSlot[] = [];
+    for (let at = 0; at < factories.length; at++) slots.push(new FilterSlot(this, factories[at]!, at));
+    this.slots = slots;
+    this.request = new RequestWalk(this, slots, limitBytes);
+    this.response = new ResponseWalk(this, slots, limitBytes);
+    this.router = new Router(this, manager, limitBytes);
+    this.#idleTimeoutMs = manager.config.streamIdleTimeoutMs;
+  }
+
+  /** True once the whole request has been read from downstream. */
+  get requestComplete(): boolean {
+    return this.#requestComplete;
+  }
+  get finished(): boolean {
+    return this.#finished;
+  }
+  /** True once response headers were handed to the session. */
+  get responseStarted(): boolean {
+    return this.info.responseFirstByteMs >= 0;
+  }
+
+  // ---- request, from the session --------------------------------------------------------------
+
+  /** The head passed the session's checks: it enters the filters. */
+  start(headers: HeaderMap, endStream: boolean): void {
+    this.prepare(headers);
+    const config = this.manager.config;
+    if (config.requestTimeoutMs > 0 && !endStream) {
+      this.#requestAlarm = new Alarm(() => this.#onRequestTimeout());
+      this.#requestAlarm.arm(config.requestTimeoutMs);
+    }
+    if (config.maxStreamDurationMs > 0) {
+      this.#durationAlarm = new Alarm(() => this.#give(REPLIES.maxStreamDuration, -1));
+      this.#durationAlarm.arm(config.maxStreamDurationMs);
+    }
+    if (endStream) this.#completeRequest();
+    this.touch();
+    this.request.start(headers, endStream);
+  }
+
+  /** Facts of the request that a reply needs even when no filter ever sees it. */
+  prepare(headers: HeaderMap): void {
+    this.info.requestHeaders = headers;
+    this.#grpc = isGrpc(headers);
+    this.#head = headers.get(":method") === "HEAD";
+  }
+
+  onRequestData(chunk: Buffer, endStream: boolean): void {
+    this.info.bytesReceived += chunk.length;
+    if (endStream) this.#completeRequest();
+    this.touch();
+    this.request.push(chunk, endStream);
+  }
+
+  onRequestTrailers(trailers: HeaderMap): void {
+    this.#completeRequest();
+    this.touch();
+    this.request.pushTrailers(trailers);
+  }
+
+  /** All bytes of one read have been delivered. */
+  onRequestReadComplete(): void {
+    this.router.flush();
+  }
+
+  onDownstreamWritable(): void {
+    if (!this.#downstreamFull) return;
+    this.#downstreamFull = false;
+    this.resumeResponse();
+  }
+
+  /** Downstream is gone: everything is given up. */
+  onDownstreamGone(): void {
+    if (this.#finished) return;
+    this.info.setFlag(ResponseFlag.DC);
+    if (this.info.responseCodeDetails === "" || !this.responseStarted) this.info.responseCodeDetails = "downstream_remote_disconnect";
+    this.#finish(false);
+  }
+
+  #completeRequest(): void {
+    this.#requestComplete = true;
+    this.info.requestCompleteMs = performance.now();
+    this.#requestAlarm?.disarm();
+  }
+
+  // ---- route ----------------------------------------------------------------------------------
+
+  /** The route, computed at most once until the cache is cleared; null when none matches. */
+  route(): ResolvedRoute | null {
+    if (this.#resolved !== undefined) return this.#resolved;
+    const headers = this.info.requestHeaders!;
+    const resolved = this.manager.routes.resolve(headers, this.info);
+    this.#resolved = resolved;
+    const action = resolved?.action;
+    if (action?.kind === "route") {
+      this.info.cluster = this.manager.clusterConfig(resolved!.clusterName);
+      if (action.idleTimeoutMs !== undefined) {
+        this.#idleTimeoutMs = action.idleTimeoutMs;
+        this.touch();
+      }
+    }
+    return resolved;
+  }
+
+  /** The route if it was computed already. */
+  get knownRoute(): ResolvedRoute | null {
+    return this.#resolved ?? null;
+  }
+
+  clearRouteCache(): void {
+    // Once the request has reached the router its route is fixed (Envoy: the route is blocked then).
+    if (this.request.delivered) return;
+    this.#resolved = undefined;
+    this.info.route = null;
+    this.info.virtualHost = null;
+    this.info.cluster = null;
+  }
+
+  // ---- response, from the router --------------------------------------------------------------
+
+  onResponseHeaders(headers: HeaderMap, endStream: boolean): void {
+    this.touch();
+    this.response.start(headers, endStream);
+  }
+  onResponseData(chunk: Buffer, endStream: boolean): void {
+    this.touch();
+    this.response.push(chunk, endStream);
+  }
+  onResponseTrailers(trailers: HeaderMap): void {
+    this.touch();
+    this.response.pushTrailers(trailers);
+  }
+
+  /**
+   * A response of our own. The first one wins: false when another came before, or when response headers are
+   * out already, in which case the stream is reset instead.
+   */
+  sendLocalReply(from: LocalReply): boolean {
+    if (this.#finished || this.#replied) return false;
+    if (this.responseStarted) {
+      if (from.flag >= 0) this.info.setFlag(from.flag);
+      this.reset(from.details);
+      return false;
+    }
+    this.#replied = true;
+    const info = this.info;
+    info.responseCodeDetails = from.details;
+    if (from.flag >= 0) info.setFlag(from.flag);
+    this.request.closed = true;
+    this.router.abandon();
+    const body = typeof from.body === "string" ? Buffer.from(from.body, "utf8") : Buffer.from(from.body.buffer, from.body.byteOffset, from.body.byteLength);
+    const headers = replyHeaders(from, this.#grpc, body.length);
+    if (this.#resolved != null) finalizeResponseHeaders(this.#resolved, headers, info);
+    const bodiless = this.#grpc || this.#head || body.length === 0;
+    if (this.response.headers === null) {
+      this.response.start(headers, bodiless);
+      if (!bodiless) this.response.push(body, true);
+    } else {
+      // Upstream's response is somewhere in the filters: they have had their say, the reply goes out past them.
+      this.response.closed = true;
+      this.deliverHeaders(headers, bodiless);
+      if (!bodiless) this.deliverData(body, true);
+    }
+    this.session.flushResponse();
+    return true;
+  }
+
+  // ---- the end of the response walk -----------------------------------------------------------
+
+  deliverHeaders(headers: HeaderMap, endStream: boolean): void {
+    if (this.#finished) return;
+    const info = this.info;
+    const status = Number(headers.get(":status"));
+    // A guest can write anything into :status; what cannot be sent is our failure, not the peer's.
+    info.responseCode = status >= 200 && status <= 999 ? status : 502;
+    if (info.responseCode !== status) headers.set(":status", "502");
+    info.responseHeaders = headers;
+    info.responseFirstByteMs = performance.now();
+    this.session.sendResponseHeaders(headers, endStream);
+    if (endStream) this.#finish(true);
+  }
+
+  deliverData(chunk: Buffer, endStream: boolean): void {
+    if (this.#finished) return;
+    if (this.#pacer !== null) this.#pacer.push(chunk, endStream);
+    else this.sendPaced(chunk, endStream);
+  }
+
+  deliverTrailers(trailers: HeaderMap): void {
+    if (this.#finished) return;
+    if (this.#pacer !== null) this.#pacer.pushTrailers(trailers);
+    else this.sendPacedTrailers(trailers);
+  }
+
+  sendPaced(chunk: Buffer, endStream: boolean): void {
+    this.info.bytesSent += chunk.length;
+    const room = this.session.sendResponseData(chunk, endStream);
+    if (endStream) {
+      this.#finish(true);
+    } else if (this.#pacer !== null) {
+      this.touch();
+      this.session.flushResponse();
+    }
+    if (!room && !this.#downstreamFull && !this.#finished) {
+      this.#downstreamFull = true;
+      this.pauseResponse();
+    }
+  }
+
+  sendPacedTrailers(trailers: HeaderMap): void {
+    this.info.responseTrailers = trailers;
+    this.session.sendResponseTrailers(trailers);
+    this.#finish(true);
+  }
+
+  pacerFull(full: boolean): void {
+    if (full) this.pauseResponse();
+    else this.resumeResponse();
+  }
+
+  /** Response body bytes leave at this rate from now on. */
+  paceResponse(bytesPerSecond: number): void {
+    if (bytesPerSecond > 0) this.#pacer ??= new Pacer(bytesPerSecond, this.response.bufferLimit, this);
+  }
+
+  // ---- flow control of the response -----------------------------------------------------------
+
+  pauseResponse(): void {
+    if (this.#responsePauses++ === 0) this.router.pauseReading();
+  }
+  resumeResponse(): void {
+    if (this.#responsePauses > 0 && --this.#responsePauses === 0) this.router.resumeReading();
+  }
+  get responsePaused(): boolean {
+    return this.#responsePauses > 0;
+  }
+
+  // ---- time -----------------------------------------------------------------------------------
+
+  /** Something happened: the idle timeout starts again. */
+  touch(): void {
+    if (this.#idleTimeoutMs > 0) this.arm(this.#idleTimeoutMs);
+    else this.disarm();
+  }
+
+  onDeadline(): void {
+    this.manager.stats.rqIdleTimeout.inc();
+    this.#give(this.#requestComplete ? REPLIES.idleWhileResponding : REPLIES.idleWhileRequesting, ResponseFlag.SI);
+  }
+
+  #onRequestTimeout(): void {
+    this.manager.stats.rqTimeout.inc();
+    this.#give(REPLIES.requestTimeout, -1);
+  }
+
+  /** Answers while that is possible, resets afterwards. */
+  #give(from: LocalReply, flag: number): void {
+    if (this.#finished) return;
+    if (!this.responseStarted) {
+      this.sendLocalReply(from);
+      return;
+    }
+    if (flag >= 0) this.info.setFlag(flag);
+    this.reset(from.details);
+  }
+
+  // ---- end ------------------------------------------------------------------------------------
+
+  /** Gives the stream up; the downstream connection cannot go on. */
+  reset(details: string): void {
+    if (this.#finished) return;
+    this.info.responseCodeDetails = details;
+    this.#finish(false);
+  }
+
+  #finish(complete: boolean): void {
+    if (this.#finished) return;
+    this.#finished = true;
+    this.disarm();
+    this.#requestAlarm?.disarm();
+    this.#durationAlarm?.disarm();
+    this.#pacer?.disarm();
+    this.request.closed = true;
+    this.response.closed = true;
+    this.router.abandon();
+    const info = this.info;
+    info.completeMs = performance.now();
+    const slots = this.slots;
+    for (let at = 0; at < slots.length; at++) {
+      const slot = slots[at]!;
+      if (slot.filter !== null && (slot.phases & Phase.LOG) !== 0) slot.filter.onLog();
+    }
+    this.manager.onStreamComplete(this);
+    for (let at = 0; at < slots.length; at++) slots[at]!.destroy();
+    this.session.onStreamFinished(complete && this.#requestComplete);
+  }
+}
