@@ -40,11 +40,11 @@ export interface LogOptions {
 
 type Logger = pino.Logger<keyof typeof PINO_LEVELS>;
 
-/** Reads a level from the command line or admin. Throws ProxyError `log_level_unknown`. */
+/** Reads a level from the command line or admin. Throws ProxyError `LOG_LEVEL_UNKNOWN`. */
 export function parseLogLevel(text: string): LogLevel {
   const level = text === "warn" ? "warning" : LOG_LEVELS.find((known) => known === text);
   if (level === undefined) {
-    throw new ProxyError("log_level_unknown", "config", `"${text}" is none of ${LOG_LEVELS.join(", ")}`);
+    throw new ProxyError("LOG_LEVEL_UNKNOWN", "config", `"${text}" is none of ${LOG_LEVELS.join(", ")}`);
   }
   return level;
 }
@@ -87,7 +87,8 @@ export class ProcessLog {
 
   /** Names and levels of the components that have logged, sorted. */
   levels(): [name: string, level: LogLevel][] {
-    return [...this.#components].map(([name, log]) => [name, log.level] as [string, LogLevel]).sort();
+    const names = [...this.#components.keys()].sort();
+    return names.map((name) => [name, this.#components.get(name)!.level]);
   }
 
   /** Changes the level of everything, or of one component; false when there is no such component. */
