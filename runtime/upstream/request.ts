@@ -7,7 +7,10 @@ import type { ResetReason } from "../errors.ts";
 
 /** Events of one upstream request. After `onUpstreamReset`, or after the call that ended the response, none comes. */
 export interface UpstreamHandler {
-  /** A connection was assigned; `address` is `ip:port`. Called before any other event of the attempt. */
+  /**
+   * A connection was assigned; `address` is `ip:port`. Called before any other event of the attempt but a reset,
+   * and within `sendHeaders` when a connection was at hand.
+   */
   onUpstreamReady(address: string, localAddress: string): void;
   onUpstreamInformational(status: number, headers: HeaderMap): void;
   /** The map holds `:status` first. Hop-by-hop fields are already gone. */
@@ -36,8 +39,11 @@ export interface UpstreamRequest {
   flush(): void;
   pauseReading(): void;
   resumeReading(): void;
-  /** Abandons the request; no event follows. The connection is closed unless it can be kept. */
-  reset(): void;
+  /**
+   * Abandons the request; no event follows. The connection is closed unless it can be kept.
+   * `timedOut`: it took too long, which is held against the host (`rq_timeout`).
+   */
+  reset(timedOut?: boolean): void;
 }
 
 /** A cluster as its users see it; one per worker and configured cluster. */

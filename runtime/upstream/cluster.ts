@@ -1,0 +1,135 @@
+/** One cluster in one worker: its hosts, kept up to date, and the choice among them for each request. */
+import type { Address, ClusterConfig, EndpointConfig } from "../config/snapshot.ts";
+import { ResetReason } from "../errors.ts";
+import type { Stats } from "../observe/stats.ts";
+import { ClusterResources } from "./cluster-resources.ts";
+import { DnsTarget, type Lookup } from "./dns-target.ts";
+import { FailedRequest } from "./failed-request.ts";
+import { addressText, Host, type HostFacts, type HostPool } from "./host.ts";
+import { LoadBalancer } from "./load-balancer.ts";
+import { H1Pool } from "./pool.ts";
+import type { Upstream, UpstreamHandler, UpstreamRequest } from "./request.ts";
+
+export class Cluster implements Upstream {
+  readonly name: string;
+  readonly config: ClusterConfig;
+  readonly resources: ClusterResources;
+  readonly #balancer: LoadBalancer;
+  readonly #createPool: (host: Host) => HostPool;
+  readonly #targets: DnsTarget[] = [];
+  /** Hosts by endpoint, in configured order. */
+  readonly #byEndpoint: Host[][];
+  #hosts: readonly Host[] = [];
+
+  constructor(config: ClusterConfig, stats: Stats, lookup: Lookup) {
+    this.name = config.name;
+    this.config = config;
+    this.resources = new ClusterResources(config, stats);
+    this.#balancer = new LoadBalancer(config.lbPolicy, () => this.resources.stats.lbHealthyPanic.inc());
+    this.#createPool = (host) => new H1Pool(host, this.resources);
+    this.#byEndpoint = config.endpoints.map(() => []);
+    config.endpoints.forEach((endpoint, at) => {
+      const { address } = endpoint;
+      if (config.type === "STATIC" || address.kind === "pipe") {
+        this.#byEndpoint[at] = [this.#createHost(endpoint, address)];
+      } else this.#targets.push(this.#createTarget(endpoint, at, address.host, lookup));
+    });
+    this.#rebuild();
+  }
+
+  get hosts(): readonly Host[] {
+    return this.#hosts;
+  }
+  get hostCount(): number {
+    return this.#hosts.length;
+  }
+
+  /** The first answer of every name; never rejects. */
+  async start(): Promise<void> {
+    await Promise.all(this.#targets.map((target) => target.refresh()));
+  }
+
+  request(handler: UpstreamHandler): UpstreamRequest {
+    const host = this.#balancer.pick();
+    if (host !== null) return host.pool.request(handler);
+    this.resources.stats.cxNoneHealthy.inc();
+    return new FailedRequest(handler, ResetReason.NO_HEALTHY_UPSTREAM);
+  }
+
+  /** Stops resolving and takes no request any more; requests under way end by themselves. */
+  drain(): void {
+    for (const target of this.#targets) target.stop();
+    for (const host of this.#hosts) host.pool.drain();
+  }
+
+  /** Ends everything at once. */
+  close(): void {
+    for (const target of this.#targets) target.stop();
+    const hosts = this.#hosts;
+    this.#hosts = [];
+    this.#balancer.update([]);
+    for (const host of hosts) host.pool.close();
+  }
+
+  #createHost(endpoint: EndpointConfig, target: Address): Host {
+    const { hostname, weight, priority, healthy } = endpoint;
+    const facts: HostFacts = { target, hostname, weight, priority, healthy };
+    return new Host(facts, this.#createPool);
+  }
+
+  #createTarget(endpoint: EndpointConfig, at: number, hostname: string, lookup: Lookup): DnsTarget {
+    const onAddresses = (addresses: readonly string[]): void => {
+      if (this.config.type === "LOGICAL_DNS") this.#moveLogicalHost(endpoint, at, addresses[0]!);
+      else this.#setAddresses(endpoint, at, addresses);
+    };
+    return new DnsTarget({ hostname, config: this.config, stats: this.resources.stats, lookup, onAddresses });
+  }
+
+  /** LOGICAL_DNS: one host whatever the answer; new connections go to its first address. */
+  #moveLogicalHost(endpoint: EndpointConfig, at: number, ip: string): void {
+    const target = withHost(endpoint.address, ip);
+    const host = this.#byEndpoint[at]![0];
+    if (host === undefined) {
+      this.#byEndpoint[at] = [this.#createHost(endpoint, target)];
+      this.#rebuild();
+    } else if (host.address === addressText(target)) this.resources.stats.updateNoRebuild.inc();
+    else host.moveTo(target);
+  }
+
+  /** STRICT_DNS: every address is a host; those that stay keep their connections. */
+  #setAddresses(endpoint: EndpointConfig, at: number, addresses: readonly string[]): void {
+    const before = this.#byEndpoint[at]!;
+    const known = new Map(before.map((host) => [host.address, host]));
+    const after = addresses.map((ip) => {
+      const target = withHost(endpoint.address, ip);
+      return known.get(addressText(target)) ?? this.#createHost(endpoint, target);
+    });
+    if (after.length === before.length && after.every((host) => known.has(host.address))) {
+      this.resources.stats.updateNoRebuild.inc();
+      return;
+    }
+    this.#byEndpoint[at] = after;
+    this.#rebuild();
+    for (const host of before) if (!after.includes(host)) host.pool.drain();
+  }
+
+  #rebuild(): void {
+    const { stats } = this.resources;
+    // The same address twice in one priority is one host.
+    const unique = new Map<string, Host>();
+    for (const host of this.#byEndpoint.flat()) {
+      const key = `${host.priority} ${host.address}`;
+      if (!unique.has(key)) unique.set(key, host);
+    }
+    const hadHosts = this.#hosts.length > 0;
+    this.#hosts = [...unique.values()];
+    this.#balancer.update(this.#hosts);
+    if (hadHosts || this.#hosts.length > 0) stats.membershipChange.inc();
+    stats.membershipTotal.set(this.#hosts.length);
+    stats.membershipHealthy.set(this.#hosts.filter((host) => host.healthy).length);
+  }
+}
+
+function withHost(address: Address, host: string): Address {
+  return address.kind === "pipe" ? address : { ...address, host };
+}

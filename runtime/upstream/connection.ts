@@ -1,0 +1,325 @@
+/**
+ * One HTTP/1 connection to a host: connecting → idle ⇄ serving one request → closed. It feeds what it
+ * reads to the response parser and hands the events to the request's handler; the pool owns it.
+ */
+import { connect, type Socket } from "node:net";
+import type { HeaderMap } from "../codec/headers.ts";
+import { ResponseParser } from "../codec/h1-response-parser.ts";
+import { HeadFlag, type ResponseSink } from "../codec/message.ts";
+import { ResetReason } from "../errors.ts";
+import { TCP_KEEPALIVE_DELAY_MS } from "../limits.ts";
+import { Deadline } from "../timers.ts";
+import { ipPort } from "./host.ts";
+import type { H1Pool } from "./pool.ts";
+import type { H1Request } from "./h1-request.ts";
+import { connectFailure } from "./transport-failure.ts";
+
+/** RFC 9110 section 9.2.2: these may be sent again when nobody knows whether the first try was handled. */
+const IDEMPOTENT = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"]);
+
+/** The deadline is the connect timeout first and the idle timeout later. */
+export class H1Connection extends Deadline implements ResponseSink {
+  readonly #pool: H1Pool;
+  readonly #socket: Socket;
+  readonly #parser: ResponseParser;
+  readonly address: string;
+  readonly #startMs = performance.now();
+  #localAddress = "";
+  #request: H1Request | null = null;
+  /** Requests given to this connection so far. */
+  #served = 0;
+  #connected = false;
+  #closed = false;
+  /** The response of the current request is complete; the parser is still on the stack. */
+  #responseDone = false;
+  #requestWasWhole = false;
+  #keepAlive = false;
+  #anyResponseByte = false;
+
+  constructor(pool: H1Pool) {
+    super();
+    this.#pool = pool;
+    const { target, address } = pool.host;
+    this.address = address;
+    this.#parser = new ResponseParser(this);
+    const common = { noDelay: true, writableHighWaterMark: pool.bufferLimitBytes };
+    const socket =
+      target.kind === "pipe"
+        ? connect({ path: target.path, ...common })
+        : connect({
+            host: target.host,
+            port: target.port,
+            autoSelectFamily: false,
+            keepAlive: true,
+            keepAliveInitialDelay: TCP_KEEPALIVE_DELAY_MS,
+            ...common,
+          });
+    this.#socket = socket;
+    socket.on("connect", () => this.#onConnect());
+    socket.on("data", (chunk: Buffer) => this.#onData(chunk));
+    socket.on("drain", () => this.#onDrain());
+    socket.on("end", () => this.#onEnd());
+    socket.on("error", (error: NodeJS.ErrnoException) => this.#onError(error));
+    socket.on("close", () => this.#close(false, ResetReason.CONNECTION_TERMINATION));
+    this.arm(pool.resources.config.connectTimeoutMs);
+  }
+
+  get connected(): boolean {
+    return this.#connected;
+  }
+
+  // ---- Down: the pool and the request -------------------------------------------------------------
+
+  /** Gives the idle connection its next request and writes what that one holds. */
+  attach(request: H1Request): void {
+    this.disarm();
+    const pool = this.#pool;
+    this.#request = request;
+    this.#served++;
+    this.#responseDone = false;
+    this.#anyResponseByte = false;
+    request.connection = this;
+    pool.resources.requests++;
+    pool.host.rqTotal++;
+    pool.host.rqActive++;
+    pool.resources.stats.rqTotal.inc();
+    pool.resources.stats.rqActive.inc();
+    if (request.method === "") return;
+    this.announce(request);
+    // The handler may have given it up just now, and this connection may serve the next one already.
+    if (request.done) return;
+    if (request.readingPaused) this.#socket.pause();
+    const wasBackedUp = request.backedUp;
+    request.backedUp = false;
+    request.flush();
+    if (wasBackedUp && !request.backedUp && !request.done) request.handler.onUpstreamDrain();
+  }
+
+  announce(request: H1Request): void {
+    request.handler.onUpstreamReady(this.address, this.#localAddress);
+  }
+
+  /** False: the socket's buffer is over its limit. */
+  writeText(request: H1Request, text: string): boolean {
+    this.#start(request);
+    this.#pool.resources.stats.cxTxBytes.add(text.length);
+    return this.#socket.write(text, "latin1") || this.#backUp();
+  }
+
+  /** The same for a mix of latin-1 texts and large pieces of body, in one system call if it can be. */
+  writePieces(request: H1Request, pieces: readonly (Buffer | string)[]): boolean {
+    this.#start(request);
+    const socket = this.#socket;
+    let bytes = 0;
+    let room = true;
+    if (pieces.length > 1) socket.cork();
+    for (const piece of pieces) {
+      bytes += piece.length;
+      room = typeof piece === "string" ? socket.write(piece, "latin1") : socket.write(piece);
+    }
+    if (pieces.length > 1) {
+      socket.uncork();
+      // While corked `write` counts what is only waiting for the uncork.
+      room = !socket.writableNeedDrain;
+    }
+    this.#pool.resources.stats.cxTxBytes.add(bytes);
+    return room || this.#backUp();
+  }
+
+  pauseReading(): void {
+    this.#socket.pause();
+    this.#pool.resources.stats.flowPausedReading.inc();
+  }
+
+  resumeReading(): void {
+    this.#socket.resume();
+    this.#pool.resources.stats.flowResumedReading.inc();
+  }
+
+  /** The request's user does not want it any more. */
+  abandon(request: H1Request, timedOut: boolean): void {
+    if (this.#request !== request) return;
+    const pool = this.#pool;
+    pool.resources.stats.rqTxReset.inc();
+    if (timedOut) pool.host.rqTimeout++;
+    const unused = !request.started;
+    this.#detach();
+    if (unused) pool.release(this);
+    else this.#close(true, ResetReason.LOCAL_RESET);
+  }
+
+  /** Closes from this side; a request under way is reset. */
+  close(): void {
+    this.#close(true, ResetReason.LOCAL_RESET);
+  }
+
+  onDeadline(): void {
+    const stats = this.#pool.resources.stats;
+    if (this.#connected) stats.cxIdleTimeout.inc();
+    else {
+      stats.cxConnectTimeout.inc();
+      this.#pool.connectFailed(this, ResetReason.CONNECTION_TIMEOUT, "");
+    }
+    this.#close(true, ResetReason.CONNECTION_TIMEOUT);
+  }
+
+  /** Has it served as many requests as one connection may? */
+  get wornOut(): boolean {
+    const most = this.#pool.resources.config.maxRequestsPerConnection;
+    return most !== 0 && this.#served >= most;
+  }
+
+  // ---- Up: the socket ---------------------------------------------------------------------------------
+
+  #onConnect(): void {
+    this.#connected = true;
+    this.disarm();
+    const { localAddress, localPort } = this.#socket;
+    this.#localAddress = localAddress === undefined ? "" : ipPort(localAddress, localPort ?? 0);
+    this.#pool.resources.stats.cxConnectMs.record(performance.now() - this.#startMs);
+    this.#pool.onConnected(this);
+  }
+
+  #onData(chunk: Buffer): void {
+    if (this.#closed) return;
+    this.#pool.resources.stats.cxRxBytes.add(chunk.length);
+    const request = this.#request;
+    if (request === null || !request.started) {
+      // Nothing was asked, so these bytes belong to no request: RFC 9112 section 9.2.
+      this.#pool.resources.stats.cxProtocolError.inc();
+      this.#close(true, ResetReason.PROTOCOL_ERROR);
+      return;
+    }
+    this.#anyResponseByte = true;
+    const error = this.#parser.execute(chunk);
+    if (this.#closed) return;
+    if (error !== null) {
+      this.#pool.resources.stats.cxProtocolError.inc();
+      this.#close(true, ResetReason.PROTOCOL_ERROR);
+    } else if (this.#responseDone) this.#release();
+    else if (this.#request !== null) this.#request.handler.onUpstreamReadComplete();
+  }
+
+  #onDrain(): void {
+    const request = this.#request;
+    if (request === null || !request.backedUp) return;
+    request.backedUp = false;
+    this.#pool.resources.stats.flowDrained.inc();
+    request.handler.onUpstreamDrain();
+  }
+
+  #onEnd(): void {
+    if (this.#closed) return;
+    // A body may end with the connection, and then the request is over now; anything else is cut off.
+    if (this.#anyResponseByte && this.#request !== null) this.#parser.finish();
+    this.#close(false, ResetReason.CONNECTION_TERMINATION);
+  }
+
+  #onError(error: NodeJS.ErrnoException): void {
+    if (this.#closed) return;
+    if (this.#connected) {
+      this.#close(false, ResetReason.CONNECTION_TERMINATION);
+      return;
+    }
+    const failure = connectFailure(error, this.#pool.host.target.kind === "pipe");
+    this.#pool.connectFailed(this, failure.reason, failure.text);
+    this.#close(false, failure.reason);
+  }
+
+  // ---- Up: the parser ---------------------------------------------------------------------------------
+
+  onInformational(status: number, headers: HeaderMap): void {
+    this.#request?.handler.onUpstreamInformational(status, headers);
+  }
+
+  onResponseHead(status: number, headers: HeaderMap, flags: number): void {
+    const request = this.#request;
+    if (request === null) return;
+    if (status >= 500) this.#pool.host.rqError++;
+    else this.#pool.host.rqSuccess++;
+    this.#keepAlive = (flags & HeadFlag.KEEP_ALIVE) !== 0;
+    const end = (flags & HeadFlag.END_STREAM) !== 0;
+    if (end) this.#complete(request);
+    request.handler.onUpstreamHeaders(status, headers, end);
+  }
+
+  onResponseData(chunk: Buffer, endStream: boolean): void {
+    const request = this.#request;
+    if (request === null) return;
+    if (endStream) this.#complete(request);
+    request.handler.onUpstreamData(chunk, endStream);
+  }
+
+  onResponseTrailers(trailers: HeaderMap): void {
+    const request = this.#request;
+    if (request === null) return;
+    this.#complete(request);
+    request.handler.onUpstreamTrailers(trailers);
+  }
+
+  // ---- Inside -----------------------------------------------------------------------------------------
+
+  #start(request: H1Request): void {
+    if (request.started) return;
+    request.started = true;
+    this.#parser.expect(request.method);
+  }
+
+  #backUp(): false {
+    this.#pool.resources.stats.flowBackedUp.inc();
+    return false;
+  }
+
+  /** The response has ended: nothing more may reach the handler after the call that says so. */
+  #complete(request: H1Request): void {
+    // A response that ends first leaves the connection in the middle of a request that nobody will finish.
+    this.#requestWasWhole = request.ended;
+    if (request.readingPaused) this.#socket.resume();
+    this.#responseDone = true;
+    request.done = true;
+    this.#detach();
+  }
+
+  #detach(): void {
+    const pool = this.#pool;
+    this.#request = null;
+    pool.resources.requests--;
+    pool.host.rqActive--;
+    pool.resources.stats.rqActive.dec();
+  }
+
+  #release(): void {
+    const whole = this.#requestWasWhole && this.#socket.writableLength === 0;
+    if (this.#keepAlive && whole && this.#parser.idle) this.#pool.release(this);
+    else this.#close(true, ResetReason.LOCAL_RESET);
+  }
+
+  #close(local: boolean, reason: ResetReason): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.disarm();
+    this.#socket.destroy();
+    const { stats } = this.#pool.resources;
+    const request = this.#request;
+    if (this.#connected) {
+      stats.cxDestroy.inc();
+      (local ? stats.cxDestroyLocal : stats.cxDestroyRemote).inc();
+      stats.cxLengthMs.record(performance.now() - this.#startMs);
+      if (request !== null) {
+        stats.cxDestroyWithActiveRq.inc();
+        (local ? stats.cxDestroyLocalWithActiveRq : stats.cxDestroyRemoteWithActiveRq).inc();
+      }
+    }
+    if (request !== null) this.#failRequest(request, reason);
+    this.#pool.onClosed(this);
+  }
+
+  #failRequest(request: H1Request, reason: ResetReason): void {
+    const reusedAndSilent = this.#served > 1 && !this.#anyResponseByte && IDEMPOTENT.has(request.method);
+    const unsent = !request.started || (reusedAndSilent && reason === ResetReason.CONNECTION_TERMINATION);
+    request.done = true;
+    this.#pool.host.rqError++;
+    this.#detach();
+    request.handler.onUpstreamReset(reason, "", unsent);
+  }
+}

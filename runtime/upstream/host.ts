@@ -1,0 +1,67 @@
+/** One host of a cluster in one worker: where it is, how it does, and the pool of connections to it. */
+import type { Address } from "../config/snapshot.ts";
+import type { UpstreamHandler, UpstreamRequest } from "./request.ts";
+
+/** The connections to one host. */
+export interface HostPool {
+  request(handler: UpstreamHandler): UpstreamRequest;
+  /** Closes idle connections now and the others as their requests end. */
+  drain(): void;
+  /** Closes all connections; requests under way are reset. */
+  close(): void;
+}
+
+/** What a {@link Host} is made of. */
+export interface HostFacts {
+  readonly target: Address;
+  readonly hostname: string;
+  readonly weight: number;
+  readonly priority: number;
+  readonly healthy: boolean;
+}
+
+export class Host {
+  /** Where new connections go. A LOGICAL_DNS host moves; its existing connections stay. */
+  target: Address;
+  /** `ip:port`, `[v6]:port` or the pipe's path. */
+  address: string;
+  readonly hostname: string;
+  readonly weight: number;
+  readonly priority: number;
+  readonly healthy: boolean;
+  readonly pool: HostPool;
+
+  cxActive = 0;
+  cxTotal = 0;
+  cxConnectFail = 0;
+  rqActive = 0;
+  rqTotal = 0;
+  rqSuccess = 0;
+  rqError = 0;
+  rqTimeout = 0;
+
+  constructor(facts: HostFacts, createPool: (host: Host) => HostPool) {
+    this.target = facts.target;
+    this.address = addressText(facts.target);
+    this.hostname = facts.hostname;
+    this.weight = facts.weight;
+    this.priority = facts.priority;
+    this.healthy = facts.healthy;
+    this.pool = createPool(this);
+  }
+
+  moveTo(target: Address): void {
+    this.target = target;
+    this.address = addressText(target);
+  }
+}
+
+/** The form addresses have in logs, headers and statistics. */
+export function addressText(address: Address): string {
+  return address.kind === "pipe" ? address.path : ipPort(address.host, address.port);
+}
+
+/** `ip:port`, with brackets around an IPv6 address. */
+export function ipPort(ip: string, port: number): string {
+  return ip.includes(":") ? `[${ip}]:${port}` : `${ip}:${port}`;
+}
