@@ -185,3 +185,5 @@ export const HTTP_CALL_RESPONSE_BYTES = 4 * 1024 * 1024;
 export const GRPC_MESSAGE_BYTES = 4 * 1024 * 1024;
 /** Streams at a time on one HTTP/2 connection. Envoy: `max_concurrent_streams`, 1024 towards upstream. */
 export const H2_CONCURRENT_STREAMS = 1024;
+/** Milliseconds of one interval of histograms. Envoy: `stats_flush_interval`, 5 s. */
+export const STATS_FLUSH_INTERVAL_MS = 5000;

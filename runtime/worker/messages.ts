@@ -41,6 +41,10 @@ export type ToWorker =
   | { readonly kind: "listen"; readonly boundPorts: Readonly<Record<string, number>> }
   /** Stop accepting, finish streams for at most `ms`, answer `drained`. */
   | { readonly kind: "drain"; readonly ms: number }
+  /** From now on responses ask downstream to close the connection; or the contrary. Accepting goes on. */
+  | { readonly kind: "drain_close"; readonly on: boolean }
+  /** Stop accepting; connections live on. */
+  | { readonly kind: "stop_accepting"; readonly inboundOnly: boolean }
   | { readonly kind: "log_levels"; readonly logLevels: LogLevels }
   | { readonly kind: "reopen_logs" }
   /** Answer `hosts` with the same id. */

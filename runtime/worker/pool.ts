@@ -16,7 +16,7 @@ import {
 import type { BoundAddress } from "../listener/listener.ts";
 import type { Log } from "../observe/log.ts";
 import type { StatsAnnouncement } from "../observe/stats.ts";
-import type { FromWorker, HostReport, LogLevels, WorkerSetup } from "./messages.ts";
+import type { FromWorker, HostReport, LogLevels, ToWorker, WorkerSetup } from "./messages.ts";
 import { WorkerThread } from "./thread.ts";
 import type { ThreadState } from "./thread.ts";
 
@@ -72,6 +72,8 @@ export class WorkerPool {
   #watch: NodeJS.Timeout | null = null;
   /** Serving: lost workers are replaced. */
   #serving = false;
+  #drainClose = false;
+  #inboundStopped = false;
   #nextQuestion = 1;
   readonly #questions = new Map<number, { missing: number; readonly hosts: HostReport[]; done: () => void }>();
 
@@ -131,11 +133,24 @@ export class WorkerPool {
 
   setLogLevels(logLevels: LogLevels): void {
     if (this.#setup !== null) this.#setup = { ...this.#setup, logLevels };
-    for (const { thread } of this.#places) thread.post({ kind: "log_levels", logLevels });
+    this.#postAll({ kind: "log_levels", logLevels });
+  }
+
+  /** Responses ask downstream to close their connection, or no longer; a worker that starts later follows. */
+  setDrainClose(on: boolean): void {
+    this.#drainClose = on;
+    this.#postAll({ kind: "drain_close", on });
+  }
+
+  /** For good; after a stop of all listeners a worker that is lost from now on is not replaced. */
+  stopAccepting(inboundOnly: boolean): void {
+    if (inboundOnly) this.#inboundStopped = true;
+    else this.#endService();
+    this.#postAll({ kind: "stop_accepting", inboundOnly });
   }
 
   reopenLogs(): void {
-    for (const { thread } of this.#places) thread.post({ kind: "reopen_logs" });
+    this.#postAll({ kind: "reopen_logs" });
   }
 
   /** What the workers know of their hosts; workers that do not answer in time are left out. */
@@ -172,6 +187,10 @@ export class WorkerPool {
     this.#serving = false;
     if (this.#watch !== null) clearInterval(this.#watch);
     for (const place of this.#places) if (place.timer !== null) clearTimeout(place.timer);
+  }
+
+  #postAll(message: ToWorker): void {
+    for (const { thread } of this.#places) thread.post(message);
   }
 
   #spawn(index: number): WorkerThread {
@@ -219,7 +238,9 @@ export class WorkerPool {
     place.thread = thread;
     try {
       await thread.setUp(this.#setup!);
+      if (this.#drainClose) thread.post({ kind: "drain_close", on: true });
       await thread.listen(this.#boundPorts);
+      if (this.#inboundStopped) thread.post({ kind: "stop_accepting", inboundOnly: true });
       this.#log.info(`worker ${place.index} is back`);
     } catch (error) {
       // The thread tells why in #onGone, which tries again.

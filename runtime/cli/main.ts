@@ -1,0 +1,126 @@
+/**
+ * The command line: what there is to call and with which options. Each command's work is a file of its
+ * own that is loaded when it is called, so that `--version` stays as quick as it should be.
+ */
+import { readFileSync } from "node:fs";
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { ProxyError } from "../errors.ts";
+import { DRAIN_TIME_MS, MAX_CONCURRENCY } from "../limits.ts";
+import { readComponentLevels, readLevel } from "./log-options.ts";
+import type { QuickstartOptions } from "./quickstart.ts";
+import type { RunOptions } from "./run.ts";
+import type { ConfigOptions } from "./validate.ts";
+
+/** `sluice/<version>/node-<version>`: for `--version` and admin. */
+export function versionText(): string {
+  const manifest = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { version: string };
+  return `sluice/${manifest.version}/node-${process.versions.node}`;
+}
+
+/** Runs one command; returns the exit status: 0 good, 1 failed, 2 misused. */
+export async function main(args: readonly string[]): Promise<number> {
+  let status = 0;
+  const report = (code: number): void => {
+    status = code;
+  };
+  try {
+    await program(report).parseAsync(args, { from: "user" });
+  } catch (error) {
+    // Commander has printed its message already; help and version are no failure.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    if (!(error instanceof ProxyError)) throw error;
+    console.error(`sluice: ${error.message}`);
+    return 1;
+  }
+  return status;
+}
+
+function program(report: (status: number) => void): Command {
+  const sluice = new Command("sluice")
+    .description("A WebAssembly filter runtime and proxy with Envoy's configuration and behaviour.")
+    .version(versionText(), "--version", "print the version")
+    .showSuggestionAfterError()
+    .showHelpAfterError("(add --help for what there is)")
+    .exitOverride();
+  runCommand(sluice, report);
+  withConfigOptions(sluice.command("validate").description("check a configuration and print every problem in it")).action(
+    async (options: ConfigOptions) => {
+      const { validate } = await import("./validate.ts");
+      report(await validate(options));
+    },
+  );
+  sluice
+    .command("build")
+    .description("compile the bundled filters to WebAssembly (what has not changed is not compiled again)")
+    .action(async () => {
+      const { build } = await import("./build.ts");
+      report(await build());
+    });
+  sluice
+    .command("quickstart")
+    .description("run the proxy with a demo upstream and a rate limit service on this machine")
+    .option("--free-ports", "let the system choose all ports, instead of 10000, 9901, 10001 and 10002")
+    .addOption(concurrencyOption())
+    .action(async (options: QuickstartOptions) => {
+      const { quickstart } = await import("./quickstart.ts");
+      report(await quickstart(options));
+    });
+  return sluice;
+}
+
+function runCommand(sluice: Command, report: (status: number) => void): void {
+  withConfigOptions(sluice.command("run").description("run the proxy"))
+    .addOption(concurrencyOption())
+    .addOption(new Option("--mode <mode>", "serve, or only validate the configuration").choices(["serve", "validate"]).default("serve"))
+    .addOption(new Option("-l, --log-level <level>", "trace, debug, info, warning, error, critical or off").argParser(checked(readLevel)).default("info"))
+    .addOption(new Option("--component-log-level <list>", "levels of single components, a:debug,b:info").argParser(checked(readComponentLevels)))
+    .addOption(new Option("--log-format <format>", "how the process logs").choices(["text", "json"]).default("text"))
+    .option("--admin-address-path <file>", "write the bound admin address to this file")
+    .addOption(
+      new Option("--drain-time-s <seconds>", "how long streams may finish after SIGTERM")
+        .argParser(checked((text) => wholeNumber(text, 86_400)))
+        .default(DRAIN_TIME_MS / 1000),
+    )
+    .action(async (options: RunOptions) => {
+      if (options.mode === "validate") {
+        const { validate } = await import("./validate.ts");
+        report(await validate(options));
+      } else {
+        const { run } = await import("./run.ts");
+        report(await run(options));
+      }
+    });
+}
+
+function withConfigOptions(command: Command): Command {
+  return command
+    .option("-c, --config-path <file>", "bootstrap configuration, YAML or JSON")
+    .option("--config-yaml <text>", "more of it as text, merged over the file")
+    .option("--service-cluster <name>", "node.cluster, unless the configuration sets it")
+    .option("--service-node <id>", "node.id, unless the configuration sets it")
+    .option("--service-zone <zone>", "node.locality.zone, unless the configuration sets it");
+}
+
+function concurrencyOption(): Option {
+  return new Option("--concurrency <n>", "number of worker threads (default: one per core)").argParser(
+    checked((text) => Math.max(1, wholeNumber(text, MAX_CONCURRENCY))),
+  );
+}
+
+function wholeNumber(text: string, maximum: number): number {
+  const number = /^\d{1,9}$/.test(text) ? Number(text) : -1;
+  if (number < 0 || number > maximum) throw new ProxyError("NOT_A_NUMBER", "config", `"${text}" is no whole number from 0 to ${maximum}`);
+  return number;
+}
+
+/** Turns our error into the one that commander prints beside the option's name. */
+function checked<T>(parse: (text: string) => T): (text: string) => T {
+  return (text) => {
+    try {
+      return parse(text);
+    } catch (error) {
+      if (!(error instanceof ProxyError)) throw error;
+      throw new InvalidArgumentError(error.message.slice(error.code.length + 2));
+    }
+  };
+}

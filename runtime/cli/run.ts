@@ -1,0 +1,86 @@
+/** `sluice run`: configuration, server, signals, and the way out. */
+import { availableParallelism } from "node:os";
+import { Server } from "../control/server.ts";
+import { ProxyError } from "../errors.ts";
+import { ProcessLog } from "../observe/log.ts";
+import type { LogLevel } from "../observe/log.ts";
+import { versionText } from "./main.ts";
+import { handleSignals } from "./signals.ts";
+import { readSnapshot } from "./validate.ts";
+import type { ConfigOptions } from "./validate.ts";
+
+export interface RunOptions extends ConfigOptions {
+  readonly mode: "serve" | "validate";
+  readonly concurrency?: number;
+  readonly logLevel: LogLevel;
+  readonly componentLogLevel?: readonly (readonly [name: string, level: LogLevel])[];
+  readonly logFormat: "text" | "json";
+  readonly adminAddressPath?: string;
+  readonly drainTimeS: number;
+}
+
+/** Serves until it is told to end; returns the exit status. `onLive` runs once everything is bound. */
+export async function run(options: RunOptions, onLive?: (server: Server) => void): Promise<number> {
+  const concurrency = options.concurrency ?? availableParallelism();
+  const processLog = new ProcessLog({ level: options.logLevel, format: options.logFormat });
+  const log = processLog.component("main");
+  // First of all, so that its threads load their code while the configuration is read.
+  const server = new Server({
+    concurrency,
+    drainTimeMs: options.drainTimeS * 1000,
+    version: versionText(),
+    processLog,
+    componentLogLevels: options.componentLogLevel ?? [],
+    adminAddressPath: options.adminAddressPath,
+    commandLine: commandLine(options, concurrency),
+  });
+  let end: (why: string) => void = () => {};
+  const ended = new Promise<string>((resolve) => (end = resolve));
+  handleSignals({
+    onEnd: (signal) => end(signal),
+    onEndNow: (signal) => {
+      log.warning(`${signal} again: ending at once`);
+      process.exit(1);
+    },
+    onReopenLogs: () => server.reopenLogs(),
+  });
+  void server.quitRequested.then(() => end("quitquitquit"));
+  try {
+    const snapshot = await readSnapshot(options);
+    if (snapshot === undefined) {
+      await server.stop();
+      return 1;
+    }
+    await server.start(snapshot);
+  } catch (error) {
+    await server.stop();
+    if (!(error instanceof ProxyError)) throw error;
+    log.critical(`cannot start: ${error.message}`);
+    return 1;
+  }
+  onLive?.(server);
+  const why = await ended;
+  log.info(`${why}: draining for at most ${options.drainTimeS} s`);
+  await server.drain();
+  await server.stop();
+  log.info("exiting");
+  return 0;
+}
+
+/** admin.v3.CommandLineOptions, as far as there is something to say. */
+function commandLine(options: RunOptions, concurrency: number): Record<string, unknown> {
+  return {
+    concurrency,
+    config_path: options.configPath ?? "",
+    config_yaml: options.configYaml ?? "",
+    log_level: options.logLevel,
+    component_log_level: (options.componentLogLevel ?? []).map(([name, level]) => `${name}:${level}`).join(","),
+    log_format: options.logFormat,
+    admin_address_path: options.adminAddressPath ?? "",
+    service_cluster: options.serviceCluster ?? "",
+    service_node: options.serviceNode ?? "",
+    service_zone: options.serviceZone ?? "",
+    drain_time: `${options.drainTimeS}s`,
+    mode: options.mode === "serve" ? "Serve" : "Validate",
+  };
+}

@@ -1,0 +1,137 @@
+/**
+ * The admin interface's HTTP side: who may ask, in which form, and how answers are dressed. What can be
+ * asked is endpoints.ts. It is control plane, so `node:http` does the protocol.
+ */
+import { chmodSync } from "node:fs";
+import { createServer } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import { isIP } from "node:net";
+import type { AddressInfo } from "node:net";
+import type { AdminConfig } from "../config/snapshot.ts";
+import { ProxyError } from "../errors.ts";
+import { ADMIN_BODY_BYTES, ADMIN_CONNECTIONS, ADMIN_HEAD_BYTES, ADMIN_REQUEST_TIMEOUT_MS } from "../limits.ts";
+import { formatAddress, formatIpPort } from "../listener/address.ts";
+import type { Log } from "../observe/log.ts";
+import { ENDPOINTS, helpText } from "./endpoints.ts";
+import type { Endpoint } from "./endpoints.ts";
+import type { AdminSubject } from "./subject.ts";
+
+/** What an endpoint answers. Default: 200, plain text. */
+export interface AdminAnswer {
+  readonly status?: number;
+  readonly contentType?: string;
+  readonly body: string;
+}
+
+const TEXT = "text/plain; charset=UTF-8";
+
+export class AdminListener {
+  readonly #subject: AdminSubject;
+  readonly #log: Log;
+  readonly #server: Server;
+  #loopback = false;
+  #address = "";
+
+  constructor(subject: AdminSubject, log: Log) {
+    this.#subject = subject;
+    this.#log = log;
+    const options = {
+      maxHeaderSize: ADMIN_HEAD_BYTES,
+      headersTimeout: ADMIN_REQUEST_TIMEOUT_MS,
+      requestTimeout: ADMIN_REQUEST_TIMEOUT_MS,
+    };
+    this.#server = createServer(options, (request, response) => void this.#serve(request, response));
+    this.#server.maxConnections = ADMIN_CONNECTIONS;
+  }
+
+  /** Binds. Rejects with ProxyError ADMIN_BIND_FAILED. Returns the bound address as `ip:port` or path. */
+  async start({ address }: AdminConfig): Promise<string> {
+    const server = this.#server;
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", (cause: NodeJS.ErrnoException) => {
+        const why = cause.code === "EADDRINUSE" ? "the address is in use (another process listens there)" : cause.message;
+        reject(new ProxyError("ADMIN_BIND_FAILED", "config", `admin: cannot bind ${formatAddress(address)}: ${why}`, cause));
+      });
+      if (address.kind === "pipe") server.listen(address.path, resolve);
+      else server.listen({ host: address.host, port: address.port, exclusive: true }, resolve);
+    });
+    if (address.kind === "pipe") {
+      if (address.mode > 0) chmodSync(address.path, address.mode);
+      this.#address = address.path;
+    } else {
+      const bound = server.address() as AddressInfo;
+      this.#loopback = bound.address === "::1" || bound.address.startsWith("127.");
+      this.#address = formatIpPort(bound.address, bound.port);
+    }
+    return this.#address;
+  }
+
+  stop(): void {
+    this.#server.close();
+    this.#server.closeAllConnections();
+  }
+
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    let answer: AdminAnswer;
+    try {
+      answer = this.#refusal(request) ?? (await this.#answer(request));
+    } catch (error) {
+      this.#log.error(`admin ${request.url ?? ""}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+      answer = { status: 500, body: "internal error, see the log\n" };
+    }
+    const body = Buffer.from(answer.body);
+    response.writeHead(answer.status ?? 200, {
+      "content-type": answer.contentType ?? TEXT,
+      "cache-control": "no-cache, max-age=0",
+      "x-content-type-options": "nosniff",
+      server: "envoy",
+      "content-length": body.length,
+      ...(request.complete ? {} : { connection: "close" }),
+    });
+    response.end(request.method === "HEAD" ? undefined : body);
+  }
+
+  /** Names that a browser was told by somebody else's DNS, and pages of other origins, get nothing. */
+  #refusal(request: IncomingMessage): AdminAnswer | undefined {
+    const { host, origin } = request.headers;
+    if (this.#loopback && host !== undefined && !isLocalName(host)) {
+      return { status: 403, body: `Host ${JSON.stringify(host)} is not a name of this machine's loopback.\n` };
+    }
+    if (request.method !== "GET" && request.method !== "HEAD" && origin !== undefined && origin !== `http://${host}`) {
+      return { status: 403, body: "Requests from pages of another origin change nothing here.\n" };
+    }
+    return undefined;
+  }
+
+  async #answer(request: IncomingMessage): Promise<AdminAnswer> {
+    const target = request.url ?? "/";
+    const mark = target.indexOf("?");
+    const path = mark === -1 ? target : target.slice(0, mark);
+    const endpoint: Endpoint | undefined = ENDPOINTS.find((one) => one.path === path);
+    if (endpoint === undefined) return { status: 404, body: `invalid path. ${helpText()}` };
+    const method = request.method ?? "GET";
+    if (endpoint.mutates ? method !== "POST" : method !== "GET" && method !== "HEAD" && method !== "POST") {
+      const needed = endpoint.mutates ? "POST" : "GET";
+      return { status: 405, body: `Method ${method} not allowed, ${needed} required.` };
+    }
+    if (!(await readOut(request))) return { status: 413, body: "The request body is too large.\n" };
+    const parameters = new URLSearchParams(mark === -1 ? "" : target.slice(mark + 1));
+    return endpoint.run(this.#subject, parameters);
+  }
+}
+
+/** Reads and forgets the body; false when there is too much of it. */
+async function readOut(request: IncomingMessage): Promise<boolean> {
+  let bytes = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > ADMIN_BODY_BYTES) return false;
+  }
+  return true;
+}
+
+/** An address says where the request went, whatever DNS claims; of names only localhost is known to be local. */
+function isLocalName(host: string): boolean {
+  const name = host.replace(/:\d*$/, "").toLowerCase();
+  return isIP(name.replace(/^\[(.*)\]$/, "$1")) !== 0 || name === "localhost" || name.endsWith(".localhost");
+}

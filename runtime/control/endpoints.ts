@@ -1,0 +1,146 @@
+/** Every path of the admin interface: one table, from which `/help` and the index are printed too. */
+import type { AdminAnswer } from "./admin.ts";
+import { clustersJson, clustersText } from "./clusters-page.ts";
+import { configDump } from "./config-dump.ts";
+import { listenersJson, listenersText } from "./listeners-page.ts";
+import { changeLogging } from "./logging-page.ts";
+import { serverInfo } from "./server-info.ts";
+import { statsPage } from "./stats-page.ts";
+import type { AdminSubject } from "./subject.ts";
+
+export interface Endpoint {
+  readonly path: string;
+  readonly help: string;
+  /** Changes something, so it needs POST. */
+  readonly mutates: boolean;
+  /** Query parameters that it reads, for people. */
+  readonly parameters?: readonly string[];
+  run(subject: AdminSubject, parameters: URLSearchParams): AdminAnswer | Promise<AdminAnswer>;
+}
+
+const OK: AdminAnswer = { body: "OK\n" };
+
+/** Sorted by path, as `/help` prints it. */
+export const ENDPOINTS: readonly Endpoint[] = [
+  { path: "/", help: "Admin home page", mutates: false, run: () => ({ contentType: "text/html; charset=UTF-8", body: indexPage() }) },
+  {
+    path: "/clusters",
+    help: "upstream cluster status",
+    mutates: false,
+    parameters: ["format: json or text"],
+    run: async (subject, parameters) => {
+      const hosts = await subject.hosts();
+      if (parameters.get("format") === "json") return json(clustersJson(subject.snapshot.clusters, hosts));
+      return { body: clustersText(subject.snapshot.clusters, hosts) };
+    },
+  },
+  {
+    path: "/config_dump",
+    help: "dump current configs",
+    mutates: false,
+    parameters: ["resource: one list of resources only", "name_regex: resources whose name matches"],
+    run: async (subject, parameters) => configDump(subject, parameters),
+  },
+  {
+    path: "/drain_listeners",
+    help: "drain listeners",
+    mutates: true,
+    parameters: ["graceful: let streams finish for the drain time first", "inboundonly: listeners of INBOUND traffic only"],
+    run: (subject, parameters) => {
+      subject.drainListeners({ graceful: parameters.has("graceful"), inboundOnly: parameters.has("inboundonly") });
+      return OK;
+    },
+  },
+  { path: "/healthcheck/fail", help: "cause the server to fail health checks", mutates: true, run: (subject) => (subject.failHealthCheck(true), OK) },
+  { path: "/healthcheck/ok", help: "cause the server to pass health checks", mutates: true, run: (subject) => (subject.failHealthCheck(false), OK) },
+  { path: "/help", help: "print out list of admin commands", mutates: false, run: () => ({ body: helpText() }) },
+  {
+    path: "/listeners",
+    help: "print listener info",
+    mutates: false,
+    parameters: ["format: json or text"],
+    run: (subject, parameters) =>
+      parameters.get("format") === "json" ? json(listenersJson(subject)) : { body: listenersText(subject) },
+  },
+  {
+    path: "/logging",
+    help: "query or change logging levels",
+    mutates: true,
+    parameters: ["level: of everything", "paths: component:level,component:level", "COMPONENT: its level"],
+    run: changeLogging,
+  },
+  {
+    path: "/quitquitquit",
+    help: "exit the server",
+    mutates: true,
+    run: (subject) => (subject.quit(), OK),
+  },
+  {
+    path: "/ready",
+    help: "print server state, return 200 if LIVE, otherwise return 503",
+    mutates: false,
+    run: ({ state }) => ({ status: state === "LIVE" ? 200 : 503, body: `${state}\n` }),
+  },
+  { path: "/reopen_logs", help: "reopen access logs", mutates: true, run: (subject) => (subject.reopenLogs(), OK) },
+  { path: "/reset_counters", help: "reset all counters to zero", mutates: true, run: (subject) => (subject.resetCounters(), OK) },
+  { path: "/server_info", help: "print server version/status information", mutates: false, run: (subject) => json(serverInfo(subject)) },
+  {
+    path: "/stats",
+    help: "print server stats",
+    mutates: false,
+    parameters: [
+      "usedonly: statistics that were touched since the start",
+      "filter: a regular expression (RE2) for names",
+      "format: text, json or prometheus",
+      "type: All, Counters, Gauges or Histograms",
+    ],
+    run: statsPage,
+  },
+  {
+    path: "/stats/prometheus",
+    help: "print server stats in prometheus format",
+    mutates: false,
+    parameters: ["usedonly", "filter", "type"],
+    run: (subject, parameters) => {
+      parameters.set("format", "prometheus");
+      return statsPage(subject, parameters);
+    },
+  },
+  { path: "/workers", help: "print worker threads", mutates: false, run: (subject) => json({ workers: subject.workers() }) },
+  {
+    path: "/workers/replace",
+    help: "end one worker thread at once; a new one takes its place",
+    mutates: true,
+    parameters: ["index: of the worker"],
+    run: (subject, parameters) => {
+      const index = parameters.get("index") ?? "";
+      if (/^\d{1,4}$/.test(index) && subject.replaceWorker(Number(index))) return OK;
+      return { status: 404, body: `there is no serving worker "${index}"\n` };
+    },
+  },
+];
+
+/** What `/help` prints. */
+export function helpText(): string {
+  const lines = ["admin commands are:"];
+  for (const { path, help, mutates, parameters } of ENDPOINTS) {
+    lines.push(`  ${path}${mutates ? " (POST)" : ""}: ${help}`);
+    for (const parameter of parameters ?? []) lines.push(`      ${parameter}`);
+  }
+  return `${lines.join("\n")}\n`;
+}
+
+function json(value: unknown): AdminAnswer {
+  return { contentType: "application/json", body: `${JSON.stringify(value, null, 1)}\n` };
+}
+
+function indexPage(): string {
+  const rows = ENDPOINTS.map(({ path, help, mutates }) => {
+    const name = path.slice(1) || "home";
+    const cell = mutates
+      ? `<form action="${path.slice(1)}" method="post"><button>${name}</button></form>`
+      : `<a href="${path.slice(1) || "/"}">${name}</a>`;
+    return `<tr><td>${cell}</td><td>${help}</td></tr>`;
+  });
+  return `<!DOCTYPE html>\n<html lang="en"><head><title>Sluice Admin</title></head>\n<body><table>\n${rows.join("\n")}\n</table></body></html>\n`;
+}

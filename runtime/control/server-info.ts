@@ -1,0 +1,17 @@
+/** `/server_info`: admin.v3.ServerInfo in protobuf JSON. */
+import type { AdminSubject } from "./subject.ts";
+
+export function serverInfo(subject: AdminSubject): object {
+  const { version, state, uptimeMs, commandLine, snapshot } = subject;
+  const uptime = `${Math.floor(uptimeMs / 1000)}s`;
+  const { id, cluster, region, zone, subZone, metadata } = snapshot.node;
+  return {
+    version,
+    state,
+    uptime_current_epoch: uptime,
+    uptime_all_epochs: uptime,
+    hot_restart_version: "disabled",
+    command_line_options: commandLine,
+    node: { id, cluster, metadata, locality: { region, zone, sub_zone: subZone }, user_agent_name: "sluice" },
+  };
+}

@@ -1,0 +1,212 @@
+/**
+ * The whole process as the control plane sees it. Life: create (threads load their code) → start
+ * (modules, workers, listeners, admin: LIVE) → drain (DRAINING) → stop. The command line drives it.
+ */
+import { writeFileSync } from "node:fs";
+import type { Snapshot } from "../config/snapshot.ts";
+import { STATS_FLUSH_INTERVAL_MS } from "../limits.ts";
+import type { BoundAddress } from "../listener/listener.ts";
+import type { Log, LogLevel, ProcessLog } from "../observe/log.ts";
+import { StatsRegistry } from "../observe/stats-registry.ts";
+import type { Stat } from "../observe/stats-registry.ts";
+import type { StatsAnnouncement } from "../observe/stats.ts";
+import { SharedStore } from "../wasm/shared/store.ts";
+import type { HostReport, LogLevels } from "../worker/messages.ts";
+import { loadModules } from "../worker/modules.ts";
+import { WorkerPool } from "../worker/pool.ts";
+import type { PoolOwner, WorkerReport } from "../worker/pool.ts";
+import type { AdminListener } from "./admin.ts";
+import { ServerStats } from "./server-stats.ts";
+import type { AdminSubject, ServerState } from "./subject.ts";
+
+export interface ServerOptions {
+  readonly concurrency: number;
+  readonly drainTimeMs: number;
+  readonly version: string;
+  readonly processLog: ProcessLog;
+  /** Levels of single components, for the workers' logs too. */
+  readonly componentLogLevels: readonly (readonly [name: string, level: LogLevel])[];
+  /** Where the bound admin address is written; undefined: nowhere. */
+  readonly adminAddressPath?: string | undefined;
+  /** admin.v3.CommandLineOptions in protobuf JSON. */
+  readonly commandLine: Readonly<Record<string, unknown>>;
+}
+
+export class Server implements AdminSubject, PoolOwner {
+  readonly version: string;
+  readonly startedAt = new Date();
+  readonly commandLine: Readonly<Record<string, unknown>>;
+  readonly #options: ServerOptions;
+  readonly #log: Log;
+  readonly #registry = new StatsRegistry();
+  readonly #stats: ServerStats;
+  readonly #pool: WorkerPool;
+  readonly #drainRequested: Promise<void>;
+  #requestDrain: () => void = () => {};
+  #componentLevels: Map<string, LogLevel>;
+  #snapshot: Snapshot | null = null;
+  #admin: AdminListener | null = null;
+  #adminAddress = "";
+  #started = false;
+  #draining = false;
+  #healthCheckFailed = false;
+  #flush: NodeJS.Timeout | null = null;
+
+  /** Spawns the worker threads. */
+  constructor(options: ServerOptions) {
+    this.#options = options;
+    this.version = options.version;
+    this.commandLine = options.commandLine;
+    this.#log = options.processLog.component("main");
+    this.#componentLevels = new Map(options.componentLogLevels);
+    this.#stats = new ServerStats(this.#registry, options.concurrency);
+    this.#drainRequested = new Promise((resolve) => (this.#requestDrain = resolve));
+    this.#pool = new WorkerPool({ concurrency: options.concurrency, owner: this, log: this.#log });
+  }
+
+  /** Serves. Rejects with ProxyError when a module, a worker, a listener or the admin interface cannot be had; the caller stops it then. */
+  async start(snapshot: Snapshot): Promise<void> {
+    this.#snapshot = snapshot;
+    this.#stats.configured(snapshot);
+    const { modules, moduleOfPlugin } = loadModules(snapshot.plugins);
+    const shared = SharedStore.create();
+    this.#registry.provide(() => shared.stats());
+    const setup = {
+      concurrency: this.#options.concurrency,
+      snapshot,
+      modules,
+      moduleOfPlugin,
+      shared: shared.handle,
+      logLevels: this.#levels(),
+    };
+    await Promise.all([this.#pool.start(setup), this.#startAdmin(snapshot)]);
+    this.#started = true;
+    this.#flush = setInterval(() => this.#registry.rollInterval(), STATS_FLUSH_INTERVAL_MS);
+    this.#flush.unref();
+    this.#stats.live(performance.now(), snapshot.listeners.length);
+    for (const { name, address } of this.#pool.bound) this.#log.info(`listener ${name} on ${address}`);
+  }
+
+  /** Resolves when somebody asked the process to end through the admin interface. */
+  get quitRequested(): Promise<void> {
+    return this.#drainRequested;
+  }
+
+  /** Stops accepting, lets streams finish for the drain time. */
+  async drain(): Promise<void> {
+    this.#draining = true;
+    await this.#pool.drain(this.#options.drainTimeMs);
+  }
+
+  /** Ends everything at once. */
+  async stop(): Promise<void> {
+    if (this.#flush !== null) clearInterval(this.#flush);
+    this.#admin?.stop();
+    await this.#pool.stop();
+  }
+
+  // What the admin interface asks.
+
+  get state(): ServerState {
+    if (!this.#started) return "INITIALIZING";
+    return this.#draining || this.#healthCheckFailed ? "DRAINING" : "LIVE";
+  }
+
+  get uptimeMs(): number {
+    return Date.now() - this.startedAt.getTime();
+  }
+
+  get snapshot(): Snapshot {
+    return this.#snapshot!;
+  }
+
+  get bound(): readonly BoundAddress[] {
+    return this.#pool.bound;
+  }
+
+  /** `ip:port` or path; "" without an admin interface. */
+  get adminAddress(): string {
+    return this.#adminAddress;
+  }
+
+  stats(): readonly Stat[] {
+    return this.#stats.collect(this.state, this.uptimeMs);
+  }
+
+  resetCounters(): void {
+    this.#registry.resetCounters();
+  }
+
+  hosts(): Promise<readonly HostReport[]> {
+    return this.#pool.hosts();
+  }
+
+  workers(): readonly WorkerReport[] {
+    return this.#pool.workers();
+  }
+
+  replaceWorker(index: number): boolean {
+    return this.#pool.replace(index);
+  }
+
+  logLevels(): readonly (readonly [component: string, level: LogLevel])[] {
+    const all = new Map<string, LogLevel>([...this.#options.processLog.levels(), ...this.#componentLevels]);
+    return [...all].sort();
+  }
+
+  setLogLevel(level: LogLevel, component?: string): boolean {
+    if (component === undefined) this.#componentLevels.clear();
+    else this.#componentLevels.set(component, level);
+    this.#options.processLog.setLevel(level, component);
+    this.#pool.setLogLevels(this.#levels());
+    return true;
+  }
+
+  reopenLogs(): void {
+    this.#log.info("reopening access logs");
+    this.#pool.reopenLogs();
+  }
+
+  failHealthCheck(failed: boolean): void {
+    this.#healthCheckFailed = failed;
+    this.#pool.setDrainClose(failed);
+  }
+
+  drainListeners({ graceful, inboundOnly }: { readonly graceful: boolean; readonly inboundOnly: boolean }): void {
+    this.#log.info(`draining listeners${inboundOnly ? " of inbound traffic" : ""}${graceful ? " gracefully" : ""}`);
+    if (graceful) this.#pool.setDrainClose(true);
+    this.#pool.stopAccepting(inboundOnly);
+  }
+
+  quit(): void {
+    this.#requestDrain();
+  }
+
+  // What the pool tells.
+
+  onStats(thread: number, announcement: StatsAnnouncement): void {
+    this.#registry.add(thread, announcement);
+  }
+
+  onThreadGone(thread: number): void {
+    this.#registry.retire(thread);
+  }
+
+  onWorkerLost(_index: number, hung: boolean): void {
+    this.#stats.workerLost(hung);
+  }
+
+  async #startAdmin({ admin }: Snapshot): Promise<void> {
+    if (admin === undefined) return;
+    // Loaded while the workers are busy, and not at all when nothing is configured.
+    const { AdminListener } = await import("./admin.ts");
+    this.#admin = new AdminListener(this, this.#options.processLog.component("admin"));
+    this.#adminAddress = await this.#admin.start(admin);
+    if (this.#options.adminAddressPath !== undefined) writeFileSync(this.#options.adminAddressPath, this.#adminAddress);
+    this.#log.info(`admin on ${this.#adminAddress}`);
+  }
+
+  #levels(): LogLevels {
+    return { level: this.#options.processLog.level, components: [...this.#componentLevels] };
+  }
+}

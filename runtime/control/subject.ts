@@ -1,0 +1,38 @@
+/** What the admin interface may ask of the process and do to it; the server is it, tests may be it too. */
+import type { Snapshot } from "../config/snapshot.ts";
+import type { BoundAddress } from "../listener/listener.ts";
+import type { LogLevel } from "../observe/log.ts";
+import type { Stat } from "../observe/stats-registry.ts";
+import type { HostReport } from "../worker/messages.ts";
+import type { WorkerReport } from "../worker/pool.ts";
+
+/** Envoy's server states, with the numbers of the gauge `server.state`. */
+export const ServerState = { LIVE: 0, DRAINING: 1, PRE_INITIALIZING: 2, INITIALIZING: 3 } as const;
+export type ServerState = keyof typeof ServerState;
+
+export interface AdminSubject {
+  readonly state: ServerState;
+  readonly version: string;
+  readonly uptimeMs: number;
+  readonly startedAt: Date;
+  /** admin.v3.CommandLineOptions in protobuf JSON. */
+  readonly commandLine: Readonly<Record<string, unknown>>;
+  readonly snapshot: Snapshot;
+  readonly bound: readonly BoundAddress[];
+  stats(): readonly Stat[];
+  resetCounters(): void;
+  hosts(): Promise<readonly HostReport[]>;
+  workers(): readonly WorkerReport[];
+  /** False when there is no such serving worker. */
+  replaceWorker(index: number): boolean;
+  logLevels(): readonly (readonly [component: string, level: LogLevel])[];
+  /** Of everything, or of one component; false when that is unknown. */
+  setLogLevel(level: LogLevel, component?: string): boolean;
+  reopenLogs(): void;
+  /** From now on `/ready` says no and responses ask downstream to close; or the contrary. */
+  failHealthCheck(failed: boolean): void;
+  /** No listener accepts any more; graceful: streams finish first, for the drain time. */
+  drainListeners(options: { readonly graceful: boolean; readonly inboundOnly: boolean }): void;
+  /** Ends the process cleanly, soon. */
+  quit(): void;
+}

@@ -1,0 +1,39 @@
+/**
+ * The one list of what is built in, by message type. An extension is found by the type of its
+ * configuration, never by its name, as in Envoy. HTTP filters other than the router are Wasm modules that
+ * `sluice build` compiles from `filters/`.
+ */
+import { fileURLToPath } from "node:url";
+
+/** A bundled HTTP filter: its configuration message, and the module that implements it. */
+export interface BundledFilter {
+  /** The name that Envoy's documentation gives the filter. */
+  readonly name: string;
+  /** Absolute path of the compiled module. */
+  readonly module: string;
+}
+
+const BUILT = new URL("../build/filters/", import.meta.url);
+
+function bundled(name: string, file: string): BundledFilter {
+  return { name, module: fileURLToPath(new URL(`${file}.wasm`, BUILT)) };
+}
+
+/** HTTP filters that ship as modules, by full message name. */
+export const BUNDLED_HTTP_FILTERS: Readonly<Record<string, BundledFilter>> = {
+  "envoy.extensions.filters.http.fault.v3.HTTPFault": bundled("envoy.filters.http.fault", "fault"),
+  "envoy.extensions.filters.http.ratelimit.v3.RateLimit": bundled("envoy.filters.http.ratelimit", "ratelimit"),
+  "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit": bundled("envoy.filters.http.local_ratelimit", "local_ratelimit"),
+};
+
+/** What the host itself implements, by full message name. */
+export const NATIVE_EXTENSIONS: Readonly<Record<string, string>> = {
+  "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager": "envoy.filters.network.http_connection_manager",
+  "envoy.extensions.filters.http.router.v3.Router": "envoy.filters.http.router",
+  "envoy.extensions.filters.http.wasm.v3.Wasm": "envoy.filters.http.wasm",
+  "envoy.extensions.filters.network.wasm.v3.Wasm": "envoy.filters.network.wasm",
+  "envoy.extensions.access_loggers.file.v3.FileAccessLog": "envoy.access_loggers.file",
+  "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog": "envoy.access_loggers.stdout",
+  "envoy.extensions.access_loggers.stream.v3.StderrAccessLog": "envoy.access_loggers.stderr",
+  "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": "envoy.upstreams.http.http_protocol_options",
+};

@@ -1,0 +1,38 @@
+/** Compiles the code of all plugins on the main thread, each distinct one once for all workers. */
+import { readFileSync } from "node:fs";
+import type { PluginConfig } from "../config/snapshot.ts";
+import { ProxyError } from "../errors.ts";
+import { loadModule } from "../wasm/module.ts";
+import type { LoadedModule } from "../wasm/module.ts";
+
+/** Compiled modules, and for each plugin which one is its code. */
+export interface ModuleTable {
+  readonly modules: readonly LoadedModule[];
+  readonly moduleOfPlugin: readonly number[];
+}
+
+/** Throws ProxyError: MODULE_UNREADABLE for a file that cannot be read, else what loadModule throws. */
+export function loadModules(plugins: readonly PluginConfig[]): ModuleTable {
+  const modules: LoadedModule[] = [];
+  const indexOf = new Map<string, number>();
+  const moduleOfPlugin = plugins.map(({ name, code }) => {
+    const key = code.kind === "file" ? code.path : `inline ${Buffer.from(code.bytes).toString("latin1")}`;
+    let index = indexOf.get(key);
+    if (index === undefined) {
+      index = modules.length;
+      indexOf.set(key, index);
+      modules.push(code.kind === "file" ? loadModule(readCode(name, code.path), code.path) : loadModule(code.bytes, `inline code of ${name}`));
+    }
+    return index;
+  });
+  return { modules, moduleOfPlugin };
+}
+
+function readCode(plugin: string, path: string): Uint8Array {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new ProxyError("MODULE_UNREADABLE", "config", `plugin ${plugin}: ${why}`, error);
+  }
+}
