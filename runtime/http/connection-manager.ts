@@ -39,6 +39,13 @@ export interface HttpEnvironment {
   /** Makes the factory of a configured filter other than the router. */
   readonly filterFactory: (config: Exclude<HttpFilterConfig, { kind: "router" }>) => HttpFilterFactory;
   readonly accessLog: (configs: HttpConnectionManagerConfig["accessLogs"]) => AccessLog | undefined;
+  /** Default: never asks downstream to close. */
+  readonly drainState?: DrainState;
+}
+
+/** While `close` is true every response asks downstream to close the connection (admin: `/healthcheck/fail`). */
+export interface DrainState {
+  readonly close: boolean;
 }
 
 type RouterConfig = Extract<HttpFilterConfig, { kind: "router" }>;
@@ -177,6 +184,7 @@ export class ConnectionManager implements NetworkFilterFactory {
   /** False: no route carries any configuration for a filter. */
   readonly mayOverride: boolean;
   readonly bufferLimitBytes: number;
+  readonly drainState: DrainState;
   readonly requestHeaders: RequestHeaders;
   readonly parserOptions: RequestParserOptions;
   readonly #accessLog: AccessLog | undefined;
@@ -190,6 +198,7 @@ export class ConnectionManager implements NetworkFilterFactory {
     this.config = config;
     this.bufferLimitBytes = bufferLimitBytes;
     this.#environment = environment;
+    this.drainState = environment.drainState ?? { close: false };
     this.requestHeaders = new RequestHeaders(config, environment.node);
     this.parserOptions = {
       maxHeadBytes: config.maxRequestHeadersBytes,

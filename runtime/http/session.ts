@@ -288,13 +288,14 @@ export class Session extends Deadline implements NetworkFilter, RequestSink, Dow
     const manager = this.#manager;
     const stream = this.#stream!;
     mutateResponseHeaders(headers, manager.config, stream.info);
-    if (this.#draining && !this.#closing) manager.stats.cxDrainClose.inc();
+    const draining = this.#draining || manager.drainState.close;
+    if (draining && !this.#closing) manager.stats.cxDrainClose.inc();
     // A response ahead of the request's end leaves a body nobody wants on the connection: it cannot go on.
     if (!stream.requestComplete) {
       manager.stats.rqResponseBeforeRqComplete.inc();
       this.#closing = true;
     }
-    if (this.#draining) this.#closing = true;
+    if (draining) this.#closing = true;
     this.#headOnly = this.#headOnly || bodiless(stream.info.responseCode);
     const encoder = this.#encoder;
     this.#held += encoder.head(stream.info.responseCode, headers, endStream, this.#headOnly, this.#closing);

@@ -34,6 +34,9 @@ export interface BoundAddress {
   readonly port: number;
 }
 
+/** envoy.config.core.v3.TrafficDirection. */
+const INBOUND = 1;
+
 let nextConnectionId = 1;
 
 class Listener implements ConnectionOwner {
@@ -140,6 +143,13 @@ export class ListenerSet {
 
   get bound(): readonly BoundAddress[] {
     return this.#bound;
+  }
+
+  /** Stops accepting at once; connections live on. `inboundOnly`: only listeners of traffic direction INBOUND. */
+  stopAccepting(inboundOnly: boolean): void {
+    for (const listener of this.#listeners) {
+      if (!inboundOnly || listener.config.trafficDirection === INBOUND) listener.stopAccepting();
+    }
   }
 
   /** Stops accepting at once; waits for connections to finish, at most `ms`, then ends them. */
