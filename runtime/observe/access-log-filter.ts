@@ -27,8 +27,10 @@ export function compileFilter(filter: AccessLogFilter, runtime: Snapshot["runtim
       const mask = filter.flags.reduce((bits, name) => bits | (1 << flagBit(name)), 0);
       return mask === 0 ? (info) => info.flags !== 0 : (info) => (info.flags & mask) !== 0;
     }
-    case "runtime":
-      return compileFraction(filter.fraction, runtime);
+    case "runtime": {
+      const test = compileFraction(filter.fraction, runtime);
+      return (info) => test(info.random());
+    }
     case "not_health_check":
       // Health checks are recognised by a filter that this host does not have: no stream is one.
       return () => true;
@@ -42,7 +44,9 @@ function comparison(
   const override = runtime[filter.runtimeKey];
   const limit = typeof override === "number" ? override : filter.value;
   const read: (info: StreamInfo) => number =
-    filter.kind === "status_code" ? (info) => info.responseCode : (info) => Math.floor(Math.max(0, info.completeMs));
+    filter.kind === "status_code"
+      ? (info) => info.responseCode
+      : (info) => Math.max(0, Math.floor(info.completeMs - info.startMs));
   switch (filter.op) {
     case "EQ":
       return (info) => read(info) === limit;

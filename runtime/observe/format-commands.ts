@@ -56,9 +56,9 @@ const UPSTREAM_PROTOCOLS = { HTTP1: "HTTP/1.1", HTTP2: "HTTP/2" } as const;
 
 /** Commands without an argument. */
 const PLAIN: Readonly<Record<string, Extract>> = {
-  DURATION: (info) => elapsed(0, info.completeMs),
-  REQUEST_DURATION: (info) => elapsed(0, info.requestCompleteMs),
-  RESPONSE_DURATION: (info) => elapsed(0, info.upstreamFirstByteMs),
+  DURATION: (info) => elapsed(info.startMs, info.completeMs),
+  REQUEST_DURATION: (info) => elapsed(info.startMs, info.requestCompleteMs),
+  RESPONSE_DURATION: (info) => elapsed(info.startMs, info.upstreamFirstByteMs),
   RESPONSE_TX_DURATION: (info) => elapsed(info.upstreamFirstByteMs, info.completeMs),
   BYTES_RECEIVED: (info) => info.bytesReceived,
   BYTES_SENT: (info) => info.bytesSent,
@@ -182,7 +182,7 @@ function time(read: (info: StreamInfo) => number, local: boolean): Command {
 }
 
 const POINTS: Readonly<Record<string, ((info: StreamInfo) => number) | undefined>> = {
-  DS_RX_BEG: () => 0,
+  DS_RX_BEG: (info) => info.startMs,
   DS_RX_END: (info) => info.requestCompleteMs,
   US_CX_BEG: () => -1,
   US_CX_END: () => -1,
@@ -207,7 +207,7 @@ function commonDuration(argument: string | undefined): Extract {
   }
   return (info) => {
     const [a, b] = [from(info), to(info)];
-    return a < 0 || b < a ? undefined : Math.floor((b - a) * scale);
+    return a < 0 || b < 0 || b < a ? undefined : Math.floor((b - a) * scale);
   };
 }
 

@@ -101,12 +101,10 @@ export function compileQuery(configs: readonly QueryParameterMatcher[]): TextTes
   };
 }
 
-/** Draws with the fraction's chance; the runtime may override it. Fixed outcomes draw nothing. */
-export function compileFraction(fraction: RuntimeFraction, runtime: Snapshot["runtime"]): () => boolean {
+/** Compares a random number (0 to below 1) with the fraction, which the runtime may override. */
+export function compileFraction(fraction: RuntimeFraction, runtime: Snapshot["runtime"]): (random: number) => boolean {
   const { numerator, denominator } = effectiveFraction(fraction, runtime);
-  if (numerator <= 0) return () => false;
-  if (numerator >= denominator) return () => true;
-  return () => Math.random() * denominator < numerator;
+  return (random) => random * denominator < numerator;
 }
 
 function effectiveFraction(

@@ -26,7 +26,7 @@ export class StreamInfo {
   readonly connection: ConnectionInfo;
   /** Wall clock, milliseconds since the epoch, at the first byte of the request. */
   readonly startTimeMs: number;
-  /** Monotonic clock (performance.now) at the same moment; all others below are relative to it. */
+  /** Monotonic clock (performance.now) at the same moment; the moments below are on the same clock, -1 until they come. */
   readonly startMs: number;
   requestCompleteMs = -1;
   upstreamFirstByteMs = -1;
@@ -61,10 +61,18 @@ export class StreamInfo {
   /** Filter state, shared by all filters of the stream; raw bytes as guests set them. */
   filterState: Map<string, Uint8Array> | null = null;
 
+  #random = -1;
+
   constructor(connection: ConnectionInfo, startTimeMs: number, startMs: number) {
     this.connection = connection;
     this.startTimeMs = startTimeMs;
     this.startMs = startMs;
+  }
+
+  /** A random number of 0 to below 1 that stays the same for the stream: route fractions, weighted clusters, sampling. */
+  random(): number {
+    if (this.#random < 0) this.#random = Math.random();
+    return this.#random;
   }
 
   setFlag(flag: number): void {

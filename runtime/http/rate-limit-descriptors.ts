@@ -1,0 +1,191 @@
+/**
+ * Rate limit descriptors of a request: what the actions of the route's and the virtual host's RateLimits make
+ * of it, as serialized `envoy.extensions.common.ratelimit.v3.RateLimitDescriptor` messages.
+ */
+import type { HeaderMap } from "../codec/headers.ts";
+import type { NodeConfig, RateLimitAction, RateLimitConfig } from "../config/snapshot.ts";
+import { maskIp } from "../observe/ip-mask.ts";
+import { compileHeaders, compileQuery } from "../observe/match.ts";
+import { queryParameter } from "../observe/query.ts";
+import type { StreamInfo } from "../observe/stream-info.ts";
+import { wireText } from "../observe/wire-text.ts";
+import type { ResolvedRoute } from "./route-table.ts";
+
+/** How the virtual host's limits join in: VhRateLimitsOptions of RateLimitPerRoute. */
+export const VirtualHostMode = {
+  /** Only when the route has none of its own (or includes them explicitly). */
+  OVERRIDE: 0,
+  INCLUDE: 1,
+  IGNORE: 2,
+} as const;
+
+interface Request {
+  readonly resolved: ResolvedRoute;
+  readonly headers: HeaderMap;
+  readonly info: StreamInfo;
+  readonly node: NodeConfig;
+}
+/** An entry of a descriptor; SKIP: none, go on; undefined: the whole descriptor does not apply. */
+type Entry = Uint8Array | typeof SKIP | undefined;
+type Step = (request: Request) => Entry;
+
+const SKIP = Symbol("skip");
+const NONE: readonly Uint8Array[] = [];
+const compiled = new WeakMap<RateLimitConfig, readonly Step[]>();
+
+/** The descriptors of one stage, the route's first. */
+export function describeRateLimits(
+  resolved: ResolvedRoute,
+  stage: number,
+  virtualHostMode: number,
+  headers: HeaderMap,
+  info: StreamInfo,
+  node: NodeConfig,
+): readonly Uint8Array[] {
+  const { action, virtualHost } = resolved;
+  if (action.kind !== "route") return NONE;
+  const included =
+    action.includeVhRateLimits ||
+    virtualHostMode === VirtualHostMode.INCLUDE ||
+    (virtualHostMode !== VirtualHostMode.IGNORE && action.rateLimits.length === 0);
+  if (action.rateLimits.length === 0 && (!included || virtualHost.rateLimits.length === 0)) return NONE;
+  const request = { resolved, headers, info, node };
+  const descriptors: Uint8Array[] = [];
+  describe(action.rateLimits, stage, request, descriptors);
+  if (included) describe(virtualHost.rateLimits, stage, request, descriptors);
+  return descriptors;
+}
+
+function describe(limits: readonly RateLimitConfig[], stage: number, request: Request, into: Uint8Array[]): void {
+  for (const limit of limits) {
+    if (limit.stage !== stage || isDisabled(limit, request)) continue;
+    const descriptor = descriptorOf(limit, request);
+    if (descriptor !== undefined) into.push(descriptor);
+  }
+}
+
+function isDisabled(limit: RateLimitConfig, { resolved, info }: Request): boolean {
+  if (limit.disableKey === "") return false;
+  const percent = resolved.runtime[`ratelimit.${limit.disableKey}.http_filter_enabled`];
+  return typeof percent === "number" && info.random() * 100 >= percent;
+}
+
+function descriptorOf(limit: RateLimitConfig, request: Request): Uint8Array | undefined {
+  let steps = compiled.get(limit);
+  if (steps === undefined) compiled.set(limit, (steps = limit.actions.map(compileAction)));
+  const entries: Uint8Array[] = [];
+  for (const step of steps) {
+    const entry = step(request);
+    if (entry === undefined) return undefined;
+    if (entry !== SKIP) entries.push(entry);
+  }
+  return entries.length === 0 ? undefined : Buffer.concat(entries);
+}
+
+function compileAction(action: RateLimitAction): Step {
+  switch (action.kind) {
+    case "source_cluster":
+      return ({ node }) => encodeEntry("source_cluster", wireText(node.cluster));
+    case "destination_cluster":
+      return ({ resolved }) => encodeEntry("destination_cluster", wireText(resolved.clusterName));
+    case "remote_address":
+      return ({ info }) => (info.remoteIp === "" ? undefined : encodeEntry("remote_address", info.remoteIp));
+    case "masked_remote_address":
+      return ({ info }) => {
+        const masked = maskIp(info.remoteIp, action.v4Bits, action.v6Bits);
+        return masked === undefined ? undefined : encodeEntry("masked_remote_address", masked);
+      };
+    case "request_headers": {
+      const key = wireText(action.key);
+      return ({ headers }) => entryOrSkip(key, headers.joined(action.header), action.skipIfAbsent);
+    }
+    case "query_parameters": {
+      const key = wireText(action.key);
+      const parameter = wireText(action.parameter);
+      return ({ headers }) =>
+        entryOrSkip(key, queryParameter(headers.get(":path") ?? "", parameter), action.skipIfAbsent);
+    }
+    case "generic_key": {
+      const entry = encodeEntry(wireText(action.key), wireText(action.value));
+      return () => entry;
+    }
+    case "header_value_match": {
+      const entry = encodeEntry(wireText(action.key), wireText(action.value));
+      const test = compileHeaders(action.headers);
+      return ({ headers }) => ((test === undefined || test(headers)) === action.expectMatch ? entry : undefined);
+    }
+    case "query_parameter_value_match": {
+      const entry = encodeEntry(wireText(action.key), wireText(action.value));
+      const test = compileQuery(action.parameters);
+      return ({ headers }) =>
+        (test === undefined || test(headers.get(":path") ?? "")) === action.expectMatch ? entry : undefined;
+    }
+    case "metadata":
+      return compileMetadata(action);
+  }
+}
+
+function compileMetadata(action: Extract<RateLimitAction, { kind: "metadata" }>): Step {
+  const [namespace = "", ...keys] = action.path;
+  return ({ resolved, info }) => {
+    let value: unknown =
+      action.source === "DYNAMIC" ? info.dynamicMetadata?.get(namespace) : resolved.route.metadata[namespace];
+    for (const key of keys) {
+      const held = typeof value === "object" && value !== null && Object.hasOwn(value, key);
+      value = held ? (value as Record<string, unknown>)[key] : undefined;
+    }
+    const text = typeof value === "string" && value !== "" ? value : action.defaultValue;
+    return entryOrSkip(wireText(action.key), text === "" ? undefined : wireText(text), action.skipIfAbsent);
+  };
+}
+
+function entryOrSkip(key: string, value: string | undefined, skipIfAbsent: boolean): Entry {
+  if (value !== undefined) return encodeEntry(key, value);
+  return skipIfAbsent ? SKIP : undefined;
+}
+
+const FIELD_1_BYTES = 0x0a;
+const FIELD_2_BYTES = 0x12;
+
+/** `entries { key value }` of the descriptor: field 1, holding key as field 1 and value as field 2. */
+function encodeEntry(key: string, value: string): Uint8Array {
+  const keyBytes = utf8Bytes(key);
+  const valueBytes = utf8Bytes(value);
+  const inner = stringFieldSize(keyBytes) + stringFieldSize(valueBytes);
+  const out = Buffer.allocUnsafe(1 + varintSize(inner) + inner);
+  out[0] = FIELD_1_BYTES;
+  let at = writeVarint(out, 1, inner);
+  at = writeStringField(out, at, FIELD_1_BYTES, keyBytes);
+  writeStringField(out, at, FIELD_2_BYTES, valueBytes);
+  return out;
+}
+
+/** Protobuf strings are UTF-8: bytes of a header that are not become U+FFFD. */
+function utf8Bytes(text: string): Buffer {
+  const bytes = Buffer.from(text, "latin1");
+  return Buffer.from(bytes.toString("utf8"), "utf8");
+}
+
+function stringFieldSize(bytes: Buffer): number {
+  return 1 + varintSize(bytes.length) + bytes.length;
+}
+
+function writeStringField(out: Buffer, at: number, tag: number, bytes: Buffer): number {
+  out[at] = tag;
+  const start = writeVarint(out, at + 1, bytes.length);
+  bytes.copy(out, start);
+  return start + bytes.length;
+}
+
+function varintSize(value: number): number {
+  return value < 0x80 ? 1 : value < 0x4000 ? 2 : value < 0x20_0000 ? 3 : value < 0x1000_0000 ? 4 : 5;
+}
+
+function writeVarint(out: Buffer, at: number, value: number): number {
+  while (value >= 0x80) {
+    out[at++] = (value & 0x7f) | 0x80;
+    value >>>= 7;
+  }
+  out[at] = value;
+  return at + 1;
+}

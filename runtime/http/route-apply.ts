@@ -1,0 +1,119 @@
+/** What a route does to the headers of a request and of its response, and where its redirects lead. */
+import type { HeaderMap } from "../codec/headers.ts";
+import type { StreamInfo } from "../observe/stream-info.ts";
+import { wireText } from "../observe/wire-text.ts";
+import { pathLength } from "./route-match.ts";
+import type { ResolvedRoute } from "./route-table.ts";
+
+/**
+ * Header mutations, then host rewrite, then path rewrite, as in Envoy. `keepOriginals` false (the router's
+ * suppress_envoy_headers) leaves x-envoy-original-path and x-envoy-original-host out. The host of an `auto`
+ * rewrite is known later: the caller then calls {@link rewriteHost}.
+ */
+export function finalizeRequestHeaders(
+  resolved: ResolvedRoute,
+  headers: HeaderMap,
+  info: StreamInfo,
+  keepOriginals = true,
+): void {
+  if (resolved.requestMutations !== null) {
+    for (const mutation of resolved.requestMutations) mutation.apply(headers, info);
+  }
+  const { action } = resolved;
+  if (action.kind !== "route") return;
+  if (action.hostRewrite.kind !== "none") {
+    const host = hostFor(resolved, headers);
+    if (host !== undefined) rewriteHost(headers, host, action.appendXForwardedHost, keepOriginals);
+  }
+  if (resolved.pathRewrite !== null) {
+    const path = headers.get(":path") ?? "";
+    if (keepOriginals) headers.set("x-envoy-original-path", path);
+    headers.set(":path", resolved.pathRewrite(path));
+  }
+}
+
+function hostFor(resolved: ResolvedRoute, headers: HeaderMap): string | undefined {
+  if (resolved.action.kind !== "route") return undefined;
+  const { hostRewrite } = resolved.action;
+  switch (hostRewrite.kind) {
+    case "none":
+    case "auto":
+      return undefined;
+    case "literal":
+      return wireText(hostRewrite.value);
+    case "header":
+      // An absent or empty header leaves the host alone.
+      return headers.get(hostRewrite.name) || undefined;
+    case "path_regex": {
+      const path = headers.get(":path") ?? "";
+      return resolved.hostFromPath?.(path.slice(0, pathLength(path)));
+    }
+  }
+}
+
+/** Replaces `:authority`, keeping the old one in x-envoy-original-host and, when asked for, in x-forwarded-host. */
+export function rewriteHost(headers: HeaderMap, host: string, appendForwarded: boolean, keepOriginal = true): void {
+  const old = headers.get(":authority") ?? "";
+  if (appendForwarded && old !== "") {
+    const forwarded = headers.joined("x-forwarded-host");
+    if (forwarded === undefined || forwarded === "") headers.set("x-forwarded-host", old);
+    else if (forwarded.slice(forwarded.lastIndexOf(",") + 1).trim() !== old) {
+      headers.set("x-forwarded-host", `${forwarded},${old}`);
+    }
+  }
+  if (keepOriginal && !headers.has("x-envoy-original-host")) headers.add("x-envoy-original-host", old);
+  headers.set(":authority", host);
+}
+
+/** Header mutations of the response. */
+export function finalizeResponseHeaders(resolved: ResolvedRoute, headers: HeaderMap, info: StreamInfo): void {
+  if (resolved.responseMutations === null) return;
+  for (const mutation of resolved.responseMutations) mutation.apply(headers, info);
+}
+
+/** The location of a redirect action. */
+export function redirectLocation(resolved: ResolvedRoute, headers: HeaderMap, _info: StreamInfo): string {
+  const { action } = resolved;
+  if (action.kind !== "redirect") return "";
+  const scheme = action.https ? "https" : wireText(action.scheme) || (headers.get(":scheme") ?? "http");
+  const port = action.port === 0 ? "" : `:${action.port}`;
+  const host = action.host === "" ? redirectHost(headers, scheme, port !== "") : wireText(action.host);
+  return `${scheme}://${host}${port}${redirectPath(resolved, headers)}`;
+}
+
+function redirectPath(resolved: ResolvedRoute, headers: HeaderMap): string {
+  const { action } = resolved;
+  if (action.kind !== "redirect") return "";
+  const asked = headers.get(":path") ?? "";
+  if (action.path !== "") {
+    const path = wireText(action.path);
+    const query = asked.indexOf("?");
+    // A query of the redirect's own takes the place of the request's.
+    if (path.includes("?") || query === -1 || action.stripQuery) return path;
+    return path + asked.slice(query);
+  }
+  const path = resolved.pathRewrite === null ? asked : resolved.pathRewrite(asked);
+  const query = path.indexOf("?");
+  return action.stripQuery && query !== -1 ? path.slice(0, query) : path;
+}
+
+/** The request's host; its port goes when a new one is given, or when it is the default of a scheme that changes. */
+function redirectHost(headers: HeaderMap, scheme: string, newPort: boolean): string {
+  const host = headers.get(":authority") ?? "";
+  const colon = host.startsWith("[") ? host.lastIndexOf("]:") + 1 : host.lastIndexOf(":");
+  if (colon <= 0) return host;
+  const port = host.slice(colon);
+  const before = headers.get("x-forwarded-proto") ?? "";
+  const isDefault = (before === "https" && port === ":443") || (before === "http" && port === ":80");
+  return newPort || (scheme !== before && isDefault) ? host.slice(0, colon) : host;
+}
+
+/** Where the virtual host's require_tls sends a request that came without TLS; null when it may pass. */
+export function tlsRedirectLocation(resolved: ResolvedRoute, headers: HeaderMap, _info: StreamInfo): string | null {
+  const { requireTls } = resolved.virtualHost;
+  if (requireTls === "NONE") return null;
+  const scheme = headers.get("x-forwarded-proto");
+  if (scheme === undefined || scheme === "https") return null;
+  if (requireTls === "EXTERNAL_ONLY" && headers.get("x-envoy-internal") === "true") return null;
+  return `https://${headers.get(":authority") ?? ""}${headers.get(":path") ?? ""}`;
+}
