@@ -2,6 +2,7 @@
 import type { ClusterConfig } from "../config/snapshot.ts";
 import type { Stats } from "../observe/stats.ts";
 import { ClusterStats } from "./cluster-stats.ts";
+import type { Host } from "./host.ts";
 
 /** Counts are of this worker alone: threads share nothing mutable but statistics. */
 export class ClusterResources {
@@ -24,5 +25,56 @@ export class ClusterResources {
   }
   get canRequest(): boolean {
     return this.requests < this.config.circuitBreakers.maxRequests;
+  }
+
+  connectionOpened(host: Host): void {
+    this.connections++;
+    host.cxTotal++;
+    host.cxActive++;
+    this.stats.cxTotal.inc();
+    this.stats.cxActive.inc();
+  }
+
+  connectionGone(host: Host): void {
+    this.connections--;
+    host.cxActive--;
+    this.stats.cxActive.dec();
+  }
+
+  /** A connection that had been made was closed, by this side (`local`) or the host. */
+  connectionClosed(local: boolean, withRequest: boolean, lengthMs: number): void {
+    const { stats } = this;
+    stats.cxDestroy.inc();
+    (local ? stats.cxDestroyLocal : stats.cxDestroyRemote).inc();
+    stats.cxLengthMs.record(lengthMs);
+    if (!withRequest) return;
+    stats.cxDestroyWithActiveRq.inc();
+    (local ? stats.cxDestroyLocalWithActiveRq : stats.cxDestroyRemoteWithActiveRq).inc();
+  }
+
+  requestQueued(): void {
+    this.pendingRequests++;
+    this.stats.rqPendingTotal.inc();
+    this.stats.rqPendingActive.inc();
+  }
+
+  requestLeftQueue(): void {
+    this.pendingRequests--;
+    this.stats.rqPendingActive.dec();
+  }
+
+  /** A request was given to a connection. */
+  requestBegun(host: Host): void {
+    this.requests++;
+    host.rqTotal++;
+    host.rqActive++;
+    this.stats.rqTotal.inc();
+    this.stats.rqActive.inc();
+  }
+
+  requestOver(host: Host): void {
+    this.requests--;
+    host.rqActive--;
+    this.stats.rqActive.dec();
   }
 }

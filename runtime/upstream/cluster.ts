@@ -5,9 +5,10 @@ import type { Stats } from "../observe/stats.ts";
 import { ClusterResources } from "./cluster-resources.ts";
 import { DnsTarget, type Lookup } from "./dns-target.ts";
 import { FailedRequest } from "./failed-request.ts";
+import { HTTP1 } from "./h1-connection.ts";
 import { addressText, Host, type HostFacts, type HostPool } from "./host.ts";
 import { LoadBalancer } from "./load-balancer.ts";
-import { H1Pool } from "./pool.ts";
+import { Pool } from "./pool.ts";
 import type { Upstream, UpstreamHandler, UpstreamRequest } from "./request.ts";
 
 export class Cluster implements Upstream {
@@ -26,7 +27,7 @@ export class Cluster implements Upstream {
     this.config = config;
     this.resources = new ClusterResources(config, stats);
     this.#balancer = new LoadBalancer(config.lbPolicy, () => this.resources.stats.lbHealthyPanic.inc());
-    this.#createPool = (host) => new H1Pool(host, this.resources);
+    this.#createPool = (host) => new Pool(host, this.resources, HTTP1);
     this.#byEndpoint = config.endpoints.map(() => []);
     config.endpoints.forEach((endpoint, at) => {
       const { address } = endpoint;

@@ -1,27 +1,19 @@
-/**
- * One HTTP/1 request: holds what is to be written until it has a connection, then writes through it.
- * It is also the node of its pool's queue of waiting requests, so that waiting costs no allocation.
- */
+/** One HTTP/1 request: holds what is to be written until it has a connection, then writes through it. */
 import type { HeaderMap } from "../codec/headers.ts";
 import { RequestEncoder } from "../codec/h1-writer.ts";
 import { SMALL_WRITE_BYTES } from "../limits.ts";
-import type { H1Connection } from "./connection.ts";
-import type { H1Pool } from "./pool.ts";
-import type { UpstreamHandler, UpstreamRequest } from "./request.ts";
+import type { H1Connection } from "./h1-connection.ts";
+import type { Pool, PoolRequest } from "./pool.ts";
+import { QueueLink } from "./request-queue.ts";
+import type { UpstreamHandler } from "./request.ts";
 
 /** Encoding is synchronous and leaves nothing behind: one encoder serves all requests of a thread. */
 const encoder = new RequestEncoder();
 
-export class H1Request implements UpstreamRequest {
+export class H1Request extends QueueLink implements PoolRequest {
   readonly handler: UpstreamHandler;
-  readonly #pool: H1Pool;
+  readonly #pool: Pool<H1Request>;
   connection: H1Connection | null = null;
-  /** @internal links of {@link RequestQueue} */
-  previous: H1Request | null = null;
-  /** @internal */
-  next: H1Request | null = null;
-  /** @internal */
-  queued = false;
   /** Over: complete, reset or failed. Every later call does nothing. */
   done = false;
   method = "";
@@ -39,7 +31,8 @@ export class H1Request implements UpstreamRequest {
   #pieces: (Buffer | string)[] | null = null;
   #piecesBytes = 0;
 
-  constructor(handler: UpstreamHandler, pool: H1Pool) {
+  constructor(handler: UpstreamHandler, pool: Pool<H1Request>) {
+    super();
     this.handler = handler;
     this.#pool = pool;
   }
@@ -130,39 +123,5 @@ export class H1Request implements UpstreamRequest {
   #holdText(text: string): void {
     if (this.#pieces === null) this.#held += text;
     else this.#pieces.push(text);
-  }
-}
-
-/** First in, first out; any member can leave at once. */
-export class RequestQueue {
-  #first: H1Request | null = null;
-  #last: H1Request | null = null;
-  length = 0;
-
-  push(request: H1Request): void {
-    request.queued = true;
-    request.previous = this.#last;
-    if (this.#last === null) this.#first = request;
-    else this.#last.next = request;
-    this.#last = request;
-    this.length++;
-  }
-
-  shift(): H1Request | null {
-    const request = this.#first;
-    if (request !== null) this.remove(request);
-    return request;
-  }
-
-  /** Does nothing for a request that does not wait here. */
-  remove(request: H1Request): void {
-    if (!request.queued) return;
-    if (request.previous === null) this.#first = request.next;
-    else request.previous.next = request.next;
-    if (request.next === null) this.#last = request.previous;
-    else request.next.previous = request.previous;
-    request.previous = request.next = null;
-    request.queued = false;
-    this.length--;
   }
 }

@@ -1,79 +1,115 @@
 /**
- * The HTTP/1 connections of one worker to one host. The connection used last is used next, so that
- * surplus ones grow old and are closed; requests that find none wait in order of arrival.
+ * The connections of one worker to one host, whatever the protocol. The connection used last is used
+ * next, so that surplus ones grow old and are closed; requests that find none wait in order of arrival.
  */
 import { ResetReason } from "../errors.ts";
+import { Deadline } from "../timers.ts";
 import type { ClusterResources } from "./cluster-resources.ts";
-import { H1Connection } from "./connection.ts";
 import { FailedRequest } from "./failed-request.ts";
-import { H1Request, RequestQueue } from "./h1-request.ts";
 import type { Host, HostPool } from "./host.ts";
+import { type QueueLink, RequestQueue } from "./request-queue.ts";
 import type { UpstreamHandler, UpstreamRequest } from "./request.ts";
 
-export class H1Pool implements HostPool {
+/** A request as its pool sees it. */
+export interface PoolRequest extends QueueLink, UpstreamRequest {
+  readonly handler: UpstreamHandler;
+  /** Over: complete, reset or failed. */
+  done: boolean;
+}
+
+/** A connection as its pool sees it. Its deadline is the connect timeout first and the idle timeout later. */
+export abstract class PoolConnection<R extends PoolRequest> extends Deadline {
+  /** @internal stands in the pool's list of connections that can take a request */
+  ready = false;
+  abstract readonly connected: boolean;
+  /** Requests under way. */
+  abstract readonly active: number;
+  /** Further requests that it can take now. */
+  abstract readonly room: number;
+  /** It has served as many requests as one connection may, or the host asked to leave it. */
+  abstract readonly wornOut: boolean;
+  abstract attach(request: R): void;
+  /** Closes from this side; requests under way are reset. */
+  abstract close(): void;
+}
+
+/** What makes a pool one of HTTP/1 or HTTP/2. */
+export interface PoolProtocol<R extends PoolRequest> {
+  createRequest(handler: UpstreamHandler, pool: Pool<R>): R;
+  connect(pool: Pool<R>): PoolConnection<R>;
+  /** How many waiting requests one connection under way is expected to take. */
+  readonly requestsPerConnection: number;
+}
+
+export class Pool<R extends PoolRequest> implements HostPool {
   readonly host: Host;
   readonly resources: ClusterResources;
   readonly bufferLimitBytes: number;
-  readonly #all = new Set<H1Connection>();
-  readonly #idle: H1Connection[] = [];
-  readonly #pending = new RequestQueue();
+  readonly #protocol: PoolProtocol<R>;
+  readonly #all = new Set<PoolConnection<R>>();
+  readonly #ready: PoolConnection<R>[] = [];
+  readonly #pending = new RequestQueue<R>();
   #connecting = 0;
   #draining = false;
 
-  constructor(host: Host, resources: ClusterResources) {
+  constructor(host: Host, resources: ClusterResources, protocol: PoolProtocol<R>) {
     this.host = host;
     this.resources = resources;
     this.bufferLimitBytes = resources.config.perConnectionBufferLimitBytes;
+    this.#protocol = protocol;
   }
 
   request(handler: UpstreamHandler): UpstreamRequest {
-    const connection = this.#idle.pop();
+    const { resources } = this;
+    const ready = this.#ready;
+    const connection = ready[ready.length - 1];
     if (connection !== undefined) {
-      if (!this.resources.canRequest) {
-        this.#idle.push(connection);
-        return this.#overflow(handler);
-      }
-      const request = new H1Request(handler, this);
+      if (!resources.canRequest) return this.#overflow(handler);
+      const request = this.#protocol.createRequest(handler, this);
+      connection.disarm();
       connection.attach(request);
+      if (connection.room === 0) this.#unready(connection);
       return request;
     }
-    if (!this.resources.canQueue) return this.#overflow(handler);
-    const request = new H1Request(handler, this);
-    this.#queue(request);
+    if (!resources.canQueue) return this.#overflow(handler);
+    const request = this.#protocol.createRequest(handler, this);
+    this.#pending.push(request);
+    resources.requestQueued();
     this.#connectIfNeeded();
     return request;
   }
 
   /** A waiting request is given up. */
-  cancel(request: H1Request): void {
+  cancel(request: R): void {
     if (!request.queued) return;
     this.#pending.remove(request);
-    this.#leftQueue();
+    this.resources.requestLeftQueue();
     this.resources.stats.rqCancelled.inc();
   }
 
-  /** The connection has no request any more and can take another. */
-  release(connection: H1Connection): void {
-    if (connection.wornOut) {
-      this.resources.stats.cxMaxRequests.inc();
-      connection.close();
-      return;
-    }
-    const next = this.#takePending();
-    if (next !== null) {
+  /** The connection may take another request, or may not any more. */
+  release(connection: PoolConnection<R>): void {
+    while (connection.room > 0) {
+      const next = this.#takePending();
+      if (next === null) break;
+      connection.disarm();
       connection.attach(next);
+    }
+    if (connection.wornOut || this.#draining) {
+      this.#unready(connection);
+      if (connection.active === 0) connection.close();
       return;
     }
-    if (this.#draining) {
-      connection.close();
-      return;
+    if (connection.room === 0) this.#unready(connection);
+    else if (!connection.ready && this.#all.has(connection)) {
+      connection.ready = true;
+      this.#ready.push(connection);
     }
-    this.#idle.push(connection);
     const { idleTimeoutMs } = this.resources.config;
-    if (idleTimeoutMs !== 0) connection.arm(idleTimeoutMs);
+    if (connection.ready && connection.active === 0 && idleTimeoutMs !== 0) connection.arm(idleTimeoutMs);
   }
 
-  onConnected(connection: H1Connection): void {
+  onConnected(connection: PoolConnection<R>): void {
     this.#connecting--;
     this.release(connection);
   }
@@ -82,7 +118,7 @@ export class H1Pool implements HostPool {
    * Every waiting request fails with the connection that could not be made: a host that does not answer
    * would keep them until their own timeouts otherwise.
    */
-  connectFailed(connection: H1Connection, reason: ResetReason, text: string): void {
+  connectFailed(connection: PoolConnection<R>, reason: ResetReason, text: string): void {
     this.host.cxConnectFail++;
     const { stats } = this.resources;
     stats.cxConnectFail.inc();
@@ -91,7 +127,7 @@ export class H1Pool implements HostPool {
     for (let left = this.#pending.length; left > 0; left--) {
       const request = this.#pending.shift();
       if (request === null) break;
-      this.#leftQueue();
+      this.resources.requestLeftQueue();
       stats.rqPendingFailureEject.inc();
       this.host.rqError++;
       request.done = true;
@@ -99,22 +135,19 @@ export class H1Pool implements HostPool {
     }
   }
 
-  onClosed(connection: H1Connection): void {
-    if (!this.#forget(connection)) return;
-    const at = this.#idle.indexOf(connection);
-    if (at !== -1) this.#idle.splice(at, 1);
-    this.#connectIfNeeded();
+  onClosed(connection: PoolConnection<R>): void {
+    if (this.#forget(connection)) this.#connectIfNeeded();
   }
 
   drain(): void {
     this.#draining = true;
-    for (const connection of this.#idle.slice()) connection.close();
+    for (const connection of [...this.#ready]) this.release(connection);
   }
 
   close(): void {
     this.#draining = true;
     for (let request = this.#pending.shift(); request !== null; request = this.#pending.shift()) {
-      this.#leftQueue();
+      this.resources.requestLeftQueue();
       request.done = true;
       request.handler.onUpstreamReset(ResetReason.LOCAL_RESET, "", true);
     }
@@ -128,24 +161,12 @@ export class H1Pool implements HostPool {
     return new FailedRequest(handler, ResetReason.OVERFLOW);
   }
 
-  #queue(request: H1Request): void {
-    this.#pending.push(request);
-    this.resources.pendingRequests++;
-    this.resources.stats.rqPendingTotal.inc();
-    this.resources.stats.rqPendingActive.inc();
-  }
-
-  #leftQueue(): void {
-    this.resources.pendingRequests--;
-    this.resources.stats.rqPendingActive.dec();
-  }
-
   /** The first waiting request that the circuit breaker for requests lets through. */
-  #takePending(): H1Request | null {
+  #takePending(): R | null {
     for (;;) {
       const request = this.#pending.shift();
       if (request === null) return null;
-      this.#leftQueue();
+      this.resources.requestLeftQueue();
       if (this.resources.canRequest) return request;
       this.resources.stats.rqPendingOverflow.inc();
       request.done = true;
@@ -153,37 +174,34 @@ export class H1Pool implements HostPool {
     }
   }
 
-  /** As many connections are under way as requests wait; over the limit they wait for one to come free. */
+  /** Enough connections are under way for those that wait; over the limit they wait for one to come free. */
   #connectIfNeeded(): void {
-    while (this.#pending.length > this.#connecting) {
+    while (this.#pending.length > this.#connecting * this.#protocol.requestsPerConnection) {
       if (!this.resources.canConnect) {
         this.resources.stats.cxOverflow.inc();
         // One is always allowed, or requests to this host would wait for connections of other hosts.
         if (this.#all.size > 0) return;
       }
-      this.#connect();
+      this.#connecting++;
+      this.resources.connectionOpened(this.host);
+      this.#all.add(this.#protocol.connect(this));
     }
   }
 
-  #connect(): void {
-    this.#connecting++;
-    this.resources.connections++;
-    this.host.cxTotal++;
-    this.host.cxActive++;
-    const { stats } = this.resources;
-    stats.cxTotal.inc();
-    stats.cxHttp1Total.inc();
-    stats.cxActive.inc();
-    this.#all.add(new H1Connection(this));
+  #unready(connection: PoolConnection<R>): void {
+    if (!connection.ready) return;
+    connection.ready = false;
+    const ready = this.#ready;
+    if (ready[ready.length - 1] === connection) ready.pop();
+    else ready.splice(ready.indexOf(connection), 1);
   }
 
   /** False when it was forgotten before. */
-  #forget(connection: H1Connection): boolean {
+  #forget(connection: PoolConnection<R>): boolean {
     if (!this.#all.delete(connection)) return false;
+    this.#unready(connection);
     if (!connection.connected) this.#connecting--;
-    this.resources.connections--;
-    this.host.cxActive--;
-    this.resources.stats.cxActive.dec();
+    this.resources.connectionGone(this.host);
     return true;
   }
 }

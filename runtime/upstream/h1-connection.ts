@@ -8,18 +8,23 @@ import { ResponseParser } from "../codec/h1-response-parser.ts";
 import { HeadFlag, type ResponseSink } from "../codec/message.ts";
 import { ResetReason } from "../errors.ts";
 import { TCP_KEEPALIVE_DELAY_MS } from "../limits.ts";
-import { Deadline } from "../timers.ts";
+import { H1Request } from "./h1-request.ts";
 import { ipPort } from "./host.ts";
-import type { H1Pool } from "./pool.ts";
-import type { H1Request } from "./h1-request.ts";
+import { type Pool, PoolConnection, type PoolProtocol } from "./pool.ts";
 import { connectFailure } from "./transport-failure.ts";
 
 /** RFC 9110 section 9.2.2: these may be sent again when nobody knows whether the first try was handled. */
 const IDEMPOTENT = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"]);
 
-/** The deadline is the connect timeout first and the idle timeout later. */
-export class H1Connection extends Deadline implements ResponseSink {
-  readonly #pool: H1Pool;
+/** One request at a time on each connection. */
+export const HTTP1: PoolProtocol<H1Request> = {
+  createRequest: (handler, pool) => new H1Request(handler, pool),
+  connect: (pool) => new H1Connection(pool),
+  requestsPerConnection: 1,
+};
+
+export class H1Connection extends PoolConnection<H1Request> implements ResponseSink {
+  readonly #pool: Pool<H1Request>;
   readonly #socket: Socket;
   readonly #parser: ResponseParser;
   readonly address: string;
@@ -36,7 +41,7 @@ export class H1Connection extends Deadline implements ResponseSink {
   #keepAlive = false;
   #anyResponseByte = false;
 
-  constructor(pool: H1Pool) {
+  constructor(pool: Pool<H1Request>) {
     super();
     this.#pool = pool;
     const { target, address } = pool.host;
@@ -62,28 +67,34 @@ export class H1Connection extends Deadline implements ResponseSink {
     socket.on("error", (error: NodeJS.ErrnoException) => this.#onError(error));
     socket.on("close", () => this.#close(false, ResetReason.CONNECTION_TERMINATION));
     this.arm(pool.resources.config.connectTimeoutMs);
+    pool.resources.stats.cxHttp1Total.inc();
   }
 
   get connected(): boolean {
     return this.#connected;
+  }
+  get active(): number {
+    return this.#request === null ? 0 : 1;
+  }
+  get room(): number {
+    return this.#request !== null || this.#closed || this.wornOut ? 0 : 1;
+  }
+  get wornOut(): boolean {
+    const most = this.#pool.resources.config.maxRequestsPerConnection;
+    return most !== 0 && this.#served >= most;
   }
 
   // ---- Down: the pool and the request -------------------------------------------------------------
 
   /** Gives the idle connection its next request and writes what that one holds. */
   attach(request: H1Request): void {
-    this.disarm();
     const pool = this.#pool;
     this.#request = request;
     this.#served++;
     this.#responseDone = false;
     this.#anyResponseByte = false;
     request.connection = this;
-    pool.resources.requests++;
-    pool.host.rqTotal++;
-    pool.host.rqActive++;
-    pool.resources.stats.rqTotal.inc();
-    pool.resources.stats.rqActive.inc();
+    pool.resources.requestBegun(pool.host);
     if (request.method === "") return;
     this.announce(request);
     // The handler may have given it up just now, and this connection may serve the next one already.
@@ -148,7 +159,6 @@ export class H1Connection extends Deadline implements ResponseSink {
     else this.#close(true, ResetReason.LOCAL_RESET);
   }
 
-  /** Closes from this side; a request under way is reset. */
   close(): void {
     this.#close(true, ResetReason.LOCAL_RESET);
   }
@@ -161,12 +171,6 @@ export class H1Connection extends Deadline implements ResponseSink {
       this.#pool.connectFailed(this, ResetReason.CONNECTION_TIMEOUT, "");
     }
     this.#close(true, ResetReason.CONNECTION_TIMEOUT);
-  }
-
-  /** Has it served as many requests as one connection may? */
-  get wornOut(): boolean {
-    const most = this.#pool.resources.config.maxRequestsPerConnection;
-    return most !== 0 && this.#served >= most;
   }
 
   // ---- Up: the socket ---------------------------------------------------------------------------------
@@ -281,17 +285,17 @@ export class H1Connection extends Deadline implements ResponseSink {
   }
 
   #detach(): void {
-    const pool = this.#pool;
     this.#request = null;
-    pool.resources.requests--;
-    pool.host.rqActive--;
-    pool.resources.stats.rqActive.dec();
+    this.#pool.resources.requestOver(this.#pool.host);
   }
 
   #release(): void {
     const whole = this.#requestWasWhole && this.#socket.writableLength === 0;
-    if (this.#keepAlive && whole && this.#parser.idle) this.#pool.release(this);
-    else this.#close(true, ResetReason.LOCAL_RESET);
+    if (!this.#keepAlive || !whole || !this.#parser.idle) this.#close(true, ResetReason.LOCAL_RESET);
+    else {
+      if (this.wornOut) this.#pool.resources.stats.cxMaxRequests.inc();
+      this.#pool.release(this);
+    }
   }
 
   #close(local: boolean, reason: ResetReason): void {
@@ -299,16 +303,9 @@ export class H1Connection extends Deadline implements ResponseSink {
     this.#closed = true;
     this.disarm();
     this.#socket.destroy();
-    const { stats } = this.#pool.resources;
     const request = this.#request;
     if (this.#connected) {
-      stats.cxDestroy.inc();
-      (local ? stats.cxDestroyLocal : stats.cxDestroyRemote).inc();
-      stats.cxLengthMs.record(performance.now() - this.#startMs);
-      if (request !== null) {
-        stats.cxDestroyWithActiveRq.inc();
-        (local ? stats.cxDestroyLocalWithActiveRq : stats.cxDestroyRemoteWithActiveRq).inc();
-      }
+      this.#pool.resources.connectionClosed(local, request !== null, performance.now() - this.#startMs);
     }
     if (request !== null) this.#failRequest(request, reason);
     this.#pool.onClosed(this);
