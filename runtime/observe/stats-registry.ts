@@ -93,6 +93,13 @@ export class StatsRegistry {
     this.#providers.push(provider);
   }
 
+  /** Every counter reads 0 from now on; the threads' own values are theirs to write and stay as they are. */
+  resetCounters(): void {
+    for (const merged of this.#stats.values()) {
+      if (merged.type === StatType.COUNTER) merged.retired -= mergedNumber(merged);
+    }
+  }
+
   /** Ends a flush interval: what histograms got since the last call is their interval from now on. */
   rollInterval(): void {
     for (const merged of this.#stats.values()) {
