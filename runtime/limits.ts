@@ -13,6 +13,14 @@ export const MAX_HEADERS = 100;
 export const MAX_CHUNK_LINE_BYTES = 256;
 /** Bytes of a trailer section: the head's own bound, as in Envoy. */
 export const MAX_TRAILER_BYTES = 60 * 1024;
+/** Bytes of chunk extensions of one message: they are dropped, so more is only a way to waste CPU (Node's bound is the same). */
+export const MAX_CHUNK_EXTENSION_BYTES = 16 * 1024;
+/** Empty lines tolerated before a request line. RFC 9112 section 2.2: some old senders append one to a body. */
+export const MAX_EMPTY_LINES = 2;
+/** Informational responses before a final one: more is an upstream in a loop. */
+export const MAX_INFORMATIONAL = 100;
+/** Bytes of a head whose fields a parser remembers to recognise the next one at once: bounds what an idle connection holds. */
+export const MAX_REMEMBERED_HEAD_BYTES = 2048;
 
 // ---- Connections and streams --------------------------------------------------------------------
 
@@ -185,5 +193,22 @@ export const HTTP_CALL_RESPONSE_BYTES = 4 * 1024 * 1024;
 export const GRPC_MESSAGE_BYTES = 4 * 1024 * 1024;
 /** Streams at a time on one HTTP/2 connection. Envoy: `max_concurrent_streams`, 1024 towards upstream. */
 export const H2_CONCURRENT_STREAMS = 1024;
+/** Bytes that a host may send ahead on one HTTP/2 stream that is not read: the buffer limit of a connection. */
+export const H2_STREAM_WINDOW_BYTES = 1024 * 1024;
+/** Bytes that a host may send ahead on one HTTP/2 connection. Envoy: `initial_connection_window_size`, 24 MiB. */
+export const H2_CONNECTION_WINDOW_BYTES = 24 * 1024 * 1024;
 /** Milliseconds of one interval of histograms. Envoy: `stats_flush_interval`, 5 s. */
 export const STATS_FLUSH_INTERVAL_MS = 5000;
+
+// ---- Configuration ------------------------------------------------------------------------------
+
+/** Characters of one configuration text: a mesh's largest files are a tenth of it. */
+export const MAX_CONFIG_BYTES = 64 * 1024 * 1024;
+/** Levels of nesting in a configuration text: protobuf's own bound for JSON. */
+export const MAX_CONFIG_DEPTH = 100;
+/** Values of one configuration text once aliases are resolved: bounds alias bombs. */
+export const MAX_CONFIG_NODES = 2_000_000;
+/** Bytes of the `sluice.schema` section of a module: descriptors with comments of a large API fit ten times. */
+export const MAX_SCHEMA_SECTION_BYTES = 4 * 1024 * 1024;
+/** Bytes of a module file that is read for its sections. Larger modules are not useful as filters. */
+export const MAX_MODULE_BYTES = 256 * 1024 * 1024;
