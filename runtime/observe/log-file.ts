@@ -35,9 +35,14 @@ export function acquireLogFile(target: LogTarget, stats: Stats): LogFile {
   return file;
 }
 
-/** Writes out everything that any file of this thread holds, synchronously: for the end of a thread. */
+/** Writes out what the files of this thread hold, synchronously: for an end that cannot wait. */
 export function flushLogFiles(): void {
   for (const file of open.values()) file.flushNow();
+}
+
+/** Writes out what the files of this thread hold; resolves when nothing is under way any more. */
+export async function drainLogFiles(): Promise<void> {
+  await Promise.all([...open.values()].map((file) => new Promise<void>((done) => file.drain(done))));
 }
 
 /** Opens every file of this thread anew, after a rotation; a file that cannot be opened stays on the old one. */
@@ -59,6 +64,7 @@ export class LogFile {
   #timer: NodeJS.Timeout | null = null;
   #closed = false;
   #reopenWanted = false;
+  #drained: (() => void)[] = [];
 
   /** Use {@link acquireLogFile}. */
   constructor(target: LogTarget, stats: Stats) {
@@ -96,6 +102,13 @@ export class LogFile {
     this.#waiting = "";
     this.#writing = true;
     this.#writeOn();
+  }
+
+  /** Starts writing what waits; calls back when all of it is written (or given up). */
+  drain(done: () => void): void {
+    this.flush();
+    if (this.#writing) this.#drained.push(done);
+    else done();
   }
 
   /** Writes everything before it returns; what a full pipe does not take is dropped and counted. */
@@ -156,11 +169,20 @@ export class LogFile {
       }
       this.#batch = null;
       this.#writing = false;
-      if (this.#closed) this.#finish();
-      else if (this.#reopenWanted) this.reopen();
-      else if (this.#waiting.length >= ACCESS_LOG_FLUSH_BYTES) this.flush();
-      else if (this.#waiting !== "") this.#timer ??= setTimeout(() => this.flush(), this.#intervalMs).unref();
+      this.#afterWrite();
     });
+  }
+
+  #afterWrite(): void {
+    if (this.#closed) this.#finish();
+    else if (this.#reopenWanted) this.reopen();
+    else if (this.#waiting.length >= ACCESS_LOG_FLUSH_BYTES || (this.#drained.length > 0 && this.#waiting !== ""))
+      this.flush();
+    else if (this.#waiting !== "") this.#timer ??= setTimeout(() => this.flush(), this.#intervalMs).unref();
+    if (this.#writing) return;
+    const drained = this.#drained;
+    this.#drained = [];
+    for (const done of drained) done();
   }
 
   #writeSync(bytes: Buffer): void {

@@ -9,27 +9,27 @@ export const PROMETHEUS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8
 /** Names in this namespace lose it and do not get the `envoy_` prefix: guests of Envoy count on that. */
 const CUSTOM_NAMESPACE = "wasmcustom.";
 
-interface Series {
-  readonly labels: string;
-  readonly stat: Stat;
+interface Group {
+  readonly name: string;
+  readonly type: Stat["type"];
+  /** By labels. */
+  readonly series: Map<string, Stat>;
 }
 
 /** One group of lines per metric, sorted by name, lines sorted by labels. */
 export function formatPrometheus(stats: readonly Stat[]): string {
-  const groups = new Map<string, { readonly name: string; readonly type: Stat["type"]; readonly series: Series[] }>();
+  const groups = new Map<string, Group>();
   for (const stat of stats) {
     const { name, labels } = identify(stat.name);
     let group = groups.get(name);
-    if (group === undefined) groups.set(name, (group = { name, type: stat.type, series: [] }));
+    if (group === undefined) groups.set(name, (group = { name, type: stat.type, series: new Map() }));
     // One metric has one type, and one series per set of labels: a scraper would refuse the whole page.
-    if (group.type === stat.type && !group.series.some((known) => known.labels === labels)) {
-      group.series.push({ labels, stat });
-    }
+    if (group.type === stat.type && !group.series.has(labels)) group.series.set(labels, stat);
   }
   let out = "";
   for (const { name, type, series } of [...groups.values()].sort((a, b) => compare(a.name, b.name))) {
     out += `# TYPE ${name} ${type}\n`;
-    for (const { labels, stat } of series.sort((a, b) => compare(a.labels, b.labels))) out += lines(name, labels, stat);
+    for (const [labels, stat] of [...series].sort(([a], [b]) => compare(a, b))) out += lines(name, labels, stat);
   }
   return out;
 }
