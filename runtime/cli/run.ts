@@ -1,12 +1,13 @@
 /** `sluice run`: configuration, server, signals, and the way out. */
 import { availableParallelism } from "node:os";
+import type { Source } from "../config/problem.ts";
 import { Server } from "../control/server.ts";
 import { ProxyError } from "../errors.ts";
 import { ProcessLog } from "../observe/log.ts";
 import type { LogLevel } from "../observe/log.ts";
 import { versionText } from "./main.ts";
 import { handleSignals } from "./signals.ts";
-import { readSnapshot } from "./validate.ts";
+import { readSnapshot, readSources } from "./validate.ts";
 import type { ConfigOptions } from "./validate.ts";
 
 export interface RunOptions extends ConfigOptions {
@@ -19,8 +20,18 @@ export interface RunOptions extends ConfigOptions {
   readonly drainTimeS: number;
 }
 
-/** Serves until it is told to end; returns the exit status. `onLive` runs once everything is bound. */
-export async function run(options: RunOptions, onLive?: (server: Server) => void): Promise<number> {
+/** What a caller of {@link run} other than the command `run` brings. */
+export interface RunExtras {
+  /** Instead of what the options name. */
+  readonly sources?: readonly Source[];
+  /** Called once everything is bound. */
+  readonly onLive?: (server: Server) => void;
+  /** Asks for the end when it settles. */
+  readonly until?: Promise<string>;
+}
+
+/** Serves until it is told to end; returns the exit status. Throws ProxyError when the configuration cannot be read. */
+export async function run(options: RunOptions, { sources, onLive, until }: RunExtras = {}): Promise<number> {
   const concurrency = options.concurrency ?? availableParallelism();
   const processLog = new ProcessLog({ level: options.logLevel, format: options.logFormat });
   const log = processLog.component("main");
@@ -45,8 +56,9 @@ export async function run(options: RunOptions, onLive?: (server: Server) => void
     onReopenLogs: () => server.reopenLogs(),
   });
   void server.quitRequested.then(() => end("quitquitquit"));
+  void until?.then(end);
   try {
-    const snapshot = await readSnapshot(options);
+    const snapshot = await readSnapshot(options, sources ?? readSources(options));
     if (snapshot === undefined) {
       await server.stop();
       return 1;

@@ -1,8 +1,12 @@
 /** `sluice validate`, and reading the configuration for `sluice run`. */
+import { readFileSync } from "node:fs";
+import { dirname, resolve } from "node:path";
 import { loadBootstrap } from "../config/load.ts";
 import { formatProblem } from "../config/problem.ts";
+import type { Source } from "../config/problem.ts";
 import type { Snapshot } from "../config/snapshot.ts";
-import { EXTENSIONS } from "../extensions.ts";
+import { ProxyError } from "../errors.ts";
+import { BUNDLED_HTTP_FILTERS } from "../extensions.ts";
 
 /** Where the configuration comes from, as on the command line. */
 export interface ConfigOptions {
@@ -15,23 +19,47 @@ export interface ConfigOptions {
 
 /** Prints every problem; returns the exit status. */
 export async function validate(options: ConfigOptions): Promise<number> {
-  if ((await readSnapshot(options)) === undefined) return 1;
-  console.log(`configuration '${options.configPath ?? "--config-yaml"}' OK`);
+  if ((await readSnapshot(options, readSources(options))) === undefined) return 1;
+  console.log(`configuration '${configName(options)}' OK`);
   return 0;
 }
 
+/** The file, then the text of `--config-yaml`. Throws ProxyError CONFIG_MISSING or CONFIG_UNREADABLE. */
+export function readSources({ configPath, configYaml }: ConfigOptions): Source[] {
+  const sources: Source[] = [];
+  if (configPath !== undefined) {
+    const path = resolve(configPath);
+    sources.push({ name: configPath, text: readText(configPath), base: dirname(path) });
+  }
+  if (configYaml !== undefined) sources.push({ name: "--config-yaml", text: configYaml, base: process.cwd() });
+  if (sources.length === 0) throw new ProxyError("CONFIG_MISSING", "config", "give -c FILE or --config-yaml TEXT");
+  return sources;
+}
+
 /** The snapshot, or undefined after all problems have been printed to stderr; warnings are printed anyway. */
-export async function readSnapshot(options: ConfigOptions): Promise<Snapshot | undefined> {
-  if (options.configPath === undefined && options.configYaml === undefined) {
-    console.error("sluice: no configuration: give -c FILE or --config-yaml TEXT");
-    return undefined;
-  }
-  const { snapshot, errors, warnings } = await loadBootstrap(options, EXTENSIONS);
+export async function readSnapshot(options: ConfigOptions, sources: readonly Source[]): Promise<Snapshot | undefined> {
+  const { snapshot, errors, warnings } = await loadBootstrap(sources, {
+    serviceCluster: options.serviceCluster,
+    serviceNode: options.serviceNode,
+    serviceZone: options.serviceZone,
+    bundledFilters: BUNDLED_HTTP_FILTERS,
+  });
   for (const problem of [...errors, ...warnings]) console.error(formatProblem(problem));
-  if (errors.length > 0) {
-    const count = errors.length === 1 ? "1 error" : `${errors.length} errors`;
-    console.error(`error initializing configuration '${options.configPath ?? "--config-yaml"}': ${count}`);
-    return undefined;
+  if (errors.length === 0) return snapshot;
+  const count = errors.length === 1 ? "1 error" : `${errors.length} errors`;
+  console.error(`error initializing configuration '${configName(options)}': ${count}`);
+  return undefined;
+}
+
+function configName({ configPath }: ConfigOptions): string {
+  return configPath ?? "--config-yaml";
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new ProxyError("CONFIG_UNREADABLE", "config", `cannot read the configuration: ${why}`, error);
   }
-  return snapshot;
 }
