@@ -6,6 +6,7 @@ import { ClusterResources } from "./cluster-resources.ts";
 import { DnsTarget, type Lookup } from "./dns-target.ts";
 import { FailedRequest } from "./failed-request.ts";
 import { HTTP1 } from "./h1-connection.ts";
+import { HTTP2 } from "./h2-connection.ts";
 import { addressText, Host, type HostFacts, type HostPool } from "./host.ts";
 import { LoadBalancer } from "./load-balancer.ts";
 import { Pool } from "./pool.ts";
@@ -27,7 +28,10 @@ export class Cluster implements Upstream {
     this.config = config;
     this.resources = new ClusterResources(config, stats);
     this.#balancer = new LoadBalancer(config.lbPolicy, () => this.resources.stats.lbHealthyPanic.inc());
-    this.#createPool = (host) => new Pool(host, this.resources, HTTP1);
+    this.#createPool =
+      config.protocol === "HTTP2"
+        ? (host) => new Pool(host, this.resources, HTTP2)
+        : (host) => new Pool(host, this.resources, HTTP1);
     this.#byEndpoint = config.endpoints.map(() => []);
     config.endpoints.forEach((endpoint, at) => {
       const { address } = endpoint;

@@ -1,0 +1,232 @@
+/** One HTTP/2 connection to a host, prior knowledge over TCP or a unix socket, carried by `node:http2`. */
+import { type ClientHttp2Session, type ClientHttp2Stream, connect as connectHttp2, constants } from "node:http2";
+import { connect, type Socket } from "node:net";
+import type { HeaderMap } from "../codec/headers.ts";
+import { ResetReason } from "../errors.ts";
+import {
+  H2_CONCURRENT_STREAMS,
+  H2_CONNECTION_WINDOW_BYTES,
+  H2_STREAM_WINDOW_BYTES,
+  MAX_HEAD_BYTES,
+  MAX_HEADERS,
+  TCP_KEEPALIVE_DELAY_MS,
+} from "../limits.ts";
+import { H2Request } from "./h2-request.ts";
+import { ipPort } from "./host.ts";
+import { type Pool, PoolConnection, type PoolProtocol } from "./pool.ts";
+import { connectFailure } from "./transport-failure.ts";
+
+/** Many requests at a time on few connections. */
+export const HTTP2: PoolProtocol<H2Request> = {
+  createRequest: (handler, pool) => new H2Request(handler, pool),
+  connect: (pool) => new H2Connection(pool),
+  requestsPerConnection: H2_CONCURRENT_STREAMS,
+};
+
+/** RFC 9113 section 8.2.2: fields of one HTTP/1 connection, which HTTP/2 refuses; Host is `:authority`. */
+const CONNECTION_FIELDS = new Set(["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "http2-settings", "host"]);
+
+export class H2Connection extends PoolConnection<H2Request> {
+  readonly #pool: Pool<H2Request>;
+  readonly #socket: Socket;
+  readonly #session: ClientHttp2Session;
+  readonly #pipe: boolean;
+  readonly address: string;
+  readonly #startMs = performance.now();
+  readonly #requests = new Set<H2Request>();
+  #localAddress = "";
+  #served = 0;
+  #connected = false;
+  #closed = false;
+  #retired = false;
+  #bytesRead = 0;
+
+  constructor(pool: Pool<H2Request>) {
+    super();
+    this.#pool = pool;
+    const { target, address } = pool.host;
+    this.address = address;
+    this.#pipe = target.kind === "pipe";
+    const socket =
+      target.kind === "pipe"
+        ? connect({ path: target.path })
+        : connect({
+            host: target.host,
+            port: target.port,
+            autoSelectFamily: false,
+            noDelay: true,
+            keepAlive: true,
+            keepAliveInitialDelay: TCP_KEEPALIVE_DELAY_MS,
+          });
+    this.#socket = socket;
+    const session = connectHttp2("http://upstream", {
+      createConnection: () => socket,
+      maxHeaderListPairs: MAX_HEADERS + 1,
+      settings: {
+        enablePush: false,
+        initialWindowSize: H2_STREAM_WINDOW_BYTES,
+        maxHeaderListSize: MAX_HEAD_BYTES,
+      },
+    });
+    this.#session = session;
+    session.on("connect", () => this.#onConnect());
+    session.on("goaway", () => this.#retire());
+    session.on("remoteSettings", () => this.#onSettings());
+    session.on("error", (error: NodeJS.ErrnoException) => this.#onError(error));
+    session.on("close", () => this.#close(false, ResetReason.CONNECTION_TERMINATION));
+    this.arm(pool.resources.config.connectTimeoutMs);
+    pool.resources.stats.cxHttp2Total.inc();
+  }
+
+  get connected(): boolean {
+    return this.#connected;
+  }
+  get closed(): boolean {
+    return this.#closed || this.#session.destroyed || this.#socket.destroyed;
+  }
+  get active(): number {
+    return this.#requests.size;
+  }
+  get room(): number {
+    if (this.closed || this.wornOut) return 0;
+    const allowed = Math.min(H2_CONCURRENT_STREAMS, this.#session.remoteSettings.maxConcurrentStreams ?? Infinity);
+    return Math.max(0, allowed - this.#requests.size);
+  }
+  get wornOut(): boolean {
+    const most = this.#pool.resources.config.maxRequestsPerConnection;
+    return this.#retired || (most !== 0 && this.#served >= most);
+  }
+
+  attach(request: H2Request): void {
+    this.#requests.add(request);
+    this.#served++;
+    request.connection = this;
+    this.#pool.resources.requestBegun(this.#pool.host);
+    request.begin();
+  }
+
+  announce(request: H2Request): void {
+    request.handler.onUpstreamReady(this.address, this.#localAddress);
+  }
+
+  /** Sends the head. Null when it cannot be sent; the request's reset then comes from a later task. */
+  open(
+    request: H2Request,
+    headers: HeaderMap,
+    options: { endStream: boolean; waitForTrailers: boolean },
+  ): ClientHttp2Stream | null {
+    const fields = wireFields(headers);
+    try {
+      const stream = this.#session.request(fields, options);
+      let bytes = 0;
+      for (const text of fields) bytes += text.length;
+      this.#pool.resources.stats.cxTxBytes.add(bytes);
+      return stream;
+    } catch (error) {
+      const dead = this.closed || (error as NodeJS.ErrnoException).code === "ERR_HTTP2_GOAWAY_SESSION";
+      // Anything else is about these headers: the same request would fail on any connection.
+      const reason = dead ? ResetReason.CONNECTION_TERMINATION : ResetReason.LOCAL_RESET;
+      if (dead) this.#retire();
+      setImmediate(failLater, request, reason, dead);
+      return null;
+    }
+  }
+
+  /** The request has ended, this way or another. */
+  over(request: H2Request): void {
+    if (!this.#requests.delete(request)) return;
+    this.#countRead();
+    const { resources, host } = this.#pool;
+    resources.requestOver(host);
+    if (this.#closed) return;
+    if (this.wornOut && !this.#retired) resources.stats.cxMaxRequests.inc();
+    this.#pool.release(this);
+  }
+
+  close(): void {
+    this.#close(true, ResetReason.LOCAL_RESET);
+  }
+
+  onDeadline(): void {
+    const { stats } = this.#pool.resources;
+    if (this.#connected) stats.cxIdleTimeout.inc();
+    else {
+      stats.cxConnectTimeout.inc();
+      this.#pool.connectFailed(this, ResetReason.CONNECTION_TIMEOUT, "");
+    }
+    this.#close(true, ResetReason.CONNECTION_TIMEOUT);
+  }
+
+  #onConnect(): void {
+    if (this.#closed) return;
+    this.#connected = true;
+    this.disarm();
+    const { localAddress, localPort } = this.#socket;
+    this.#localAddress = localAddress === undefined ? "" : ipPort(localAddress, localPort ?? 0);
+    this.#session.setLocalWindowSize(H2_CONNECTION_WINDOW_BYTES);
+    this.#pool.resources.stats.cxConnectMs.record(performance.now() - this.#startMs);
+    this.#pool.onConnected(this);
+  }
+
+  /** The host's limit on streams is known now: more may wait, or fewer may go. */
+  #onSettings(): void {
+    if (this.#connected && !this.#closed) this.#pool.release(this);
+  }
+
+  /** GOAWAY: no new request, those under way may end. */
+  #retire(): void {
+    if (this.#retired) return;
+    this.#retired = true;
+    this.#pool.resources.stats.cxCloseNotify.inc();
+    if (this.#connected && !this.#closed) this.#pool.release(this);
+  }
+
+  #onError(error: NodeJS.ErrnoException): void {
+    if (this.#closed) return;
+    if (this.#connected) {
+      const broken = error.code === "ERR_HTTP2_ERROR";
+      if (broken) this.#pool.resources.stats.cxProtocolError.inc();
+      this.#close(broken, broken ? ResetReason.PROTOCOL_ERROR : ResetReason.CONNECTION_TERMINATION);
+      return;
+    }
+    const failure = connectFailure(error, this.#pipe);
+    this.#pool.connectFailed(this, failure.reason, failure.text);
+    this.#close(false, failure.reason);
+  }
+
+  #close(local: boolean, reason: ResetReason): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.disarm();
+    this.#countRead();
+    if (this.#connected) {
+      this.#pool.resources.connectionClosed(local, this.#requests.size > 0, performance.now() - this.#startMs);
+    }
+    for (const request of [...this.#requests]) request.fail(reason, false);
+    this.#session.destroy(undefined, constants.NGHTTP2_NO_ERROR);
+    this.#socket.destroy();
+    this.#pool.onClosed(this);
+  }
+
+  #countRead(): void {
+    const { bytesRead } = this.#socket;
+    this.#pool.resources.stats.cxRxBytes.add(bytesRead - this.#bytesRead);
+    this.#bytesRead = bytesRead;
+  }
+}
+
+function failLater(request: H2Request, reason: ResetReason, unsent: boolean): void {
+  request.fail(reason, unsent);
+}
+
+/** The map as name, value, name, value, … without what HTTP/2 forbids. */
+function wireFields(headers: HeaderMap): string[] {
+  const { list } = headers;
+  const fields: string[] = [];
+  for (let at = 0; at < list.length; at += 2) {
+    const name = list[at]!;
+    if (CONNECTION_FIELDS.has(name) || (name === "te" && list[at + 1] !== "trailers")) continue;
+    fields.push(name, list[at + 1]!);
+  }
+  return fields;
+}

@@ -1,0 +1,230 @@
+/** One HTTP/2 request: waits for a connection if it must, then is a stream of `node:http2`. */
+import type { ClientHttp2Stream } from "node:http2";
+import { HeaderMap } from "../codec/headers.ts";
+import { ResetReason } from "../errors.ts";
+import type { H2Connection } from "./h2-connection.ts";
+import type { Pool, PoolRequest } from "./pool.ts";
+import { QueueLink } from "./request-queue.ts";
+import type { UpstreamHandler } from "./request.ts";
+
+const EMPTY = Buffer.alloc(0);
+/** RFC 9113 section 7. */
+const NO_ERROR = 0;
+const PROTOCOL_ERROR = 1;
+const REFUSED_STREAM = 7;
+const CANCEL = 8;
+const END_STREAM = 1;
+
+export class H2Request extends QueueLink implements PoolRequest {
+  readonly handler: UpstreamHandler;
+  readonly #pool: Pool<H2Request>;
+  connection: H2Connection | null = null;
+  done = false;
+  #stream: ClientHttp2Stream | null = null;
+  #headers: HeaderMap | null = null;
+  #held: Buffer[] = [];
+  #heldBytes = 0;
+  #trailers: HeaderMap | null = null;
+  #responseTrailers: HeaderMap | null = null;
+  #ended = false;
+  #readingPaused = false;
+  #backedUp = false;
+
+  constructor(handler: UpstreamHandler, pool: Pool<H2Request>) {
+    super();
+    this.handler = handler;
+    this.#pool = pool;
+  }
+
+  // ---- Down ---------------------------------------------------------------------------------------------
+
+  sendHeaders(headers: HeaderMap, endStream: boolean): void {
+    if (this.done) return;
+    this.#headers = headers;
+    this.#ended = endStream;
+    if (this.connection === null) return;
+    this.connection.announce(this);
+    if (endStream) this.flush();
+  }
+
+  sendData(chunk: Buffer, endStream: boolean): boolean {
+    if (this.done || this.#ended) return true;
+    this.#ended = endStream;
+    if (chunk.length > 0) {
+      this.#held.push(chunk);
+      this.#heldBytes += chunk.length;
+    }
+    if (this.connection !== null) this.flush();
+    else this.#backedUp = this.#heldBytes > this.#pool.bufferLimitBytes;
+    return !this.#backedUp;
+  }
+
+  sendTrailers(trailers: HeaderMap): void {
+    if (this.done || this.#ended) return;
+    this.#ended = true;
+    this.#trailers = trailers;
+    this.flush();
+  }
+
+  flush(): void {
+    const connection = this.connection;
+    if (this.done || connection === null || this.#headers === null) return;
+    let stream = this.#stream;
+    if (stream === null) {
+      const bodiless = this.#ended && this.#held.length === 0 && this.#trailers === null;
+      // Trailers may come as long as nobody said that the request has ended without them.
+      const waitForTrailers = !this.#ended || this.#trailers !== null;
+      stream = connection.open(this, this.#headers, { endStream: bodiless, waitForTrailers });
+      if (stream === null) return;
+      this.#listen(stream);
+      if (bodiless) return;
+    }
+    const held = this.#held;
+    if (held.length > 0) {
+      for (const chunk of held) stream.write(chunk);
+      this.#pool.resources.stats.cxTxBytes.add(this.#heldBytes);
+      this.#held = [];
+      this.#heldBytes = 0;
+    }
+    if (this.#ended) stream.end();
+    else if (stream.writableLength > this.#pool.bufferLimitBytes && !this.#backedUp) {
+      this.#backedUp = true;
+      this.#pool.resources.stats.flowBackedUp.inc();
+    }
+  }
+
+  pauseReading(): void {
+    if (this.done || this.#readingPaused) return;
+    this.#readingPaused = true;
+    this.#stream?.pause();
+    this.#pool.resources.stats.flowPausedReading.inc();
+  }
+
+  resumeReading(): void {
+    if (this.done || !this.#readingPaused) return;
+    this.#readingPaused = false;
+    this.#stream?.resume();
+    this.#pool.resources.stats.flowResumedReading.inc();
+  }
+
+  reset(timedOut = false): void {
+    if (this.done) return;
+    this.done = true;
+    const connection = this.connection;
+    if (connection === null) {
+      this.#pool.cancel(this);
+      return;
+    }
+    this.#pool.resources.stats.rqTxReset.inc();
+    if (timedOut) this.#pool.host.rqTimeout++;
+    this.#stream?.close(CANCEL);
+    connection.over(this);
+  }
+
+  // ---- Called by the connection ---------------------------------------------------------------------------
+
+  /** It has a connection now: writes what was held. */
+  begin(): void {
+    if (this.#headers === null) return;
+    this.connection?.announce(this);
+    if (this.done) return;
+    const wasBackedUp = this.#backedUp;
+    this.#backedUp = false;
+    if (this.#ended || this.#held.length > 0) this.flush();
+    if (wasBackedUp && !this.#backedUp && !this.done) this.handler.onUpstreamDrain();
+  }
+
+  /** The attempt failed. */
+  fail(reason: ResetReason, unsent: boolean): void {
+    if (this.done) return;
+    this.done = true;
+    this.#pool.host.rqError++;
+    this.#stream?.close(CANCEL);
+    this.connection?.over(this);
+    this.handler.onUpstreamReset(reason, "", unsent || this.#stream === null);
+  }
+
+  // ---- Up -------------------------------------------------------------------------------------------------
+
+  #listen(stream: ClientHttp2Stream): void {
+    this.#stream = stream;
+    stream.on("response", (_headers, flags, raw) => this.#onResponse(raw, flags));
+    stream.on("headers", (headers, _flags, raw) => this.#onInformational(headers[":status"] ?? 0, raw));
+    stream.on("data", (chunk: Buffer) => this.#onData(chunk));
+    stream.on("trailers", (_headers, _flags, raw) => {
+      this.#responseTrailers = new HeaderMap(raw);
+    });
+    stream.on("end", () => this.#onEnd());
+    stream.on("drain", () => this.#onDrain());
+    stream.on("wantTrailers", () => this.#onWantTrailers(stream));
+    // The reason is in rstCode; what happened is told when the stream is closed.
+    stream.on("error", () => stream.close(CANCEL));
+    stream.on("close", () => this.#onClose());
+    if (this.#readingPaused) stream.pause();
+  }
+
+  #onInformational(status: number, raw: string[]): void {
+    if (!this.done) this.handler.onUpstreamInformational(status, new HeaderMap(raw));
+  }
+
+  #onResponse(raw: string[], flags: number): void {
+    if (this.done) return;
+    const headers = new HeaderMap(raw);
+    const status = Number(headers.get(":status"));
+    if (status >= 500) this.#pool.host.rqError++;
+    else this.#pool.host.rqSuccess++;
+    const endStream = (flags & END_STREAM) !== 0;
+    if (endStream) this.#complete();
+    this.handler.onUpstreamHeaders(status, headers, endStream);
+    if (!this.done) this.handler.onUpstreamReadComplete();
+  }
+
+  #onData(chunk: Buffer): void {
+    if (this.done) return;
+    this.handler.onUpstreamData(chunk, false);
+    if (!this.done) this.handler.onUpstreamReadComplete();
+  }
+
+  #onEnd(): void {
+    // A stream that was cut off ends, too: then the code is set, and the close tells.
+    if (this.done || (this.#stream?.rstCode ?? NO_ERROR) !== NO_ERROR || this.#stream?.aborted === true) return;
+    const trailers = this.#responseTrailers;
+    this.#complete();
+    if (trailers === null) this.handler.onUpstreamData(EMPTY, true);
+    else this.handler.onUpstreamTrailers(trailers);
+  }
+
+  #onDrain(): void {
+    if (this.done || !this.#backedUp) return;
+    this.#backedUp = false;
+    this.#pool.resources.stats.flowDrained.inc();
+    this.handler.onUpstreamDrain();
+  }
+
+  #onWantTrailers(stream: ClientHttp2Stream): void {
+    // Without fields this is an empty DATA frame that ends the stream.
+    const fields: Record<string, string[]> = {};
+    const list = this.#trailers?.list ?? [];
+    for (let at = 0; at < list.length; at += 2) (fields[list[at]!] ??= []).push(list[at + 1]!);
+    stream.sendTrailers(fields);
+  }
+
+  #onClose(): void {
+    if (this.done) return;
+    const code = this.#stream?.rstCode ?? NO_ERROR;
+    if (this.connection === null || this.connection.closed) this.fail(ResetReason.CONNECTION_TERMINATION, false);
+    else {
+      this.#pool.resources.stats.rqRxReset.inc();
+      const reason = code === PROTOCOL_ERROR ? ResetReason.PROTOCOL_ERROR : ResetReason.REMOTE_RESET;
+      this.fail(reason, code === REFUSED_STREAM);
+    }
+  }
+
+  /** The response is complete. A request that is not gets cancelled: nobody will read the rest. */
+  #complete(): void {
+    this.done = true;
+    if (!this.#ended) this.#stream?.close(CANCEL);
+    else if (this.#readingPaused) this.#stream?.resume();
+    this.connection?.over(this);
+  }
+}
