@@ -93,6 +93,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
       "filter: a regular expression (RE2) for names",
       "format: text, json or prometheus",
       "type: All, Counters, Gauges or Histograms",
+      "histogram_buckets: none, cumulative or disjoint",
     ],
     run: statsPage,
   },

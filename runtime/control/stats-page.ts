@@ -1,91 +1,48 @@
-/** `/stats`: selects statistics and prints them as text, JSON or for Prometheus. */
-import { RE2JS } from "re2js";
+/** `/stats`: what was asked for, in the format that was asked for. */
+import { ProxyError } from "../errors.ts";
 import { ADMIN_REGEX_LENGTH } from "../limits.ts";
-import { QUANTILES, quantile } from "../observe/histogram.ts";
-import type { HistogramSnapshot } from "../observe/histogram.ts";
+import { formatPrometheus, PROMETHEUS_CONTENT_TYPE } from "../observe/prometheus.ts";
 import type { Stat } from "../observe/stats-registry.ts";
+import { formatStatsJson, formatStatsText, selectStats } from "../observe/stats-text.ts";
+import type { HistogramBuckets, StatsSelection } from "../observe/stats-text.ts";
 import type { AdminAnswer } from "./admin.ts";
-import { prometheusText } from "./prometheus.ts";
 import type { AdminSubject } from "./subject.ts";
 
-type HistogramStat = Extract<Stat, { type: "histogram" }>;
-type NumberStat = Exclude<Stat, { type: "histogram" }>;
-
-const TYPES: Readonly<Record<string, Stat["type"] | undefined>> = {
-  All: undefined,
-  Counters: "counter",
-  Gauges: "gauge",
-  Histograms: "histogram",
-};
+const TYPES = ["All", "Counters", "Gauges", "Histograms", "TextReadouts"] as const;
+const BUCKETS = ["none", "cumulative", "disjoint"] as const;
 
 export function statsPage(subject: AdminSubject, parameters: URLSearchParams): AdminAnswer {
   const typeName = parameters.get("type") ?? "All";
-  if (!(typeName in TYPES)) return { status: 400, body: `invalid &type="${typeName}", not one of ${Object.keys(TYPES).join(", ")}\n` };
-  const matches = nameTest(parameters.get("filter"));
-  if (matches === null) return { status: 400, body: "Invalid regex: the filter is no regular expression (RE2)\n" };
-  const type = TYPES[typeName];
-  const usedOnly = parameters.has("usedonly");
-  const stats = subject
-    .stats()
-    .filter((stat) => (type === undefined || stat.type === type) && (!usedOnly || stat.used) && matches(stat.name));
-  const format = parameters.get("format") ?? "text";
-  if (format === "prometheus") return { body: prometheusText(stats) };
-  const numbers = stats.filter((stat): stat is NumberStat => stat.type !== "histogram");
-  const histograms = stats.filter((stat): stat is HistogramStat => stat.type === "histogram");
-  if (format === "json") return { contentType: "application/json", body: `${JSON.stringify(statsJson(numbers, histograms))}\n` };
-  if (format === "text") return { body: statsText(numbers, histograms) };
-  return { status: 400, body: "usage: /stats?format=(json|prometheus|text)\n\n" };
+  const type = TYPES.find((known) => known === typeName);
+  if (type === undefined) return refuse(`invalid &type="${typeName}", not one of ${TYPES.join(", ")}`);
+  const bucketsName = parameters.get("histogram_buckets") ?? "none";
+  const buckets = BUCKETS.find((known) => known === bucketsName);
+  if (buckets === undefined) return refuse(`usage: /stats?histogram_buckets=(${BUCKETS.join("|")})`);
+  const filter = parameters.get("filter") ?? "";
+  if (filter.length > ADMIN_REGEX_LENGTH) return refuse(`Invalid regex: longer than ${ADMIN_REGEX_LENGTH} characters`);
+  return render(subject, { type, filter, usedOnly: parameters.has("usedonly") }, { format: parameters.get("format") ?? "text", buckets });
 }
 
-/** `name: value` by name, then histograms: per quantile the value in the last interval and since the start. */
-function statsText(numbers: readonly NumberStat[], histograms: readonly HistogramStat[]): string {
-  let text = "";
-  for (const { name, value } of numbers) text += `${name}: ${value}\n`;
-  for (const { name, used, interval, cumulative } of histograms) {
-    if (!used) {
-      text += `${name}: No recorded values\n`;
-      continue;
-    }
-    const parts = QUANTILES.map((q) => `P${percent(q)}(${valueText(interval, q)},${valueText(cumulative, q)})`);
-    text += `${name}: ${parts.join(" ")}\n`;
-  }
-  return text;
-}
-
-function statsJson(numbers: readonly NumberStat[], histograms: readonly HistogramStat[]): object {
-  const stats: object[] = numbers.map(({ name, value }) => ({ name, value }));
-  if (histograms.length > 0) {
-    const computed = histograms.map(({ name, interval, cumulative }) => ({
-      name,
-      values: QUANTILES.map((q) => ({ interval: valueOrNull(interval, q), cumulative: valueOrNull(cumulative, q) })),
-    }));
-    stats.push({ histograms: { supported_quantiles: QUANTILES.map(percent), computed_quantiles: computed } });
-  }
-  return { stats };
-}
-
-function percent(q: number): number {
-  return Number((q * 100).toFixed(3));
-}
-
-function valueText(histogram: HistogramSnapshot, q: number): string {
-  return String(valueOrNull(histogram, q) ?? "nan");
-}
-
-function valueOrNull(histogram: HistogramSnapshot, q: number): number | null {
-  const value = quantile(histogram, q);
-  return Number.isNaN(value) ? null : Number(value.toPrecision(6));
-}
-
-/** null: not a regular expression. It may match anywhere in the name, as in Envoy. */
-function nameTest(pattern: string | null): ((name: string) => boolean) | null {
-  if (pattern === null || pattern === "") return () => true;
-  if (pattern.length > ADMIN_REGEX_LENGTH) return null;
+function render(subject: AdminSubject, selection: StatsSelection, form: { readonly format: string; readonly buckets: HistogramBuckets }): AdminAnswer {
+  let stats: readonly Stat[];
   try {
-    const compiled = RE2JS.compile(pattern);
-    return (name) => compiled.matcher(name).find();
-  } catch {
-    // The one thing RE2JS.compile throws for is a pattern that it cannot read.
-    return null;
+    stats = selectStats(subject.stats(), selection);
+  } catch (error) {
+    if (!(error instanceof ProxyError) || error.code !== "STATS_FILTER_INVALID") throw error;
+    return refuse(`Invalid regex: ${error.message.slice(error.code.length + 2)}`);
   }
+  switch (form.format) {
+    case "prometheus":
+      return { contentType: PROMETHEUS_CONTENT_TYPE, body: formatPrometheus(stats) };
+    case "json":
+      return { contentType: "application/json", body: `${formatStatsJson(stats)}\n` };
+    case "text":
+      return { body: formatStatsText(stats, form.buckets) };
+    default:
+      return refuse("usage: /stats?format=(json|prometheus|text)\n");
+  }
+}
+
+function refuse(why: string): AdminAnswer {
+  return { status: 400, body: `${why}\n` };
 }
