@@ -1,0 +1,36 @@
+/** Regular expressions of configuration and schemas: RE2, so that no text can make them slow. */
+import { createRequire } from "node:module";
+import type { RE2JS } from "re2js";
+
+const require = createRequire(import.meta.url);
+const compiled = new Map<string, RE2JS | Error>();
+/** Compiled expressions kept: schemas hold few, and a route table's are checked once each. */
+const MAX_COMPILED = 256;
+
+/** True when the whole rule accepts the text (anywhere in it, as PGV does); a rule that cannot be read accepts nothing. */
+export function regexAccepts(pattern: string, text: string): boolean {
+  const regex = compile(pattern);
+  return regex instanceof Error ? false : regex.matcher(text).find();
+}
+
+/** What is wrong with a regular expression, or undefined. */
+export function regexProblem(pattern: string): string | undefined {
+  const regex = compile(pattern);
+  return regex instanceof Error ? regex.message : undefined;
+}
+
+function compile(pattern: string): RE2JS | Error {
+  const known = compiled.get(pattern);
+  if (known !== undefined) return known;
+  // Loaded when first needed: most configurations have no expression, and loading costs 15 ms.
+  const re2 = require("re2js") as typeof import("re2js");
+  let result: RE2JS | Error;
+  try {
+    result = re2.RE2JS.compile(pattern);
+  } catch (error) {
+    result = error instanceof Error ? error : new Error(String(error));
+  }
+  if (compiled.size >= MAX_COMPILED) compiled.clear();
+  compiled.set(pattern, result);
+  return result;
+}
