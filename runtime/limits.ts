@@ -210,5 +210,3 @@ export const MAX_CONFIG_DEPTH = 100;
 export const MAX_CONFIG_NODES = 2_000_000;
 /** Bytes of the `sluice.schema` section of a module: descriptors with comments of a large API fit ten times. */
 export const MAX_SCHEMA_SECTION_BYTES = 4 * 1024 * 1024;
-/** Bytes of a module file that is read for its sections. Larger modules are not useful as filters. */
-export const MAX_MODULE_BYTES = 256 * 1024 * 1024;
