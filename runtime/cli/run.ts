@@ -41,6 +41,7 @@ export async function run(options: RunOptions, { sources, onLive, until }: RunEx
     drainTimeMs: options.drainTimeS * 1000,
     version: versionText(),
     processLog,
+    logFormat: options.logFormat,
     componentLogLevels: options.componentLogLevel ?? [],
     adminAddressPath: options.adminAddressPath,
     commandLine: commandLine(options, concurrency),

@@ -24,6 +24,8 @@ export interface ServerOptions {
   readonly drainTimeMs: number;
   readonly version: string;
   readonly processLog: ProcessLog;
+  /** Of the workers' process logs. */
+  readonly logFormat: "text" | "json";
   /** Levels of single components, for the workers' logs too. */
   readonly componentLogLevels: readonly (readonly [name: string, level: LogLevel])[];
   /** Where the bound admin address is written; undefined: nowhere. */
@@ -78,6 +80,7 @@ export class Server implements AdminSubject, PoolOwner {
       moduleOfPlugin,
       shared: shared.handle,
       logLevels: this.#levels(),
+      logFormat: this.#options.logFormat,
     };
     await Promise.all([this.#pool.start(setup), this.#startAdmin(snapshot)]);
     this.#started = true;

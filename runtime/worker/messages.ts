@@ -26,6 +26,7 @@ export interface WorkerSetup {
   /** What all workers share and change: guests' shared data, queues, metrics, token buckets. */
   readonly shared: unknown;
   readonly logLevels: LogLevels;
+  readonly logFormat: "text" | "json";
 }
 
 /** Levels of the process log, kept so that a replaced worker logs as the others do. */

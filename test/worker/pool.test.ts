@@ -63,7 +63,7 @@ class Bench {
 
 function setup(script: Script): WorkerSetup {
   const logLevels = { level: "info", components: [] } as const;
-  return { concurrency: 2, snapshot: {} as Snapshot, modules: [], moduleOfPlugin: [], shared: script, logLevels };
+  return { concurrency: 2, snapshot: {} as Snapshot, modules: [], moduleOfPlugin: [], shared: script, logLevels, logFormat: "text" };
 }
 
 describe("WorkerPool", () => {

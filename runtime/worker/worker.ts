@@ -1,0 +1,198 @@
+/**
+ * A worker thread: the whole data plane, assembled from top to bottom. A connection is accepted by a
+ * listener, goes through the network filters of its chain to a connection manager, whose HTTP filters are
+ * plugins and whose router sends requests to clusters. Everything here belongs to this one thread; the
+ * main thread is heard through one port (messages.ts).
+ */
+import { parentPort, workerData } from "node:worker_threads";
+import type { FilterChainConfig, ListenerConfig, NetworkFilterConfig, Snapshot } from "../config/snapshot.ts";
+import { ProxyError } from "../errors.ts";
+import { ConnectionManager } from "../http/connection-manager.ts";
+import type { HttpEnvironment } from "../http/connection-manager.ts";
+import { ListenerSet } from "../listener/listener.ts";
+import type { NetworkFilterFactory } from "../network/filter.ts";
+import { AccessLog } from "../observe/access-log.ts";
+import { drainLogFiles, flushLogFiles, reopenLogFiles } from "../observe/log-file.ts";
+import { ProcessLog } from "../observe/log.ts";
+import { StatsStore } from "../observe/stats.ts";
+import { ClusterSet } from "../upstream/clusters.ts";
+import { PluginSet } from "../wasm/plugin-set.ts";
+import { SharedStore } from "../wasm/shared.ts";
+import { startHeartbeat } from "./heartbeat.ts";
+import { describeHosts } from "./host-report.ts";
+import type { FromWorker, LogLevels, ToWorker, WorkerBirth, WorkerSetup } from "./messages.ts";
+
+/** What the main thread can ask of a worker once it is set up. */
+class DataPlane {
+  readonly #log: ProcessLog;
+  readonly #clusters: ClusterSet;
+  readonly #plugins: PluginSet;
+  readonly #listeners: ListenerSet;
+  readonly #drainState = { close: false };
+  readonly #boundPorts: Record<string, number> = {};
+
+  constructor(index: number, setup: WorkerSetup, stats: StatsStore) {
+    const { snapshot } = setup;
+    const log = new ProcessLog({ level: setup.logLevels.level, format: setup.logFormat });
+    this.#log = log;
+    this.#clusters = new ClusterSet(snapshot.clusters, stats);
+    this.#plugins = new PluginSet(
+      snapshot.plugins,
+      setup.moduleOfPlugin.map((module) => setup.modules[module]!),
+      {
+        upstreams: this.#clusters,
+        stats,
+        log: log.component("wasm"),
+        shared: new SharedStore(setup.shared),
+        node: snapshot.node,
+        runtime: snapshot.runtime,
+        workerIndex: index,
+      },
+    );
+    const http = this.#httpEnvironment(snapshot, stats);
+    const listenerLog = log.component("listener");
+    this.#listeners = new ListenerSet(snapshot.listeners, {
+      stats,
+      chainFactories: (chain, listener) => chainFactories(chain, listener, http),
+      boundPorts: this.#boundPorts,
+      workerIndex: index,
+      log: (level, message) => listenerLog[level === "warn" ? "warning" : level](message),
+    });
+    this.setLogLevels(setup.logLevels);
+  }
+
+  /** Clusters know their hosts and plugins are configured when this resolves. Rejects with ProxyError. */
+  async start(): Promise<void> {
+    await this.#clusters.start();
+    this.#plugins.start();
+  }
+
+  async listen(boundPorts: Readonly<Record<string, number>>): Promise<FromWorker> {
+    Object.assign(this.#boundPorts, boundPorts);
+    await this.#listeners.start();
+    return { kind: "listening", bound: this.#listeners.bound };
+  }
+
+  async drain(ms: number): Promise<FromWorker> {
+    await this.#listeners.drain(ms);
+    return { kind: "drained" };
+  }
+
+  stop(): void {
+    this.#listeners.close();
+    this.#plugins.close();
+    this.#clusters.close();
+  }
+
+  /** Ends the thread once its logs are written. */
+  async end(): Promise<void> {
+    this.stop();
+    await drainLogFiles();
+    process.exit(0);
+  }
+
+  stopAccepting(inboundOnly: boolean): void {
+    this.#listeners.stopAccepting(inboundOnly);
+  }
+
+  setDrainClose(on: boolean): void {
+    this.#drainState.close = on;
+  }
+
+  setLogLevels({ level, components }: LogLevels): void {
+    this.#log.setLevel(level);
+    for (const [name, componentLevel] of components) {
+      this.#log.component(name);
+      this.#log.setLevel(componentLevel, name);
+    }
+  }
+
+  hosts(id: number): FromWorker {
+    return { kind: "hosts", id, hosts: describeHosts(this.#clusters) };
+  }
+
+  #httpEnvironment(snapshot: Snapshot, stats: StatsStore): HttpEnvironment {
+    return {
+      stats,
+      upstreams: this.#clusters,
+      clusters: snapshot.clusters,
+      runtime: snapshot.runtime,
+      node: snapshot.node,
+      filterFactory: ({ plugin }) => this.#plugins.httpFilter(plugin),
+      accessLog: (configs) => (configs.length === 0 ? undefined : new AccessLog(configs, stats, snapshot.runtime)),
+      drainState: this.#drainState,
+    };
+  }
+}
+
+function chainFactories(chain: FilterChainConfig, listener: ListenerConfig, http: HttpEnvironment): NetworkFilterFactory[] {
+  return chain.filters.map((filter) => networkFilter(filter, listener, http));
+}
+
+function networkFilter(filter: NetworkFilterConfig, listener: ListenerConfig, http: HttpEnvironment): NetworkFilterFactory {
+  switch (filter.kind) {
+    case "http_connection_manager":
+      return new ConnectionManager(filter.name, filter.hcm, listener.perConnectionBufferLimitBytes, http);
+    case "wasm":
+      throw new ProxyError("NETWORK_FILTER", "config", `listener ${listener.name}: Wasm network filters (${filter.name}) are not served yet`);
+  }
+}
+
+const port = parentPort!;
+const { index, beats } = workerData as WorkerBirth;
+let plane: DataPlane | null = null;
+
+function say(message: FromWorker): void {
+  port.postMessage(message);
+}
+
+/** Tells why the worker cannot start, and ends it. Anything but a ProxyError is a fault of ours and ends it by itself. */
+function fail(error: unknown): void {
+  if (!(error instanceof ProxyError)) throw error;
+  say({ kind: "failed", code: error.code, message: error.message });
+  plane?.stop();
+  port.close();
+}
+
+async function setUp(setup: WorkerSetup): Promise<void> {
+  try {
+    const stats = new StatsStore((announcement) => say({ kind: "stats", announcement }));
+    plane = new DataPlane(index, setup, stats);
+    await plane.start();
+    stats.announceNow();
+    startHeartbeat(beats, index);
+    say({ kind: "ready" });
+  } catch (error) {
+    fail(error);
+  }
+}
+
+function onMessage(message: ToWorker): void {
+  if (message.kind === "setup") {
+    void setUp(message.setup);
+    return;
+  }
+  if (plane === null) return;
+  switch (message.kind) {
+    case "listen":
+      return void plane.listen(message.boundPorts).then(say, fail);
+    case "drain":
+      return void plane.drain(message.ms).then(say, fail);
+    case "stop_accepting":
+      return plane.stopAccepting(message.inboundOnly);
+    case "drain_close":
+      return plane.setDrainClose(message.on);
+    case "log_levels":
+      return plane.setLogLevels(message.logLevels);
+    case "reopen_logs":
+      return reopenLogFiles();
+    case "describe_hosts":
+      return say(plane.hosts(message.id));
+    case "stop":
+      return void plane.end();
+  }
+}
+
+// Whatever ends this thread, what was logged gets out.
+process.on("exit", flushLogFiles);
+port.on("message", onMessage);

@@ -1,0 +1,365 @@
+import assert from "node:assert/strict";
+import { request } from "node:http";
+import { connect } from "node:net";
+import { mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import type { ClusterConfig, Snapshot } from "../../runtime/config/snapshot.ts";
+import { AdminListener } from "../../runtime/control/admin.ts";
+import { ENDPOINTS, helpText } from "../../runtime/control/endpoints.ts";
+import { ServerStats } from "../../runtime/control/server-stats.ts";
+import type { AdminSubject, ServerState } from "../../runtime/control/subject.ts";
+import { ProcessLog } from "../../runtime/observe/log.ts";
+import type { LogLevel } from "../../runtime/observe/log.ts";
+import { StatsRegistry } from "../../runtime/observe/stats-registry.ts";
+import { StatsStore } from "../../runtime/observe/stats.ts";
+
+const LOG = new ProcessLog({ level: "off" });
+const BREAKERS = { maxConnections: 1024, maxPendingRequests: 1024, maxRequests: 1024, maxRetries: 3 };
+const CLUSTER = { name: "up", statName: "up", circuitBreakers: BREAKERS } as ClusterConfig;
+const HOST = { cluster: "up", address: "127.0.0.1:8080", hostname: "", weight: 1, priority: 0, healthy: true };
+const DUMP = {
+  node: { id: "n" },
+  static_resources: {
+    listeners: [
+      { name: "in", filter_chains: [{ filters: [{ name: "hcm", typed_config: { "@type": "t", route_config: { name: "routes" } } }] }] },
+      { name: "out" },
+    ],
+    clusters: [{ name: "up" }],
+  },
+};
+
+/** The process as admin sees it, with two workers' worth of everything, and a record of what it was told. */
+class Subject implements AdminSubject {
+  state: ServerState = "LIVE";
+  readonly version = "sluice/0/node-26";
+  readonly uptimeMs = 61_999;
+  readonly startedAt = new Date(0);
+  readonly commandLine = { concurrency: 2 };
+  readonly snapshot = {
+    node: { id: "n", cluster: "c", zone: "z", region: "", subZone: "", metadata: { a: 1 }, serialized: new Uint8Array() },
+    clusters: [CLUSTER],
+    listeners: [],
+    dump: DUMP,
+  } as unknown as Snapshot;
+  readonly bound = [
+    { name: "in", index: 0, address: "127.0.0.1:10000", port: 10000 },
+    { name: "in", index: 1, address: "[::1]:10001", port: 10001 },
+    { name: "pipe", index: 0, address: "/tmp/x.sock", port: 0 },
+  ];
+  readonly told: unknown[] = [];
+  readonly #registry = new StatsRegistry();
+  readonly #serverStats = new ServerStats(this.#registry, 2);
+  readonly #levels = new Map<string, LogLevel>([
+    ["main", "info"],
+    ["wasm", "info"],
+  ]);
+
+  constructor() {
+    for (const thread of [1, 2]) {
+      const store = new StatsStore((announcement) => this.#registry.add(thread, announcement));
+      store.counter("http.ingress.downstream_rq_2xx").add(thread);
+      store.counter("http.ingress.no_route");
+      store.gauge("listener.127.0.0.1_10000.downstream_cx_active").set(thread);
+      store.histogram("http.ingress.downstream_rq_time").record(3);
+      store.announceNow();
+    }
+    this.#serverStats.configured(this.snapshot);
+  }
+  stats() {
+    return this.#serverStats.collect(this.state, this.uptimeMs);
+  }
+  resetCounters() {
+    this.#registry.resetCounters();
+  }
+  hosts() {
+    return Promise.resolve([
+      { ...HOST, counts: { cx_active: 1, cx_total: 3 } },
+      { ...HOST, counts: { cx_active: 2, cx_total: 4 } },
+    ]);
+  }
+  workers() {
+    return [{ index: 0, thread: 1, state: "listening" as const, restarts: 0, uptimeMs: 5 }];
+  }
+  replaceWorker(index: number) {
+    this.told.push(["replaceWorker", index]);
+    return index === 0;
+  }
+  logLevels() {
+    return [...this.#levels];
+  }
+  setLogLevel(level: LogLevel, component?: string) {
+    for (const name of component === undefined ? this.#levels.keys() : [component]) this.#levels.set(name, level);
+    return true;
+  }
+  reopenLogs() {
+    this.told.push("reopenLogs");
+  }
+  failHealthCheck(failed: boolean) {
+    this.state = failed ? "DRAINING" : "LIVE";
+  }
+  drainListeners(options: object) {
+    this.told.push(["drainListeners", options]);
+  }
+  quit() {
+    this.told.push("quit");
+  }
+}
+
+interface Answer {
+  readonly status: number;
+  readonly headers: NodeJS.Dict<string | string[]>;
+  readonly body: string;
+}
+
+let subject: Subject;
+let admin: AdminListener;
+let port = 0;
+
+before(async () => {
+  subject = new Subject();
+  admin = new AdminListener(subject, LOG.component("admin"));
+  const bound = await admin.start({ address: { kind: "ip", host: "127.0.0.1", port: 0, ipv4Compat: false }, accessLogs: [] });
+  port = Number(bound.split(":")[1]);
+});
+after(() => admin.stop());
+
+function ask(method: string, path: string, headers: Record<string, string> = {}, body = ""): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const outgoing = request({ host: "127.0.0.1", port, method, path, headers, agent: false }, (response) => {
+      let text = "";
+      response.setEncoding("utf8");
+      response.on("data", (chunk: string) => (text += chunk));
+      response.on("end", () => resolve({ status: response.statusCode!, headers: response.headers, body: text }));
+    });
+    outgoing.on("error", reject);
+    outgoing.end(body);
+  });
+}
+const get = (path: string): Promise<Answer> => ask("GET", path);
+const post = (path: string): Promise<Answer> => ask("POST", path);
+async function getJson(path: string): Promise<unknown> {
+  const answer = await get(path);
+  assert.equal(answer.status, 200, answer.body);
+  assert.equal(answer.headers["content-type"], "application/json");
+  return JSON.parse(answer.body);
+}
+
+describe("admin", () => {
+  test("answers carry Envoy's headers", async () => {
+    const { headers } = await get("/ready");
+    assert.equal(headers["content-type"], "text/plain; charset=UTF-8");
+    assert.equal(headers["cache-control"], "no-cache, max-age=0");
+    assert.equal(headers["x-content-type-options"], "nosniff");
+    assert.equal(headers["server"], "envoy");
+    assert.ok(headers["date"]);
+  });
+
+  test("/ready says the state, with 503 unless LIVE", async () => {
+    assert.deepEqual(pick(await get("/ready")), [200, "LIVE\n"]);
+    await post("/healthcheck/fail");
+    assert.deepEqual(pick(await get("/ready")), [503, "DRAINING\n"]);
+    assert.match((await get("/stats?filter=^server.(live|state)")).body, /server.live: 0\nserver.state: 1\n/);
+    await post("/healthcheck/ok");
+    assert.deepEqual(pick(await get("/ready")), [200, "LIVE\n"]);
+  });
+
+  test("an unknown path is 404 with the help text", async () => {
+    assert.deepEqual(pick(await get("/nowhere")), [404, `invalid path. ${helpText()}`]);
+    assert.equal((await get("/ready/")).status, 404);
+  });
+
+  test("every path is in /help and on the index, and help is sorted", async () => {
+    const { body } = await get("/help");
+    assert.ok(body.startsWith("admin commands are:\n"));
+    const index = (await get("/")).body;
+    for (const { path, help } of ENDPOINTS) {
+      assert.ok(body.includes(`  ${path}`), path);
+      assert.ok(index.includes(help), path);
+    }
+    const paths = ENDPOINTS.map(({ path }) => path);
+    assert.deepEqual(paths, [...paths].sort());
+  });
+
+  for (const { path, mutates } of ENDPOINTS) {
+    if (!mutates) continue;
+    test(`${path} needs POST`, async () => {
+      assert.deepEqual(pick(await get(path)), [405, "Method GET not allowed, POST required."]);
+    });
+  }
+
+  test("reading pages refuse other methods", async () => {
+    assert.deepEqual(pick(await ask("DELETE", "/stats")), [405, "Method DELETE not allowed, GET required."]);
+    assert.deepEqual(pick(await ask("HEAD", "/ready")), [200, ""]);
+  });
+
+  for (const host of ["evil.example", "evil.example:9901", "localhost.evil.example", "127.0.0.1.evil.example", "a@127.0.0.1"]) {
+    test(`a loopback admin refuses the Host ${host}`, async () => {
+      assert.equal((await ask("GET", "/ready", { host })).status, 403);
+    });
+  }
+  for (const host of ["localhost", "localhost:9901", "LOCALHOST:1", "x.localhost", "127.0.0.1:9901", "[::1]:9901", "192.0.2.1"]) {
+    test(`a loopback admin answers the Host ${host}`, async () => {
+      assert.equal((await ask("GET", "/ready", { host })).status, 200);
+    });
+  }
+
+  test("a page of another origin cannot post", async () => {
+    const told = subject.told.length;
+    const answer = await ask("POST", "/quitquitquit", { origin: "http://evil.example" });
+    assert.equal(answer.status, 403);
+    assert.equal((await ask("POST", "/quitquitquit", { origin: "null" })).status, 403);
+    assert.equal(subject.told.length, told);
+    assert.equal((await ask("POST", "/quitquitquit", { origin: `http://127.0.0.1:${port}` })).status, 200);
+  });
+
+  test("a body that is too large is refused", async () => {
+    assert.equal((await ask("POST", "/reopen_logs", {}, "x".repeat(65_537))).status, 413);
+  });
+
+  test("a head that is too large is refused", async () => {
+    assert.equal((await ask("GET", "/ready", { "x-long": "x".repeat(17_000) })).status, 431);
+  });
+
+  test("/stats prints text, selects, and knows JSON and Prometheus", async () => {
+    const text = (await get("/stats")).body;
+    assert.match(text, /^http.ingress.downstream_rq_2xx: 3$/m);
+    assert.match(text, /^http.ingress.no_route: 0$/m);
+    assert.match(text, /^server.total_connections: 3$/m);
+    assert.match(text, /^server.uptime: 61$/m);
+    assert.match(text, /^server.concurrency: 2$/m);
+    assert.match(text, /^http.ingress.downstream_rq_time: P0\(/m);
+    assert.doesNotMatch((await get("/stats?usedonly")).body, /no_route/);
+    assert.equal((await get("/stats?filter=rq_2xx$")).body, "http.ingress.downstream_rq_2xx: 3\n");
+    assert.equal((await get("/stats?type=Gauges&filter=ingress")).body, "");
+    assert.deepEqual(await getJson("/stats?format=json&filter=rq_2xx"), { stats: [{ name: "http.ingress.downstream_rq_2xx", value: 3 }] });
+    for (const path of ["/stats/prometheus?filter=rq_2xx", "/stats?format=prometheus&filter=rq_2xx"]) {
+      const { body } = await get(path);
+      assert.equal(
+        body,
+        "# TYPE envoy_http_downstream_rq_xx counter\n" +
+          'envoy_http_downstream_rq_xx{envoy_response_code_class="2",envoy_http_conn_manager_prefix="ingress"} 3\n',
+      );
+    }
+  });
+
+  for (const query of ["filter=(", `filter=${"a".repeat(1025)}`, "type=Nonsense", "format=html", "histogram_buckets=odd"]) {
+    test(`/stats?${query.slice(0, 30)} is refused`, async () => {
+      assert.equal((await get(`/stats?${query}`)).status, 400);
+    });
+  }
+
+  test("/reset_counters sets counters to zero, and they count on", async () => {
+    const other = new Subject();
+    other.resetCounters();
+    const stat = other.stats().find(({ name }) => name === "http.ingress.downstream_rq_2xx");
+    assert.ok(stat?.type === "counter" && stat.value === 0);
+    assert.equal((await post("/reset_counters")).body, "OK\n");
+    assert.match((await get("/stats?filter=rq_2xx")).body, /: 0\n/);
+  });
+
+  test("/listeners in text and JSON", async () => {
+    assert.equal((await get("/listeners")).body, "in::127.0.0.1:10000\nin::[::1]:10001\npipe::/tmp/x.sock\n");
+    assert.deepEqual(await getJson("/listeners?format=json"), {
+      listener_statuses: [
+        {
+          name: "in",
+          local_address: { socket_address: { address: "127.0.0.1", port_value: 10000 } },
+          additional_local_addresses: [{ socket_address: { address: "::1", port_value: 10001 } }],
+        },
+        { name: "pipe", local_address: { pipe: { path: "/tmp/x.sock" } } },
+      ],
+    });
+  });
+
+  test("/clusters adds workers up, in text and JSON", async () => {
+    const { body } = await get("/clusters");
+    assert.match(body, /^up::default_priority::max_retries::3$/m);
+    assert.match(body, /^up::127.0.0.1:8080::cx_active::3$/m);
+    assert.match(body, /^up::127.0.0.1:8080::cx_total::7$/m);
+    assert.match(body, /^up::127.0.0.1:8080::health_flags::healthy$/m);
+    const json = (await getJson("/clusters?format=json")) as { cluster_statuses: { host_statuses: { stats: unknown[] }[] }[] };
+    const [host] = json.cluster_statuses[0]!.host_statuses;
+    assert.deepEqual(host!.stats[0], { name: "cx_active", value: "3", type: "GAUGE" });
+    assert.deepEqual(host!.stats[2], { name: "cx_total", value: "7" });
+  });
+
+  test("/config_dump in Envoy's sections, by resource and by name", async () => {
+    const { configs } = (await getJson("/config_dump")) as { configs: Record<string, unknown>[] };
+    assert.deepEqual(
+      configs.map((config) => String(config["@type"]).replace("type.googleapis.com/envoy.admin.v3.", "")),
+      ["BootstrapConfigDump", "ClustersConfigDump", "ListenersConfigDump", "RoutesConfigDump"],
+    );
+    const listeners = (await getJson("/config_dump?resource=static_listeners&name_regex=in")) as { configs: { listener: { name: string } }[] };
+    assert.deepEqual(listeners.configs.map(({ listener }) => listener.name), ["in"]);
+    const routes = (await getJson("/config_dump?resource=static_route_configs")) as { configs: { route_config: object }[] };
+    assert.deepEqual(routes.configs[0]!.route_config, { "@type": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration", name: "routes" });
+    assert.equal((await get("/config_dump?resource=nothing")).status, 404);
+    assert.equal((await get("/config_dump?name_regex=(")).status, 400);
+  });
+
+  test("/server_info", async () => {
+    const info = (await getJson("/server_info")) as Record<string, unknown>;
+    assert.equal(info["state"], "LIVE");
+    assert.equal(info["uptime_current_epoch"], "61s");
+    assert.deepEqual(info["command_line_options"], { concurrency: 2 });
+  });
+
+  test("/logging shows and changes levels, all or nothing", async () => {
+    assert.equal((await post("/logging")).body, "active loggers:\n  main: info\n  wasm: info\n");
+    assert.equal((await post("/logging?wasm=debug")).body, "active loggers:\n  main: info\n  wasm: debug\n");
+    assert.equal((await post("/logging?paths=main:error,wasm:trace")).body, "active loggers:\n  main: error\n  wasm: trace\n");
+    for (const query of ["level=loud", "paths=main:info,nobody:info", "nobody=info", "paths=main"]) {
+      assert.equal((await post(`/logging?${query}`)).status, 400, query);
+    }
+    assert.equal((await post("/logging?level=warn")).body, "active loggers:\n  main: warning\n  wasm: warning\n");
+  });
+
+  test("commands reach the server", async () => {
+    subject.told.length = 0;
+    await post("/reopen_logs");
+    await post("/drain_listeners?graceful&inboundonly");
+    await post("/drain_listeners");
+    await post("/quitquitquit");
+    assert.equal((await post("/workers/replace?index=0")).status, 200);
+    assert.equal((await post("/workers/replace?index=7")).status, 404);
+    assert.equal((await post("/workers/replace?index=x")).status, 404);
+    assert.deepEqual(subject.told, [
+      "reopenLogs",
+      ["drainListeners", { graceful: true, inboundOnly: true }],
+      ["drainListeners", { graceful: false, inboundOnly: false }],
+      "quit",
+      ["replaceWorker", 0],
+      ["replaceWorker", 7],
+    ]);
+  });
+
+  test("a request that is no HTTP closes the connection and nothing else", async () => {
+    const answer = await new Promise<string>((resolve) => {
+      const socket = connect(port, "127.0.0.1", () => socket.write("nonsense\r\n\r\n"));
+      let text = "";
+      socket.on("data", (data) => (text += data.toString()));
+      socket.on("close", () => resolve(text));
+    });
+    assert.match(answer, /^HTTP\/1.1 400 /);
+    assert.equal((await get("/ready")).status, 200);
+  });
+
+  test("it binds unix sockets, and tells when an address is in use", async () => {
+    const other = new AdminListener(subject, LOG.component("admin"));
+    const address = { kind: "ip", host: "127.0.0.1", port, ipv4Compat: false } as const;
+    await assert.rejects(other.start({ address, accessLogs: [] }), {
+      code: "ADMIN_BIND_FAILED",
+      message: `ADMIN_BIND_FAILED: admin: cannot bind 127.0.0.1:${port}: the address is in use (another process listens there)`,
+    });
+    const path = join(mkdtempSync(join(tmpdir(), "sluice-")), "admin.sock");
+    const third = new AdminListener(subject, LOG.component("admin"));
+    assert.equal(await third.start({ address: { kind: "pipe", path, mode: 0o600 }, accessLogs: [] }), path);
+    third.stop();
+  });
+});
+
+function pick({ status, body }: Answer): [number, string] {
+  return [status, body];
+}
