@@ -93,7 +93,7 @@ function harden(bytes: Uint8Array, binary: ModuleBinary): Uint8Array {
 
 function compile(code: Uint8Array): WebAssembly.Module {
   try {
-    return new WebAssembly.Module(code as BufferSource);
+    return new WebAssembly.Module(code);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new ProxyError("MODULE_CORRUPTED", "config", `V8 refuses the module: ${reason}`, error);

@@ -1,0 +1,65 @@
+/** What becomes of a stream whose filter cannot run: its instance trapped, or none could be started. */
+import * as GrpcStatus from "../../abi/grpc-status.ts";
+import type { HttpFilter, LocalReply, StreamView } from "../http/filter.ts";
+import { DataStatus, HeadersStatus, TrailersStatus } from "../http/filter.ts";
+import type { Plugin } from "./plugin.ts";
+
+const FAILED: LocalReply = {
+  status: 503,
+  body: "",
+  headers: undefined,
+  details: "wasm_fail_stream",
+  flag: -1,
+  grpcStatus: GrpcStatus.UNAVAILABLE,
+};
+
+/** Applies the policy; true: the stream goes on as if the filter were absent, false: it was answered or reset. */
+export function applyFailurePolicy(plugin: Plugin, view: StreamView): boolean {
+  if (plugin.config.failurePolicy === "FAIL_OPEN") {
+    plugin.skippedStreams.inc();
+    return true;
+  }
+  plugin.failedStreams.inc();
+  if (view.responseStarted || !view.sendLocalReply(FAILED)) view.resetStream("wasm_fail_stream");
+  return false;
+}
+
+/** Stands in for a filter while no instance of its plugin is up. */
+export class AbsentFilter implements HttpFilter {
+  readonly #plugin: Plugin;
+  readonly #view: StreamView;
+  #applied = false;
+
+  constructor(plugin: Plugin, view: StreamView) {
+    this.#plugin = plugin;
+    this.#view = view;
+  }
+
+  /** 0 when the stream goes on. */
+  #outcome(): 0 | 1 {
+    if (this.#applied) return 0;
+    this.#applied = true;
+    return applyFailurePolicy(this.#plugin, this.#view) ? 0 : 1;
+  }
+
+  onRequestHeaders(): number {
+    return HeadersStatus.STOP_ALL_AND_WATERMARK * this.#outcome();
+  }
+  onRequestData(): number {
+    return DataStatus.STOP_NO_BUFFER * this.#outcome();
+  }
+  onRequestTrailers(): number {
+    return TrailersStatus.STOP * this.#outcome();
+  }
+  onResponseHeaders(): number {
+    return HeadersStatus.STOP_ALL_AND_WATERMARK * this.#outcome();
+  }
+  onResponseData(): number {
+    return DataStatus.STOP_NO_BUFFER * this.#outcome();
+  }
+  onResponseTrailers(): number {
+    return TrailersStatus.STOP * this.#outcome();
+  }
+  onLog(): void {}
+  onDestroy(): void {}
+}

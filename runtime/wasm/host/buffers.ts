@@ -1,0 +1,74 @@
+/** Bodies, configurations and call answers: `proxy_get_buffer_bytes`, `…_status`, `proxy_set_buffer_bytes`. */
+import { AbiVersion } from "../../../abi/functions.ts";
+import * as BufferType from "../../../abi/buffer.ts";
+import * as Status from "../../../abi/status.ts";
+import { MAX_GUEST_BODY_BYTES } from "../../limits.ts";
+import type { Instance } from "../instance.ts";
+import type { HostFunctions } from "./functions.ts";
+
+const LAST_BUFFER = BufferType.CALL_DATA;
+
+/** The bytes of a buffer now, or null when there is none. */
+function bufferBytes(instance: Instance, type: number): Uint8Array | null {
+  const context = instance.effective;
+  switch (type) {
+    case BufferType.HTTP_REQUEST_BODY:
+      return context.body(false)?.bytes() ?? null;
+    case BufferType.HTTP_RESPONSE_BODY:
+      return context.body(true)?.bytes() ?? null;
+    case BufferType.VM_CONFIGURATION:
+      return instance.facts.vmConfiguration;
+    case BufferType.PLUGIN_CONFIGURATION:
+      return context.root?.plugin.config.configuration ?? null;
+    case BufferType.HTTP_CALL_RESPONSE_BODY:
+    case BufferType.GRPC_RECEIVE_BUFFER:
+      return context.root?.callBuffer(type) ?? null;
+    default:
+      return null;
+  }
+}
+
+export function bufferFunctions(instance: Instance): HostFunctions {
+  const memory = instance.memory;
+  return {
+    proxy_get_buffer_bytes(type: number, start: number, max: number, pp: number, sp: number): number {
+      if (type >>> 0 > LAST_BUFFER) return Status.BAD_ARGUMENT;
+      const bytes = bufferBytes(instance, type);
+      if (bytes === null) return Status.NOT_FOUND;
+      // Sums of two unsigned 32-bit numbers are exact here, so "all of it" (0xffffffff) needs no care.
+      const end = Math.min((start >>> 0) + (max >>> 0), bytes.length);
+      return memory.giveBytes(bytes.subarray(Math.min(start >>> 0, end), end), pp >>> 0, sp >>> 0);
+    },
+
+    proxy_get_buffer_status(type: number, lengthAt: number, flagsAt: number): number {
+      if (type >>> 0 > LAST_BUFFER) return Status.BAD_ARGUMENT;
+      const bytes = bufferBytes(instance, type);
+      if (bytes === null) return Status.NOT_FOUND;
+      if (!memory.putU32(lengthAt >>> 0, bytes.length) || !memory.putU32(flagsAt >>> 0, 0)) {
+        return Status.INVALID_MEMORY_ACCESS;
+      }
+      return Status.OK;
+    },
+
+    proxy_set_buffer_bytes(type: number, start: number, length: number, at: number, size: number): number {
+      if (type >>> 0 > LAST_BUFFER) return Status.BAD_ARGUMENT;
+      if (!memory.has(at >>> 0, size >>> 0)) return Status.INVALID_MEMORY_ACCESS;
+      if (type > BufferType.HTTP_RESPONSE_BODY) {
+        return bufferBytes(instance, type) === null ? Status.NOT_FOUND : Status.BAD_ARGUMENT;
+      }
+      const body = instance.effective.body(type === BufferType.HTTP_RESPONSE_BODY);
+      if (body === null) return Status.NOT_FOUND;
+      if (body.length + (size >>> 0) > MAX_GUEST_BODY_BYTES) return Status.BAD_ARGUMENT;
+      body.splice(start >>> 0, length >>> 0, memory.copy(at >>> 0, size >>> 0));
+      return Status.OK;
+    },
+
+    proxy_get_configuration(pp: number, sp: number): number {
+      const root = instance.effective.root;
+      if (root === null) return Status.NOT_FOUND;
+      const starting = root.starting && instance.facts.module.abiVersion === AbiVersion.V0_1_0;
+      const bytes = starting ? instance.facts.vmConfiguration : root.plugin.config.configuration;
+      return memory.giveBytes(bytes, pp >>> 0, sp >>> 0);
+    },
+  };
+}

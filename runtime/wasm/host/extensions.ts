@@ -1,0 +1,108 @@
+/** The import module `sluice`: what the bundled filters need beyond Proxy-Wasm. */
+import * as Status from "../../../abi/status.ts";
+import { ResponseFlag } from "../../errors.ts";
+import { MAX_BUCKET_TOKENS, MAX_SHARED_KEY_BYTES } from "../../limits.ts";
+import type { Instance } from "../instance.ts";
+import { encodeDescriptors } from "../descriptors.ts";
+import { sampled } from "../runtime-fraction.ts";
+import type { HostFunctions } from "./functions.ts";
+
+const LAST_FLAG = ResponseFlag.UDO;
+
+export function extensionFunctions(instance: Instance): HostFunctions {
+  return { ...streamExtensions(instance), ...bucketExtensions(instance), ...runtimeExtensions(instance) };
+}
+
+function streamExtensions(instance: Instance): HostFunctions {
+  const memory = instance.memory;
+  return {
+    set_timer(delayMs: number): number {
+      return instance.effective.setTimer(delayMs >>> 0) ? Status.OK : Status.BAD_ARGUMENT;
+    },
+
+    get_route_configuration_id(idAt: number): number {
+      const id = instance.effective.stream?.perRouteConfigId() ?? 0;
+      return memory.putU32(idAt >>> 0, id) ? Status.OK : Status.INVALID_MEMORY_ACCESS;
+    },
+
+    get_route_configuration(id: number, pp: number, sp: number): number {
+      const bytes = instance.effective.stream?.perRouteConfig(id >>> 0);
+      return bytes === undefined ? Status.NOT_FOUND : memory.giveBytes(bytes, pp >>> 0, sp >>> 0);
+    },
+
+    get_rate_limit_descriptors(stage: number, mode: number, pp: number, sp: number): number {
+      const stream = instance.effective.stream;
+      if (stream === null || mode >>> 0 > 2) return Status.BAD_ARGUMENT;
+      return memory.giveBytes(encodeDescriptors(stream.rateLimitDescriptors(stage >>> 0, mode)), pp >>> 0, sp >>> 0);
+    },
+
+    set_response_flag(flag: number): number {
+      const stream = instance.effective.stream;
+      if (stream === null || flag >>> 0 > LAST_FLAG) return Status.BAD_ARGUMENT;
+      stream.info.setFlag(flag);
+      return Status.OK;
+    },
+
+    set_response_pace(bytesPerSecond: number): number {
+      const stream = instance.effective.stream;
+      if (stream === null || bytesPerSecond >>> 0 === 0) return Status.BAD_ARGUMENT;
+      stream.paceResponse(bytesPerSecond >>> 0);
+      return Status.OK;
+    },
+  };
+}
+
+function bucketExtensions(instance: Instance): HostFunctions {
+  const memory = instance.memory;
+  const defined = instance.buckets;
+  const { shared } = instance.facts.environment;
+  return {
+    define_token_bucket(key: number, keySize: number, max: number, perFill: number, intervalMs: number, idAt: number): number {
+      if (!memory.has(key >>> 0, keySize >>> 0)) return Status.INVALID_MEMORY_ACCESS;
+      if (keySize >>> 0 > MAX_SHARED_KEY_BYTES || intervalMs >>> 0 === 0) return Status.BAD_ARGUMENT;
+      if (max >>> 0 > MAX_BUCKET_TOKENS || perFill >>> 0 > MAX_BUCKET_TOKENS) return Status.BAD_ARGUMENT;
+      const bucket = shared.buckets.define(memory.copy(key >>> 0, keySize >>> 0), {
+        maxTokens: max >>> 0,
+        tokensPerFill: perFill >>> 0,
+        fillIntervalMs: intervalMs >>> 0,
+      });
+      if (bucket === undefined) return Status.INTERNAL_FAILURE;
+      let index = defined.indexOf(bucket);
+      if (index < 0) index = defined.push(bucket) - 1;
+      return memory.putU32(idAt >>> 0, index + 1) ? Status.OK : Status.INVALID_MEMORY_ACCESS;
+    },
+
+    take_tokens(id: number, count: number, remainingAt: number, resetAt: number): number {
+      const bucket = defined[(id >>> 0) - 1];
+      if (bucket === undefined) return Status.NOT_FOUND;
+      const taken = bucket.take(count >>> 0);
+      if (!memory.putU32(remainingAt >>> 0, bucket.remaining) || !memory.putU32(resetAt >>> 0, bucket.resetMs)) {
+        return Status.INVALID_MEMORY_ACCESS;
+      }
+      return taken ? Status.OK : Status.EMPTY;
+    },
+  };
+}
+
+function runtimeExtensions(instance: Instance): HostFunctions {
+  const memory = instance.memory;
+  // A Map, since the guest chooses the key: no name may reach a prototype.
+  const runtime = new Map(Object.entries(instance.facts.environment.runtime));
+  return {
+    runtime_fraction(key: number, keySize: number, numerator: number, denominator: number): number {
+      if (!memory.has(key >>> 0, keySize >>> 0)) return Status.INVALID_MEMORY_ACCESS;
+      if (denominator >>> 0 === 0) return Status.BAD_ARGUMENT;
+      const value = keySize === 0 ? undefined : runtime.get(memory.latin1(key >>> 0, keySize >>> 0));
+      return sampled(value, numerator >>> 0, denominator >>> 0) ? Status.OK : Status.EMPTY;
+    },
+
+    runtime_number(key: number, keySize: number, valueAt: number): number {
+      if (!memory.has(key >>> 0, keySize >>> 0)) return Status.INVALID_MEMORY_ACCESS;
+      const value = runtime.get(memory.latin1(key >>> 0, keySize >>> 0));
+      if (typeof value !== "number") return Status.NOT_FOUND;
+      return memory.putU32(valueAt >>> 0, value >>> 0) ? Status.OK : Status.INVALID_MEMORY_ACCESS;
+    },
+
+    random: (): number => (Math.random() * 0x1_0000_0000) | 0,
+  };
+}

@@ -1,0 +1,50 @@
+/** `proxy_http_call`: a buffered HTTP request to a cluster; the answer comes to the root context. */
+import * as Status from "../../../abi/status.ts";
+import { HeaderMap } from "../../codec/headers.ts";
+import { fieldList } from "../header-text.ts";
+import type { Instance } from "../instance.ts";
+import { decodePairs } from "../pairs.ts";
+import type { HostFunctions } from "./functions.ts";
+
+export function httpCallFunctions(instance: Instance): HostFunctions {
+  const memory = instance.memory;
+  return {
+    proxy_http_call(
+      upstream: number,
+      upstreamSize: number,
+      headers: number,
+      headersSize: number,
+      body: number,
+      bodySize: number,
+      trailers: number,
+      trailersSize: number,
+      timeoutMs: number,
+      tokenAt: number,
+    ): number {
+      if (!memory.has(upstream >>> 0, upstreamSize >>> 0) || !memory.has(headers >>> 0, headersSize >>> 0)) {
+        return Status.INVALID_MEMORY_ACCESS;
+      }
+      if (!memory.has(body >>> 0, bodySize >>> 0) || !memory.has(trailers >>> 0, trailersSize >>> 0)) {
+        return Status.INVALID_MEMORY_ACCESS;
+      }
+      // Written before anything starts, which also proves the address.
+      if (!memory.putU32(tokenAt >>> 0, 0)) return Status.INVALID_MEMORY_ACCESS;
+      const root = instance.effective.root;
+      const fields = fieldList(decodePairs(memory.bytes, headers >>> 0, headersSize >>> 0) ?? []);
+      const ends = fieldList(decodePairs(memory.bytes, trailers >>> 0, trailersSize >>> 0) ?? []);
+      if (root === null || fields === undefined || ends === undefined || timeoutMs < 0) return Status.BAD_ARGUMENT;
+      const map = new HeaderMap(fields);
+      if (!map.has(":method") || !map.has(":path") || !map.has(":authority")) return Status.BAD_ARGUMENT;
+      const token = root.httpCall(memory.utf8(upstream >>> 0, upstreamSize >>> 0), {
+        headers: map,
+        // The call keeps a copy of its own.
+        body: memory.bytes.subarray(body >>> 0, (body >>> 0) + (bodySize >>> 0)),
+        trailers: new HeaderMap(ends),
+        timeoutMs,
+      });
+      if (token === 0) return Status.BAD_ARGUMENT;
+      memory.putU32(tokenAt >>> 0, token);
+      return Status.OK;
+    },
+  };
+}

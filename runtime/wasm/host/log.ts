@@ -1,0 +1,25 @@
+/** `proxy_log` and `proxy_get_log_level`. */
+import * as LogLevel from "../../../abi/log-level.ts";
+import * as Status from "../../../abi/status.ts";
+import { MAX_GUEST_LOG_BYTES } from "../../limits.ts";
+import type { Instance } from "../instance.ts";
+import type { HostFunctions } from "./functions.ts";
+
+export function logFunctions(instance: Instance): HostFunctions {
+  const memory = instance.memory;
+  const { log } = instance.facts.environment;
+  return {
+    proxy_log(level: number, at: number, size: number): number {
+      if (level >>> 0 > LogLevel.CRITICAL) return Status.BAD_ARGUMENT;
+      if (!memory.has(at >>> 0, size >>> 0)) return Status.INVALID_MEMORY_ACCESS;
+      if (log.enabled(level)) instance.log(level, memory.utf8(at >>> 0, Math.min(size >>> 0, MAX_GUEST_LOG_BYTES)));
+      return Status.OK;
+    },
+
+    proxy_get_log_level(levelAt: number): number {
+      let level: number = LogLevel.TRACE;
+      while (level < LogLevel.CRITICAL && !log.enabled(level)) level++;
+      return memory.putU32(levelAt >>> 0, level) ? Status.OK : Status.INVALID_MEMORY_ACCESS;
+    },
+  };
+}

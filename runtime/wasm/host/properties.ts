@@ -1,0 +1,176 @@
+/** `proxy_get_property` and `proxy_set_property`: a path of segments joined by NUL. */
+import * as Status from "../../../abi/status.ts";
+import type { NodeConfig } from "../../config/snapshot.ts";
+import { MAX_FILTER_STATE_ENTRIES, MAX_SHARED_KEY_BYTES, MAX_SHARED_VALUE_BYTES } from "../../limits.ts";
+import type { StreamView } from "../../http/filter.ts";
+import type { Instance } from "../instance.ts";
+import { localityMessage, metadataMessage, structMessage } from "../metadata-wire.ts";
+import { encodePairs } from "../pairs.ts";
+import { integerValue, jsonValue, textValue, walkJson } from "../property-value.ts";
+import type { PropertyValue } from "../property-value.ts";
+import { STREAM_PROPERTIES } from "../stream-properties.ts";
+import type { HostFunctions } from "./functions.ts";
+
+/** What set_property writes carries this prefix in the filter state. */
+const OWN_PREFIX = "wasm.";
+/** Paths remembered split: filters use a few, over and over. */
+const MAX_REMEMBERED_PATHS = 1024;
+const paths = new Map<string, readonly string[]>();
+
+/** Top-level names up to Envoy 1.32, which published filters still use. */
+const LEGACY = new Set([
+  "node",
+  "cluster_name",
+  "cluster_metadata",
+  "listener_direction",
+  "listener_metadata",
+  "route_name",
+  "route_metadata",
+  "upstream_host_metadata",
+]);
+
+export function propertyFunctions(instance: Instance): HostFunctions {
+  const memory = instance.memory;
+  return {
+    proxy_get_property(pathAt: number, pathSize: number, pp: number, sp: number): number {
+      if (!memory.has(pathAt >>> 0, pathSize >>> 0)) return Status.INVALID_MEMORY_ACCESS;
+      if (pathSize >>> 0 > MAX_SHARED_KEY_BYTES) return Status.NOT_FOUND;
+      const value = readProperty(instance, memory.latin1(pathAt >>> 0, pathSize >>> 0));
+      if (value === undefined) return Status.NOT_FOUND;
+      if (value === null) return Status.SERIALIZATION_FAILURE;
+      return typeof value === "string"
+        ? memory.giveText(value, pp >>> 0, sp >>> 0)
+        : memory.giveBytes(value, pp >>> 0, sp >>> 0);
+    },
+
+    proxy_set_property(pathAt: number, pathSize: number, at: number, size: number): number {
+      if (!memory.has(pathAt >>> 0, pathSize >>> 0) || !memory.has(at >>> 0, size >>> 0)) return Status.INVALID_MEMORY_ACCESS;
+      const info = instance.effective.stream?.info;
+      if (info === undefined) return Status.NOT_FOUND;
+      if (pathSize >>> 0 > MAX_SHARED_KEY_BYTES || size >>> 0 > MAX_SHARED_VALUE_BYTES) return Status.BAD_ARGUMENT;
+      const name = OWN_PREFIX + memory.latin1(pathAt >>> 0, pathSize >>> 0);
+      const state = (info.filterState ??= new Map());
+      if (state.size >= MAX_FILTER_STATE_ENTRIES && !state.has(name)) return Status.BAD_ARGUMENT;
+      state.set(name, memory.copy(at >>> 0, size >>> 0));
+      return Status.OK;
+    },
+  };
+}
+
+function splitPath(path: string): readonly string[] {
+  let segments = paths.get(path);
+  if (segments === undefined) {
+    // One trailing NUL is tolerated: C++ templates have produced it.
+    const text = Buffer.from(path, "latin1").toString("utf8");
+    segments = (text.endsWith("\0") ? text.slice(0, -1) : text).split("\0");
+    if (paths.size >= MAX_REMEMBERED_PATHS) paths.clear();
+    paths.set(path, segments);
+  }
+  return segments;
+}
+
+function readProperty(instance: Instance, path: string): PropertyValue {
+  const context = instance.effective;
+  const view = context.stream;
+  const segments = splitPath(path);
+  const first = segments[0]!;
+  const second = segments[1];
+  if (view !== null) {
+    const group = Object.hasOwn(STREAM_PROPERTIES, first) ? STREAM_PROPERTIES[first] : undefined;
+    if (group !== undefined) {
+      if (second === undefined || !Object.hasOwn(group, second)) return undefined;
+      return group[second]!(view, segments.slice(2));
+    }
+    const own = view.info.filterState?.get(OWN_PREFIX + path);
+    if (own !== undefined) return own;
+  }
+  const config = context.root?.plugin.config;
+  switch (first) {
+    case "plugin_name":
+      return config === undefined ? undefined : textValue(config.name);
+    case "plugin_root_id":
+      return config === undefined ? undefined : textValue(config.rootId);
+    case "plugin_vm_id":
+      return config === undefined ? undefined : textValue(config.vmId);
+    case "connection_id":
+      return view === null ? undefined : integerValue(view.info.connection.id);
+    case "metadata":
+      return view === null ? undefined : metadataValue(view.info.dynamicMetadata ?? new Map<string, unknown>(), segments.slice(1));
+    case "filter_state":
+      return view === null ? undefined : filterState(view, segments.slice(1));
+    case "xds":
+      return second === undefined ? undefined : xdsValue(instance, view, second, segments.slice(2));
+    default:
+      return LEGACY.has(first) ? xdsValue(instance, view, first, segments.slice(1)) : undefined;
+  }
+}
+
+function xdsValue(instance: Instance, view: StreamView | null, name: string, rest: readonly string[]): PropertyValue {
+  if (name === "node") return nodeValue(instance.facts.environment.node, rest);
+  if (name === "listener_direction") return integerValue(instance.effective.root?.plugin.config.direction ?? 0);
+  if (view === null) return undefined;
+  if (name === "filter_chain_name") return textValue(view.info.connection.filterChainName);
+  if (view.info.route === null) view.resolveRoute();
+  const { route, virtualHost, cluster } = view.info;
+  switch (name) {
+    case "cluster_name":
+      return cluster === null ? undefined : textValue(cluster.name);
+    case "route_name":
+      return route === null ? undefined : textValue(route.name);
+    case "virtual_host_name":
+      return virtualHost === null ? undefined : textValue(virtualHost.name);
+    case "cluster_metadata":
+      return cluster === null ? undefined : metadataValue(new Map(Object.entries(cluster.metadata)), rest);
+    case "route_metadata":
+      return route === null ? undefined : metadataValue(new Map(Object.entries(route.metadata)), rest);
+    case "listener_metadata":
+    case "virtual_host_metadata":
+    case "upstream_host_metadata":
+      // Known names whose messages the snapshot does not carry: empty metadata.
+      return metadataValue(new Map(), rest);
+    default:
+      return undefined;
+  }
+}
+
+/** envoy.config.core.v3.Metadata: the message, its map of namespaces, one namespace, or a value inside. */
+function metadataValue(namespaces: ReadonlyMap<string, unknown>, rest: readonly string[]): PropertyValue {
+  if (rest.length === 0) return metadataMessage(namespaces);
+  if (rest[0] !== "filter_metadata") return undefined;
+  if (rest.length === 1) {
+    const pairs: string[] = [];
+    for (const [name, fields] of namespaces) pairs.push(Buffer.from(name).latin1Slice(), structMessage(fields).latin1Slice());
+    return encodePairs(pairs);
+  }
+  return jsonValue(walkJson(namespaces.get(rest[1]!), rest.slice(2)));
+}
+
+function filterState(view: StreamView, rest: readonly string[]): PropertyValue {
+  const state = view.info.filterState;
+  if (rest.length === 1) return state?.get(rest[0]!);
+  if (rest.length > 1 || state === null) return undefined;
+  const pairs: string[] = [];
+  for (const [name, bytes] of state) pairs.push(Buffer.from(name).latin1Slice(), Buffer.from(bytes).latin1Slice());
+  return encodePairs(pairs);
+}
+
+function nodeValue(node: NodeConfig, rest: readonly string[]): PropertyValue {
+  const [name, field] = rest;
+  switch (name) {
+    case undefined:
+      return node.serialized;
+    case "id":
+      return textValue(node.id);
+    case "cluster":
+      return textValue(node.cluster);
+    case "metadata":
+      return jsonValue(walkJson(node.metadata, rest.slice(1)));
+    case "locality":
+      if (field === undefined) return localityMessage(node.region, node.zone, node.subZone);
+      if (field === "region") return textValue(node.region);
+      if (field === "zone") return textValue(node.zone);
+      return field === "sub_zone" ? textValue(node.subZone) : undefined;
+    default:
+      return undefined;
+  }
+}

@@ -1,0 +1,142 @@
+/**
+ * The guest's linear memory as host functions use it: every access is checked, and survives growth.
+ *
+ * Growing detaches the old ArrayBuffer, which leaves `bytes` with length 0. So the one bounds check that every
+ * access needs anyway also notices growth: when it fails, the views are renewed and the check is repeated.
+ * Addresses and sizes must be unsigned (`>>> 0`): guests hand over signed 32-bit integers.
+ */
+import * as Status from "../../abi/status.ts";
+import { MAX_INTERNED_BYTES } from "../limits.ts";
+
+const NOTHING = Buffer.alloc(0);
+const NO_VIEW = new DataView(new ArrayBuffer(0));
+/** Strings up to this length are copied faster by a loop than by a native call. */
+const SHORT = 32;
+/** Header names and constants of a filter are few; a collision only costs a decode. */
+const CACHE_SIZE = 512;
+
+export class GuestMemory {
+  /** The whole memory. Only valid right after `has` returned true, and until the guest runs again. */
+  bytes: Buffer = NOTHING;
+  view: DataView = NO_VIEW;
+  #memory: WebAssembly.Memory | null = null;
+  #allocate: (size: number) => number = () => 0;
+  readonly #cache: string[];
+
+  /** `cache` is shared by the instances of one module: their constants lie at the same addresses. */
+  constructor(cache: string[] = []) {
+    this.#cache = cache;
+    while (cache.length < CACHE_SIZE) cache.push("");
+  }
+
+  attach(memory: WebAssembly.Memory, allocate: (size: number) => number): void {
+    this.#memory = memory;
+    this.#allocate = allocate;
+    this.#renew();
+  }
+
+  /** True when `size` bytes from `at` lie in the memory. Size 0 at address 0 always does. */
+  has(at: number, size: number): boolean {
+    return at + size <= this.bytes.length || (this.#renew() && at + size <= this.bytes.length);
+  }
+
+  /** Bytes of memory now. */
+  get size(): number {
+    return this.#memory === null ? 0 : this.#memory.buffer.byteLength;
+  }
+
+  /** False when the address is bad. */
+  putU32(at: number, value: number): boolean {
+    if (!this.has(at, 4)) return false;
+    this.view.setUint32(at, value, true);
+    return true;
+  }
+
+  putU64(at: number, value: bigint): boolean {
+    if (!this.has(at, 8)) return false;
+    this.view.setBigUint64(at, BigInt.asUintN(64, value), true);
+    return true;
+  }
+
+  /** One character per byte. The caller has checked the range. */
+  latin1(at: number, size: number): string {
+    if (size === 0) return "";
+    if (size > MAX_INTERNED_BYTES) return this.bytes.latin1Slice(at, at + size);
+    const slot = (at ^ (size << 4) ^ (at >>> 9)) & (CACHE_SIZE - 1);
+    const known = this.#cache[slot]!;
+    if (known.length === size && this.#equals(at, known)) return known;
+    return (this.#cache[slot] = this.bytes.latin1Slice(at, at + size));
+  }
+
+  utf8(at: number, size: number): string {
+    return this.bytes.utf8Slice(at, at + size);
+  }
+
+  /** A copy of its own, since guests reuse their memory at once. */
+  copy(at: number, size: number): Buffer {
+    return size === 0 ? NOTHING : Buffer.from(this.bytes.subarray(at, at + size));
+  }
+
+  /** Asks the guest for `size` bytes; 0 when it has none or answers nonsense. Traps pass through. */
+  allocate(size: number): number {
+    const at = this.#allocate(size) >>> 0;
+    return at !== 0 && this.has(at, size) ? at : 0;
+  }
+
+  /** Gives a latin-1 string to the guest: allocates, copies, stores pointer and size. Returns a status. */
+  giveText(text: string, pointerAt: number, sizeAt: number): number {
+    const size = text.length;
+    let at = 0;
+    if (size !== 0) {
+      at = this.allocate(size);
+      if (at === 0) return Status.INVALID_MEMORY_ACCESS;
+      this.writeText(text, at);
+    }
+    return this.#give(at, size, pointerAt, sizeAt);
+  }
+
+  giveBytes(data: Uint8Array, pointerAt: number, sizeAt: number): number {
+    const size = data.length;
+    let at = 0;
+    if (size !== 0) {
+      at = this.allocate(size);
+      if (at === 0) return Status.INVALID_MEMORY_ACCESS;
+      this.bytes.set(data, at);
+    }
+    return this.#give(at, size, pointerAt, sizeAt);
+  }
+
+  /** Writes one byte per character. The caller has checked the range. */
+  writeText(text: string, at: number): void {
+    const size = text.length;
+    if (size > SHORT) {
+      this.bytes.latin1Write(text, at, size);
+      return;
+    }
+    const bytes = this.bytes;
+    for (let n = 0; n < size; n++) bytes[at + n] = text.charCodeAt(n);
+  }
+
+  #give(at: number, size: number, pointerAt: number, sizeAt: number): number {
+    // Checked now, not before: the allocator may have grown the memory.
+    if (!this.has(pointerAt, 4) || !this.has(sizeAt, 4)) return Status.INVALID_MEMORY_ACCESS;
+    this.view.setUint32(pointerAt, at, true);
+    this.view.setUint32(sizeAt, size, true);
+    return Status.OK;
+  }
+
+  #equals(at: number, text: string): boolean {
+    const bytes = this.bytes;
+    for (let n = 0; n < text.length; n++) if (bytes[at + n] !== text.charCodeAt(n)) return false;
+    return true;
+  }
+
+  #renew(): boolean {
+    if (this.#memory === null) return false;
+    const buffer = this.#memory.buffer;
+    if (this.bytes.buffer === buffer && this.bytes.length === buffer.byteLength) return false;
+    this.bytes = Buffer.from(buffer);
+    this.view = new DataView(buffer);
+    return true;
+  }
+}

@@ -1,0 +1,55 @@
+/** A configured use of a module in one worker: its configuration, its root context in the live instance, its numbers. */
+import type { PluginConfig } from "../config/snapshot.ts";
+import type { HttpFilter, HttpFilterFactory, StreamView } from "../http/filter.ts";
+import type { Counter, Stats } from "../observe/stats.ts";
+import type { HttpCallbacks } from "./callbacks.ts";
+import { AbsentFilter } from "./failure-policy.ts";
+import { HttpContext } from "./http-filter.ts";
+import type { RootContext } from "./root-context.ts";
+import type { Vm } from "./vm.ts";
+
+export class Plugin {
+  readonly config: PluginConfig;
+  readonly vm: Vm;
+  readonly traps: Counter;
+  readonly failedStreams: Counter;
+  readonly skippedStreams: Counter;
+  /** What the last trap was, one line. */
+  lastFailure = "";
+  /** In the live instance; null while there is none. */
+  root: RootContext | null = null;
+  callbacks: HttpCallbacks | null = null;
+
+  constructor(config: PluginConfig, vm: Vm, stats: Stats) {
+    this.config = config;
+    this.vm = vm;
+    this.traps = stats.counter(`wasm.${config.name}.traps`);
+    this.failedStreams = stats.counter(`wasm.${config.name}.failed_streams`);
+    this.skippedStreams = stats.counter(`wasm.${config.name}.skipped_streams`);
+  }
+
+  onRootDeleted(root: RootContext): void {
+    if (this.root === root) this.root = null;
+  }
+}
+
+/** Makes the filter of each stream from a plugin. */
+export class PluginFilterFactory implements HttpFilterFactory {
+  readonly name: string;
+  readonly phases: number;
+  readonly #plugin: Plugin;
+
+  constructor(plugin: Plugin, phases: number) {
+    this.name = plugin.config.filterName;
+    this.phases = phases;
+    this.#plugin = plugin;
+  }
+
+  create(stream: StreamView): HttpFilter {
+    const plugin = this.#plugin;
+    if (plugin.root === null || plugin.root.instance.failed) plugin.vm.revive();
+    const root = plugin.root;
+    if (root === null || plugin.callbacks === null) return new AbsentFilter(plugin, stream);
+    return new HttpContext(root, stream, plugin.callbacks);
+  }
+}

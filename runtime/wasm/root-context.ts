@@ -1,0 +1,240 @@
+/**
+ * A plugin inside one instance: configuration, ticks, calls, queue notices.
+ *
+ * Life: context_create(id, 0) → on_vm_start → on_configure → ticks and answers … → on_done → (proxy_done) → on_delete.
+ */
+import * as BufferType from "../../abi/buffer.ts";
+import * as MapType from "../../abi/map.ts";
+import * as Status from "../../abi/status.ts";
+import type { HeaderMap } from "../codec/headers.ts";
+import { ProxyError } from "../errors.ts";
+import { MAX_OPEN_CALLS, ROOT_DONE_TIMEOUT_MS } from "../limits.ts";
+import { Alarm } from "../timers.ts";
+import { grpcUnary } from "../upstream/grpc-call.ts";
+import type { GrpcUnary } from "../upstream/grpc-call.ts";
+import { httpCall } from "../upstream/http-call.ts";
+import type { HttpCallRequest } from "../upstream/http-call.ts";
+import type { Call, GrpcHandler, HttpCallHandler } from "../upstream/request.ts";
+import { Context, Pending } from "./context.ts";
+import type { Instance } from "./instance.ts";
+import type { Plugin } from "./plugin.ts";
+
+/** The low bits of a token tell its kind, as in Envoy: http calls 4, 8, 12 …, gRPC calls 5, 9 … */
+const TOKEN_STEP = 4;
+const GRPC_KIND = 1;
+
+export class RootContext extends Context {
+  readonly instance: Instance;
+  readonly plugin: Plugin;
+  /** True while on_vm_start runs: the old `proxy_get_configuration` answers the VM's then. */
+  starting = false;
+  /** Of the last failed call, for `proxy_get_status`. */
+  statusCode = 0;
+  statusMessage = "";
+  #tickMs = 0;
+  #tick: Alarm | null = null;
+  #calls = new Map<number, Call>();
+  #lastToken = 0;
+  #callHeaders: HeaderMap | null = null;
+  #callTrailers: HeaderMap | null = null;
+  #callBody: Buffer | null = null;
+  #grpcMessage: Buffer | null = null;
+  /** on_done answered 0 and proxy_done has not come yet. */
+  #doneTimer: Alarm | null = null;
+  #deleted = false;
+
+  constructor(instance: Instance, plugin: Plugin) {
+    super();
+    this.instance = instance;
+    this.plugin = plugin;
+  }
+
+  get root(): RootContext {
+    return this;
+  }
+
+  /** Creates, starts and configures the context. Throws ProxyError `GUEST_START` or `GUEST_CONFIGURE` with the reason. */
+  start(): void {
+    const { instance, plugin } = this;
+    instance.contexts.add(this);
+    this.#callback("proxy_on_context_create", [0], "GUEST_START");
+    this.starting = true;
+    const started = this.#callback("proxy_on_vm_start", [instance.facts.vmConfiguration.length], "GUEST_START");
+    this.starting = false;
+    if (started === 0) throw new ProxyError("GUEST_START", "guest", "proxy_on_vm_start answered 0");
+    if (this.#callback("proxy_on_configure", [plugin.config.configuration.length], "GUEST_CONFIGURE") === 0) {
+      throw new ProxyError("GUEST_CONFIGURE", "guest", "proxy_on_configure refused the configuration");
+    }
+  }
+
+  #callback(name: string, args: readonly number[], code: string): number {
+    const callback = this.instance.export(name);
+    if (callback === null) return 1;
+    const result = this.instance.callWith(this, callback, name, args);
+    if (this.instance.failed) throw new ProxyError(code, "guest", `${name}: ${this.plugin.lastFailure}`);
+    return result;
+  }
+
+  // ---- ticks ----------------------------------------------------------------------------------
+
+  /** 0 stops the ticks. */
+  setTickPeriod(periodMs: number): void {
+    this.#tickMs = periodMs;
+    this.#tick?.disarm();
+    if (periodMs === 0 || this.#deleted) return;
+    this.#tick ??= new Alarm(() => this.#onTick());
+    this.#tick.arm(periodMs);
+  }
+
+  #onTick(): void {
+    const callback = this.instance.export("proxy_on_tick");
+    if (callback === null || this.instance.failed) return;
+    this.instance.callWith(this, callback, "proxy_on_tick", []);
+    // Armed anew only now, so that a slow tick is never followed by a burst of others.
+    if (this.#tickMs > 0 && !this.instance.failed && !this.#deleted && this.#tick?.armed === false) {
+      this.#tick.arm(this.#tickMs);
+    }
+  }
+
+  /** A queue this plugin registered has got something. */
+  onQueueReady(token: number): void {
+    const callback = this.instance.export("proxy_on_queue_ready");
+    if (callback === null || this.instance.failed || this.#deleted) return;
+    this.instance.callWith(this, callback, "proxy_on_queue_ready", [token]);
+  }
+
+  // ---- calls ----------------------------------------------------------------------------------
+
+  /** Starts an HTTP call; 0 when the cluster is unknown or too many calls are open. */
+  httpCall(cluster: string, request: HttpCallRequest): number {
+    const upstream = this.instance.facts.environment.upstreams.get(cluster);
+    if (upstream === undefined || this.#calls.size >= MAX_OPEN_CALLS || this.#deleted) return 0;
+    const token = this.#newToken(0);
+    this.#calls.set(token, httpCall(upstream, request, this.#httpHandler(token)));
+    return token;
+  }
+
+  /** Starts a unary gRPC call; 0 as above. */
+  grpcCall(cluster: string, request: GrpcUnary): number {
+    const upstream = this.instance.facts.environment.upstreams.get(cluster);
+    if (upstream === undefined || this.#calls.size >= MAX_OPEN_CALLS || this.#deleted) return 0;
+    const token = this.#newToken(GRPC_KIND);
+    this.#calls.set(token, grpcUnary(upstream, request, this.#grpcHandler(token)));
+    return token;
+  }
+
+  /** Gives a gRPC call up: no callback follows. Returns a status. */
+  cancelGrpc(token: number): number {
+    if (token % TOKEN_STEP !== GRPC_KIND) return Status.BAD_ARGUMENT;
+    const call = this.#calls.get(token);
+    if (call === undefined) return Status.NOT_FOUND;
+    this.#calls.delete(token);
+    call.cancel();
+    return Status.OK;
+  }
+
+  #newToken(kind: number): number {
+    do {
+      this.#lastToken = (this.#lastToken + TOKEN_STEP) & 0x7fff_fffc;
+    } while (this.#lastToken === 0 || this.#calls.has(this.#lastToken + kind));
+    return this.#lastToken + kind;
+  }
+
+  #httpHandler(token: number): HttpCallHandler {
+    return {
+      onHttpCallResponse: (headers, body, trailers) => {
+        this.#callHeaders = headers;
+        this.#callBody = body;
+        this.#callTrailers = trailers;
+        this.#answer(token, "proxy_on_http_call_response", [token, headers.size, body.length, trailers.size]);
+        this.#callHeaders = this.#callTrailers = this.#callBody = null;
+      },
+      onHttpCallFailure: (reason) => {
+        this.statusCode = Status.BROKEN_CONNECTION;
+        this.statusMessage = reason;
+        this.#answer(token, "proxy_on_http_call_response", [token, 0, 0, 0]);
+      },
+    };
+  }
+
+  #grpcHandler(token: number): GrpcHandler {
+    return {
+      onGrpcMessage: (message) => {
+        this.#grpcMessage = message;
+        this.#answer(token, "proxy_on_grpc_receive", [token, message.length]);
+        this.#grpcMessage = null;
+      },
+      onGrpcFailure: (status, message) => {
+        this.statusCode = status;
+        this.statusMessage = message;
+        this.#answer(token, "proxy_on_grpc_close", [token, status]);
+      },
+    };
+  }
+
+  #answer(token: number, name: string, args: readonly number[]): void {
+    if (!this.#calls.delete(token) || this.instance.failed || this.#deleted) return;
+    const callback = this.instance.export(name);
+    if (callback !== null) this.instance.callWith(this, callback, name, args);
+  }
+
+  /** Maps 4 to 7, readable while the callback runs that hands them over. */
+  callMap(type: number): HeaderMap | null {
+    if (type === MapType.HTTP_CALL_RESPONSE_HEADERS) return this.#callHeaders;
+    return type === MapType.HTTP_CALL_RESPONSE_TRAILERS ? this.#callTrailers : null;
+  }
+
+  /** Buffers 4 and 5, likewise. */
+  callBuffer(type: number): Buffer | null {
+    return type === BufferType.HTTP_CALL_RESPONSE_BODY ? this.#callBody : this.#grpcMessage;
+  }
+
+  // ---- the end --------------------------------------------------------------------------------
+
+  /** The plugin is removed: on_done, then on_delete at once or after proxy_done (or its time limit). */
+  close(): void {
+    if (this.#deleted || this.instance.failed) {
+      this.orphan();
+      return;
+    }
+    const done = this.instance.export("proxy_on_done");
+    const result = done === null ? 1 : this.instance.callWith(this, done, "proxy_on_done", []);
+    if (result !== 0) {
+      this.#delete();
+      return;
+    }
+    if (this.instance.failed) return;
+    this.#doneTimer = new Alarm(() => this.#delete());
+    this.#doneTimer.arm(ROOT_DONE_TIMEOUT_MS);
+  }
+
+  /** The guest called proxy_done; false when nobody waits for it. */
+  finishDone(): boolean {
+    if (this.#doneTimer === null || this.#deleted) return false;
+    this.instance.defer(this, Pending.DONE);
+    return true;
+  }
+
+  override perform(): void {
+    const done = (this.pending & Pending.DONE) !== 0;
+    this.pending = 0;
+    if (done) this.#delete();
+  }
+
+  #delete(): void {
+    if (this.#deleted) return;
+    const callback = this.instance.failed ? null : this.instance.export("proxy_on_delete");
+    if (callback !== null) this.instance.callWith(this, callback, "proxy_on_delete", []);
+    this.orphan();
+    this.plugin.onRootDeleted(this);
+  }
+
+  override orphan(): void {
+    this.#deleted = true;
+    this.#tick?.disarm();
+    this.#doneTimer?.disarm();
+    this.instance.contexts.remove(this);
+    for (const call of this.#calls.values()) call.cancel();
+    this.#calls.clear();
+  }
+}

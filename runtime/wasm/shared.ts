@@ -1,0 +1,79 @@
+/**
+ * What guests share across workers: data, metrics, token buckets, queues. Made once by the main thread and handed to
+ * each worker as plain shared buffers; nothing here needs a message between threads.
+ */
+import { SharedData } from "./shared/data.ts";
+import { MapCounter, SHARED_MAP_BYTES, SharedMap } from "./shared/map.ts";
+import { GuestMetrics, METRIC_BYTES } from "./shared/metrics.ts";
+import type { GuestMetricReading } from "./shared/metrics.ts";
+import { QUEUE_BYTES, SharedQueues } from "./shared/queues.ts";
+import { BUCKET_BYTES, TokenBuckets } from "./shared/token-bucket.ts";
+
+/** What a worker is given, by postMessage. A handle serves one thread. */
+export interface SharedHandle {
+  readonly map: SharedArrayBuffer;
+  readonly metrics: SharedArrayBuffer;
+  readonly buckets: SharedArrayBuffer;
+  readonly queues: SharedArrayBuffer;
+  /** The thread's number: marks what it holds, so that `recover` can free it. */
+  readonly owner: number;
+}
+
+export class SharedStore {
+  readonly data: SharedData;
+  readonly metrics: GuestMetrics;
+  readonly buckets: TokenBuckets;
+  readonly queues: SharedQueues;
+  readonly #map: SharedMap;
+  readonly #handle: SharedHandle;
+
+  private constructor(handle: SharedHandle) {
+    this.#handle = handle;
+    this.#map = new SharedMap(handle.map, handle.owner);
+    this.data = new SharedData(this.#map);
+    this.metrics = new GuestMetrics(this.#map, handle.metrics);
+    this.buckets = new TokenBuckets(this.#map, handle.buckets);
+    this.queues = new SharedQueues(this.#map, handle.queues, handle.owner);
+  }
+
+  /** The store of the process; the calling (main) thread may use it as any other. */
+  static create(): SharedStore {
+    const store = new SharedStore({
+      map: new SharedArrayBuffer(SHARED_MAP_BYTES),
+      metrics: new SharedArrayBuffer(METRIC_BYTES),
+      buckets: new SharedArrayBuffer(BUCKET_BYTES),
+      queues: new SharedArrayBuffer(QUEUE_BYTES),
+      owner: 1,
+    });
+    store.#map.words[MapCounter.OWNERS] = 1;
+    return store;
+  }
+
+  /** The store as another thread sees it. */
+  static attach(handle: SharedHandle): SharedStore {
+    return new SharedStore(handle);
+  }
+
+  /** A handle with a number of its own: one for every worker that is started, replacements too. */
+  handle(): SharedHandle {
+    return { ...this.#handle, owner: Atomics.add(this.#map.words, MapCounter.OWNERS, 1) + 1 };
+  }
+
+  /**
+   * To be called when the worker with this handle's `owner` has ended: frees the lock if it died holding it.
+   * The data is whole in any case. True when the lock had to be freed.
+   */
+  recover(owner: number): boolean {
+    return this.#map.lock.recover(owner);
+  }
+
+  /** All metrics of all guests, for `/stats`. */
+  readMetrics(): GuestMetricReading[] {
+    return this.metrics.read();
+  }
+
+  /** Ends the notices of queues to this thread. */
+  close(): void {
+    this.queues.close();
+  }
+}
