@@ -4,6 +4,7 @@
  */
 import { HeaderMap } from "../codec/headers.ts";
 import { ResetReason, ResponseFlag } from "../errors.ts";
+import { grpcStatusOfHttp } from "../observe/grpc-status-text.ts";
 import type { LocalReply } from "./filter.ts";
 
 /** A local reply without extra headers. `flag` -1: none. */
@@ -72,12 +73,6 @@ export function upstreamResetReply(reason: ResetReason, transportFailure: string
 
 const OVERLOADED = ["x-envoy-overloaded", "true"];
 
-/** True for `application/grpc` and `application/grpc+…` requests, which want gRPC answers. */
-export function isGrpc(headers: HeaderMap | null): boolean {
-  const type = headers?.get("content-type");
-  return type !== undefined && (type === "application/grpc" || type.startsWith("application/grpc+"));
-}
-
 /** The response headers of a reply; a gRPC reply is trailers-only and has no body. */
 export function replyHeaders(from: LocalReply, grpc: boolean, bodyBytes: number): HeaderMap {
   if (grpc) return grpcHeaders(from);
@@ -92,7 +87,7 @@ export function replyHeaders(from: LocalReply, grpc: boolean, bodyBytes: number)
 }
 
 function grpcHeaders(from: LocalReply): HeaderMap {
-  const status = from.grpcStatus >= 0 ? from.grpcStatus : grpcStatusOf(from.status);
+  const status = from.grpcStatus >= 0 ? from.grpcStatus : grpcStatusOfHttp(from.status);
   const list = [":status", "200", "content-type", "application/grpc", "grpc-status", String(status)];
   if (from.body.length > 0) {
     const text = typeof from.body === "string" ? from.body : Buffer.from(from.body).toString("utf8");
@@ -121,29 +116,6 @@ function has(extra: readonly string[] | undefined, name: string): boolean {
 
 function mayHaveBody(status: number): boolean {
   return status >= 200 && status !== 204 && status !== 304;
-}
-
-/** HTTP status to gRPC status as gRPC's own mapping has it (Envoy: `Grpc::Utility::httpToGrpcStatus`). */
-export function grpcStatusOf(status: number): number {
-  switch (status) {
-    case 200:
-      return 0;
-    case 400:
-      return 13;
-    case 401:
-      return 16;
-    case 403:
-      return 7;
-    case 404:
-      return 12;
-    case 429:
-    case 502:
-    case 503:
-    case 504:
-      return 14;
-    default:
-      return 2;
-  }
 }
 
 /** Percent-encodes what may not stand in `grpc-message` (gRPC over HTTP/2, "Status-Message"). */

@@ -375,7 +375,7 @@ export class Session extends Deadline implements NetworkFilter, RequestSink, Dow
   #writeBody(data: Buffer): void {
     const chunked = this.#encoder.chunked;
     if (data.length <= COALESCE_BYTES) {
-      const text = data.latin1Slice(0, data.length);
+      const text = data.toString("latin1");
       this.#held += chunked ? `${data.length.toString(16)}\r\n${text}\r\n` : text;
       if (this.#held.length > COALESCE_BYTES) this.flushResponse();
       return;

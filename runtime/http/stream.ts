@@ -8,6 +8,7 @@
 import type { BodyBuffer } from "../codec/body.ts";
 import { HeaderMap } from "../codec/headers.ts";
 import { ResponseFlag } from "../errors.ts";
+import { isGrpcContentType } from "../observe/grpc-status-text.ts";
 import type { ConnectionInfo } from "../observe/stream-info.ts";
 import { StreamInfo } from "../observe/stream-info.ts";
 import { Alarm, Deadline } from "../timers.ts";
@@ -16,7 +17,7 @@ import { Phase } from "./filter.ts";
 import type { HttpFilter, LocalReply } from "./filter.ts";
 import { FilterSlot } from "./filter-slot.ts";
 import { FilterWalk } from "./filter-walk.ts";
-import { isGrpc, replyHeaders, REPLIES } from "./local-reply.ts";
+import { replyHeaders, REPLIES } from "./local-reply.ts";
 import { Pacer } from "./pacer.ts";
 import type { PacedSink } from "./pacer.ts";
 import type { ResolvedRoute } from "./route-table.ts";
@@ -198,7 +199,7 @@ export class Stream extends Deadline implements PacedSink {
   /** Facts of the request that a reply needs even when no filter ever sees it. */
   prepare(headers: HeaderMap): void {
     this.info.requestHeaders = headers;
-    this.#grpc = isGrpc(headers);
+    this.#grpc = isGrpcContentType(headers.get("content-type"));
     this.#head = headers.get(":method") === "HEAD";
   }
 
