@@ -21,7 +21,7 @@ export type HeaderTest = (headers: HeaderMap) => boolean;
 export function compileString(matcher: StringMatcher): TextTest {
   const { kind, ignoreCase } = matcher;
   if (kind === "safe_regex") return compileRegex(matcher.value);
-  const value = wireText(ignoreCase ? matcher.value.toLowerCase() : matcher.value);
+  const value = ignoreCase ? lowerAscii(wireText(matcher.value)) : wireText(matcher.value);
   const test = plainTest(kind, value);
   return ignoreCase ? (text) => test(lowerAscii(text)) : test;
 }

@@ -187,7 +187,7 @@ test("real threads: counts of all, then one dies and is replaced", async () => {
   const two = await start(2, 20);
   assert.equal(valueOf(registry, "hits"), 120);
   assert.equal(valueOf(registry, "active"), 2);
-  two.postMessage("more");
+  two.postMessage("more"); // oxlint-disable-line unicorn/require-post-message-target-origin -- a worker, no window
   await once(two, "message");
   assert.equal(valueOf(registry, "hits"), 121);
   await one.terminate();
