@@ -1,5 +1,5 @@
 /**
- * What our host offers beyond Proxy-Wasm (abi/extensions.md): timers of a stream, route configuration, rate
+ * What our host offers beyond Proxy-Wasm (abi/functions.ts): timers of a stream, route configuration, rate
  * limit descriptors, token buckets of the whole process. A module that uses this file runs in Sluice only.
  */
 import * as Status from "../../abi/status.ts";

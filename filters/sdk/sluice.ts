@@ -1,5 +1,5 @@
 /**
- * The host functions of the `sluice` import module (abi/extensions.md), declared; the file's name is the
+ * The host functions of the `sluice` import module (abi/functions.ts), declared; the file's name is the
  * module's name. A filter that is to run in other hosts as well does not use `extensions.ts`, which is the
  * only importer of this file.
  */
