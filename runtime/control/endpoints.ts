@@ -1,6 +1,7 @@
 /** Every path of the admin interface: one table, from which `/help` and the index are printed too. */
 import type { AdminAnswer } from "./admin.ts";
-import { clustersJson, clustersText } from "./clusters-page.ts";
+import { clustersText } from "../upstream/cluster-status.ts";
+import { clustersJson } from "./clusters-page.ts";
 import { configDump } from "./config-dump.ts";
 import { listenersJson, listenersText } from "./listeners-page.ts";
 import { changeLogging } from "./logging-page.ts";
@@ -29,9 +30,8 @@ export const ENDPOINTS: readonly Endpoint[] = [
     mutates: false,
     parameters: ["format: json or text"],
     run: async (subject, parameters) => {
-      const hosts = await subject.hosts();
-      if (parameters.get("format") === "json") return json(clustersJson(subject.snapshot.clusters, hosts));
-      return { body: clustersText(subject.snapshot.clusters, hosts) };
+      const clusters = await subject.clusters();
+      return parameters.get("format") === "json" ? json(clustersJson(clusters)) : { body: clustersText(clusters) };
     },
   },
   {

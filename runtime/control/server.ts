@@ -10,12 +10,14 @@ import type { Log, LogLevel, ProcessLog } from "../observe/log.ts";
 import { StatsRegistry } from "../observe/stats-registry.ts";
 import type { Stat } from "../observe/stats-registry.ts";
 import type { StatsAnnouncement } from "../observe/stats.ts";
-import { SharedStore } from "../wasm/shared/store.ts";
-import type { HostReport, LogLevels } from "../worker/messages.ts";
+import type { ClusterStatus } from "../upstream/cluster-status.ts";
+import { SharedStore } from "../wasm/shared.ts";
+import type { LogLevels } from "../worker/messages.ts";
 import { loadModules } from "../worker/modules.ts";
 import { WorkerPool } from "../worker/pool.ts";
 import type { PoolOwner, WorkerReport } from "../worker/pool.ts";
 import type { AdminListener } from "./admin.ts";
+import { guestStats } from "./guest-stats.ts";
 import { ServerStats } from "./server-stats.ts";
 import type { AdminSubject, ServerState } from "./subject.ts";
 
@@ -72,13 +74,13 @@ export class Server implements AdminSubject, PoolOwner {
     this.#stats.configured(snapshot);
     const { modules, moduleOfPlugin } = loadModules(snapshot.plugins);
     const shared = SharedStore.create();
-    this.#registry.provide(() => shared.stats());
+    this.#registry.provide(() => guestStats(shared.readMetrics()));
     const setup = {
       concurrency: this.#options.concurrency,
       snapshot,
       modules,
       moduleOfPlugin,
-      shared: shared.handle,
+      shared,
       logLevels: this.#levels(),
       logFormat: this.#options.logFormat,
     };
@@ -140,8 +142,8 @@ export class Server implements AdminSubject, PoolOwner {
     this.#registry.resetCounters();
   }
 
-  hosts(): Promise<readonly HostReport[]> {
-    return this.#pool.hosts();
+  clusters(): Promise<readonly ClusterStatus[]> {
+    return this.#pool.clusters();
   }
 
   workers(): readonly WorkerReport[] {

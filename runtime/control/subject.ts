@@ -3,7 +3,7 @@ import type { Snapshot } from "../config/snapshot.ts";
 import type { BoundAddress } from "../listener/listener.ts";
 import type { LogLevel } from "../observe/log.ts";
 import type { Stat } from "../observe/stats-registry.ts";
-import type { HostReport } from "../worker/messages.ts";
+import type { ClusterStatus } from "../upstream/cluster-status.ts";
 import type { WorkerReport } from "../worker/pool.ts";
 
 /** Envoy's server states, with the numbers of the gauge `server.state`. */
@@ -21,7 +21,7 @@ export interface AdminSubject {
   readonly bound: readonly BoundAddress[];
   stats(): readonly Stat[];
   resetCounters(): void;
-  hosts(): Promise<readonly HostReport[]>;
+  clusters(): Promise<readonly ClusterStatus[]>;
   workers(): readonly WorkerReport[];
   /** False when there is no such serving worker. */
   replaceWorker(index: number): boolean;

@@ -6,7 +6,9 @@ import type { Snapshot } from "../config/snapshot.ts";
 import type { BoundAddress } from "../listener/listener.ts";
 import type { LogLevel } from "../observe/log.ts";
 import type { StatsAnnouncement } from "../observe/stats.ts";
+import type { ClusterStatus } from "../upstream/cluster-status.ts";
 import type { LoadedModule } from "../wasm/module.ts";
+import type { SharedHandle } from "../wasm/shared.ts";
 
 /** What a worker is given when its thread starts, before there is a configuration. */
 export interface WorkerBirth {
@@ -23,8 +25,8 @@ export interface WorkerSetup {
   /** Compiled code, each once; `moduleOfPlugin[i]` is the one of `snapshot.plugins[i]`. */
   readonly modules: readonly LoadedModule[];
   readonly moduleOfPlugin: readonly number[];
-  /** What all workers share and change: guests' shared data, queues, metrics, token buckets. */
-  readonly shared: unknown;
+  /** What guests share across workers; a handle of this thread's own. */
+  readonly shared: SharedHandle;
   readonly logLevels: LogLevels;
   readonly logFormat: "text" | "json";
 }
@@ -48,8 +50,8 @@ export type ToWorker =
   | { readonly kind: "stop_accepting"; readonly inboundOnly: boolean }
   | { readonly kind: "log_levels"; readonly logLevels: LogLevels }
   | { readonly kind: "reopen_logs" }
-  /** Answer `hosts` with the same id. */
-  | { readonly kind: "describe_hosts"; readonly id: number }
+  /** Answer `clusters` with the same id. */
+  | { readonly kind: "describe_clusters"; readonly id: number }
   /** Flush logs, end the thread. */
   | { readonly kind: "stop" };
 
@@ -60,15 +62,4 @@ export type FromWorker =
   | { readonly kind: "failed"; readonly code: string; readonly message: string }
   | { readonly kind: "stats"; readonly announcement: StatsAnnouncement }
   | { readonly kind: "drained" }
-  | { readonly kind: "hosts"; readonly id: number; readonly hosts: readonly HostReport[] };
-
-/** One host of one cluster as one worker sees it; numbers are Envoy's host statistics. */
-export interface HostReport {
-  readonly cluster: string;
-  readonly address: string;
-  readonly hostname: string;
-  readonly weight: number;
-  readonly priority: number;
-  readonly healthy: boolean;
-  readonly counts: Readonly<Record<string, number>>;
-}
+  | { readonly kind: "clusters"; readonly id: number; readonly clusters: readonly ClusterStatus[] };

@@ -16,7 +16,10 @@ import {
 import type { BoundAddress } from "../listener/listener.ts";
 import type { Log } from "../observe/log.ts";
 import type { StatsAnnouncement } from "../observe/stats.ts";
-import type { FromWorker, HostReport, LogLevels, ToWorker, WorkerSetup } from "./messages.ts";
+import { mergeClusterStatuses } from "../upstream/cluster-status.ts";
+import type { ClusterStatus } from "../upstream/cluster-status.ts";
+import type { SharedHandle } from "../wasm/shared.ts";
+import type { FromWorker, LogLevels, ToWorker, WorkerSetup } from "./messages.ts";
 import { WorkerThread } from "./thread.ts";
 import type { ThreadState } from "./thread.ts";
 
@@ -49,6 +52,11 @@ interface Place {
   missedBeats: number;
 }
 
+/** What every worker is set up with; `shared` makes a handle for each thread and cleans up after it. */
+export interface PoolSetup extends Omit<WorkerSetup, "shared"> {
+  readonly shared: { handle(): SharedHandle; recover(owner: number): boolean };
+}
+
 export interface PoolOptions {
   readonly concurrency: number;
   readonly owner: PoolOwner;
@@ -68,14 +76,16 @@ export class WorkerPool {
   readonly #places: Place[] = [];
   readonly #bound: BoundAddress[] = [];
   readonly #boundPorts: Record<string, number> = {};
-  #setup: WorkerSetup | null = null;
+  #setup: PoolSetup | null = null;
+  /** Thread to the owner number of its handle. */
+  readonly #owners = new Map<number, number>();
   #watch: NodeJS.Timeout | null = null;
   /** Serving: lost workers are replaced. */
   #serving = false;
   #drainClose = false;
   #inboundStopped = false;
   #nextQuestion = 1;
-  readonly #questions = new Map<number, { missing: number; readonly hosts: HostReport[]; done: () => void }>();
+  readonly #questions = new Map<number, { missing: number; readonly answers: (readonly ClusterStatus[])[]; done: () => void }>();
 
   /** Spawns the threads. */
   constructor({ concurrency, owner, log, code, watchMs }: PoolOptions) {
@@ -95,10 +105,10 @@ export class WorkerPool {
    * Sets all workers up, then binds: worker 0 first, since the others join the ports it got.
    * Rejects with the first worker's failure; the caller stops the pool then.
    */
-  async start(setup: WorkerSetup): Promise<void> {
+  async start(setup: PoolSetup): Promise<void> {
     this.#setup = setup;
     const [first, ...others] = this.#places;
-    const ready = this.#places.map((place) => place.thread.setUp(setup));
+    const ready = this.#places.map((place) => this.#setUp(place.thread, setup));
     // One failure must not leave the others' rejections without a listener.
     await Promise.all(ready);
     this.#noteBound(await first!.thread.listen({}));
@@ -153,20 +163,20 @@ export class WorkerPool {
     this.#postAll({ kind: "reopen_logs" });
   }
 
-  /** What the workers know of their hosts; workers that do not answer in time are left out. */
-  hosts(): Promise<HostReport[]> {
+  /** Clusters and hosts as the workers see them, added up; workers that do not answer in time are left out. */
+  clusters(): Promise<readonly ClusterStatus[]> {
     const asked = this.#places.filter(({ thread }) => thread.state === "listening" || thread.state === "draining");
     const id = this.#nextQuestion++;
     return new Promise((resolve) => {
-      const hosts: HostReport[] = [];
+      const answers: (readonly ClusterStatus[])[] = [];
       const done = (): void => {
         clearTimeout(timer);
         this.#questions.delete(id);
-        resolve(hosts);
+        resolve(mergeClusterStatuses(answers));
       };
       const timer = setTimeout(done, WORKER_ANSWER_MS);
-      this.#questions.set(id, { missing: asked.length, hosts, done });
-      for (const { thread } of asked) thread.post({ kind: "describe_hosts", id });
+      this.#questions.set(id, { missing: asked.length, answers, done });
+      for (const { thread } of asked) thread.post({ kind: "describe_clusters", id });
       if (asked.length === 0) done();
     });
   }
@@ -189,6 +199,12 @@ export class WorkerPool {
     for (const place of this.#places) if (place.timer !== null) clearTimeout(place.timer);
   }
 
+  #setUp(thread: WorkerThread, setup: PoolSetup): Promise<void> {
+    const shared = setup.shared.handle();
+    this.#owners.set(thread.id, shared.owner);
+    return thread.setUp({ ...setup, shared });
+  }
+
   #postAll(message: ToWorker): void {
     for (const { thread } of this.#places) thread.post(message);
   }
@@ -204,10 +220,10 @@ export class WorkerPool {
   #onMessage(thread: WorkerThread, message: FromWorker): void {
     if (message.kind === "stats") {
       this.#owner.onStats(thread.id, message.announcement);
-    } else if (message.kind === "hosts") {
+    } else if (message.kind === "clusters") {
       const question = this.#questions.get(message.id);
       if (question === undefined) return;
-      question.hosts.push(...message.hosts);
+      question.answers.push(message.clusters);
       if (--question.missing === 0) question.done();
     } else {
       this.#log.warning(`worker ${thread.index}: ${message.kind} came too late`);
@@ -215,6 +231,7 @@ export class WorkerPool {
   }
 
   #onGone(thread: WorkerThread, why: string): void {
+    this.#recover(thread.id);
     this.#owner.onThreadGone(thread.id);
     const place = this.#places[thread.index];
     if (!this.#serving || place?.thread !== thread) return;
@@ -223,6 +240,13 @@ export class WorkerPool {
     this.#log.error(`worker ${thread.index} is gone, replaced in ${place.delayMs} ms: ${why}`);
     this.#owner.onWorkerLost(thread.index, place.missedBeats >= WORKER_MISSED_BEATS);
     this.#restartLater(place);
+  }
+
+  /** A thread may have died with the lock of the shared store in its hand. */
+  #recover(thread: number): void {
+    const owner = this.#owners.get(thread);
+    this.#owners.delete(thread);
+    if (owner !== undefined && this.#setup!.shared.recover(owner)) this.#log.warning("freed a lock that a lost worker held");
   }
 
   #restartLater(place: Place): void {
@@ -237,7 +261,7 @@ export class WorkerPool {
     const thread = this.#spawn(place.index);
     place.thread = thread;
     try {
-      await thread.setUp(this.#setup!);
+      await this.#setUp(thread, this.#setup!);
       if (this.#drainClose) thread.post({ kind: "drain_close", on: true });
       await thread.listen(this.#boundPorts);
       if (this.#inboundStopped) thread.post({ kind: "stop_accepting", inboundOnly: true });

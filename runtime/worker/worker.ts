@@ -15,11 +15,13 @@ import { AccessLog } from "../observe/access-log.ts";
 import { drainLogFiles, flushLogFiles, reopenLogFiles } from "../observe/log-file.ts";
 import { ProcessLog } from "../observe/log.ts";
 import { StatsStore } from "../observe/stats.ts";
+import { clusterStatuses } from "../upstream/cluster-status.ts";
 import { ClusterSet } from "../upstream/clusters.ts";
+import { grpcUnary } from "../upstream/grpc-call.ts";
+import { httpCall } from "../upstream/http-call.ts";
 import { PluginSet } from "../wasm/plugin-set.ts";
 import { SharedStore } from "../wasm/shared.ts";
 import { startHeartbeat } from "./heartbeat.ts";
-import { describeHosts } from "./host-report.ts";
 import type { FromWorker, LogLevels, ToWorker, WorkerBirth, WorkerSetup } from "./messages.ts";
 
 /** What the main thread can ask of a worker once it is set up. */
@@ -41,9 +43,10 @@ class DataPlane {
       setup.moduleOfPlugin.map((module) => setup.modules[module]!),
       {
         upstreams: this.#clusters,
+        calls: { httpCall, grpcUnary },
         stats,
         log: log.component("wasm"),
-        shared: new SharedStore(setup.shared),
+        shared: SharedStore.attach(setup.shared),
         node: snapshot.node,
         runtime: snapshot.runtime,
         workerIndex: index,
@@ -107,8 +110,8 @@ class DataPlane {
     }
   }
 
-  hosts(id: number): FromWorker {
-    return { kind: "hosts", id, hosts: describeHosts(this.#clusters) };
+  describeClusters(id: number): FromWorker {
+    return { kind: "clusters", id, clusters: clusterStatuses(this.#clusters.all()) };
   }
 
   #httpEnvironment(snapshot: Snapshot, stats: StatsStore): HttpEnvironment {
@@ -186,8 +189,8 @@ function onMessage(message: ToWorker): void {
       return plane.setLogLevels(message.logLevels);
     case "reopen_logs":
       return reopenLogFiles();
-    case "describe_hosts":
-      return say(plane.hosts(message.id));
+    case "describe_clusters":
+      return say(plane.describeClusters(message.id));
     case "stop":
       return void plane.end();
   }

@@ -5,7 +5,7 @@ import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import type { ClusterConfig, Snapshot } from "../../runtime/config/snapshot.ts";
+import type { Snapshot } from "../../runtime/config/snapshot.ts";
 import { AdminListener } from "../../runtime/control/admin.ts";
 import { ENDPOINTS, helpText } from "../../runtime/control/endpoints.ts";
 import { ServerStats } from "../../runtime/control/server-stats.ts";
@@ -14,11 +14,9 @@ import { ProcessLog } from "../../runtime/observe/log.ts";
 import type { LogLevel } from "../../runtime/observe/log.ts";
 import { StatsRegistry } from "../../runtime/observe/stats-registry.ts";
 import { StatsStore } from "../../runtime/observe/stats.ts";
+import { clusterStatus } from "../worker/cluster-fixture.ts";
 
 const LOG = new ProcessLog({ level: "off" });
-const BREAKERS = { maxConnections: 1024, maxPendingRequests: 1024, maxRequests: 1024, maxRetries: 3 };
-const CLUSTER = { name: "up", statName: "up", circuitBreakers: BREAKERS } as ClusterConfig;
-const HOST = { cluster: "up", address: "127.0.0.1:8080", hostname: "", weight: 1, priority: 0, healthy: true };
 const DUMP = {
   node: { id: "n" },
   static_resources: {
@@ -39,7 +37,7 @@ class Subject implements AdminSubject {
   readonly commandLine = { concurrency: 2 };
   readonly snapshot = {
     node: { id: "n", cluster: "c", zone: "z", region: "", subZone: "", metadata: { a: 1 }, serialized: new Uint8Array() },
-    clusters: [CLUSTER],
+    clusters: [{}],
     listeners: [],
     dump: DUMP,
   } as unknown as Snapshot;
@@ -73,11 +71,8 @@ class Subject implements AdminSubject {
   resetCounters() {
     this.#registry.resetCounters();
   }
-  hosts() {
-    return Promise.resolve([
-      { ...HOST, counts: { cx_active: 1, cx_total: 3 } },
-      { ...HOST, counts: { cx_active: 2, cx_total: 4 } },
-    ]);
+  clusters() {
+    return Promise.resolve([clusterStatus(7)]);
   }
   workers() {
     return [{ index: 0, thread: 1, state: "listening" as const, restarts: 0, uptimeMs: 5 }];
@@ -273,16 +268,17 @@ describe("admin", () => {
     });
   });
 
-  test("/clusters adds workers up, in text and JSON", async () => {
+  test("/clusters in text and JSON", async () => {
     const { body } = await get("/clusters");
     assert.match(body, /^up::default_priority::max_retries::3$/m);
-    assert.match(body, /^up::127.0.0.1:8080::cx_active::3$/m);
+    assert.match(body, /^up::127.0.0.1:8080::cx_active::1$/m);
     assert.match(body, /^up::127.0.0.1:8080::cx_total::7$/m);
     assert.match(body, /^up::127.0.0.1:8080::health_flags::healthy$/m);
     const json = (await getJson("/clusters?format=json")) as { cluster_statuses: { host_statuses: { stats: unknown[] }[] }[] };
     const [host] = json.cluster_statuses[0]!.host_statuses;
-    assert.deepEqual(host!.stats[0], { name: "cx_active", value: "3", type: "GAUGE" });
-    assert.deepEqual(host!.stats[2], { name: "cx_total", value: "7" });
+    assert.deepEqual(host!.stats[0], { name: "cx_connect_fail" });
+    assert.deepEqual(host!.stats[1], { name: "cx_total", value: "7" });
+    assert.deepEqual(host!.stats[6], { name: "cx_active", value: "1", type: "GAUGE" });
   });
 
   test("/config_dump in Envoy's sections, by resource and by name", async () => {

@@ -4,8 +4,9 @@ import { connect } from "node:net";
 import { after, describe, test } from "node:test";
 import type { Snapshot } from "../../runtime/config/snapshot.ts";
 import { ProcessLog } from "../../runtime/observe/log.ts";
-import type { WorkerSetup } from "../../runtime/worker/messages.ts";
+import { SharedStore } from "../../runtime/wasm/shared.ts";
 import { WorkerPool } from "../../runtime/worker/pool.ts";
+import type { PoolSetup } from "../../runtime/worker/pool.ts";
 import type { Script } from "./scripted-worker.ts";
 
 const CODE = new URL("./scripted-worker.ts", import.meta.url);
@@ -61,9 +62,10 @@ class Bench {
   }
 }
 
-function setup(script: Script): WorkerSetup {
+function setup(script: Script): PoolSetup {
   const logLevels = { level: "info", components: [] } as const;
-  return { concurrency: 2, snapshot: {} as Snapshot, modules: [], moduleOfPlugin: [], shared: script, logLevels, logFormat: "text" };
+  const snapshot = script as unknown as Snapshot;
+  return { concurrency: 2, snapshot, modules: [], moduleOfPlugin: [], shared: SharedStore.create(), logLevels, logFormat: "text" };
 }
 
 describe("WorkerPool", () => {
@@ -133,11 +135,11 @@ describe("WorkerPool", () => {
     await assert.rejects(bench.start({ diesInSetUp: 0 }), { code: "WORKER_FAILED", message: /worker 0: exited with status 9/ });
   });
 
-  test("hosts are asked of every worker", async () => {
+  test("every worker is asked about its clusters", async () => {
     const bench = new Bench(2);
     await bench.start();
-    const hosts = await bench.pool.hosts();
-    assert.deepEqual(hosts.map((host) => host.counts["cx_total"]).sort(), [1, 2]);
+    const [cluster] = await bench.pool.clusters();
+    assert.equal(cluster?.hosts[0]?.cxTotal, 1 + 2);
   });
 
   test("after a drain nobody accepts and nobody is replaced", async () => {

@@ -4,8 +4,9 @@ import type { AddressInfo } from "node:net";
 import { parentPort, workerData } from "node:worker_threads";
 import { startHeartbeat } from "../../runtime/worker/heartbeat.ts";
 import type { FromWorker, ToWorker, WorkerBirth } from "../../runtime/worker/messages.ts";
+import { clusterStatus } from "./cluster-fixture.ts";
 
-/** Handed over as `setup.shared`. */
+/** Handed over in the place of the snapshot. */
 export interface Script {
   /** The worker with this index cannot be set up. */
   readonly failsToSetUp?: number;
@@ -32,7 +33,7 @@ function say(message: FromWorker): void {
 
 port.on("message", (message: ToWorker) => {
   if (message.kind === "setup") {
-    const script = message.setup.shared as Script;
+    const script = message.setup.snapshot as unknown as Script;
     if (script.diesInSetUp === index) process.exit(9);
     if (script.failsToSetUp === index) {
       say({ kind: "failed", code: "BAD_PLUGIN", message: "BAD_PLUGIN: told to" });
@@ -49,10 +50,8 @@ port.on("message", (message: ToWorker) => {
   } else if (message.kind === "drain") {
     server.close();
     say({ kind: "drained" });
-  } else if (message.kind === "describe_hosts") {
-    const counts = { cx_total: index + 1 };
-    const host = { cluster: "c", address: "127.0.0.1:1", hostname: "", weight: 1, priority: 0, healthy: true, counts };
-    say({ kind: "hosts", id: message.id, hosts: [host] });
+  } else if (message.kind === "describe_clusters") {
+    say({ kind: "clusters", id: message.id, clusters: [clusterStatus(index + 1)] });
   } else if (message.kind === "stop") {
     server.close();
     port.close();
