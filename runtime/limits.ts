@@ -125,7 +125,7 @@ export const MAX_SHARED_VALUE_BYTES = 1024 * 1024;
 export const MAX_GUEST_METRICS = 8192;
 /** Characters of one metric's name. */
 export const MAX_METRIC_NAME_BYTES = 512;
-/** 64-bit slots of guest metrics: one for a counter or gauge, 22 for a histogram. */
+/** 64-bit slots of guest metrics: one for a counter or gauge, 23 for a histogram. */
 export const GUEST_METRIC_SLOTS = 32 * 1024;
 /** Token buckets of all guests together. */
 export const MAX_TOKEN_BUCKETS = 4096;

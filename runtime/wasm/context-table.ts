@@ -25,8 +25,8 @@ export class ContextTable {
   }
 
   get(id: number): Context | undefined {
-    const context = this.#slots[id & this.#mask];
-    return context != null && context.id === id ? context : undefined;
+    const context = this.#slots[id & this.#mask]!;
+    return context !== null && context.id === id ? context : undefined;
   }
 
   remove(context: Context): void {

@@ -39,7 +39,7 @@ function bytesField(message: Buffer, number: number): Buffer | undefined {
 function varint(message: Buffer, at: number): { value: number; next: number } | undefined {
   let value = 0;
   let scale = 1;
-  for (let next = at; next < message.length && next < at + 10; ) {
+  for (let next = at; next < message.length && next < at + 10;) {
     const byte = message[next++]!;
     value += (byte & 0x7f) * scale;
     if (byte < 0x80) return { value, next };

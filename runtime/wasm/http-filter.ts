@@ -299,7 +299,8 @@ export class HttpContext extends Context implements HttpFilter {
     const pending = this.pending;
     this.pending = 0;
     if ((this.#state & State.DETACHED) !== 0) return;
-    if ((pending & (Pending.LOCAL_REPLY | Pending.CLOSE)) !== 0) this.#state &= ~(State.REQUEST_PAUSED | State.RESPONSE_PAUSED);
+    if ((pending & (Pending.LOCAL_REPLY | Pending.CLOSE)) !== 0)
+      this.#state &= ~(State.REQUEST_PAUSED | State.RESPONSE_PAUSED);
     if ((pending & Pending.LOCAL_REPLY) !== 0 && this.#reply !== null) {
       const reply = this.#reply;
       this.#reply = null;

@@ -52,11 +52,12 @@ export function hostImports(instance: Instance): WebAssembly.Imports {
   for (const { module, name, type, answersOnly } of HOST_FUNCTIONS) {
     const space = (imports[module] ??= {});
     if (answersOnly !== undefined) {
-      space[name] = (): number => Status[answersOnly];
+      space[name] = (): number => Status.UNIMPLEMENTED;
       continue;
     }
     const implementation = spaces[module]?.[name];
-    if (implementation === undefined) throw new TypeError(`${module}.${name} is in the table, but nothing implements it`);
+    if (implementation === undefined)
+      throw new TypeError(`${module}.${name} is in the table, but nothing implements it`);
     space[name] = allowed(instance, module, name) ? implementation : refusal(instance, module, name, type);
   }
   return imports;

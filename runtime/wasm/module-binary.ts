@@ -154,7 +154,8 @@ function readTypes(bytes: Uint8Array, sections: readonly Section[]): string[] {
 
 function readValues(reader: Reader): string {
   let letters = "";
-  for (let left = reader.count(1000, "values in a type"); left > 0; left--) letters += VALUE_LETTERS[reader.byte()] ?? "?";
+  for (let left = reader.count(1000, "values in a type"); left > 0; left--)
+    letters += VALUE_LETTERS[reader.byte()] ?? "?";
   return letters;
 }
 
@@ -185,7 +186,12 @@ function readImports(bytes: Uint8Array, sections: readonly Section[], types: rea
   return imports;
 }
 
-function readFunctions(bytes: Uint8Array, sections: readonly Section[], types: readonly string[], into: string[]): void {
+function readFunctions(
+  bytes: Uint8Array,
+  sections: readonly Section[],
+  types: readonly string[],
+  into: string[],
+): void {
   const reader = sectionReader(bytes, sections, 3);
   if (reader === undefined) return;
   for (let left = reader.unsigned(); left > 0; left--) into.push(typeAt(types, reader.unsigned()));

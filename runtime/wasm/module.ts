@@ -128,12 +128,20 @@ function checkExports(binary: ModuleBinary): string[] {
     const types = exportTypes.get(name);
     if (types === undefined || kind !== ExternalKind.FUNCTION) continue;
     if (!types.includes(type)) {
-      throw new ProxyError("MODULE_EXPORT", "config", `bad function signature for export ${name}: ${type}, not ${types.join(" or ")}`);
+      throw new ProxyError(
+        "MODULE_EXPORT",
+        "config",
+        `bad function signature for export ${name}: ${type}, not ${types.join(" or ")}`,
+      );
     }
     known.push(name);
   }
   if (!known.includes("malloc") && !known.includes("proxy_on_memory_allocate")) {
-    throw new ProxyError("MODULE_EXPORT", "config", "exports no allocator: neither malloc nor proxy_on_memory_allocate");
+    throw new ProxyError(
+      "MODULE_EXPORT",
+      "config",
+      "exports no allocator: neither malloc nor proxy_on_memory_allocate",
+    );
   }
   const hasMemory = binary.exports.some((one) => one.name === "memory" && one.kind === ExternalKind.MEMORY);
   if (!hasMemory) throw new ProxyError("MODULE_EXPORT", "config", "exports no memory of the name memory");
@@ -153,6 +161,9 @@ function abiVersion(binary: ModuleBinary): number {
   }
   // A fork's marker whose ABI is a superset of 0.2.1; what it lacks here shows as an unknown import.
   if (stranger === "proxy_abi_version_0_2_100") return AbiVersion.V0_2_1;
-  const reason = stranger === undefined ? "exports no ABI version marker (proxy_abi_version_0_2_1)" : `ABI version ${stranger.slice(18).replaceAll("_", ".")} is unknown`;
+  const reason =
+    stranger === undefined
+      ? "exports no ABI version marker (proxy_abi_version_0_2_1)"
+      : `ABI version ${stranger.slice(18).replaceAll("_", ".")} is unknown`;
   throw new ProxyError("MODULE_ABI", "config", reason);
 }

@@ -16,7 +16,8 @@ export class PluginSet {
   constructor(plugins: readonly PluginConfig[], modules: readonly LoadedModule[], environment: WasmEnvironment) {
     plugins.forEach((config, index) => {
       const module = modules[index];
-      if (module === undefined) throw new ProxyError("PLUGIN_MODULE", "internal", `plugin ${config.name} has no module`);
+      if (module === undefined)
+        throw new ProxyError("PLUGIN_MODULE", "internal", `plugin ${config.name} has no module`);
       const key = vmKey(config, module, index);
       let vm = this.#vms.get(key);
       if (vm === undefined) this.#vms.set(key, (vm = new Vm(config, module, environment)));
@@ -58,5 +59,11 @@ function vmKey(config: PluginConfig, module: LoadedModule, index: number): strin
   if (config.vmId === "") return String(index);
   const environment = JSON.stringify(Object.entries(config.environment));
   const capabilities = config.allowedCapabilities?.join() ?? "*";
-  return [module.sha256, config.vmId, Buffer.from(config.vmConfiguration).toString("base64"), environment, capabilities].join("|");
+  return [
+    module.sha256,
+    config.vmId,
+    Buffer.from(config.vmConfiguration).toString("base64"),
+    environment,
+    capabilities,
+  ].join("|");
 }

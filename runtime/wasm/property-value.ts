@@ -72,5 +72,7 @@ function entryPairs(value: object): string[] {
 function nested(value: unknown): string {
   const encoded = jsonValue(value);
   if (typeof encoded === "string") return encoded;
-  return encoded == null ? "" : Buffer.from(encoded.buffer, encoded.byteOffset, encoded.length).latin1Slice();
+  return encoded === undefined || encoded === null
+    ? ""
+    : Buffer.from(encoded.buffer, encoded.byteOffset, encoded.length).latin1Slice();
 }

@@ -2,10 +2,10 @@
  * What guests share across workers: data, metrics, token buckets, queues. Made once by the main thread and handed to
  * each worker as plain shared buffers; nothing here needs a message between threads.
  */
+import type { Stat } from "../observe/stats-registry.ts";
 import { SharedData } from "./shared/data.ts";
 import { MapCounter, SHARED_MAP_BYTES, SharedMap } from "./shared/map.ts";
 import { GuestMetrics, METRIC_BYTES } from "./shared/metrics.ts";
-import type { GuestMetricReading } from "./shared/metrics.ts";
 import { QUEUE_BYTES, SharedQueues } from "./shared/queues.ts";
 import { BUCKET_BYTES, TokenBuckets } from "./shared/token-bucket.ts";
 
@@ -27,7 +27,8 @@ export class SharedStore {
   readonly #map: SharedMap;
   readonly #handle: SharedHandle;
 
-  private constructor(handle: SharedHandle) {
+  /** The store as the thread with this handle sees it. */
+  constructor(handle: SharedHandle) {
     this.#handle = handle;
     this.#map = new SharedMap(handle.map, handle.owner);
     this.data = new SharedData(this.#map);
@@ -49,11 +50,6 @@ export class SharedStore {
     return store;
   }
 
-  /** The store as another thread sees it. */
-  static attach(handle: SharedHandle): SharedStore {
-    return new SharedStore(handle);
-  }
-
   /** A handle with a number of its own: one for every worker that is started, replacements too. */
   handle(): SharedHandle {
     return { ...this.#handle, owner: Atomics.add(this.#map.words, MapCounter.OWNERS, 1) + 1 };
@@ -67,8 +63,8 @@ export class SharedStore {
     return this.#map.lock.recover(owner);
   }
 
-  /** All metrics of all guests, for `/stats`. */
-  readMetrics(): GuestMetricReading[] {
+  /** All metrics of all guests, for `/stats`: fits StatsRegistry.provide. */
+  readMetrics(): Stat[] {
     return this.metrics.read();
   }
 

@@ -30,7 +30,8 @@ export const STREAM_PROPERTIES: Readonly<Record<string, Readonly<Record<string, 
   },
   response: {
     code: (view) => (view.info.responseCode === 0 ? undefined : integerValue(view.info.responseCode)),
-    code_details: (view) => (view.info.responseCodeDetails === "" ? undefined : textValue(view.info.responseCodeDetails)),
+    code_details: (view) =>
+      view.info.responseCodeDetails === "" ? undefined : textValue(view.info.responseCodeDetails),
     flags: (view) => integerValue(view.info.flags >>> 0),
     grpc_status: grpcStatus,
     headers: (view, rest) => headersValue(view.responseHeaders, rest),
@@ -62,8 +63,10 @@ export const STREAM_PROPERTIES: Readonly<Record<string, Readonly<Record<string, 
     port: (view) => (view.info.upstreamHost === "" ? undefined : portOf(view.info.upstreamHost)),
     local_address: (view) => view.info.upstreamLocalAddress || undefined,
     transport_failure_reason: (view) => view.info.upstreamTransportFailure || undefined,
-    request_attempt_count: (view) => (view.info.upstreamAttempts === 0 ? undefined : integerValue(view.info.upstreamAttempts)),
-    num_endpoints: (view) => (view.info.cluster === null ? undefined : integerValue(view.info.cluster.endpoints.length)),
+    request_attempt_count: (view) =>
+      view.info.upstreamAttempts === 0 ? undefined : integerValue(view.info.upstreamAttempts),
+    num_endpoints: (view) =>
+      view.info.cluster === null ? undefined : integerValue(view.info.cluster.endpoints.length),
   },
 };
 
@@ -95,5 +98,7 @@ function grpcStatus(view: StreamView): PropertyValue {
 }
 
 function totalResponseSize(view: StreamView): PropertyValue {
-  return integerValue(view.info.bytesSent + (view.responseHeaders?.byteSize() ?? 0) + (view.responseTrailers?.byteSize() ?? 0));
+  return integerValue(
+    view.info.bytesSent + (view.responseHeaders?.byteSize() ?? 0) + (view.responseTrailers?.byteSize() ?? 0),
+  );
 }

@@ -57,7 +57,14 @@ function bucketExtensions(instance: Instance): HostFunctions {
   const defined = instance.buckets;
   const { shared } = instance.facts.environment;
   return {
-    define_token_bucket(key: number, keySize: number, max: number, perFill: number, intervalMs: number, idAt: number): number {
+    define_token_bucket(
+      key: number,
+      keySize: number,
+      max: number,
+      perFill: number,
+      intervalMs: number,
+      idAt: number,
+    ): number {
       if (!memory.has(key >>> 0, keySize >>> 0)) return Status.INVALID_MEMORY_ACCESS;
       if (keySize >>> 0 > MAX_SHARED_KEY_BYTES || intervalMs >>> 0 === 0) return Status.BAD_ARGUMENT;
       if (max >>> 0 > MAX_BUCKET_TOKENS || perFill >>> 0 > MAX_BUCKET_TOKENS) return Status.BAD_ARGUMENT;

@@ -10,7 +10,15 @@ import type { HostFunctions } from "./functions.ts";
 const LAST_MAP = MapType.HTTP_CALL_RESPONSE_TRAILERS;
 
 /** A value with a legal name in `type`, added or replaced. Returns a status. */
-function writeValue(instance: Instance, type: number, key: number, keySize: number, value: number, valueSize: number, replace: boolean): number {
+function writeValue(
+  instance: Instance,
+  type: number,
+  key: number,
+  keySize: number,
+  value: number,
+  valueSize: number,
+  replace: boolean,
+): number {
   const memory = instance.memory;
   if (type >>> 0 > LAST_MAP) return Status.BAD_ARGUMENT;
   if (!memory.has(key, keySize) || !memory.has(value, valueSize)) return Status.INVALID_MEMORY_ACCESS;
@@ -47,7 +55,13 @@ export function headerFunctions(instance: Instance): HostFunctions {
       return writeValue(instance, type, key >>> 0, keySize >>> 0, value >>> 0, valueSize >>> 0, false);
     },
 
-    proxy_replace_header_map_value(type: number, key: number, keySize: number, value: number, valueSize: number): number {
+    proxy_replace_header_map_value(
+      type: number,
+      key: number,
+      keySize: number,
+      value: number,
+      valueSize: number,
+    ): number {
       return writeValue(instance, type, key >>> 0, keySize >>> 0, value >>> 0, valueSize >>> 0, true);
     },
 

@@ -30,20 +30,20 @@ export function metricFunctions(instance: Instance): HostFunctions {
 
     proxy_increment_metric(id: number, offset: bigint): number {
       const metric = metrics[id >>> 2];
-      if (metric == null) return Status.NOT_FOUND;
+      if (metric === undefined || metric === null) return Status.NOT_FOUND;
       return metric.increment(offset) ? Status.OK : Status.BAD_ARGUMENT;
     },
 
     proxy_record_metric(id: number, value: bigint): number {
       const metric = metrics[id >>> 2];
-      if (metric == null) return Status.NOT_FOUND;
+      if (metric === undefined || metric === null) return Status.NOT_FOUND;
       metric.record(value);
       return Status.OK;
     },
 
     proxy_get_metric(id: number, valueAt: number): number {
       const metric = metrics[id >>> 2];
-      if (metric == null) return Status.NOT_FOUND;
+      if (metric === undefined || metric === null) return Status.NOT_FOUND;
       const value = metric.value();
       if (value === undefined) return Status.BAD_ARGUMENT;
       return memory.putU64(valueAt >>> 0, value) ? Status.OK : Status.INVALID_MEMORY_ACCESS;

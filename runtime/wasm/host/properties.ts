@@ -1,8 +1,9 @@
 /** `proxy_get_property` and `proxy_set_property`: a path of segments joined by NUL. */
 import * as Status from "../../../abi/status.ts";
-import type { NodeConfig } from "../../config/snapshot.ts";
+import type { NodeConfig, PluginConfig } from "../../config/snapshot.ts";
 import { MAX_FILTER_STATE_ENTRIES, MAX_SHARED_KEY_BYTES, MAX_SHARED_VALUE_BYTES } from "../../limits.ts";
 import type { StreamView } from "../../http/filter.ts";
+import type { StreamInfo } from "../../observe/stream-info.ts";
 import type { Instance } from "../instance.ts";
 import { localityMessage, metadataMessage, structMessage } from "../metadata-wire.ts";
 import { encodePairs } from "../pairs.ts";
@@ -44,7 +45,8 @@ export function propertyFunctions(instance: Instance): HostFunctions {
     },
 
     proxy_set_property(pathAt: number, pathSize: number, at: number, size: number): number {
-      if (!memory.has(pathAt >>> 0, pathSize >>> 0) || !memory.has(at >>> 0, size >>> 0)) return Status.INVALID_MEMORY_ACCESS;
+      if (!memory.has(pathAt >>> 0, pathSize >>> 0) || !memory.has(at >>> 0, size >>> 0))
+        return Status.INVALID_MEMORY_ACCESS;
       const info = instance.effective.stream?.info;
       if (info === undefined) return Status.NOT_FOUND;
       if (pathSize >>> 0 > MAX_SHARED_KEY_BYTES || size >>> 0 > MAX_SHARED_VALUE_BYTES) return Status.BAD_ARGUMENT;
@@ -74,64 +76,75 @@ function readProperty(instance: Instance, path: string): PropertyValue {
   const view = context.stream;
   const segments = splitPath(path);
   const first = segments[0]!;
-  const second = segments[1];
   if (view !== null) {
-    const group = Object.hasOwn(STREAM_PROPERTIES, first) ? STREAM_PROPERTIES[first] : undefined;
-    if (group !== undefined) {
-      if (second === undefined || !Object.hasOwn(group, second)) return undefined;
-      return group[second]!(view, segments.slice(2));
-    }
-    const own = view.info.filterState?.get(OWN_PREFIX + path);
-    if (own !== undefined) return own;
+    const value = streamProperty(view, path, segments);
+    if (value !== NOT_THERE) return value;
   }
   const config = context.root?.plugin.config;
-  switch (first) {
-    case "plugin_name":
-      return config === undefined ? undefined : textValue(config.name);
-    case "plugin_root_id":
-      return config === undefined ? undefined : textValue(config.rootId);
-    case "plugin_vm_id":
-      return config === undefined ? undefined : textValue(config.vmId);
-    case "connection_id":
-      return view === null ? undefined : integerValue(view.info.connection.id);
-    case "metadata":
-      return view === null ? undefined : metadataValue(view.info.dynamicMetadata ?? new Map<string, unknown>(), segments.slice(1));
-    case "filter_state":
-      return view === null ? undefined : filterState(view, segments.slice(1));
-    case "xds":
-      return second === undefined ? undefined : xdsValue(instance, view, second, segments.slice(2));
-    default:
-      return LEGACY.has(first) ? xdsValue(instance, view, first, segments.slice(1)) : undefined;
+  if (config !== undefined && Object.hasOwn(PLUGIN_PROPERTIES, first)) {
+    return textValue(PLUGIN_PROPERTIES[first]!(config));
   }
+  if (first === "xds" && segments.length > 1) return xdsProperty(instance, view, segments[1]!, segments.slice(2));
+  return LEGACY.has(first) ? xdsProperty(instance, view, first, segments.slice(1)) : undefined;
 }
 
-function xdsValue(instance: Instance, view: StreamView | null, name: string, rest: readonly string[]): PropertyValue {
+const PLUGIN_PROPERTIES: Readonly<Record<string, (config: PluginConfig) => string>> = {
+  plugin_name: (config) => config.name,
+  plugin_root_id: (config) => config.rootId,
+  plugin_vm_id: (config) => config.vmId,
+};
+
+/** The first segment belongs to somebody else. */
+const NOT_THERE = Symbol("not a property of streams");
+
+function streamProperty(view: StreamView, path: string, segments: readonly string[]): PropertyValue | typeof NOT_THERE {
+  const first = segments[0]!;
+  const second = segments[1];
+  if (Object.hasOwn(STREAM_PROPERTIES, first)) {
+    const group = STREAM_PROPERTIES[first]!;
+    if (second === undefined || !Object.hasOwn(group, second)) return undefined;
+    return group[second]!(view, segments.slice(2));
+  }
+  const own = view.info.filterState?.get(OWN_PREFIX + path);
+  if (own !== undefined) return own;
+  if (first === "metadata") return metadataValue(view.info.dynamicMetadata ?? NO_METADATA, segments.slice(1));
+  if (first === "filter_state") return filterState(view, segments.slice(1));
+  return first === "connection_id" ? integerValue(view.info.connection.id) : NOT_THERE;
+}
+
+function xdsProperty(
+  instance: Instance,
+  view: StreamView | null,
+  name: string,
+  rest: readonly string[],
+): PropertyValue {
   if (name === "node") return nodeValue(instance.facts.environment.node, rest);
   if (name === "listener_direction") return integerValue(instance.effective.root?.plugin.config.direction ?? 0);
-  if (view === null) return undefined;
-  if (name === "filter_chain_name") return textValue(view.info.connection.filterChainName);
+  if (view === null || !Object.hasOwn(XDS_PROPERTIES, name)) return undefined;
   if (view.info.route === null) view.resolveRoute();
-  const { route, virtualHost, cluster } = view.info;
-  switch (name) {
-    case "cluster_name":
-      return cluster === null ? undefined : textValue(cluster.name);
-    case "route_name":
-      return route === null ? undefined : textValue(route.name);
-    case "virtual_host_name":
-      return virtualHost === null ? undefined : textValue(virtualHost.name);
-    case "cluster_metadata":
-      return cluster === null ? undefined : metadataValue(new Map(Object.entries(cluster.metadata)), rest);
-    case "route_metadata":
-      return route === null ? undefined : metadataValue(new Map(Object.entries(route.metadata)), rest);
-    case "listener_metadata":
-    case "virtual_host_metadata":
-    case "upstream_host_metadata":
-      // Known names whose messages the snapshot does not carry: empty metadata.
-      return metadataValue(new Map(), rest);
-    default:
-      return undefined;
-  }
+  return XDS_PROPERTIES[name]!(view.info, rest);
 }
+
+const NO_METADATA: ReadonlyMap<string, unknown> = new Map();
+
+/** Known names whose messages the snapshot does not carry: empty metadata. */
+function noMetadata(_info: StreamInfo, rest: readonly string[]): PropertyValue {
+  return metadataValue(NO_METADATA, rest);
+}
+
+const XDS_PROPERTIES: Readonly<Record<string, (info: StreamInfo, rest: readonly string[]) => PropertyValue>> = {
+  cluster_name: ({ cluster }) => (cluster === null ? undefined : textValue(cluster.name)),
+  route_name: ({ route }) => (route === null ? undefined : textValue(route.name)),
+  virtual_host_name: ({ virtualHost }) => (virtualHost === null ? undefined : textValue(virtualHost.name)),
+  filter_chain_name: ({ connection }) => textValue(connection.filterChainName),
+  cluster_metadata: ({ cluster }, rest) =>
+    cluster === null ? undefined : metadataValue(new Map(Object.entries(cluster.metadata)), rest),
+  route_metadata: ({ route }, rest) =>
+    route === null ? undefined : metadataValue(new Map(Object.entries(route.metadata)), rest),
+  listener_metadata: noMetadata,
+  virtual_host_metadata: noMetadata,
+  upstream_host_metadata: noMetadata,
+};
 
 /** envoy.config.core.v3.Metadata: the message, its map of namespaces, one namespace, or a value inside. */
 function metadataValue(namespaces: ReadonlyMap<string, unknown>, rest: readonly string[]): PropertyValue {
@@ -139,7 +152,8 @@ function metadataValue(namespaces: ReadonlyMap<string, unknown>, rest: readonly 
   if (rest[0] !== "filter_metadata") return undefined;
   if (rest.length === 1) {
     const pairs: string[] = [];
-    for (const [name, fields] of namespaces) pairs.push(Buffer.from(name).latin1Slice(), structMessage(fields).latin1Slice());
+    for (const [name, fields] of namespaces)
+      pairs.push(Buffer.from(name).latin1Slice(), structMessage(fields).latin1Slice());
     return encodePairs(pairs);
   }
   return jsonValue(walkJson(namespaces.get(rest[1]!), rest.slice(2)));

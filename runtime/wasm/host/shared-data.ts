@@ -20,7 +20,8 @@ export function sharedDataFunctions(instance: Instance): HostFunctions {
     },
 
     proxy_set_shared_data(keyAt: number, keySize: number, at: number, size: number, cas: number): number {
-      if (!memory.has(keyAt >>> 0, keySize >>> 0) || !memory.has(at >>> 0, size >>> 0)) return Status.INVALID_MEMORY_ACCESS;
+      if (!memory.has(keyAt >>> 0, keySize >>> 0) || !memory.has(at >>> 0, size >>> 0))
+        return Status.INVALID_MEMORY_ACCESS;
       if (keySize >>> 0 > MAX_SHARED_KEY_BYTES || size >>> 0 > MAX_SHARED_VALUE_BYTES) return Status.BAD_ARGUMENT;
       const key = memory.copy(keyAt >>> 0, keySize >>> 0);
       // A null value deletes, an empty one stays: what SDKs with a remove function rely on.

@@ -13,13 +13,22 @@ export function sharedQueueFunctions(instance: Instance): HostFunctions {
       if (!memory.has(nameAt >>> 0, nameSize >>> 0)) return Status.INVALID_MEMORY_ACCESS;
       const root = instance.effective.root;
       if (nameSize >>> 0 > MAX_SHARED_KEY_BYTES || root === null) return Status.BAD_ARGUMENT;
-      const token = queues.register(vmId, memory.copy(nameAt >>> 0, nameSize >>> 0), (ready) => root.onQueueReady(ready));
+      const token = queues.register(vmId, memory.copy(nameAt >>> 0, nameSize >>> 0), (ready) =>
+        root.onQueueReady(ready),
+      );
       if (token === 0) return Status.INTERNAL_FAILURE;
       return memory.putU32(tokenAt >>> 0, token) ? Status.OK : Status.INVALID_MEMORY_ACCESS;
     },
 
-    proxy_resolve_shared_queue(vmAt: number, vmSize: number, nameAt: number, nameSize: number, tokenAt: number): number {
-      if (!memory.has(vmAt >>> 0, vmSize >>> 0) || !memory.has(nameAt >>> 0, nameSize >>> 0)) return Status.INVALID_MEMORY_ACCESS;
+    proxy_resolve_shared_queue(
+      vmAt: number,
+      vmSize: number,
+      nameAt: number,
+      nameSize: number,
+      tokenAt: number,
+    ): number {
+      if (!memory.has(vmAt >>> 0, vmSize >>> 0) || !memory.has(nameAt >>> 0, nameSize >>> 0))
+        return Status.INVALID_MEMORY_ACCESS;
       if (nameSize >>> 0 > MAX_SHARED_KEY_BYTES || vmSize >>> 0 > MAX_SHARED_KEY_BYTES) return Status.NOT_FOUND;
       const owner = vmSize === 0 ? vmId : memory.utf8(vmAt >>> 0, vmSize >>> 0);
       const token = queues.resolve(owner, memory.copy(nameAt >>> 0, nameSize >>> 0));

@@ -20,8 +20,11 @@ function continueStream(instance: Instance, type: number): number {
 /** Legal fields of a guest's list; what is not is left out and logged, as the guest cannot be told. */
 function extraFields(instance: Instance, pairs: readonly string[] | undefined): string[] {
   const fields: string[] = [];
-  if (pairs === undefined) instance.log(LogLevel.ERROR, "send_local_response: malformed headers are left out");
-  for (let n = 0; pairs !== undefined && n < pairs.length; n += 2) {
+  if (pairs === undefined) {
+    instance.log(LogLevel.ERROR, "send_local_response: malformed headers are left out");
+    return fields;
+  }
+  for (let n = 0; n < pairs.length; n += 2) {
     const name = fieldName(pairs[n]!);
     if (name === undefined || name.charCodeAt(0) === 0x3a || !isFieldValue(pairs[n + 1]!)) {
       instance.log(LogLevel.ERROR, `send_local_response: illegal header ${JSON.stringify(pairs[n])} is left out`);
@@ -73,7 +76,8 @@ export function streamFunctions(instance: Instance): HostFunctions {
         grpcStatus: grpcStatus >= 0 && grpcStatus <= 16 ? grpcStatus : -1,
       });
       // SDKs take any other status for a reason to abort, so a refusal is told to people only.
-      if (!accepted) instance.log(LogLevel.ERROR, `send_local_response ${code}: no stream to answer, or it is already answered`);
+      if (!accepted)
+        instance.log(LogLevel.ERROR, `send_local_response ${code}: no stream to answer, or it is already answered`);
       return Status.OK;
     },
   };

@@ -35,11 +35,13 @@ function output(instance: Instance): HostFunctions {
       const at = memory.view.getUint32((piecesAt >>> 0) + n * 8, true);
       const length = memory.view.getUint32((piecesAt >>> 0) + n * 8 + 4, true);
       if (!memory.has(at, length)) return Errno.FAULT;
-      if (size < MAX_GUEST_LOG_BYTES) pieces.push(memory.bytes.subarray(at, at + Math.min(length, MAX_GUEST_LOG_BYTES - size)));
+      if (size < MAX_GUEST_LOG_BYTES)
+        pieces.push(memory.bytes.subarray(at, at + Math.min(length, MAX_GUEST_LOG_BYTES - size)));
       size += length;
     }
     const text = Buffer.concat(pieces).toString("utf8");
-    if (text !== "") instance.log(fd === 1 ? LogLevel.INFO : LogLevel.ERROR, text.endsWith("\n") ? text.slice(0, -1) : text);
+    if (text !== "")
+      instance.log(fd === 1 ? LogLevel.INFO : LogLevel.ERROR, text.endsWith("\n") ? text.slice(0, -1) : text);
     return memory.putU32(writtenAt >>> 0, size >>> 0) ? Errno.SUCCESS : Errno.FAULT;
   }
 
@@ -58,7 +60,9 @@ function clocks(instance: Instance): HostFunctions {
   return {
     clock_time_get(id: number, _precision: bigint, at: number): number {
       if (id !== 0 && id !== 1) return Errno.NOTSUP;
-      return memory.putU64(at >>> 0, id === 0 ? wallClockNanoseconds() : process.hrtime.bigint()) ? Errno.SUCCESS : Errno.FAULT;
+      return memory.putU64(at >>> 0, id === 0 ? wallClockNanoseconds() : process.hrtime.bigint())
+        ? Errno.SUCCESS
+        : Errno.FAULT;
     },
     clock_res_get(id: number, at: number): number {
       if (id !== 0 && id !== 1) return Errno.NOTSUP;

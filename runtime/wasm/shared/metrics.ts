@@ -1,31 +1,17 @@
 /** Metrics that guests define: one value per name for the whole process, in shared 64-bit slots. */
 import * as MetricKind from "../../../abi/metric.ts";
 import { GUEST_METRIC_SLOTS, MAX_GUEST_METRICS } from "../../limits.ts";
+import { bucketOf, EMPTY_HISTOGRAM, HISTOGRAM_SLOTS, MAX_SLOT, MIN_SLOT, SUM_SLOT } from "../../observe/histogram.ts";
+import type { HistogramSnapshot } from "../../observe/histogram.ts";
+import type { Stat } from "../../observe/stats-registry.ts";
 import { KeyKind, processKey } from "./keys.ts";
 import { MapCounter } from "./map.ts";
 import type { SharedMap } from "./map.ts";
 
-/** Upper bounds of histogram buckets: Envoy's, made for milliseconds. */
-export const GUEST_HISTOGRAM_BOUNDS: readonly number[] = [
-  0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 300_000, 600_000, 1_800_000, 3_600_000,
-];
-/** Slots of a histogram: samples, their sum, one per bound, one above all. */
-const HISTOGRAM_SLOTS = GUEST_HISTOGRAM_BOUNDS.length + 3;
-
 /** Bytes of the slots. */
 export const METRIC_BYTES = GUEST_METRIC_SLOTS * 8;
-
-/** What the main thread reads for `/stats`. */
-export type GuestMetricReading =
-  | { readonly name: string; readonly kind: "counter" | "gauge"; readonly value: bigint }
-  | {
-      readonly name: string;
-      readonly kind: "histogram";
-      readonly count: bigint;
-      readonly sum: bigint;
-      /** Samples per bound of GUEST_HISTOGRAM_BOUNDS (not added up), then those above. */
-      readonly buckets: readonly bigint[];
-    };
+const LEAST = -(2n ** 63n);
+const MOST = 2n ** 63n - 1n;
 
 export class GuestMetric {
   readonly kind: number;
@@ -57,13 +43,21 @@ export class GuestMetric {
     return this.kind === MetricKind.HISTOGRAM ? undefined : Atomics.load(this.#values, this.slot);
   }
 
+  /** A histogram lies as in a statistics page: buckets, sum, least, most. */
   #sample(value: bigint): void {
-    const number = Number(value);
-    let bucket = 0;
-    while (bucket < GUEST_HISTOGRAM_BOUNDS.length && number > GUEST_HISTOGRAM_BOUNDS[bucket]!) bucket++;
-    Atomics.add(this.#values, this.slot, 1n);
-    Atomics.add(this.#values, this.slot + 1, value);
-    Atomics.add(this.#values, this.slot + 2 + bucket, 1n);
+    const values = this.#values;
+    Atomics.add(values, this.slot + bucketOf(Number(value)), 1n);
+    Atomics.add(values, this.slot + SUM_SLOT, value);
+    for (let seen = Atomics.load(values, this.slot + MIN_SLOT); value < seen;) {
+      const now = Atomics.compareExchange(values, this.slot + MIN_SLOT, seen, value);
+      if (now === seen) break;
+      seen = now;
+    }
+    for (let seen = Atomics.load(values, this.slot + MAX_SLOT); value > seen;) {
+      const now = Atomics.compareExchange(values, this.slot + MAX_SLOT, seen, value);
+      if (now === seen) break;
+      seen = now;
+    }
   }
 }
 
@@ -100,6 +94,10 @@ export class GuestMetrics {
       if (slot + size > GUEST_METRIC_SLOTS || map.words[MapCounter.METRICS]! >= MAX_GUEST_METRICS) return undefined;
       // Taken first: a thread that dies right here wastes slots, but never shares them.
       map.words[MapCounter.METRIC_SLOTS] = slot + size;
+      if (kind === MetricKind.HISTOGRAM) {
+        Atomics.store(this.#values, slot + MIN_SLOT, MOST);
+        Atomics.store(this.#values, slot + MAX_SLOT, LEAST);
+      }
       const value = Buffer.alloc(4);
       value.writeUInt32LE(slot);
       if (!map.put(key, value)) return undefined;
@@ -110,8 +108,8 @@ export class GuestMetrics {
     }
   }
 
-  /** All metrics of all guests as they stand, by name. */
-  read(): GuestMetricReading[] {
+  /** All metrics of all guests as they stand. Counts above 2^53 lose their last digits here. */
+  read(): Stat[] {
     this.#map.lock.acquire();
     let entries: [Buffer, Buffer][];
     try {
@@ -119,16 +117,22 @@ export class GuestMetrics {
     } finally {
       this.#map.lock.release();
     }
-    const readings = entries.map(([key, value]) => this.#reading(key.toString("utf8", 1), value.readUInt32LE(0)));
-    return readings.sort((a, b) => (a.name < b.name ? -1 : 1));
+    return entries.map(([key, value]) => this.#stat(key.toString("utf8", 1), value.readUInt32LE(0)));
   }
 
-  #reading(local: string, slot: number): GuestMetricReading {
+  #stat(local: string, slot: number): Stat {
     const kind = Number(local[0]);
     const name = local.slice(1);
-    const at = (n: number): bigint => Atomics.load(this.#values, slot + n);
-    if (kind !== MetricKind.HISTOGRAM) return { name, kind: kind === MetricKind.COUNTER ? "counter" : "gauge", value: at(0) };
-    const buckets = Array.from({ length: HISTOGRAM_SLOTS - 2 }, (_, n) => at(n + 2));
-    return { name, kind: "histogram", count: at(0), sum: at(1), buckets };
+    const at = (n: number): number => Number(Atomics.load(this.#values, slot + n));
+    if (kind !== MetricKind.HISTOGRAM) {
+      const value = at(0);
+      return { name, type: kind === MetricKind.COUNTER ? "counter" : "gauge", used: value !== 0, value };
+    }
+    const buckets = Array.from({ length: SUM_SLOT }, (_, n) => at(n));
+    const count = buckets.reduce((sum, one) => sum + one, 0);
+    const held: HistogramSnapshot =
+      count === 0 ? EMPTY_HISTOGRAM : { buckets, count, sum: at(SUM_SLOT), min: at(MIN_SLOT), max: at(MAX_SLOT) };
+    // Guests' samples are not cut into intervals: both are what was recorded since the start.
+    return { name, type: "histogram", used: count > 0, cumulative: held, interval: held };
   }
 }

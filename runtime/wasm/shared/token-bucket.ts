@@ -95,7 +95,8 @@ export class TokenBuckets {
   #shared(key: Buffer, size: TokenBucketSize): TokenBucket | undefined {
     const map = this.#map;
     const stored = map.get(key)?.value;
-    if (stored !== undefined) return new TokenBucket(size, this.#words, stored.readUInt32LE(12), stored.readDoubleLE(16));
+    if (stored !== undefined)
+      return new TokenBucket(size, this.#words, stored.readUInt32LE(12), stored.readDoubleLE(16));
     const slot = map.words[MapCounter.BUCKETS]!;
     if (slot >= MAX_TOKEN_BUCKETS) return undefined;
     map.words[MapCounter.BUCKETS] = slot + 1;
