@@ -73,7 +73,8 @@ function switchNode() {
   if (Number.parseInt(version, 10) < MINIMUM_MAJOR) {
     fail(`the installed package ${name} carries Node ${version}. Run \`npm ci\` in the project's directory.`);
   }
-  const args = [...process.execArgv, "--disable-sigusr1", fileURLToPath(import.meta.url), ...process.argv.slice(2)];
+  // Flags that were meant for this Node are not passed on: the other one may not know them.
+  const args = ["--disable-sigusr1", fileURLToPath(import.meta.url), ...process.argv.slice(2)];
   if (typeof process.execve === "function") process.execve(binary, [binary, ...args], process.env);
   runAsChild(binary, args);
 }
