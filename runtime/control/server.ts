@@ -17,7 +17,6 @@ import { loadModules } from "../worker/modules.ts";
 import { WorkerPool } from "../worker/pool.ts";
 import type { PoolOwner, WorkerReport } from "../worker/pool.ts";
 import type { AdminListener } from "./admin.ts";
-import { guestStats } from "./guest-stats.ts";
 import { ServerStats } from "./server-stats.ts";
 import type { AdminSubject, ServerState } from "./subject.ts";
 
@@ -74,7 +73,7 @@ export class Server implements AdminSubject, PoolOwner {
     this.#stats.configured(snapshot);
     const { modules, moduleOfPlugin } = loadModules(snapshot.plugins);
     const shared = SharedStore.create();
-    this.#registry.provide(() => guestStats(shared.readMetrics()));
+    this.#registry.provide(() => shared.readMetrics());
     const setup = {
       concurrency: this.#options.concurrency,
       snapshot,
