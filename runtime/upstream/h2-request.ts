@@ -117,7 +117,7 @@ export class H2Request extends QueueLink implements PoolRequest {
     }
     this.#pool.resources.stats.rqTxReset.inc();
     if (timedOut) this.#pool.host.rqTimeout++;
-    this.#stream?.close(CANCEL);
+    this.#cancelStream();
     connection.over(this);
   }
 
@@ -139,7 +139,7 @@ export class H2Request extends QueueLink implements PoolRequest {
     if (this.done) return;
     this.done = true;
     this.#pool.host.rqError++;
-    this.#stream?.close(CANCEL);
+    this.#cancelStream();
     this.connection?.over(this);
     this.handler.onUpstreamReset(reason, "", unsent || this.#stream === null);
   }
@@ -157,8 +157,8 @@ export class H2Request extends QueueLink implements PoolRequest {
     stream.on("end", () => this.#onEnd());
     stream.on("drain", () => this.#onDrain());
     stream.on("wantTrailers", () => this.#onWantTrailers(stream));
-    // The reason is in rstCode; what happened is told when the stream is closed.
-    stream.on("error", () => stream.close(CANCEL));
+    // It is destroyed by then; what happened is in rstCode and told when it is closed.
+    stream.on("error", ignore);
     stream.on("close", () => this.#onClose());
     if (this.#readingPaused) stream.pause();
   }
@@ -202,6 +202,8 @@ export class H2Request extends QueueLink implements PoolRequest {
   }
 
   #onWantTrailers(stream: ClientHttp2Stream): void {
+    // A request that was given up must not look complete to the host.
+    if (this.done && !this.#ended) return;
     // Without fields this is an empty DATA frame that ends the stream.
     const fields: Record<string, string[]> = {};
     const list = this.#trailers?.list ?? [];
@@ -210,21 +212,34 @@ export class H2Request extends QueueLink implements PoolRequest {
   }
 
   #onClose(): void {
-    if (this.done) return;
+    // When the whole connection is gone, that tells why.
+    if (this.done || this.connection === null || this.connection.closed) return;
     const code = this.#stream?.rstCode ?? NO_ERROR;
-    if (this.connection === null || this.connection.closed) this.fail(ResetReason.CONNECTION_TERMINATION, false);
-    else {
-      this.#pool.resources.stats.rqRxReset.inc();
-      const reason = code === PROTOCOL_ERROR ? ResetReason.PROTOCOL_ERROR : ResetReason.REMOTE_RESET;
-      this.fail(reason, code === REFUSED_STREAM);
-    }
+    this.#pool.resources.stats.rqRxReset.inc();
+    const reason = code === PROTOCOL_ERROR ? ResetReason.PROTOCOL_ERROR : ResetReason.REMOTE_RESET;
+    this.fail(reason, code === REFUSED_STREAM);
   }
 
   /** The response is complete. A request that is not gets cancelled: nobody will read the rest. */
   #complete(): void {
     this.done = true;
-    if (!this.#ended) this.#stream?.close(CANCEL);
+    if (!this.#ended) this.#cancelStream();
     else if (this.#readingPaused) this.#stream?.resume();
     this.connection?.over(this);
   }
+
+  /**
+   * Cancelled within a callback of its session, a stream that waits for trailers makes Node 26 abort the
+   * process (`Http2Stream::OnTrailers`, `!this->is_destroyed()`): the reset is put off, and the frame that
+   * ends the stream is sent for a stream that is gone. Hence from a task of its own.
+   */
+  #cancelStream(): void {
+    if (this.#stream !== null && !this.#stream.destroyed) setImmediate(cancelStream, this.#stream);
+  }
 }
+
+function cancelStream(stream: ClientHttp2Stream): void {
+  if (!stream.destroyed) stream.close(CANCEL);
+}
+
+function ignore(): void {}
