@@ -29,7 +29,7 @@ export async function main(args: readonly string[]): Promise<number> {
     // Commander has printed its message already; help and version are no failure.
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
     if (!(error instanceof ProxyError)) throw error;
-    console.error(`sluice: ${error.message}`);
+    process.stderr.write(`sluice: ${error.message}\n`);
     return 1;
   }
   return status;

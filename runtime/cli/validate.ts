@@ -44,10 +44,10 @@ export async function readSnapshot(options: ConfigOptions, sources: readonly Sou
     serviceZone: options.serviceZone,
     bundledFilters: BUNDLED_HTTP_FILTERS,
   });
-  for (const problem of [...errors, ...warnings]) console.error(formatProblem(problem));
+  for (const problem of [...errors, ...warnings]) process.stderr.write(`${formatProblem(problem)}\n`);
   if (errors.length === 0) return snapshot;
   const count = errors.length === 1 ? "1 error" : `${errors.length} errors`;
-  console.error(`error initializing configuration '${configName(options)}': ${count}`);
+  process.stderr.write(`error initializing configuration '${configName(options)}': ${count}\n`);
   return undefined;
 }
 

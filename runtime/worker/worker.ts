@@ -17,8 +17,6 @@ import { ProcessLog } from "../observe/log.ts";
 import { StatsStore } from "../observe/stats.ts";
 import { clusterStatuses } from "../upstream/cluster-status.ts";
 import { ClusterSet } from "../upstream/clusters.ts";
-import { grpcUnary } from "../upstream/grpc-call.ts";
-import { httpCall } from "../upstream/http-call.ts";
 import { PluginSet } from "../wasm/plugin-set.ts";
 import { SharedStore } from "../wasm/shared.ts";
 import { startHeartbeat } from "./heartbeat.ts";
@@ -28,6 +26,7 @@ import type { FromWorker, LogLevels, ToWorker, WorkerBirth, WorkerSetup } from "
 class DataPlane {
   readonly #log: ProcessLog;
   readonly #clusters: ClusterSet;
+  readonly #shared: SharedStore;
   readonly #plugins: PluginSet;
   readonly #listeners: ListenerSet;
   readonly #drainState = { close: false };
@@ -35,6 +34,7 @@ class DataPlane {
 
   constructor(index: number, setup: WorkerSetup, stats: StatsStore) {
     const { snapshot } = setup;
+    this.#shared = new SharedStore(setup.shared);
     const log = new ProcessLog({ level: setup.logLevels.level, format: setup.logFormat });
     this.#log = log;
     this.#clusters = new ClusterSet(snapshot.clusters, stats);
@@ -43,10 +43,9 @@ class DataPlane {
       setup.moduleOfPlugin.map((module) => setup.modules[module]!),
       {
         upstreams: this.#clusters,
-        calls: { httpCall, grpcUnary },
         stats,
         log: log.component("wasm"),
-        shared: SharedStore.attach(setup.shared),
+        shared: this.#shared,
         node: snapshot.node,
         runtime: snapshot.runtime,
         workerIndex: index,
@@ -85,6 +84,7 @@ class DataPlane {
     this.#listeners.close();
     this.#plugins.close();
     this.#clusters.close();
+    this.#shared.close();
   }
 
   /** Ends the thread once its logs are written. */

@@ -26,7 +26,7 @@ try {
   }
 } catch (error) {
   const why = error instanceof Error ? error.message : String(error);
-  if (process.send === undefined) console.error(why);
+  if (process.send === undefined) process.stderr.write(`${why}\n`);
   else process.send({ error: why });
   process.exitCode = 1;
   process.disconnect?.();
