@@ -86,7 +86,7 @@ export function generateBundle(): string {
   const base = loadRoot(roots, ROOT_FILES);
   const own = protoFilesBelow(OURS);
   const additions = loadRoot([OURS, ...roots], own);
-  const ownTypes = own.flatMap((file) => typesOfFile(join(OURS, file)));
+  const ownTypes = [...typesFrom(additions, OURS)];
   const messages = new Map<string, RawMessage>();
   const enums = new Map<string, Record<string, number>>();
   const pending = [...ROOT_TYPES, ...ownTypes];
@@ -95,7 +95,8 @@ export function generateBundle(): string {
     const found = find(base, name) ?? find(additions, name);
     if (found === undefined) throw new Error(`no such type: ${name}`);
     if (found instanceof protobuf.Enum) {
-      enums.set(name, { ...found.values });
+      const added = find(additions, name);
+      enums.set(name, { ...found.values, ...(added instanceof protobuf.Enum ? added.values : {}) });
       continue;
     }
     const added = ownTypes.includes(name) ? find(additions, name) : undefined;
@@ -141,6 +142,14 @@ function protoFilesBelow(folder: string): string[] {
   return readdirSync(folder, { recursive: true, encoding: "utf8" })
     .filter((name) => name.endsWith(".proto"))
     .toSorted();
+}
+
+/** Full names of the messages that files of a folder declare. */
+function* typesFrom(parent: protobuf.NamespaceBase, folder: string): Generator<string> {
+  for (const type of parent.nestedArray) {
+    if (type instanceof protobuf.Type && type.filename?.startsWith(folder) === true) yield type.fullName.slice(1);
+    if (type instanceof protobuf.Namespace) yield* typesFrom(type, folder);
+  }
 }
 
 /** Top-level messages of one .proto file, read off its text. */
