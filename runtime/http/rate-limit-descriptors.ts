@@ -8,7 +8,7 @@ import { maskIp } from "../observe/ip-mask.ts";
 import { compileHeaders, compileQuery } from "../observe/match.ts";
 import { queryParameter } from "../observe/query.ts";
 import type { StreamInfo } from "../observe/stream-info.ts";
-import { wireText } from "../observe/wire-text.ts";
+import { byteText, wireText } from "../observe/wire-text.ts";
 import type { ResolvedRoute } from "./route-table.ts";
 
 /** How the virtual host's limits join in: VhRateLimitsOptions of RateLimitPerRoute. */
@@ -25,11 +25,10 @@ interface Request {
   readonly info: StreamInfo;
   readonly node: NodeConfig;
 }
-/** An entry of a descriptor; SKIP: none, go on; undefined: the whole descriptor does not apply. */
-type Entry = Uint8Array | typeof SKIP | undefined;
+/** An encoded entry of a descriptor; "": none, go on; undefined: the whole descriptor does not apply. */
+type Entry = string | undefined;
 type Step = (request: Request) => Entry;
 
-const SKIP = Symbol("skip");
 const NONE: readonly Uint8Array[] = [];
 const compiled = new WeakMap<RateLimitConfig, readonly Step[]>();
 
@@ -73,13 +72,13 @@ function isDisabled(limit: RateLimitConfig, { resolved, info }: Request): boolea
 function descriptorOf(limit: RateLimitConfig, request: Request): Uint8Array | undefined {
   let steps = compiled.get(limit);
   if (steps === undefined) compiled.set(limit, (steps = limit.actions.map(compileAction)));
-  const entries: Uint8Array[] = [];
+  let entries = "";
   for (const step of steps) {
     const entry = step(request);
     if (entry === undefined) return undefined;
-    if (entry !== SKIP) entries.push(entry);
+    entries += entry;
   }
-  return entries.length === 0 ? undefined : Buffer.concat(entries);
+  return entries === "" ? undefined : Buffer.from(entries, "latin1");
 }
 
 function compileAction(action: RateLimitAction): Step {
@@ -141,51 +140,27 @@ function compileMetadata(action: Extract<RateLimitAction, { kind: "metadata" }>)
 
 function entryOrSkip(key: string, value: string | undefined, skipIfAbsent: boolean): Entry {
   if (value !== undefined) return encodeEntry(key, value);
-  return skipIfAbsent ? SKIP : undefined;
+  return skipIfAbsent ? "" : undefined;
 }
 
-const FIELD_1_BYTES = 0x0a;
-const FIELD_2_BYTES = 0x12;
+/** Tags of fields 1 and 2 with a length in front of the content. */
+const FIELD_1 = "\u000a";
+const FIELD_2 = "\u0012";
 
-/** `entries { key value }` of the descriptor: field 1, holding key as field 1 and value as field 2. */
-function encodeEntry(key: string, value: string): Uint8Array {
-  const keyBytes = utf8Bytes(key);
-  const valueBytes = utf8Bytes(value);
-  const inner = stringFieldSize(keyBytes) + stringFieldSize(valueBytes);
-  const out = Buffer.allocUnsafe(1 + varintSize(inner) + inner);
-  out[0] = FIELD_1_BYTES;
-  let at = writeVarint(out, 1, inner);
-  at = writeStringField(out, at, FIELD_1_BYTES, keyBytes);
-  writeStringField(out, at, FIELD_2_BYTES, valueBytes);
-  return out;
+/** `entries { key value }` of the descriptor: field 1, holding key as field 1 and value as field 2. Byte strings join cheaply. */
+function encodeEntry(key: string, value: string): string {
+  return field(FIELD_1, field(FIELD_1, utf8Only(key)) + field(FIELD_2, utf8Only(value)));
+}
+
+function field(tag: string, content: string): string {
+  let length = content.length;
+  let size = "";
+  for (; length >= 0x80; length >>>= 7) size += String.fromCharCode((length & 0x7f) | 0x80);
+  return tag + size + String.fromCharCode(length) + content;
 }
 
 /** Protobuf strings are UTF-8: bytes of a header that are not become U+FFFD. */
-function utf8Bytes(text: string): Buffer {
-  const bytes = Buffer.from(text, "latin1");
-  return Buffer.from(bytes.toString("utf8"), "utf8");
-}
-
-function stringFieldSize(bytes: Buffer): number {
-  return 1 + varintSize(bytes.length) + bytes.length;
-}
-
-function writeStringField(out: Buffer, at: number, tag: number, bytes: Buffer): number {
-  out[at] = tag;
-  const start = writeVarint(out, at + 1, bytes.length);
-  bytes.copy(out, start);
-  return start + bytes.length;
-}
-
-function varintSize(value: number): number {
-  return value < 0x80 ? 1 : value < 0x4000 ? 2 : value < 0x20_0000 ? 3 : value < 0x1000_0000 ? 4 : 5;
-}
-
-function writeVarint(out: Buffer, at: number, value: number): number {
-  while (value >= 0x80) {
-    out[at++] = (value & 0x7f) | 0x80;
-    value >>>= 7;
-  }
-  out[at] = value;
-  return at + 1;
+function utf8Only(text: string): string {
+  const input = byteText(text);
+  return typeof input === "string" ? input : wireText(Buffer.from(input).toString("utf8"));
 }

@@ -142,10 +142,12 @@ function weightedChoice(
       total += cluster.weight;
       return { end: total, resolved: new ResolvedRoute(partsFor(place, cluster, cluster.name)) };
     });
+  // Without any weight (which configuration refuses) there is no cluster to go to.
+  const fallback = slices.at(-1)?.resolved ?? new ResolvedRoute(partsFor(place, null, ""));
   return (_headers, info) => {
     const drawn = info.random() * total;
     for (const { end, resolved } of slices) if (drawn < end) return resolved;
-    return slices.at(-1)!.resolved;
+    return fallback;
   };
 }
 

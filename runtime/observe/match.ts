@@ -12,7 +12,7 @@ import type {
   StringMatcher,
 } from "../config/snapshot.ts";
 import { queryParameter } from "./query.ts";
-import { regexInput, wireText } from "./wire-text.ts";
+import { byteText, wireText } from "./wire-text.ts";
 
 export type TextTest = (text: string) => boolean;
 export type HeaderTest = (headers: HeaderMap) => boolean;
@@ -42,7 +42,7 @@ function plainTest(kind: "exact" | "prefix" | "suffix" | "contains", value: stri
 /** Compiles a regular expression that has to match a whole text, in time linear to it. */
 export function compileRegex(regex: string): TextTest {
   const compiled = RE2JS.compile(regex);
-  return (text) => compiled.testExact(regexInput(text));
+  return (text) => compiled.testExact(byteText(text));
 }
 
 /** Lower case of ASCII letters only: the bytes of other characters must stay as they are. */

@@ -37,7 +37,7 @@ function escapeByte(char: string): string {
   return `\\x${char.charCodeAt(0).toString(16).padStart(2, "0")}`;
 }
 
-/** A byte string for regular expressions: text while it is ASCII, else its bytes, which are read as UTF-8. */
-export function regexInput(text: string): string | Uint8Array {
+/** A byte string for those who read UTF-8 (regular expressions, protobuf): itself while it is ASCII, else its bytes. */
+export function byteText(text: string): string | Uint8Array {
   return NOT_ASCII.test(text) ? Buffer.from(text, "latin1") : text;
 }
