@@ -5,7 +5,7 @@ import type { Stats } from "../observe/stats.ts";
 import { ClusterResources } from "./cluster-resources.ts";
 import { DnsTarget, type Lookup } from "./dns-target.ts";
 import { FailedRequest } from "./failed-request.ts";
-import { HTTP1 } from "./h1-connection.ts";
+import { http1 } from "./h1-connection.ts";
 import { HTTP2 } from "./h2-connection.ts";
 import { addressText, Host, type HostFacts, type HostPool } from "./host.ts";
 import { LoadBalancer } from "./load-balancer.ts";
@@ -31,7 +31,7 @@ export class Cluster implements Upstream {
     this.#createPool =
       config.protocol === "HTTP2"
         ? (host) => new Pool(host, this.resources, HTTP2)
-        : (host) => new Pool(host, this.resources, HTTP1);
+        : (host) => new Pool(host, this.resources, http1());
     this.#byEndpoint = config.endpoints.map(() => []);
     config.endpoints.forEach((endpoint, at) => {
       const { address } = endpoint;

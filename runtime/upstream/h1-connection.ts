@@ -4,6 +4,7 @@
  */
 import { connect, type Socket } from "node:net";
 import type { HeaderMap } from "../codec/headers.ts";
+import { RequestEncoder } from "../codec/h1-writer.ts";
 import { ResponseParser } from "../codec/h1-response-parser.ts";
 import { HeadFlag, type ResponseSink } from "../codec/message.ts";
 import { ResetReason } from "../errors.ts";
@@ -16,12 +17,15 @@ import { connectFailure } from "./transport-failure.ts";
 /** RFC 9110 section 9.2.2: these may be sent again when nobody knows whether the first try was handled. */
 const IDEMPOTENT = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"]);
 
-/** One request at a time on each connection. */
-export const HTTP1: PoolProtocol<H1Request> = {
-  createRequest: (handler, pool) => new H1Request(handler, pool),
-  connect: (pool) => new H1Connection(pool),
-  requestsPerConnection: 1,
-};
+/** One request at a time on each connection. The encoder is the pool's: requests to one host look alike. */
+export function http1(): PoolProtocol<H1Request> {
+  const encoder = new RequestEncoder();
+  return {
+    createRequest: (handler, pool) => new H1Request(handler, pool, encoder),
+    connect: (pool) => new H1Connection(pool),
+    requestsPerConnection: 1,
+  };
+}
 
 export class H1Connection extends PoolConnection<H1Request> implements ResponseSink {
   readonly #pool: Pool<H1Request>;

@@ -1,14 +1,12 @@
 /** One HTTP/1 request: holds what is to be written until it has a connection, then writes through it. */
 import type { HeaderMap } from "../codec/headers.ts";
-import { RequestEncoder } from "../codec/h1-writer.ts";
+import { chunkHead, CRLF, LAST_CHUNK, type RequestEncoder, trailersText } from "../codec/h1-writer.ts";
+import { ResetReason } from "../errors.ts";
 import { SMALL_WRITE_BYTES } from "../limits.ts";
 import type { H1Connection } from "./h1-connection.ts";
 import type { Pool, PoolRequest } from "./pool.ts";
 import { QueueLink } from "./request-queue.ts";
 import type { UpstreamHandler } from "./request.ts";
-
-/** Encoding is synchronous and leaves nothing behind: one encoder serves all requests of a thread. */
-const encoder = new RequestEncoder();
 
 export class H1Request extends QueueLink implements PoolRequest {
   readonly handler: UpstreamHandler;
@@ -24,25 +22,37 @@ export class H1Request extends QueueLink implements PoolRequest {
   readingPaused = false;
   /** The caller was told to stop sending. */
   backedUp = false;
+  readonly #encoder: RequestEncoder;
   #chunked = false;
+  /** Bytes of body that content-length still promises, or -1 when none was said. */
+  #remaining = -1;
+  /** What was sent is no valid message: nothing more is taken, the reset is on its way. */
+  #broken = false;
   /** Head and small pieces of body, latin-1, not yet written. */
   #held = "";
   /** Large pieces that follow `#held`, as Buffers and latin-1 framing. */
   #pieces: (Buffer | string)[] | null = null;
   #piecesBytes = 0;
 
-  constructor(handler: UpstreamHandler, pool: Pool<H1Request>) {
+  constructor(handler: UpstreamHandler, pool: Pool<H1Request>, encoder: RequestEncoder) {
     super();
     this.handler = handler;
     this.#pool = pool;
+    this.#encoder = encoder;
   }
 
   sendHeaders(headers: HeaderMap, endStream: boolean): void {
     if (this.done) return;
     this.method = headers.get(":method") ?? "GET";
+    const encoder = this.#encoder;
     this.#held = encoder.head(headers, endStream);
     this.#chunked = encoder.chunked;
+    this.#remaining = encoder.remaining;
     this.ended = endStream;
+    if (this.#held === "") {
+      this.#breakOff();
+      return;
+    }
     const connection = this.connection;
     if (connection === null) return;
     connection.announce(this);
@@ -50,22 +60,24 @@ export class H1Request extends QueueLink implements PoolRequest {
   }
 
   sendData(chunk: Buffer, endStream: boolean): boolean {
-    if (this.done || this.ended) return true;
+    if (this.done || this.ended || this.#broken) return true;
+    if (!this.#admit(chunk.length, endStream)) return true;
     this.ended = endStream;
     if (chunk.length > 0) this.#hold(chunk);
-    if (endStream && this.#chunked) this.#holdText("0\r\n\r\n");
+    if (endStream && this.#chunked) this.#holdText(LAST_CHUNK);
     return this.#push();
   }
 
   sendTrailers(trailers: HeaderMap): void {
-    if (this.done || this.ended) return;
+    if (this.done || this.ended || this.#broken || !this.#admit(0, true)) return;
     this.ended = true;
-    if (this.#chunked) this.#holdText(encoder.trailers(trailers));
+    // A body of known length ends without a place for trailers.
+    if (this.#chunked) this.#holdText(trailersText(trailers));
     this.#push();
   }
 
   flush(): void {
-    if (this.done || this.connection === null) return;
+    if (this.done || this.#broken || this.connection === null) return;
     if (this.#pieces === null) {
       if (this.#held === "") return;
       const text = this.#held;
@@ -100,6 +112,33 @@ export class H1Request extends QueueLink implements PoolRequest {
     else this.connection.abandon(this, timedOut);
   }
 
+  /** @internal Tells of a broken request, from a task of its own. */
+  failBroken(): void {
+    if (this.done) return;
+    const connection = this.connection;
+    if (connection === null) this.#pool.cancel(this);
+    else connection.abandon(this, false);
+    this.done = true;
+    this.handler.onUpstreamReset(ResetReason.LOCAL_RESET, "", false);
+  }
+
+  /**
+   * A body longer than its content-length would be read as another request, a shorter one would swallow
+   * the next: neither may go on.
+   */
+  #admit(length: number, endStream: boolean): boolean {
+    if (this.#remaining === -1) return true;
+    this.#remaining -= length;
+    if (this.#remaining >= 0 && (this.#remaining === 0 || !endStream)) return true;
+    this.#breakOff();
+    return false;
+  }
+
+  #breakOff(): void {
+    this.#broken = true;
+    setImmediate(failBroken, this);
+  }
+
   /** False when so much is held that the caller should wait. */
   #push(): boolean {
     if (this.connection !== null) this.flush();
@@ -110,12 +149,12 @@ export class H1Request extends QueueLink implements PoolRequest {
   #hold(chunk: Buffer): void {
     const length = chunk.length;
     if (this.#pieces === null && this.#held.length + length <= SMALL_WRITE_BYTES) {
-      const text = chunk.toString("latin1");
-      this.#held += this.#chunked ? `${length.toString(16)}\r\n${text}\r\n` : text;
+      const text = chunk.latin1Slice(0, length);
+      this.#held += this.#chunked ? chunkHead(length) + text + CRLF : text;
       return;
     }
     const pieces = (this.#pieces ??= []);
-    if (this.#chunked) pieces.push(`${length.toString(16)}\r\n`, chunk, "\r\n");
+    if (this.#chunked) pieces.push(chunkHead(length), chunk, CRLF);
     else pieces.push(chunk);
     this.#piecesBytes += length;
   }
@@ -124,4 +163,8 @@ export class H1Request extends QueueLink implements PoolRequest {
     if (this.#pieces === null) this.#held += text;
     else this.#pieces.push(text);
   }
+}
+
+function failBroken(request: H1Request): void {
+  request.failBroken();
 }

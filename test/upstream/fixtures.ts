@@ -1,5 +1,7 @@
 /** What the tests of the upstream room share: statistics in memory, cluster configurations, scripted origins. */
-import { createServer, type Server, type Socket } from "node:net";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { connect, createServer, type Server, type Socket } from "node:net";
 import type { AddressInfo } from "node:net";
 import type { TestContext } from "node:test";
 import { HeaderMap } from "../../runtime/codec/headers.ts";
@@ -141,6 +143,36 @@ export async function origin(
   const address = server.address();
   const port = typeof address === "string" || address === null ? 0 : (address as AddressInfo).port;
   return { port, server, sockets, close };
+}
+
+/** A listener in another process that never accepts; `fill` uses its backlog up. */
+export async function deafListener(t: TestContext): Promise<{ port: number; fill: () => Promise<void> }> {
+  // Node always accepts, unless its loop is blocked for good.
+  const script =
+    "require('net').createServer().listen({host:'127.0.0.1',port:0,backlog:1},function(){" +
+    "require('fs').writeSync(1,String(this.address().port));Atomics.wait(new Int32Array(new SharedArrayBuffer(4)),0,0)})";
+  const child = spawn(process.execPath, ["-e", script], { stdio: ["ignore", "pipe", "inherit"] });
+  const sockets: Socket[] = [];
+  t.after(async () => {
+    for (const socket of sockets) socket.destroy();
+    child.kill("SIGKILL");
+    await once(child, "exit");
+  });
+  const [text] = (await once(child.stdout, "data")) as [Buffer];
+  const port = Number(text.toString());
+  const fill = async (): Promise<void> => {
+    for (;;) {
+      const socket = connect(port, "127.0.0.1");
+      sockets.push(socket);
+      socket.on("error", () => socket.destroy());
+      const connected = await Promise.race([
+        once(socket, "connect").then(() => true),
+        new Promise<boolean>((resolve) => setTimeout(() => resolve(false), 200)),
+      ]);
+      if (!connected) return;
+    }
+  };
+  return { port, fill };
 }
 
 /** Calls `answer` for each whole request (head, plus body by content-length or chunks) that a connection gets. */

@@ -205,7 +205,7 @@ async function rawPeer(t: TestContext, script: (stream: ServerHttp2Stream) => vo
   server.on("session", (session) => sessions.push(session));
   server.on("stream", (stream) => {
     stream.on("error", () => stream.destroy());
-    script(stream);
+    script(stream as ServerHttp2Stream);
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   t.after(() => {

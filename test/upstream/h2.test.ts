@@ -26,7 +26,7 @@ async function h2Origin(
   });
   server.on("stream", (stream, headers, _flags, raw) => {
     stream.on("error", () => stream.destroy());
-    script(stream, headers, raw as unknown as string[]);
+    script(stream as ServerHttp2Stream, headers, raw as unknown as string[]);
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   t.after(() => {

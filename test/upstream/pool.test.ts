@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { ResetReason } from "../../runtime/errors.ts";
-import { clusterConfig, clusterUnderTest, endpoint, get, onRequests, origin, Recorder, requestHeaders, turn, until } from "./fixtures.ts";
+import { clusterConfig, clusterUnderTest, deafListener, endpoint, get, onRequests, origin, Recorder, requestHeaders, turn, until } from "./fixtures.ts";
 
 const OK = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 const breakers = { maxConnections: 1024, maxPendingRequests: 1024, maxRequests: 1024, maxRetries: 3 };
@@ -203,15 +203,15 @@ test("a unix socket that is not there fails at once; one that is there serves", 
 });
 
 test("a host that does not answer the handshake times out", async (t) => {
-  // TEST-NET-1 does not answer; where it is refused at once by the network there is no timeout to see.
-  const config = clusterConfig([endpoint(9, { host: "192.0.2.1" })], { connectTimeoutMs: 20 });
-  const { cluster, stats } = clusterUnderTest(t, config);
+  // A listener that never accepts, with a full backlog, leaves further handshakes unanswered.
+  const { port, fill } = await deafListener(t);
+  await fill();
+  const { cluster, stats } = clusterUnderTest(t, clusterConfig([endpoint(port)], { connectTimeoutMs: 20 }));
   const answer = await get(cluster, "/");
+  assert.equal(answer.resetReason, ResetReason.CONNECTION_TIMEOUT);
+  assert.equal(answer.transportFailure, "");
   assert.equal(answer.requestUnsent, true);
-  if (answer.resetReason === ResetReason.CONNECTION_TIMEOUT) {
-    assert.equal(stats.read("upstream_cx_connect_timeout"), 1);
-    assert.equal(answer.transportFailure, "");
-  } else assert.match(answer.transportFailure, /unreachable|No route|not permitted/);
+  assert.equal(stats.read("upstream_cx_connect_timeout"), 1);
   assert.equal(stats.read("upstream_cx_connect_fail"), 1);
 });
 
@@ -365,6 +365,7 @@ test("max_requests: nothing over it, neither from the queue nor on an idle conne
   const first = get(cluster, "/wait");
   const second = get(cluster, "/");
   assert.equal((await second).resetReason, ResetReason.OVERFLOW);
+  await until(() => waiting.length === 1);
   waiting[0]!();
   assert.equal((await first).body, "ok");
   await turn();
@@ -464,6 +465,39 @@ test("reset from within an event ends the events", async (t) => {
   assert.equal(recorder.bytes, 0);
 });
 
+for (const [name, length, pieces] of [
+  ["longer than", "3", ["ab", "cd"]],
+  ["shorter than", "9", ["ab", "cd"]],
+] as const) {
+  test(`a body ${name} its content-length is never sent as a message`, async (t) => {
+    let text = "";
+    const { port } = await origin(t, (socket) => void socket.on("data", (chunk: Buffer) => (text += chunk.toString("latin1"))));
+    const { cluster, stats } = clusterUnderTest(t, clusterConfig([endpoint(port)]));
+    const recorder = new Recorder();
+    const request = cluster.request(recorder);
+    request.sendHeaders(requestHeaders("POST", "/", ["content-length", length]), false);
+    await recorder.when((r) => r.address !== "");
+    pieces.forEach((piece, at) => request.sendData(Buffer.from(piece), at === pieces.length - 1));
+    assert.equal(recorder.resetReason, null);
+    await recorder.finished();
+    assert.equal(recorder.resetReason, ResetReason.LOCAL_RESET);
+    assert.equal(stats.read("upstream_cx_active"), 0);
+    assert.doesNotMatch(text, /cd/);
+  });
+}
+
+test("a request that HTTP/1 cannot carry is reset, waiting or not", async (t) => {
+  const { port, sockets } = await origin(t, (socket) => onRequests(socket, () => socket.write(OK)));
+  const { cluster } = clusterUnderTest(t, clusterConfig([endpoint(port)]));
+  for (let n = 0; n < 2; n++) {
+    const bad = await get(cluster, "/a b");
+    assert.equal(bad.resetReason, ResetReason.LOCAL_RESET);
+    assert.equal((await get(cluster, "/")).body, "ok");
+    await turn();
+  }
+  assert.equal(sockets.length, 1);
+});
+
 test("closing the cluster set resets what is under way and what waits", async (t) => {
   const { port, sockets } = await origin(t, () => {});
   const config = clusterConfig([endpoint(port)], { circuitBreakers: { ...breakers, maxConnections: 1 } });
@@ -480,21 +514,24 @@ test("closing the cluster set resets what is under way and what waits", async (t
 
 test("draining lets requests finish and keeps nothing", async (t) => {
   let answer = (): void => {};
+  let seen = 0;
   const { port } = await origin(t, (socket) =>
     onRequests(socket, (head) => {
+      seen++;
       answer = () => socket.write(OK);
       if (!head.includes("/wait")) answer();
     }),
   );
   const { cluster, clusters, stats } = clusterUnderTest(t, clusterConfig([endpoint(port)]));
   const busy = get(cluster, "/wait");
-  await until(() => stats.read("upstream_rq_active") === 1);
+  await until(() => seen === 1);
+  const finish = answer;
   await get(cluster, "/");
   await turn();
   assert.equal(stats.read("upstream_cx_active"), 2);
   clusters.drain();
   assert.equal(stats.read("upstream_cx_active"), 1);
-  answer();
+  finish();
   assert.equal((await busy).body, "ok");
   await until(() => stats.read("upstream_cx_active") === 0);
 });
