@@ -210,3 +210,5 @@ export const MAX_CONFIG_DEPTH = 100;
 export const MAX_CONFIG_NODES = 2_000_000;
 /** Bytes of the `sluice.schema` section of a module: descriptors with comments of a large API fit ten times. */
 export const MAX_SCHEMA_SECTION_BYTES = 4 * 1024 * 1024;
+/** Connections the kernel queues before they are accepted. Envoy: `tcp_backlog_size`, net.core.somaxconn (4096 since Linux 5.4). */
+export const LISTEN_BACKLOG = 4096;
