@@ -7,7 +7,7 @@
  */
 import type { H1Error } from "../codec/h1-errors.ts";
 import { RequestParser } from "../codec/h1-request-parser.ts";
-import { ResponseEncoder } from "../codec/h1-writer.ts";
+import { chunkHead, CRLF, LAST_CHUNK, ResponseEncoder, trailersText, WriteFlag } from "../codec/h1-writer.ts";
 import { HeaderMap } from "../codec/headers.ts";
 import { HeadFlag } from "../codec/message.ts";
 import type { RequestSink } from "../codec/message.ts";
@@ -42,9 +42,11 @@ export class Session extends Deadline implements NetworkFilter, RequestSink, Dow
   #closed = false;
   #draining = false;
   #responseEnded = false;
+  /** The response carries no body on the wire: HEAD, 204, 304. */
   #headOnly = false;
-  /** Body bytes that the content-length sent ahead still promises; -1: not promised. */
-  #promised = -1;
+  #http10 = false;
+  /** Only the end of the connection tells where the current response ends. */
+  #closeDelimited = false;
   #writable = true;
   #requests = 0;
   #lastActiveMs = performance.now();
@@ -180,7 +182,7 @@ export class Session extends Deadline implements NetworkFilter, RequestSink, Dow
     const stream = this.#newStream(headers);
     const http10 = (flags & HeadFlag.HTTP_1_0) !== 0;
     if (http10) stream.info.protocol = "HTTP/1.0";
-    this.#encoder.http10 = http10;
+    this.#http10 = http10 && manager.config.acceptHttp10;
     this.#requests++;
     const max = manager.config.maxRequestsPerConnection;
     if (max > 0 && this.#requests >= max) {
@@ -296,19 +298,19 @@ export class Session extends Deadline implements NetworkFilter, RequestSink, Dow
       this.#closing = true;
     }
     if (draining) this.#closing = true;
-    this.#headOnly = this.#headOnly || bodiless(stream.info.responseCode);
+    const status = stream.info.responseCode;
+    const flags =
+      (this.#headOnly ? WriteFlag.HEAD : 0) | (this.#http10 ? WriteFlag.HTTP_1_0 : 0) | (this.#closing ? WriteFlag.CLOSE : 0);
+    this.#headOnly = this.#headOnly || status === 204 || status === 304;
     const encoder = this.#encoder;
-    this.#held += encoder.head(stream.info.responseCode, headers, endStream, this.#headOnly, this.#closing);
-    if (encoder.closeDelimited) this.#closing = true;
-    this.#promised = this.#headOnly ? -1 : promisedLength(headers);
+    this.#held += encoder.head(status, headers, endStream, flags);
+    this.#closeDelimited = encoder.closeAfter && !this.#closing;
+    if (encoder.closeAfter) this.#closing = true;
     if (endStream) this.#endResponse();
   }
 
   sendResponseData(chunk: Buffer, endStream: boolean): boolean {
-    let data = chunk;
-    if (this.#headOnly) data = EMPTY;
-    else if (this.#promised >= 0) data = this.#keepPromise(chunk);
-    if (data.length > 0) this.#writeBody(data);
+    if (chunk.length > 0 && !this.#headOnly) this.#writeBody(this.#encoder.admit(chunk.length) ? chunk : this.#cut(chunk));
     if (endStream) {
       if (this.#encoder.chunked && !this.#headOnly) this.#held += LAST_CHUNK;
       this.#endResponse();
@@ -318,7 +320,7 @@ export class Session extends Deadline implements NetworkFilter, RequestSink, Dow
 
   sendResponseTrailers(trailers: HeaderMap): void {
     if (this.#encoder.chunked && !this.#headOnly) {
-      this.#held += this.#manager.config.enableTrailers ? this.#encoder.trailers(trailers) : LAST_CHUNK;
+      this.#held += this.#manager.config.enableTrailers ? trailersText(trailers) : LAST_CHUNK;
     }
     this.#endResponse();
   }
@@ -376,31 +378,27 @@ export class Session extends Deadline implements NetworkFilter, RequestSink, Dow
     const chunked = this.#encoder.chunked;
     if (data.length <= COALESCE_BYTES) {
       const text = data.toString("latin1");
-      this.#held += chunked ? `${data.length.toString(16)}\r\n${text}\r\n` : text;
+      this.#held += chunked ? chunkHead(data.length) + text + CRLF : text;
       if (this.#held.length > COALESCE_BYTES) this.flushResponse();
       return;
     }
-    if (chunked) this.#held += `${data.length.toString(16)}\r\n`;
+    if (chunked) this.#held += chunkHead(data.length);
     this.flushResponse();
     this.#write(data);
-    if (chunked) this.#held = "\r\n";
+    if (chunked) this.#held = CRLF;
   }
 
-  /** A filter changed the body after its length was sent: what does not fit is cut, and the connection ends. */
-  #keepPromise(chunk: Buffer): Buffer {
-    if (chunk.length <= this.#promised) {
-      this.#promised -= chunk.length;
-      return chunk;
-    }
-    const fits = chunk.subarray(0, this.#promised);
-    this.#promised = 0;
+  /** A filter made the body longer than the length sent ahead: what does not fit is cut, and the connection ends. */
+  #cut(chunk: Buffer): Buffer {
+    const fits = chunk.subarray(0, this.#encoder.remaining);
+    this.#encoder.admit(fits.length);
     this.#closing = true;
     return fits;
   }
 
   #endResponse(): void {
-    // A body shorter than promised can only be told by ending the connection without completing it.
-    this.#responseEnded = this.#promised <= 0 || this.#headOnly;
+    // A body shorter than its length can only be told by ending the connection without completing it.
+    this.#responseEnded = this.#headOnly || this.#encoder.complete;
     this.flushResponse();
   }
 
@@ -421,7 +419,7 @@ export class Session extends Deadline implements NetworkFilter, RequestSink, Dow
   #abort(): void {
     if (this.#closed) return;
     this.#closed = true;
-    if (this.#encoder.closeDelimited) this.#connection.reset();
+    if (this.#closeDelimited) this.#connection.reset();
     else this.#connection.close(0);
   }
 
@@ -453,13 +451,3 @@ export class Session extends Deadline implements NetworkFilter, RequestSink, Dow
 }
 
 const EMPTY = Buffer.alloc(0);
-const LAST_CHUNK = "0\r\n\r\n";
-
-function bodiless(status: number): boolean {
-  return status === 204 || status === 304;
-}
-
-function promisedLength(headers: HeaderMap): number {
-  const text = headers.get("content-length");
-  return text === undefined ? -1 : Number(text);
-}
