@@ -1,0 +1,148 @@
+/** envoy.config.cluster.v3.Cluster: STATIC and DNS clusters over plain TCP. */
+import { CONNECT_TIMEOUT_MS, CONNECTION_BUFFER_BYTES, UPSTREAM_IDLE_TIMEOUT_MS } from "../../limits.ts";
+import type { Message } from "../document/message.ts";
+import type { CircuitBreakers, ClusterConfig, EndpointConfig } from "../snapshot.ts";
+import { addressText, buildAddress } from "./address.ts";
+import type { BuildContext } from "./context.ts";
+import { filterMetadata } from "./metadata.ts";
+
+const PROTOCOL_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+const RAW_BUFFER = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer";
+/** Milliseconds between look-ups of DNS clusters, as in Envoy. */
+const DNS_REFRESH_MS = 5000;
+/** HealthStatus values whose hosts get requests: UNKNOWN, HEALTHY, DEGRADED. */
+const USABLE = new Set([0, 1, 5]);
+const FAMILIES = ["AUTO", "V4_ONLY", "V6_ONLY", "V4_PREFERRED", "ALL"] as const;
+
+/** A cluster; parts that cannot be used are reported and left at their defaults. */
+export function buildCluster(context: BuildContext, cluster: Message): ClusterConfig {
+  const name = cluster.text("name");
+  const type = clusterType(context, cluster);
+  const http = httpOptions(context, cluster);
+  const refresh = context.millis(cluster, "dns_refresh_rate", DNS_REFRESH_MS);
+  const failureRate = cluster.message("dns_failure_refresh_rate");
+  checkTransportSocket(context, cluster);
+  return {
+    name,
+    statName: (cluster.text("alt_stat_name") || name).replaceAll(":", "_"),
+    type,
+    lbPolicy: lbPolicy(context, cluster),
+    connectTimeoutMs: context.millis(cluster, "connect_timeout", CONNECT_TIMEOUT_MS),
+    perConnectionBufferLimitBytes: cluster.wrappedNumber("per_connection_buffer_limit_bytes", CONNECTION_BUFFER_BYTES),
+    protocol: http.protocol,
+    endpoints: buildEndpoints(context, cluster, type),
+    dnsRefreshRateMs: refresh,
+    dnsFailureRefreshRateMs: failureRate === undefined ? refresh : context.millis(failureRate, "base_interval", refresh),
+    dnsLookupFamily: FAMILIES[cluster.number("dns_lookup_family")] ?? "AUTO",
+    idleTimeoutMs: http.idleTimeoutMs,
+    maxRequestsPerConnection: http.maxRequestsPerConnection,
+    circuitBreakers: circuitBreakers(context, cluster.message("circuit_breakers")),
+    metadata: filterMetadata(cluster),
+  };
+}
+
+function clusterType(context: BuildContext, cluster: Message): ClusterConfig["type"] {
+  const type = context.enumName(cluster, "type");
+  if (type === "STATIC" || type === "STRICT_DNS" || type === "LOGICAL_DNS") return type;
+  if (cluster.has("cluster_type")) context.unsupported(cluster, "cluster_type", "custom cluster types");
+  else if (type !== "") context.unsupported(cluster, "type", `clusters of the type ${type}`);
+  return "STATIC";
+}
+
+function lbPolicy(context: BuildContext, cluster: Message): ClusterConfig["lbPolicy"] {
+  const policy = context.enumName(cluster, "lb_policy");
+  if (policy === "ROUND_ROBIN" || policy === "LEAST_REQUEST" || policy === "RANDOM") return policy;
+  if (policy !== "") context.unsupported(cluster, "lb_policy", `the policy ${policy}`);
+  return "ROUND_ROBIN";
+}
+
+function checkTransportSocket(context: BuildContext, cluster: Message): void {
+  const socket = cluster.message("transport_socket");
+  const type = socket?.message("typed_config")?.anyType ?? "";
+  if (socket !== undefined && type !== RAW_BUFFER && type !== "") context.unsupported(socket, "typed_config", `the transport socket ${type}`);
+}
+
+interface HttpOptions {
+  readonly protocol: "HTTP1" | "HTTP2";
+  readonly idleTimeoutMs: number;
+  readonly maxRequestsPerConnection: number;
+}
+
+/** HttpProtocolOptions, or the older fields of the cluster itself. */
+function httpOptions(context: BuildContext, cluster: Message): HttpOptions {
+  const extensions = cluster.map("typed_extension_protocol_options");
+  let options: Message | undefined;
+  for (const [key, value] of extensions) {
+    const inner = typeof value === "object" && "any" in value ? value.any : undefined;
+    if (inner?.type.name === PROTOCOL_OPTIONS) options = inner;
+    else if (inner !== undefined) context.unsupported(cluster, "typed_extension_protocol_options", `protocol options of ${key}`);
+  }
+  const common = options?.message("common_http_protocol_options") ?? cluster.message("common_http_protocol_options");
+  const perConnection = common?.wrappedNumber("max_requests_per_connection", 0) ?? 0;
+  return {
+    protocol: options === undefined ? (cluster.has("http2_protocol_options") ? "HTTP2" : "HTTP1") : explicitProtocol(context, options),
+    idleTimeoutMs: common === undefined ? UPSTREAM_IDLE_TIMEOUT_MS : context.millis(common, "idle_timeout", UPSTREAM_IDLE_TIMEOUT_MS),
+    maxRequestsPerConnection: perConnection || cluster.wrappedNumber("max_requests_per_connection", 0),
+  };
+}
+
+function explicitProtocol(context: BuildContext, options: Message): "HTTP1" | "HTTP2" {
+  const explicit = options.message("explicit_http_config");
+  const chosen = explicit?.which("protocol_config");
+  if (explicit !== undefined && chosen === "http3_protocol_options") context.unsupported(explicit, chosen, "HTTP/3");
+  return chosen === "http2_protocol_options" ? "HTTP2" : "HTTP1";
+}
+
+function circuitBreakers(context: BuildContext, message: Message | undefined): CircuitBreakers {
+  // Only requests of the priority DEFAULT exist here.
+  const thresholds = message?.messages("thresholds").find((entry) => context.enumName(entry, "priority") === "DEFAULT");
+  const bound = (field: string, unset: number): number => thresholds?.wrappedNumber(field, unset) ?? unset;
+  return {
+    maxConnections: bound("max_connections", 1024),
+    maxPendingRequests: bound("max_pending_requests", 1024),
+    maxRequests: bound("max_requests", 1024),
+    maxRetries: bound("max_retries", 3),
+  };
+}
+
+function buildEndpoints(context: BuildContext, cluster: Message, type: ClusterConfig["type"]): EndpointConfig[] {
+  const assignment = cluster.message("load_assignment");
+  if (assignment === undefined) {
+    context.warn(cluster, "", "no-endpoints", `cluster ${cluster.text("name")} has no load_assignment: every request to it will be answered 503`);
+    return [];
+  }
+  const localities = assignment.messages("endpoints");
+  const endpoints: EndpointConfig[] = [];
+  const seen = new Set<string>();
+  for (const locality of localities) {
+    for (const entry of locality.messages("lb_endpoints")) {
+      const endpoint = buildEndpoint(context, entry, { priority: locality.number("priority"), literal: type === "STATIC" });
+      if (endpoint === undefined) continue;
+      const key = `${endpoint.priority} ${addressText(endpoint.address)}`;
+      if (!seen.has(key)) endpoints.push(endpoint);
+      seen.add(key);
+    }
+  }
+  const single = localities.length === 1 && localities[0]?.messages("lb_endpoints").length === 1;
+  if (type === "LOGICAL_DNS" && !single) {
+    context.error(cluster, "load_assignment", "cluster", "LOGICAL_DNS clusters must have a single locality_lb_endpoint and a single lb_endpoint");
+  }
+  return endpoints;
+}
+
+function buildEndpoint(context: BuildContext, entry: Message, options: { priority: number; literal: boolean }): EndpointConfig | undefined {
+  const endpoint = entry.message("endpoint");
+  const address = endpoint === undefined ? undefined : buildAddress(context, endpoint, { field: "address", literal: options.literal });
+  if (endpoint === undefined || address === undefined) {
+    if (!entry.has("endpoint_name")) context.error(entry, "endpoint", "endpoint", "an endpoint needs an address");
+    return undefined;
+  }
+  if (!options.literal && address.kind === "pipe") context.error(endpoint, "address", "endpoint", "a DNS cluster needs host names; pipes belong into STATIC clusters");
+  return {
+    address,
+    hostname: endpoint.text("hostname"),
+    weight: entry.wrappedNumber("load_balancing_weight", 1),
+    priority: options.priority,
+    healthy: USABLE.has(entry.number("health_status")),
+  };
+}

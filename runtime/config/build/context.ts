@@ -1,0 +1,90 @@
+/** What the builders of one load share: problems, names to check against, and the lists they fill. */
+import { checkFormat } from "../../observe/format.ts";
+import { durationMillis, Message } from "../document/message.ts";
+import { didYouMean } from "../document/suggest.ts";
+import type { Problems } from "../problem.ts";
+import { regexProblem } from "../rules/regex.ts";
+import type { Schema } from "../schema/schema.ts";
+import type { PluginConfig } from "../snapshot.ts";
+
+/** A bundled HTTP filter, by the full name of its configuration message. */
+export type BundledFilters = Readonly<Record<string, { readonly name: string; readonly module: string }>>;
+
+/** Carried through every builder of one load. */
+export class BuildContext {
+  readonly problems: Problems;
+  readonly schema: Schema;
+  readonly bundled: BundledFilters;
+  readonly clusters: ReadonlySet<string>;
+  readonly plugins: PluginConfig[] = [];
+  #overrides = 0;
+
+  constructor(given: { problems: Problems; schema: Schema; bundled: BundledFilters; clusters: ReadonlySet<string> }) {
+    this.problems = given.problems;
+    this.schema = given.schema;
+    this.bundled = given.bundled;
+    this.clusters = given.clusters;
+  }
+
+  /** A problem with a field of a message, or, with the name "", with the message itself. */
+  error(message: Message, field: string, rule: string, text: string): void {
+    this.problems.error(message.spot(field), field === "" ? message.path : message.pathOf(field), rule, text);
+  }
+
+  warn(message: Message, field: string, rule: string, text: string): void {
+    this.problems.warn(message.spot(field), field === "" ? message.path : message.pathOf(field), rule, text);
+  }
+
+  unsupported(message: Message, field: string, what: string): void {
+    this.error(message, field, "not-supported", `not supported yet: ${what}`);
+  }
+
+  /** Ids of per-route configurations, from 1. */
+  nextOverrideId(): number {
+    this.#overrides += 1;
+    return this.#overrides;
+  }
+
+  /** Milliseconds of a Duration field that serves as a timer. */
+  millis(message: Message, field: string, unset: number): number {
+    const duration = message.message(field);
+    if (duration === undefined) return unset;
+    const millis = durationMillis(duration);
+    if (millis < 0) this.error(message, field, "duration", "must not be negative");
+    return millis;
+  }
+
+  enumName(message: Message, field: string): string {
+    const type = message.type.byName.get(field);
+    return this.schema.enum(type?.typeName ?? "")?.byNumber.get(message.number(field)) ?? "";
+  }
+
+  /** The name of a cluster that must be there. */
+  cluster(message: Message, field: string): string {
+    const name = message.text(field);
+    if (name !== "" && !this.clusters.has(name)) {
+      this.error(message, field, "unknown-cluster", `route: unknown cluster '${name}'${didYouMean(name, this.clusters)}`);
+    }
+    return name;
+  }
+
+  format(message: Message, field: string, text: string): string {
+    const problem = checkFormat(text);
+    if (problem !== undefined) this.error(message, field, "format", problem);
+    return text;
+  }
+
+  regex(message: Message, field: string): string {
+    const pattern = message.text(field);
+    const problem = regexProblem(pattern);
+    if (problem !== undefined) this.error(message, field, "regex", `not a regular expression (RE2): ${problem}`);
+    return pattern;
+  }
+
+  /** A header name in lower case. */
+  header(message: Message, field: string, name = message.text(field)): string {
+    const pseudo = name.startsWith(":") ? name.slice(1) : name;
+    if (name !== "" && !/^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(pseudo)) this.error(message, field, "header-name", `${JSON.stringify(name)} is not a header name`);
+    return name.toLowerCase();
+  }
+}

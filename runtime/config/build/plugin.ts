@@ -1,0 +1,129 @@
+/** envoy.extensions.wasm.v3.PluginConfig, and the plugins that bundled filters are. */
+import { existsSync } from "node:fs";
+
+import { MAX_MODULE_BYTES } from "../../limits.ts";
+import type { Message } from "../document/message.ts";
+import { encodeMessage } from "../schema/wire.ts";
+import type { PluginConfig } from "../snapshot.ts";
+import type { BuildContext } from "./context.ts";
+import { configuredPath, readDataSource } from "./data-source.ts";
+
+/** What the place of a plugin adds to its configuration. */
+export interface PluginPlace {
+  readonly filterName: string;
+  /** `http.<stat_prefix>.`, or "". */
+  readonly statPrefix: string;
+  readonly direction: number;
+}
+
+const FAILURE_POLICIES = ["FAIL_CLOSED", "FAIL_RELOAD", "FAIL_CLOSED", "FAIL_OPEN"] as const;
+
+/** The plugin of a Wasm filter, as an index into the snapshot's list; undefined when its module cannot be used. */
+export function buildWasmPlugin(context: BuildContext, wasm: Message, place: PluginPlace): number | undefined {
+  const config = wasm.message("config");
+  const vm = config?.message("vm_config");
+  if (config === undefined || vm === undefined) {
+    context.error(config ?? wasm, config === undefined ? "config" : "vm_config", "plugin", "a plugin needs config.vm_config with its code");
+    return undefined;
+  }
+  const code = moduleCode(context, vm);
+  if (code === undefined) return undefined;
+  const configuration = config.message("configuration");
+  const vmConfiguration = vm.message("configuration");
+  return addPlugin(context, {
+    ...place,
+    name: config.text("name"),
+    rootId: config.text("root_id"),
+    vmId: vm.text("vm_id"),
+    code,
+    configuration: configuration === undefined ? new Uint8Array(0) : anyBytes(configuration),
+    vmConfiguration: vmConfiguration === undefined ? new Uint8Array(0) : anyBytes(vmConfiguration),
+    environment: environment(context, vm.message("environment_variables")),
+    allowedCapabilities: capabilities(config),
+    failurePolicy: failurePolicy(context, config),
+    allowOnHeadersStopIteration: config.wrappedFlag("allow_on_headers_stop_iteration", false),
+    bundled: false,
+  });
+}
+
+/** The plugin of a filter that ships with us. */
+export function buildBundledPlugin(context: BuildContext, filter: Message, place: PluginPlace): number {
+  const module = context.bundled[filter.type.name]?.module ?? "";
+  if (!existsSync(module)) context.error(filter, "", "module", `the module ${module} is not there; run "npm run build"`);
+  return addPlugin(context, {
+    ...place,
+    name: place.filterName,
+    rootId: "",
+    vmId: "",
+    code: { kind: "file", path: module },
+    configuration: encodeMessage(filter),
+    vmConfiguration: new Uint8Array(0),
+    environment: {},
+    allowedCapabilities: undefined,
+    failurePolicy: "FAIL_CLOSED",
+    allowOnHeadersStopIteration: true,
+    bundled: true,
+  });
+}
+
+/**
+ * The bytes a plugin is configured with: Struct as JSON text, StringValue and BytesValue without their wrapper,
+ * any other message serialized.
+ */
+export function anyBytes(any: Message): Uint8Array {
+  const inner = any.any;
+  if (inner === undefined) return new Uint8Array(0);
+  if (inner.type.name === "google.protobuf.Struct") return new Uint8Array(Buffer.from(JSON.stringify(inner.json ?? {})));
+  if (inner.type.name === "google.protobuf.StringValue") return new Uint8Array(Buffer.from(inner.text("value")));
+  if (inner.type.name === "google.protobuf.BytesValue") return inner.bytes("value") ?? new Uint8Array(0);
+  return encodeMessage(inner);
+}
+
+function addPlugin(context: BuildContext, plugin: PluginConfig): number {
+  return context.plugins.push(plugin) - 1;
+}
+
+function moduleCode(context: BuildContext, vm: Message): PluginConfig["code"] | undefined {
+  const code = vm.message("code");
+  const local = code?.message("local");
+  if (local === undefined) {
+    if (code?.has("remote") === true) context.unsupported(code, "remote", "modules from the network; use local.filename");
+    else context.error(vm, "code", "plugin", "vm_config.code.local must name the module");
+    return undefined;
+  }
+  if (local.which("specifier") === "filename") {
+    const path = configuredPath(local, "filename");
+    if (existsSync(path)) return { kind: "file", path };
+    context.error(local, "filename", "module", `there is no file ${path}`);
+    return undefined;
+  }
+  const bytes = readDataSource(context, local, MAX_MODULE_BYTES);
+  return bytes === undefined ? undefined : { kind: "inline", bytes: new Uint8Array(bytes) };
+}
+
+function environment(context: BuildContext, message: Message | undefined): Readonly<Record<string, string>> {
+  const result = new Map<string, string>();
+  for (const key of message?.texts("host_env_keys") ?? []) {
+    const value = process.env[key];
+    if (value !== undefined) result.set(key, value);
+  }
+  for (const [key, value] of message?.map("key_values") ?? []) {
+    if (message !== undefined && message.texts("host_env_keys").includes(key)) {
+      context.error(message, "key_values", "environment", `${key} stands in host_env_keys too; keep one`);
+    }
+    result.set(key, String(value));
+  }
+  return Object.fromEntries(result);
+}
+
+function capabilities(config: Message): readonly string[] | undefined {
+  const allowed = config.message("capability_restriction_config")?.map("allowed_capabilities");
+  return allowed === undefined || allowed.size === 0 ? undefined : [...allowed.keys()];
+}
+
+function failurePolicy(context: BuildContext, config: Message): PluginConfig["failurePolicy"] {
+  const policy = config.number("failure_policy");
+  if (policy !== 0 && config.flag("fail_open")) context.error(config, "fail_open", "plugin", "only one of fail_open and failure_policy may be set; keep failure_policy");
+  if (policy === 0) return config.flag("fail_open") ? "FAIL_OPEN" : "FAIL_CLOSED";
+  return FAILURE_POLICIES[policy] ?? "FAIL_CLOSED";
+}

@@ -1,0 +1,119 @@
+/**
+ * From configuration text to a snapshot, in steps that each report all they find: text → tree → messages →
+ * merge → modules' own types → rules → support → cross checks. Nothing right of this room reads anything else.
+ */
+import { buildAccessLogs } from "./build/access-log.ts";
+import { buildAddress } from "./build/address.ts";
+import { buildCluster } from "./build/cluster.ts";
+import { BuildContext, type BundledFilters } from "./build/context.ts";
+import { buildListener, checkListeners } from "./build/listener.ts";
+import { buildNode, type NodeOptions } from "./build/node.ts";
+import { buildRuntime } from "./build/runtime-layers.ts";
+import { Decoder } from "./document/decode.ts";
+import { dumpMessage } from "./document/dump.ts";
+import { mergeFrom } from "./document/merge.ts";
+import type { Message } from "./document/message.ts";
+import { parseTree } from "./document/tree.ts";
+import { deepFreeze } from "./freeze.ts";
+import { resolvePlugins } from "./plugin-types.ts";
+import { type Problem, Problems, type Source } from "./problem.ts";
+import { RuleChecker } from "./rules/check.ts";
+import { checkSupport } from "./rules/support.ts";
+import { builtInSchema } from "./schema/schema.ts";
+import type { AdminConfig, ListenerConfig, Snapshot } from "./snapshot.ts";
+
+export interface LoadOptions extends NodeOptions {
+  readonly bundledFilters: BundledFilters;
+  /** Envoy's `--allow-unknown-static-fields`: unknown fields are warnings. */
+  readonly allowUnknownStaticFields?: boolean | undefined;
+}
+
+export interface LoadResult {
+  /** Deeply frozen; undefined when there are errors. */
+  readonly snapshot: Snapshot | undefined;
+  readonly errors: readonly Problem[];
+  readonly warnings: readonly Problem[];
+}
+
+const BOOTSTRAP = "envoy.config.bootstrap.v3.Bootstrap";
+
+/** Loads a bootstrap; later sources are merged over earlier ones as protobuf's MergeFrom does. Never throws on input. */
+export function loadBootstrap(sources: readonly Source[], options: LoadOptions): LoadResult {
+  const problems = new Problems();
+  const schema = builtInSchema();
+  const decoder = new Decoder(schema, problems, { allowUnknownFields: options.allowUnknownStaticFields === true });
+  let bootstrap: Message | undefined;
+  for (const source of sources) {
+    const tree = parseTree(source, problems);
+    if (tree === undefined) continue;
+    const message = decoder.message(schema.expect(BOOTSTRAP), tree, "");
+    if (bootstrap === undefined) bootstrap = message;
+    else mergeFrom(bootstrap, message);
+  }
+  let snapshot: Snapshot | undefined;
+  if (bootstrap !== undefined) {
+    const schemaOf = resolvePlugins(bootstrap, decoder.pending, {
+      problems,
+      schema,
+      allowUnknownFields: options.allowUnknownStaticFields === true,
+    });
+    new RuleChecker(problems, schemaOf).message(bootstrap);
+    checkSupport(bootstrap, problems);
+    snapshot = buildSnapshot(bootstrap, problems, options);
+  }
+  problems.sort();
+  const usable = problems.errors.length === 0 && snapshot !== undefined;
+  return { snapshot: usable ? deepFreeze(snapshot) : undefined, errors: problems.errors, warnings: problems.warnings };
+}
+
+function buildSnapshot(bootstrap: Message, problems: Problems, options: LoadOptions): Snapshot {
+  const schema = builtInSchema();
+  const resources = bootstrap.message("static_resources");
+  const clusterMessages = resources?.messages("clusters") ?? [];
+  const listenerMessages = resources?.messages("listeners") ?? [];
+  const clusters = new Set(clusterMessages.map((cluster) => cluster.text("name")));
+  const context = new BuildContext({ problems, schema, bundled: options.bundledFilters, clusters });
+  checkClusterNames(context, clusterMessages);
+  checkListeners(context, listenerMessages);
+  checkGrpcServices(context, bootstrap);
+  const listeners: ListenerConfig[] = [];
+  for (const message of listenerMessages) {
+    const listener = buildListener(context, message);
+    if (listener !== undefined) listeners.push(listener);
+  }
+  return {
+    node: buildNode(schema, bootstrap, options),
+    admin: buildAdmin(context, bootstrap.message("admin")),
+    listeners,
+    clusters: clusterMessages.map((cluster) => buildCluster(context, cluster)),
+    plugins: context.plugins,
+    runtime: buildRuntime(context, bootstrap),
+    dump: dumpMessage(bootstrap, schema),
+  };
+}
+
+function buildAdmin(context: BuildContext, admin: Message | undefined): AdminConfig | undefined {
+  if (admin === undefined) return undefined;
+  const address = buildAddress(context, admin, { field: "address", literal: true });
+  const accessLogs = buildAccessLogs(context, admin, "access_log");
+  return address === undefined ? undefined : { address, accessLogs };
+}
+
+function checkClusterNames(context: BuildContext, clusters: readonly Message[]): void {
+  const names = new Set<string>();
+  for (const cluster of clusters) {
+    const name = cluster.text("name");
+    if (names.has(name)) context.error(cluster, "name", "duplicate", `duplicate cluster name '${name}'`);
+    names.add(name);
+  }
+}
+
+/** Every gRPC service, wherever it stands, must be reached over a cluster that is there. */
+function checkGrpcServices(context: BuildContext, message: Message): void {
+  if (message.any !== undefined) checkGrpcServices(context, message.any);
+  if (message.type.name === "envoy.config.core.v3.GrpcService.EnvoyGrpc") context.cluster(message, "cluster_name");
+  for (const { value } of message.slots.values()) {
+    const members = Array.isArray(value) ? value : value instanceof Map ? value.values() : [value];
+    for (const member of members) if (typeof member === "object" && "slots" in member) checkGrpcServices(context, member);
+  }
+}

@@ -1,0 +1,108 @@
+/**
+ * Configurations of plugins whose type only the plugin's own module knows: reads the schemas that modules carry
+ * and decodes the messages that the first walk had to leave open.
+ */
+import { readFileSync, statSync } from "node:fs";
+
+import { MAX_MODULE_BYTES } from "../limits.ts";
+import { configuredPath } from "./build/data-source.ts";
+import { Decoder, type PendingAny } from "./document/decode.ts";
+import { Message } from "./document/message.ts";
+import { nearest } from "./document/suggest.ts";
+import type { Problems } from "./problem.ts";
+import { moduleSchema } from "./schema/artifact.ts";
+import type { MessageType, Schema } from "./schema/schema.ts";
+
+interface ResolveOptions {
+  readonly problems: Problems;
+  readonly schema: Schema;
+  readonly allowUnknownFields: boolean;
+}
+/** A plugin whose module carries a schema. */
+interface TypedPlugin {
+  readonly schema: Schema;
+  readonly config: Message;
+  /** Name of the HTTP filter around it, "" elsewhere. */
+  readonly filterName: string;
+}
+
+const PLUGIN_CONFIG = "envoy.extensions.wasm.v3.PluginConfig";
+
+/** Decodes the open messages; those of no known type are reported. Returns where a message type was found. */
+export function resolvePlugins(bootstrap: Message, pending: readonly PendingAny[], options: ResolveOptions): (type: MessageType) => Schema {
+  const { problems, schema } = options;
+  const plugins: TypedPlugin[] = [];
+  const modules = new Map<string, Schema | undefined>();
+  collect(bootstrap, "", (config, filterName) => {
+    const own = schemaOfPlugin(config, modules, problems);
+    if (own !== undefined) plugins.push({ schema: own, config, filterName });
+  });
+  const owners = new Map<string, Schema>();
+  for (const open of pending) {
+    const found = plugins.filter((plugin) => plugin.schema.message(open.typeName) !== undefined);
+    const owner = found.find((plugin) => open.any.path.startsWith(`${plugin.config.path}.`)) ?? found.find((plugin) => isOverride(open, plugin)) ?? found[0];
+    if (owner === undefined) unknownType(open, options, plugins);
+    else resolve(open, owner.schema, options);
+  }
+  for (const plugin of plugins) for (const name of plugin.schema.names()) if (schema.message(name) === undefined) owners.set(name, plugin.schema);
+  return (type) => owners.get(type.name) ?? schema;
+}
+
+function resolve(open: PendingAny, own: Schema, { problems, allowUnknownFields, schema }: ResolveOptions): void {
+  const decoder = new Decoder(own, problems, { allowUnknownFields });
+  decoder.resolve(open);
+  for (const inner of decoder.pending) unknownType(inner, { problems, allowUnknownFields, schema }, []);
+}
+
+/** True when the message stands in `typed_per_filter_config` under the name of the plugin's filter. */
+function isOverride(open: PendingAny, plugin: TypedPlugin): boolean {
+  return plugin.filterName !== "" && open.any.path.includes(`typed_per_filter_config[${JSON.stringify(plugin.filterName)}]`);
+}
+
+function unknownType(open: PendingAny, { problems, schema }: ResolveOptions, plugins: readonly TypedPlugin[]): void {
+  const names = new Set([...schema.names(), ...plugins.flatMap((plugin) => plugin.schema.names())]);
+  const short = (name: string): string => name.slice(name.lastIndexOf(".") + 1);
+  const near = nearest(open.typeName, names) ?? [...names].find((name) => short(name) === short(open.typeName));
+  const text = `unknown type ${open.typeName}${near === undefined ? "" : `; did you mean "${near}"?`}`;
+  problems.error(open.typeAt, `${open.any.path}["@type"]`, "unknown-type", text);
+}
+
+function collect(message: Message, filterName: string, found: (config: Message, filterName: string) => void): void {
+  if (message.type.name === PLUGIN_CONFIG && message.has("vm_config")) found(message, filterName);
+  if (message.any !== undefined) collect(message.any, filterName, found);
+  const inner = message.type.name.endsWith(".HttpFilter") ? message.text("name") : filterName;
+  for (const { value } of message.slots.values()) {
+    const members = Array.isArray(value) ? value : value instanceof Map ? value.values() : [value];
+    for (const member of members) if (member instanceof Message) collect(member, inner, found);
+  }
+}
+
+/** Reads the schema off the module's bytes; a missing file is reported by the builder of the plugin. */
+function schemaOfPlugin(config: Message, modules: Map<string, Schema | undefined>, problems: Problems): Schema | undefined {
+  const local = config.message("vm_config")?.message("code")?.message("local");
+  if (local === undefined) return undefined;
+  const field = local.which("specifier") ?? "";
+  const path = field === "filename" ? configuredPath(local, field) : undefined;
+  if (path !== undefined && modules.has(path)) return modules.get(path);
+  let schema: Schema | undefined;
+  try {
+    const bytes = path === undefined ? inlineCode(local) : readModule(path);
+    schema = bytes === undefined ? undefined : moduleSchema(bytes);
+  } catch (error) {
+    problems.error(local.spot(field), local.pathOf(field), "module", error instanceof Error ? error.message : String(error));
+  }
+  if (path !== undefined) modules.set(path, schema);
+  return schema;
+}
+
+function inlineCode(local: Message): Uint8Array | undefined {
+  return local.bytes("inline_bytes") ?? (local.has("inline_string") ? Buffer.from(local.text("inline_string")) : undefined);
+}
+
+function readModule(path: string): Uint8Array | undefined {
+  const stats = statSync(path, { throwIfNoEntry: false });
+  if (stats === undefined) return undefined;
+  if (!stats.isFile()) throw new Error(`${path} is not a file`);
+  if (stats.size > MAX_MODULE_BYTES) throw new Error(`${path} has ${stats.size} bytes, more than ${MAX_MODULE_BYTES}`);
+  return readFileSync(path);
+}

@@ -1,0 +1,230 @@
+/** Fields by message: used, and set without effect. Checked against the descriptors by a test. */
+
+const TUNING = "tuning of a part that works another way here";
+
+/** Messages that are used in part, with the fields that are used. */
+export const SUPPORTED_FIELDS: ReadonlyMap<string, ReadonlySet<string>> = new Map([
+  fields("envoy.config.bootstrap.v3.Bootstrap", "node static_resources admin layered_runtime stats_flush_interval"),
+  fields("envoy.config.bootstrap.v3.Bootstrap.StaticResources", "listeners clusters"),
+  fields("envoy.config.bootstrap.v3.Admin", "address access_log"),
+  fields("envoy.config.listener.v3.Listener", "name address stat_prefix filter_chains bind_to_port deprecated_v1 enable_reuse_port tcp_backlog_size per_connection_buffer_limit_bytes traffic_direction access_log additional_addresses"),
+  fields("envoy.config.listener.v3.Listener.DeprecatedV1", "bind_to_port"),
+  fields("envoy.config.listener.v3.AdditionalAddress", "address"),
+  fields("envoy.config.listener.v3.FilterChain", "filters name transport_socket"),
+  fields("envoy.config.listener.v3.Filter", "name typed_config"),
+  fields("envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager", "codec_type stat_prefix route_config rds scoped_routes http_filters add_user_agent common_http_protocol_options http_protocol_options http2_protocol_options server_name server_header_transformation via max_request_headers_kb stream_idle_timeout request_timeout request_headers_timeout drain_timeout delayed_close_timeout access_log use_remote_address generate_request_id proxy_100_continue xff_num_trusted_hops skip_xff_append internal_address_config normalize_path merge_slashes preserve_external_request_id always_set_request_id_in_response strip_matching_host_port strip_any_host_port strip_trailing_host_dot"),
+  fields("envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter", "name typed_config is_optional disabled"),
+  fields("envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.InternalAddressConfig", "cidr_ranges"),
+  fields("envoy.config.core.v3.HttpProtocolOptions", "idle_timeout max_headers_count max_connection_duration max_stream_duration headers_with_underscores_action max_requests_per_connection"),
+  fields("envoy.config.core.v3.Http1ProtocolOptions", "accept_http_10 default_host_for_http_10 enable_trailers"),
+  fields("envoy.config.core.v3.Http2ProtocolOptions", ""),
+  fields("envoy.config.core.v3.UpstreamHttpProtocolOptions", ""),
+  fields("envoy.config.route.v3.RouteConfiguration", "name virtual_hosts internal_only_headers response_headers_to_add response_headers_to_remove request_headers_to_add request_headers_to_remove validate_clusters most_specific_header_mutations_wins max_direct_response_body_size_bytes ignore_port_in_host_matching typed_per_filter_config"),
+  fields("envoy.config.route.v3.VirtualHost", "name domains routes require_tls rate_limits request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove include_request_attempt_count include_attempt_count_in_response typed_per_filter_config retry_policy"),
+  fields("envoy.config.route.v3.Route", "match route redirect direct_response non_forwarding_action filter_action name metadata typed_per_filter_config request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove"),
+  fields("envoy.config.route.v3.RouteMatch", "prefix path path_separated_prefix safe_regex connect_matcher case_sensitive runtime_fraction headers query_parameters grpc"),
+  fields("envoy.config.route.v3.RouteAction", "cluster cluster_header weighted_clusters cluster_specifier_plugin inline_cluster_specifier_plugin cluster_not_found_response_code timeout idle_timeout prefix_rewrite regex_rewrite host_rewrite_literal auto_host_rewrite host_rewrite_header host_rewrite_path_regex append_x_forwarded_host retry_policy rate_limits include_vh_rate_limits"),
+  fields("envoy.config.route.v3.WeightedCluster", "clusters"),
+  fields("envoy.config.route.v3.WeightedCluster.ClusterWeight", "name cluster_header weight request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove typed_per_filter_config"),
+  fields("envoy.config.route.v3.RetryPolicy", "retry_on num_retries per_try_timeout retriable_status_codes retry_back_off"),
+  fields("envoy.config.route.v3.RateLimit", "stage disable_key actions"),
+  fields("envoy.config.core.v3.SocketAddress", "protocol address port_value named_port ipv4_compat"),
+  fields("envoy.config.core.v3.SubstitutionFormatString", "text_format json_format text_format_source omit_empty_values"),
+  fields("envoy.config.core.v3.GrpcService", "envoy_grpc timeout initial_metadata"),
+  fields("envoy.config.core.v3.GrpcService.EnvoyGrpc", "cluster_name authority"),
+  fields("envoy.config.core.v3.DataSource", "filename inline_bytes inline_string environment_variable"),
+  fields("envoy.config.cluster.v3.Cluster", "name alt_stat_name type cluster_type connect_timeout per_connection_buffer_limit_bytes lb_policy load_assignment circuit_breakers dns_refresh_rate dns_failure_refresh_rate dns_lookup_family typed_extension_protocol_options http_protocol_options http2_protocol_options common_http_protocol_options max_requests_per_connection metadata transport_socket"),
+  fields("envoy.extensions.upstreams.http.v3.HttpProtocolOptions", "common_http_protocol_options explicit_http_config"),
+  fields("envoy.config.cluster.v3.CircuitBreakers", "thresholds"),
+  fields("envoy.config.cluster.v3.CircuitBreakers.Thresholds", "priority max_connections max_pending_requests max_requests max_retries"),
+  fields("envoy.config.endpoint.v3.ClusterLoadAssignment", "cluster_name endpoints"),
+  fields("envoy.config.endpoint.v3.LocalityLbEndpoints", "lb_endpoints priority"),
+  fields("envoy.config.endpoint.v3.LbEndpoint", "endpoint health_status load_balancing_weight"),
+  fields("envoy.config.endpoint.v3.Endpoint", "address hostname"),
+  fields("envoy.extensions.filters.http.router.v3.Router", "suppress_envoy_headers respect_expected_rq_timeout"),
+  fields("envoy.extensions.wasm.v3.PluginConfig", "name root_id vm_config configuration fail_open capability_restriction_config failure_policy allow_on_headers_stop_iteration"),
+  fields("envoy.extensions.wasm.v3.VmConfig", "vm_id runtime code configuration environment_variables"),
+]);
+
+/** Fields whose loss is harmless, with the reason that the warning gives; "*" is every other field. */
+export const IGNORED_FIELDS: ReadonlyMap<string, ReadonlyMap<string, string>> = new Map([
+  ignored("envoy.config.bootstrap.v3.Bootstrap", {
+    cluster_manager: TUNING,
+    stats_config: "statistics are neither renamed nor tagged yet",
+    stats_sinks: "statistics are read from the admin server only",
+    watchdog: "workers are watched with fixed times",
+    watchdogs: "workers are watched with fixed times",
+    typed_dns_resolver_config: "the system's resolver is used",
+    dns_resolution_config: "the system's resolver is used",
+    use_tcp_for_dns_lookups: "the system's resolver is used",
+    default_regex_engine: "RE2 is the only engine",
+    default_socket_interface: "there is one socket interface",
+    enable_dispatcher_stats: TUNING,
+    memory_allocator_manager: TUNING,
+    grpc_async_client_manager_config: TUNING,
+    deferred_stat_options: TUNING,
+    listener_manager: TUNING,
+    application_log_config: "see --log-format",
+    perf_tracing_file_path: TUNING,
+    stats_flush_on_admin: "statistics are always current",
+    inline_headers: TUNING,
+    flags_path: "there are no flag files",
+    stats_server_version_override: TUNING,
+    node_context_params: "there is no xDS yet",
+    bootstrap_extensions: "there are no bootstrap extensions yet",
+  }),
+  ignored("envoy.config.bootstrap.v3.Admin", {
+    profile_path: "there is no profiler",
+    ignore_global_conn_limit: "there is no global limit",
+  }),
+  ignored("envoy.config.listener.v3.Listener", {
+    metadata: "nothing reads it yet",
+    drain_type: "every listener drains alike",
+    listener_filters_timeout: "there are no listener filters yet",
+    continue_on_listener_filters_timeout: "there are no listener filters yet",
+    max_connections_to_accept_per_socket_event: TUNING,
+    ignore_global_conn_limit: "there is no global limit",
+    bypass_overload_manager: "there is no overload manager",
+    tcp_fast_open_queue_length: TUNING,
+    reuse_port: "use enable_reuse_port",
+  }),
+  ignored("envoy.config.listener.v3.FilterChain", {
+    metadata: "nothing reads it yet",
+    transport_socket_connect_timeout: "plain TCP has no handshake",
+  }),
+  ignored("envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager", {
+    tracing: "there is no tracing yet",
+    http3_protocol_options: "there is no HTTP/3",
+    request_id_extension: "request ids are UUIDs",
+    stream_error_on_invalid_http_message: "the connection is always closed",
+    add_proxy_protocol_connection_state: TUNING,
+    access_log_options: "records are written at the end of a stream",
+    access_log_flush_interval: "records are written at the end of a stream",
+    flush_access_log_on_new_request: "records are written at the end of a stream",
+    append_local_overload: "there is no overload manager",
+    typed_header_validation_config: "headers are always checked strictly",
+  }),
+  ignored("envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.InternalAddressConfig", {
+    unix_sockets: "a unix socket has no address to compare",
+  }),
+  ignored("envoy.config.core.v3.Http1ProtocolOptions", {
+    allow_absolute_url: "absolute URLs are always accepted",
+    override_stream_error_on_invalid_http_message: "the connection is always closed",
+    use_balsa_parser: "there is one parser",
+    allow_custom_methods: "methods are tokens, as in RFC 9110",
+  }),
+  ignored("envoy.config.core.v3.Http2ProtocolOptions", {
+    "*": TUNING,
+  }),
+  ignored("envoy.config.core.v3.UpstreamHttpProtocolOptions", {
+    "*": "there is no upstream TLS yet",
+  }),
+  ignored("envoy.config.route.v3.RouteConfiguration", {
+    metadata: "nothing reads it yet",
+  }),
+  ignored("envoy.config.route.v3.VirtualHost", {
+    virtual_clusters: "there are no statistics of virtual clusters yet",
+    metadata: "nothing reads it yet",
+    per_request_buffer_limit_bytes: "bodies that can be replayed have a fixed limit",
+    include_is_timeout_retry_header: "the header is not sent",
+  }),
+  ignored("envoy.config.route.v3.Route", {
+    decorator: "there is no tracing yet",
+    tracing: "there is no tracing yet",
+    per_request_buffer_limit_bytes: "bodies that can be replayed have a fixed limit",
+    stat_prefix: "there are no statistics of routes yet",
+  }),
+  ignored("envoy.config.route.v3.RouteAction", {
+    priority: "there is one priority",
+    early_data_policy: "there is no early data",
+    metadata_match: "there are no subsets yet",
+    hash_policy: "no supported policy of a cluster uses a hash",
+  }),
+  ignored("envoy.config.route.v3.WeightedCluster", {
+    total_weight: "the sum is worked out",
+    runtime_key_prefix: "weights are not read from the runtime",
+  }),
+  ignored("envoy.config.route.v3.WeightedCluster.ClusterWeight", {
+    metadata_match: "there are no subsets yet",
+  }),
+  ignored("envoy.config.route.v3.RetryPolicy", {
+    host_selection_retry_max_attempts: "hosts are chosen anew by the policy",
+    retry_host_predicate: "hosts are chosen anew by the policy",
+  }),
+  ignored("envoy.config.core.v3.SubstitutionFormatString", {
+    content_type: "a log has none",
+    json_format_options: "properties keep their order",
+  }),
+  ignored("envoy.config.core.v3.GrpcService", {
+    retry_policy: "calls are not retried",
+  }),
+  ignored("envoy.config.core.v3.GrpcService.EnvoyGrpc", {
+    "*": TUNING,
+  }),
+  ignored("envoy.config.core.v3.DataSource", {
+    watched_directory: "the file is read once",
+  }),
+  ignored("envoy.config.cluster.v3.Cluster", {
+    upstream_http_protocol_options: "there is no upstream TLS yet",
+    respect_dns_ttl: "names are looked up every dns_refresh_rate",
+    typed_dns_resolver_config: "the system's resolver is used",
+    dns_resolution_config: "the system's resolver is used",
+    use_tcp_for_dns_lookups: "the system's resolver is used",
+    wait_for_warm_on_init: "listeners open once names have been looked up",
+    upstream_connection_options: TUNING,
+    cleanup_interval: "for ORIGINAL_DST only",
+    common_lb_config: TUNING,
+    round_robin_lb_config: TUNING,
+    least_request_lb_config: TUNING,
+    track_cluster_stats: TUNING,
+    track_timeout_budgets: TUNING,
+    preconnect_policy: TUNING,
+    close_connections_on_host_health_failure: "there are no health checks yet",
+    ignore_health_on_host_removal: "there are no health checks yet",
+    protocol_selection: "the protocol is the configured one",
+  }),
+  ignored("envoy.extensions.upstreams.http.v3.HttpProtocolOptions", {
+    upstream_http_protocol_options: "there is no upstream TLS yet",
+    header_validation_config: "headers are always checked strictly",
+  }),
+  ignored("envoy.config.cluster.v3.CircuitBreakers.Thresholds", {
+    track_remaining: "there are no such statistics yet",
+    max_connection_pools: "there is one pool for each host",
+  }),
+  ignored("envoy.config.endpoint.v3.ClusterLoadAssignment", {
+    policy: TUNING,
+  }),
+  ignored("envoy.config.endpoint.v3.LocalityLbEndpoints", {
+    locality: "hosts of all localities are one set",
+    load_balancing_weight: "hosts of all localities are one set",
+    proximity: "hosts of all localities are one set",
+    metadata: "nothing reads it yet",
+  }),
+  ignored("envoy.config.endpoint.v3.LbEndpoint", {
+    metadata: "there are no subsets yet",
+  }),
+  ignored("envoy.config.endpoint.v3.Endpoint", {
+    health_check_config: "there are no health checks yet",
+  }),
+  ignored("envoy.extensions.filters.http.router.v3.Router", {
+    dynamic_stats: "statistics are always kept",
+    start_child_span: "there is no tracing yet",
+    suppress_grpc_request_failure_code_stats: TUNING,
+    upstream_log_options: "there are no upstream logs yet",
+  }),
+  ignored("envoy.extensions.wasm.v3.PluginConfig", {
+    reload_config: "the times between reloads are fixed",
+  }),
+  ignored("envoy.extensions.wasm.v3.VmConfig", {
+    allow_precompiled: "precompiled code is never used",
+    nack_on_code_cache_miss: "code is read at once",
+  }),
+]);
+
+function fields(message: string, names: string): [string, ReadonlySet<string>] {
+  return [message, new Set(names.split(" "))];
+}
+
+function ignored(message: string, reasons: Readonly<Record<string, string>>): [string, ReadonlyMap<string, string>] {
+  return [message, new Map(Object.entries(reasons))];
+}
