@@ -96,7 +96,10 @@ export class StatsRegistry {
   /** Every counter reads 0 from now on; the threads' own values are theirs to write and stay as they are. */
   resetCounters(): void {
     for (const merged of this.#stats.values()) {
-      if (merged.type === StatType.COUNTER) merged.retired -= mergedNumber(merged);
+      if (merged.type !== StatType.COUNTER) continue;
+      const value = mergedNumber(merged);
+      // -0 - -0 is 0, which would count as touched.
+      if (!Object.is(value, -0)) merged.retired -= value;
     }
   }
 

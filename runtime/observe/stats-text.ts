@@ -3,6 +3,7 @@ import { RE2JS, RE2JSException } from "re2js";
 import { ProxyError } from "../errors.ts";
 import { BUCKET_BOUNDS, quantile, QUANTILES, type HistogramSnapshot } from "./histogram.ts";
 import type { Stat } from "./stats-registry.ts";
+import { lineText } from "./wire-text.ts";
 
 export interface StatsSelection {
   /** Only what was touched since the start. */
@@ -44,8 +45,10 @@ export function formatStatsText(stats: readonly Stat[], buckets: HistogramBucket
   let numbers = "";
   let histograms = "";
   for (const stat of stats) {
-    if (stat.type !== "histogram") numbers += `${stat.name}: ${stat.value}\n`;
-    else histograms += `${stat.name}: ${buckets === "none" ? quantileText(stat) : bucketText(stat, buckets)}\n`;
+    // Guests name some of them: a line break in a name must not begin a line.
+    const name = lineText(stat.name);
+    if (stat.type !== "histogram") numbers += `${name}: ${stat.value}\n`;
+    else histograms += `${name}: ${buckets === "none" ? quantileText(stat) : bucketText(stat, buckets)}\n`;
   }
   return numbers + histograms;
 }

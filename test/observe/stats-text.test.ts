@@ -41,6 +41,11 @@ test("text", () => {
   assert.match(formatStatsText(small, "disjoint"), /B1\(0,1\) B5\(0,3\) B10\(0,0\)/);
 });
 
+test("a name cannot forge a line", () => {
+  const stats = sample((store) => store.counter("wasmcustom.x\nserver.live").inc());
+  assert.equal(formatStatsText(stats), "wasmcustom.x\\x0aserver.live: 1\n");
+});
+
 test("selection", () => {
   const names = (selection: Parameters<typeof selectStats>[1]): string[] =>
     selectStats(small, selection).map((stat) => stat.name);

@@ -237,6 +237,21 @@ test("quantiles and intervals", () => {
   assert.equal(subtractHistogram(read().cumulative, read().cumulative).count, 0);
 });
 
+test("counters begin at 0 again after a reset, gauges stay", () => {
+  const registry = new StatsRegistry();
+  const store = storeOf(registry, 1);
+  store.counter("c").add(5);
+  store.gauge("g").set(5);
+  store.counter("untouched");
+  store.announceNow();
+  registry.resetCounters();
+  assert.deepEqual([valueOf(registry, "c"), valueOf(registry, "g")], [0, 5]);
+  assert.equal(find(registry, "untouched")?.used, false);
+  store.counter("c").inc();
+  registry.retire(1);
+  assert.equal(valueOf(registry, "c"), 1);
+});
+
 test("response codes", () => {
   const registry = new StatsRegistry();
   const store = storeOf(registry, 1);
