@@ -1,0 +1,128 @@
+/** Builds filters to `build/filters/<name>.wasm`: generates message classes, compiles, adds the artifact's sections, caches. */
+import { createHash } from "node:crypto";
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+import { currentArtifact, inputKey, rememberArtifact } from "./cache.ts";
+import type { Manifest } from "./sections.ts";
+import { filterFolders, type FilterSource, readFilterFolder } from "./source.ts";
+
+const REPOSITORY = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
+
+export interface BuildOptions {
+  /** "debug" keeps names and writes a source map beside the module. Default "release". */
+  readonly target?: "release" | "debug";
+  /** Where modules go; default `build/filters` (debug: `build/filters-debug`) of the repository. */
+  readonly outFolder?: string;
+  /** Builds although nothing has changed. */
+  readonly force?: boolean;
+}
+
+export interface BuildResult {
+  readonly name: string;
+  /** Absolute path of the module. */
+  readonly path: string;
+  /** Bytes of the module. */
+  readonly size: number;
+  /** Lower-case hex. */
+  readonly sha256: string;
+  /** True when nothing had to be done. */
+  readonly cached: boolean;
+  readonly milliseconds: number;
+}
+
+/** Builds every filter of the repository in this process. Throws `CompileError` for the first one that does not compile. */
+export async function buildFilters(options: BuildOptions = {}): Promise<BuildResult[]> {
+  const results: BuildResult[] = [];
+  for (const folder of filterFolders(REPOSITORY)) results.push(await buildFilter(folder, options));
+  return results;
+}
+
+/** Builds the filter in one folder, which may lie anywhere. Throws `CompileError` with file:line:column texts, or an Error for a wrong folder or `.proto`. */
+export async function buildFilter(path: string, options: BuildOptions = {}): Promise<BuildResult> {
+  const started = performance.now();
+  const target = options.target ?? "release";
+  const outFolder = options.outFolder ?? join(REPOSITORY, "build", target === "debug" ? "filters-debug" : "filters");
+  const filter = readFilterFolder(path, REPOSITORY);
+  const out = join(outFolder, `${filter.name}.wasm`);
+  const key = inputKey(filter, REPOSITORY, target);
+  const known = options.force === true ? undefined : currentArtifact(out, key);
+  if (known !== undefined) {
+    return { name: filter.name, path: out, ...known, cached: true, milliseconds: performance.now() - started };
+  }
+  const bytes = await makeArtifact(filter, target, out);
+  const sha256 = createHash("sha256").update(bytes).digest("hex");
+  writeWhole(out, bytes);
+  rememberArtifact(out, key, { size: bytes.length, sha256 });
+  const milliseconds = performance.now() - started;
+  return { name: filter.name, path: out, size: bytes.length, sha256, cached: false, milliseconds };
+}
+
+/** Compiler and descriptor code are loaded only when something has to be built: a run without change stays short. */
+async function makeArtifact(filter: FilterSource, target: string, out: string): Promise<Uint8Array> {
+  const schema = await makeSchema(filter);
+  const { compileFilter } = await import("./compile.ts");
+  const { appendSection, MANIFEST_SECTION, SCHEMA_SECTION } = await import("./sections.ts");
+  const compiled = await compileFilter(filter, REPOSITORY, target);
+  if (compiled.sourceMap !== undefined) writeWhole(`${out}.map`, Buffer.from(compiled.sourceMap));
+  const manifest = Buffer.from(JSON.stringify(describeModule(filter, compiled.wasm, schema?.configuration)));
+  let bytes = appendSection(compiled.wasm, MANIFEST_SECTION, manifest);
+  if (schema !== undefined) bytes = appendSection(bytes, SCHEMA_SECTION, schema.descriptorSet);
+  return bytes;
+}
+
+interface Schema {
+  readonly configuration: string;
+  readonly descriptorSet: Uint8Array;
+}
+
+/** Writes `<name>.pb.ts` beside the filter and gives the schema of its configuration; undefined without any `.proto`. */
+async function makeSchema(filter: FilterSource): Promise<Schema | undefined> {
+  const files = [...(filter.proto === undefined ? [] : [`${filter.name}.proto`]), ...(filter.description.protos ?? [])];
+  if (files.length === 0) return undefined;
+  const { firstMessage, loadProtos, protoFolders, reachable } = await import("./proto.ts");
+  const { generateMessages } = await import("./messages.ts");
+  const { descriptorSet } = await import("./descriptor.ts");
+  const set = loadProtos(files, [filter.folder, ...protoFolders(REPOSITORY)]);
+  const configuration = filter.description.configuration ?? firstMessage(set, files[0]!);
+  const messages = reachable(set, [configuration, ...(filter.description.messages ?? [])]);
+  const outside = filter.mount.startsWith("mounted/");
+  const sdk = outside ? "sluice/filters/sdk" : relative(filter.folder, join(REPOSITORY, "filters", "sdk"));
+  const source = generateMessages(messages, files.join(", "), sdk);
+  writeWhole(join(filter.folder, `${filter.name}.pb.ts`), Buffer.from(source));
+  return { configuration, descriptorSet: descriptorSet(set, reachable(set, [configuration]), files) };
+}
+
+function describeModule(filter: FilterSource, wasm: Uint8Array, configuration: string | undefined): Manifest {
+  const module = new WebAssembly.Module(new Uint8Array(wasm));
+  const { description } = filter;
+  return {
+    name: filter.name,
+    version: description.version ?? "0.0.0",
+    description: description.description ?? "",
+    license: description.license ?? "",
+    abi: "0.2.1",
+    callbacks: WebAssembly.Module.exports(module)
+      .map((entry) => entry.name)
+      .filter((name) => /^(?:proxy|sluice)_on_/.test(name) && name !== "proxy_on_memory_allocate")
+      .sort(),
+    imports: WebAssembly.Module.imports(module)
+      .map((entry) => `${entry.module}.${entry.name}`)
+      .sort(),
+    ...(configuration === undefined ? {} : { configuration }),
+    compiler: `assemblyscript ${compilerVersion()}`,
+  };
+}
+
+function compilerVersion(): string {
+  const path = join(REPOSITORY, "node_modules", "assemblyscript", "package.json");
+  return (JSON.parse(readFileSync(path, "utf8")) as { version: string }).version;
+}
+
+/** Writes a file in one step, so that a reader never sees half of it. */
+function writeWhole(path: string, content: Uint8Array): void {
+  mkdirSync(dirname(path), { recursive: true });
+  const temporary = `${path}.${process.pid}.tmp`;
+  writeFileSync(temporary, content);
+  renameSync(temporary, path);
+}

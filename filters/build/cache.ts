@@ -1,0 +1,54 @@
+/** Whether an artifact is current: a hash of all that goes into it, kept beside it. */
+import { createHash, type Hash } from "node:crypto";
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { FilterSource } from "./source.ts";
+
+export interface Artifact {
+  readonly size: number;
+  readonly sha256: string;
+}
+
+/** What besides the filter's folder goes into every artifact, relative to the repository. */
+const SHARED = ["filters/sdk", "filters/build", "abi", "asconfig.json"];
+/** Packages whose version stands for their content. */
+const PACKAGES = ["assemblyscript", "protobufjs", "@grpc/grpc-js-xds"];
+
+/** Hash of sources, SDK, ABI, generator, compiler version and options. */
+export function inputKey(filter: FilterSource, repository: string, target: string): string {
+  const hash = createHash("sha256");
+  hash.update(`${target}\0${filter.mount}\0`);
+  hashPath(hash, filter.folder, "");
+  for (const path of SHARED) hashPath(hash, join(repository, path), path);
+  for (const name of PACKAGES) {
+    const path = join(repository, "node_modules", name, "package.json");
+    if (!existsSync(path)) continue;
+    hash.update(`${name}\0${(JSON.parse(readFileSync(path, "utf8")) as { version: string }).version}\0`);
+  }
+  return hash.digest("hex");
+}
+
+function hashPath(hash: Hash, path: string, name: string): void {
+  if (!statSync(path).isDirectory()) {
+    if (!/\.(?:ts|proto|json)$/.test(path) || path.endsWith(".pb.ts")) return;
+    const content = readFileSync(path);
+    hash.update(`${name}\0${content.length}\0`).update(content);
+    return;
+  }
+  for (const entry of readdirSync(path).sort()) {
+    if (entry !== "node_modules") hashPath(hash, join(path, entry), `${name}/${entry}`);
+  }
+}
+
+/** Size and hash of a module that is there and was made from these inputs. */
+export function currentArtifact(path: string, key: string): Artifact | undefined {
+  if (!existsSync(path) || !existsSync(`${path}.json`)) return undefined;
+  const stamp = JSON.parse(readFileSync(`${path}.json`, "utf8")) as Artifact & { key: string };
+  if (stamp.key !== key || statSync(path).size !== stamp.size) return undefined;
+  return { size: stamp.size, sha256: stamp.sha256 };
+}
+
+/** Notes from which inputs a module was made. */
+export function rememberArtifact(path: string, key: string, artifact: Artifact): void {
+  writeFileSync(`${path}.json`, JSON.stringify({ key, ...artifact }));
+}

@@ -1,0 +1,26 @@
+/** `node filters/build/main.ts [--debug] [--force] [--out FOLDER] [FOLDER …]`: builds the repository's filters, or those in the folders named. */
+import { parseArgs } from "node:util";
+import { type BuildOptions, type BuildResult, buildFilter, buildFilters } from "./build.ts";
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { debug: { type: "boolean" }, force: { type: "boolean" }, out: { type: "string" } },
+});
+const options: BuildOptions = {
+  target: values.debug === true ? "debug" : "release",
+  force: values.force === true,
+  ...(values.out === undefined ? {} : { outFolder: values.out }),
+};
+
+try {
+  if (positionals.length === 0) for (const result of await buildFilters(options)) print(result);
+  else for (const folder of positionals) print(await buildFilter(folder, options));
+} catch (error) {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = 1;
+}
+
+function print(result: BuildResult): void {
+  const state = result.cached ? "current" : `built in ${result.milliseconds.toFixed(0)} ms`;
+  process.stdout.write(`${result.name.padEnd(16)} ${String(result.size).padStart(7)} bytes  ${state}\n`);
+}

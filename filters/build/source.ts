@@ -1,0 +1,74 @@
+/** A filter's folder: `<name>/<name>.ts`, perhaps `<name>.proto` and `filter.json`. */
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { basename, join, relative, resolve } from "node:path";
+
+/** What filter.json may say; every field is optional. */
+export interface FilterDescription {
+  readonly version?: string;
+  readonly description?: string;
+  readonly license?: string;
+  /** Full name of the configuration message; default: the first message of `<name>.proto`. */
+  readonly configuration?: string;
+  /** `.proto` files to read besides `<name>.proto`, by import path. */
+  readonly protos?: readonly string[];
+  /** Further messages to generate classes for, by full name. */
+  readonly messages?: readonly string[];
+}
+
+export interface FilterSource {
+  readonly name: string;
+  /** Absolute. */
+  readonly folder: string;
+  /** The folder as the compiler sees it, relative to the repository; folders elsewhere are mounted. */
+  readonly mount: string;
+  readonly entry: string;
+  readonly proto: string | undefined;
+  readonly description: FilterDescription;
+}
+
+const FIELDS = new Set(["version", "description", "license", "configuration", "protos", "messages"]);
+
+/** The filter in a folder. Throws when its main file is missing or its filter.json is not right. */
+export function readFilterFolder(path: string, repository: string): FilterSource {
+  const folder = resolve(path);
+  const name = basename(folder);
+  const entry = join(folder, `${name}.ts`);
+  if (!existsSync(entry)) throw new Error(`${entry}: not found (a filter's main file is named like its folder)`);
+  const within = relative(repository, folder);
+  const proto = join(folder, `${name}.proto`);
+  return {
+    name,
+    folder,
+    mount: within.startsWith("..") ? `mounted/${name}` : within,
+    entry,
+    proto: existsSync(proto) ? proto : undefined,
+    description: readDescription(join(folder, "filter.json")),
+  };
+}
+
+/** Folders below `filters/` that hold a filter, sorted. */
+export function filterFolders(repository: string): string[] {
+  const filters = join(repository, "filters");
+  return readdirSync(filters)
+    .filter((name) => existsSync(join(filters, name, `${name}.ts`)) && name !== "build")
+    .sort()
+    .map((name) => join(filters, name));
+}
+
+function readDescription(path: string): FilterDescription {
+  if (!existsSync(path)) return {};
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(readFileSync(path, "utf8"));
+  } catch (cause) {
+    throw new Error(`${path}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+  }
+  if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed)) throw new Error(`${path}: no object`);
+  for (const [field, value] of Object.entries(parsed)) {
+    const list = field === "protos" || field === "messages";
+    const right = list ? Array.isArray(value) && value.every((item) => typeof item === "string") : typeof value === "string";
+    if (!FIELDS.has(field)) throw new Error(`${path}: unknown field "${field}"`);
+    if (!right) throw new Error(`${path}: "${field}" is no ${list ? "list of strings" : "string"}`);
+  }
+  return parsed;
+}
