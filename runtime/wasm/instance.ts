@@ -10,6 +10,7 @@ import { ContextTable } from "./context-table.ts";
 import { VmContext } from "./context.ts";
 import type { Context } from "./context.ts";
 import type { WasmEnvironment } from "./environment.ts";
+import type { GuestStrings } from "./guest-strings.ts";
 import { GuestMemory } from "./memory.ts";
 import type { GuestMetric } from "./shared/metrics.ts";
 import type { TokenBucket } from "./shared/token-bucket.ts";
@@ -29,7 +30,7 @@ export interface VmFacts {
   /** Name of a host function or callback to whether the guest may use it; undefined: everything. */
   readonly allowedCapabilities: ReadonlySet<string> | undefined;
   /** Strings of the guest by address, shared by its instances. */
-  readonly strings: string[];
+  readonly strings: GuestStrings;
   readonly environment: WasmEnvironment;
 }
 

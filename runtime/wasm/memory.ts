@@ -6,14 +6,12 @@
  * Addresses and sizes must be unsigned (`>>> 0`): guests hand over signed 32-bit integers.
  */
 import * as Status from "../../abi/status.ts";
-import { MAX_INTERNED_BYTES } from "../limits.ts";
+import type { GuestStrings } from "./guest-strings.ts";
 
 const NOTHING = Buffer.alloc(0);
 const NO_VIEW = new DataView(new ArrayBuffer(0));
 /** Strings up to this length are copied faster by a loop than by a native call. */
 const SHORT = 32;
-/** Header names and constants of a filter are few; a collision only costs a decode. */
-const CACHE_SIZE = 512;
 
 export class GuestMemory {
   /** The whole memory. Only valid right after `has` returned true, and until the guest runs again. */
@@ -21,12 +19,10 @@ export class GuestMemory {
   view: DataView = NO_VIEW;
   #memory: WebAssembly.Memory | null = null;
   #allocate: (size: number) => number = () => 0;
-  readonly #cache: string[];
+  readonly #strings: GuestStrings;
 
-  /** `cache` is shared by the instances of one module: their constants lie at the same addresses. */
-  constructor(cache: string[] = []) {
-    this.#cache = cache;
-    while (cache.length < CACHE_SIZE) cache.push("");
+  constructor(strings: GuestStrings) {
+    this.#strings = strings;
   }
 
   attach(memory: WebAssembly.Memory, allocate: (size: number) => number): void {
@@ -58,16 +54,24 @@ export class GuestMemory {
     return true;
   }
 
-  /** One character per byte. The caller has checked the range. */
-  latin1(at: number, size: number): string {
-    if (size === 0) return "";
-    if (size > MAX_INTERNED_BYTES) return this.bytes.latin1Slice(at, at + size);
-    const slot = (at ^ (size << 4) ^ (at >>> 9)) & (CACHE_SIZE - 1);
-    const known = this.#cache[slot]!;
-    if (known.length === size && this.#equals(at, known)) return known;
-    return (this.#cache[slot] = this.bytes.latin1Slice(at, at + size));
-  }
+  // The caller of the next five has checked the range.
 
+  /** One character per byte. */
+  latin1(at: number, size: number): string {
+    return this.#strings.text(this.bytes, this.view, at, size);
+  }
+  /** A field name in lower case; undefined when it is none. */
+  fieldName(at: number, size: number): string | undefined {
+    return this.#strings.name(this.bytes, this.view, at, size);
+  }
+  /** A name to look up, in lower case. */
+  lookupName(at: number, size: number): string {
+    return this.#strings.key(this.bytes, this.view, at, size);
+  }
+  /** A field value; undefined when it holds NUL, CR or LF. */
+  fieldValue(at: number, size: number): string | undefined {
+    return this.#strings.value(this.bytes, this.view, at, size);
+  }
   utf8(at: number, size: number): string {
     return this.bytes.utf8Slice(at, at + size);
   }
@@ -123,12 +127,6 @@ export class GuestMemory {
     this.view.setUint32(pointerAt, at, true);
     this.view.setUint32(sizeAt, size, true);
     return Status.OK;
-  }
-
-  #equals(at: number, text: string): boolean {
-    const bytes = this.bytes;
-    for (let n = 0; n < text.length; n++) if (bytes[at + n] !== text.charCodeAt(n)) return false;
-    return true;
   }
 
   #renew(): boolean {

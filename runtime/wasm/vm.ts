@@ -8,6 +8,7 @@ import { INSTANCE_RESTARTS_PER_SECOND, MAX_RESTART_BACKOFF_MS, RESTART_BACKOFF_M
 import { Alarm } from "../timers.ts";
 import { httpCallbacks } from "./callbacks.ts";
 import type { WasmEnvironment } from "./environment.ts";
+import { GuestStrings } from "./guest-strings.ts";
 import { describeFailure, Instance } from "./instance.ts";
 import type { GuestFailure, VmFacts } from "./instance.ts";
 import { hostImports } from "./link.ts";
@@ -36,7 +37,7 @@ export class Vm {
       vmConfiguration: config.vmConfiguration,
       environ: Object.entries(config.environment).map(([key, value]) => Buffer.from(`${key}=${value}\0`)),
       allowedCapabilities: config.allowedCapabilities === undefined ? undefined : new Set(config.allowedCapabilities),
-      strings: [],
+      strings: new GuestStrings(),
       environment,
     };
     this.#wait = new Alarm(() => this.#restart());

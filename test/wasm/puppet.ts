@@ -25,7 +25,9 @@ const RECORD = 8 + MAX_ARGS * 16;
 const Special = { TRAP: 1000, GROW: 1001, OVERFLOW: 1002, SPIN_ONCE: 1003 } as const;
 
 const NEVER_EXPORTED = new Set(["_initialize", "_start", "main", "__main_void", "__wasm_call_ctors"]);
-export const CALLBACKS = EXPORTS.filter((one) => !NEVER_EXPORTED.has(one.name) && !one.name.includes("alloc")).map((one) => one.name);
+export const CALLBACKS = EXPORTS.filter((one) => !NEVER_EXPORTED.has(one.name) && !one.name.includes("alloc")).map(
+  (one) => one.name,
+);
 const FUNCTIONS = HOST_FUNCTIONS.filter((one) => one.module !== "wasi_unstable");
 
 export type Argument = number | bigint | { readonly load: number };
@@ -46,7 +48,11 @@ function functionType(type: string): string {
 
 function caseFor(type: string, index: number): string {
   const [params = "", result = ""] = type.split(">");
-  const convert: Readonly<Record<string, string>> = { i: "(i32.wrap_i64 ", I: "(i64.or (i64.const 0) ", F: "(f64.convert_i64_s " };
+  const convert: Readonly<Record<string, string>> = {
+    i: "(i32.wrap_i64 ",
+    I: "(i64.or (i64.const 0) ",
+    F: "(f64.convert_i64_s ",
+  };
   const args = [...params].map((one, n) => `${convert[one]}(call $arg (local.get $at) (i32.const ${n})))`).join("");
   const call = `(call $f${index} ${args})`;
   if (result === "") return call;
@@ -54,8 +60,12 @@ function caseFor(type: string, index: number): string {
 }
 
 function moduleText(exported: readonly string[], marker: string, extra: string): string {
-  const imports = FUNCTIONS.map((one, n) => `(import "${one.module}" "${one.name}" (func $f${n} ${functionType(one.type)}))`);
-  const cases = FUNCTIONS.map((one, n) => `(if (i32.eq (local.get $op) (i32.const ${n + 1})) (then ${caseFor(one.type, n)} (return)))`);
+  const imports = FUNCTIONS.map(
+    (one, n) => `(import "${one.module}" "${one.name}" (func $f${n} ${functionType(one.type)}))`,
+  );
+  const cases = FUNCTIONS.map(
+    (one, n) => `(if (i32.eq (local.get $op) (i32.const ${n + 1})) (then ${caseFor(one.type, n)} (return)))`,
+  );
   const callbacks = exported.map((name) => {
     const type = EXPORTS.find((one) => one.name === name)!.types[0]!;
     const [params = "", result = ""] = type.split(">");

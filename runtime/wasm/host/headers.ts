@@ -2,7 +2,7 @@
 import { AbiVersion } from "../../../abi/functions.ts";
 import * as MapType from "../../../abi/map.ts";
 import * as Status from "../../../abi/status.ts";
-import { fieldList, fieldName, isFieldValue, lowered } from "../header-text.ts";
+import { fieldList } from "../header-text.ts";
 import type { Instance } from "../instance.ts";
 import { decodePairs, pairsSize, writePairs } from "../pairs.ts";
 import type { HostFunctions } from "./functions.ts";
@@ -25,10 +25,9 @@ function writeValue(
   const context = instance.effective;
   const map = context.mutableMap(type);
   if (map === null) return Status.BAD_ARGUMENT;
-  const name = fieldName(memory.latin1(key, keySize));
-  if (name === undefined) return Status.BAD_ARGUMENT;
-  const text = memory.latin1(value, valueSize);
-  if (!isFieldValue(text)) return Status.BAD_ARGUMENT;
+  const name = memory.fieldName(key, keySize);
+  const text = memory.fieldValue(value, valueSize);
+  if (name === undefined || text === undefined) return Status.BAD_ARGUMENT;
   // A second pseudo-header would have to stand among the first ones and would be malformed there.
   if (replace || (name.charCodeAt(0) === 0x3a && map.has(name))) map.set(name, text);
   else map.add(name, text);
@@ -46,7 +45,7 @@ export function headerFunctions(instance: Instance): HostFunctions {
       const context = instance.effective;
       const map = context.map(type);
       if (map === null) return context.logging ? Status.NOT_FOUND : Status.BAD_ARGUMENT;
-      const value = map.get(lowered(memory.latin1(keyAt >>> 0, keySize >>> 0)));
+      const value = map.get(memory.lookupName(keyAt >>> 0, keySize >>> 0));
       if (value !== undefined) return memory.giveText(value, pp >>> 0, sp >>> 0);
       return missingIsEmpty ? memory.giveText("", pp >>> 0, sp >>> 0) : Status.NOT_FOUND;
     },
@@ -71,7 +70,7 @@ export function headerFunctions(instance: Instance): HostFunctions {
       const context = instance.effective;
       const map = context.mutableMap(type);
       if (map === null) return Status.BAD_ARGUMENT;
-      if (map.remove(lowered(memory.latin1(keyAt >>> 0, keySize >>> 0))) > 0) context.mapChanged(type);
+      if (map.remove(memory.lookupName(keyAt >>> 0, keySize >>> 0)) > 0) context.mapChanged(type);
       return Status.OK;
     },
 
