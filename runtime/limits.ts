@@ -71,6 +71,10 @@ export const ACCESS_LOG_STREAM_FLUSH_INTERVAL_MS = 100;
 export const ACCESS_LOG_BUFFER_BYTES = 4 * 1024 * 1024;
 /** Milliseconds before a full pipe is tried again. */
 export const ACCESS_LOG_RETRY_MS = 20;
+/** Milliseconds that the process log, which blocks its thread, waits before it tries a full pipe again. */
+export const LOG_RETRY_MS = 1;
+/** Tries before the rest of a log line is given up: a reader that stands still must not stop the proxy. */
+export const LOG_RETRIES = 100;
 
 // ---- Wasm: modules and guests -------------------------------------------------------------------
 

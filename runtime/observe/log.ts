@@ -1,18 +1,19 @@
 /**
  * The process log. Every thread writes whole lines to stderr itself, synchronously: a line that was
- * logged is out before anything else happens, so that a crash loses none.
+ * logged is out before anything else happens, so that a crash loses none. JSON lines are pino's; it is
+ * loaded only for them, since every thread would pay 30 ms of start-up for it.
  */
+import { writeSync } from "node:fs";
+import { createRequire } from "node:module";
 import { threadId } from "node:worker_threads";
-import { pino } from "pino";
+import type * as Pino from "pino";
 import * as LogLevelNumber from "../../abi/log-level.ts";
 import { ProxyError } from "../errors.ts";
+import { LOG_RETRIES, LOG_RETRY_MS } from "../limits.ts";
 
 /** Envoy's levels; `--log-level` also takes `warn`. */
 export type LogLevel = "trace" | "debug" | "info" | "warning" | "error" | "critical" | "off";
 export const LOG_LEVELS: readonly LogLevel[] = ["trace", "debug", "info", "warning", "error", "critical", "off"];
-
-const PINO_LEVELS = { trace: 10, debug: 20, info: 30, warning: 40, error: 50, critical: 60 } as const;
-const LEVEL_OF_PINO = new Map<number, string>(Object.entries(PINO_LEVELS).map(([name, number]) => [number, name]));
 
 /** Logs for one component. Fields are added to the line as `name=value` (text) or as members (JSON). */
 export interface Log {
@@ -38,7 +39,8 @@ export interface LogOptions {
   readonly thread?: number | undefined;
 }
 
-type Logger = pino.Logger<keyof typeof PINO_LEVELS>;
+/** Writes one line; `level` is an index of {@link LOG_LEVELS}. */
+type Sink = (level: number, component: string, message: string, fields: object | undefined) => void;
 
 /** Reads a level from the command line or admin. Throws ProxyError `LOG_LEVEL_UNKNOWN`. */
 export function parseLogLevel(text: string): LogLevel {
@@ -51,23 +53,15 @@ export function parseLogLevel(text: string): LogLevel {
 
 /** All logs of this thread. */
 export class ProcessLog {
-  readonly #root: Logger;
+  readonly #sink: Sink;
   readonly #components = new Map<string, ComponentLog>();
   #level: LogLevel;
 
   constructor(options: LogOptions) {
     this.#level = options.level;
     const thread = options.thread ?? threadId;
-    const write = options.write ?? writeToStderr();
-    const destination = options.format === "json" ? { write } : new TextDestination(write, thread);
-    const pinoOptions = {
-      level: pinoLevel(options.level),
-      customLevels: PINO_LEVELS,
-      useOnlyCustomLevels: true as const,
-      base: { thread },
-      formatters: { level: (label: string) => ({ level: label }) },
-    };
-    this.#root = pino(pinoOptions, destination);
+    const write = options.write ?? writeToStderr;
+    this.#sink = options.format === "json" ? jsonSink(write, thread) : textSink(write, thread);
   }
 
   get level(): LogLevel {
@@ -78,8 +72,7 @@ export class ProcessLog {
   component(name: string): Log {
     let log = this.#components.get(name);
     if (log === undefined) {
-      log = new ComponentLog(this.#root.child({ component: name }));
-      log.setLevel(this.#level);
+      log = new ComponentLog(name, this.#level, this.#sink);
       this.#components.set(name, log);
     }
     return log;
@@ -99,51 +92,60 @@ export class ProcessLog {
       return log !== undefined;
     }
     this.#level = level;
-    this.#root.level = pinoLevel(level);
     for (const log of this.#components.values()) log.setLevel(level);
     return true;
   }
 }
 
 class ComponentLog implements Log {
-  readonly #pino: Logger;
-  level: LogLevel = "off";
-  #number = 0;
+  readonly #name: string;
+  readonly #sink: Sink;
+  #level: LogLevel;
+  #number: number;
 
-  constructor(logger: Logger) {
-    this.#pino = logger;
+  constructor(name: string, level: LogLevel, sink: Sink) {
+    this.#name = name;
+    this.#sink = sink;
+    this.#level = level;
+    this.#number = logLevelNumber(level);
   }
 
+  get level(): LogLevel {
+    return this.#level;
+  }
   setLevel(level: LogLevel): void {
-    this.level = level;
-    this.#number = LOG_LEVELS.indexOf(level);
-    this.#pino.level = pinoLevel(level);
+    this.#level = level;
+    this.#number = logLevelNumber(level);
   }
 
   trace(message: string, fields?: object): void {
-    if (this.#number <= LogLevelNumber.TRACE) this.#pino.trace(fields ?? {}, message);
+    this.#write(LogLevelNumber.TRACE, message, fields);
   }
   debug(message: string, fields?: object): void {
-    if (this.#number <= LogLevelNumber.DEBUG) this.#pino.debug(fields ?? {}, message);
+    this.#write(LogLevelNumber.DEBUG, message, fields);
   }
   info(message: string, fields?: object): void {
-    if (this.#number <= LogLevelNumber.INFO) this.#pino.info(fields ?? {}, message);
+    this.#write(LogLevelNumber.INFO, message, fields);
   }
   warning(message: string, fields?: object): void {
-    if (this.#number <= LogLevelNumber.WARN) this.#pino.warning(fields ?? {}, message);
+    this.#write(LogLevelNumber.WARN, message, fields);
   }
   error(message: string, fields?: object): void {
-    if (this.#number <= LogLevelNumber.ERROR) this.#pino.error(fields ?? {}, message);
+    this.#write(LogLevelNumber.ERROR, message, fields);
   }
   critical(message: string, fields?: object): void {
-    if (this.#number <= LogLevelNumber.CRITICAL) this.#pino.critical(fields ?? {}, message);
+    this.#write(LogLevelNumber.CRITICAL, message, fields);
   }
   guest(level: number, message: string): void {
-    const method = LOG_LEVELS[level] ?? "critical";
-    this[method === "off" ? "critical" : method](message);
+    const known = level >= LogLevelNumber.TRACE && level <= LogLevelNumber.CRITICAL;
+    this.#write(known ? level : LogLevelNumber.CRITICAL, message, undefined);
   }
   enabled(level: number): boolean {
     return this.#number <= level;
+  }
+
+  #write(level: number, message: string, fields: object | undefined): void {
+    if (this.#number <= level) this.#sink(level, this.#name, message, fields);
   }
 }
 
@@ -152,43 +154,47 @@ export function logLevelNumber(level: LogLevel): number {
   return LOG_LEVELS.indexOf(level);
 }
 
-function pinoLevel(level: LogLevel): string {
-  return level === "off" ? "silent" : level;
-}
-
-function writeToStderr(): (line: string) => void {
-  const stream = pino.destination({ fd: 2, sync: true });
-  return (line) => {
-    stream.write(line);
+function textSink(write: (line: string) => void, thread: number): Sink {
+  return (level, component, message, fields) => {
+    const time = new Date().toISOString();
+    let text = message;
+    if (fields !== undefined) {
+      for (const [name, value] of Object.entries(fields)) text += ` ${name}=${fieldText(value)}`;
+    }
+    write(
+      `[${time.slice(0, 10)} ${time.slice(11, 23)}][${thread}][${LOG_LEVELS[level]}][${component}] ${printable(text)}\n`,
+    );
   };
 }
 
-/** Turns what pino logged into a line for people; pino hands the parts over beside the JSON text. */
-class TextDestination {
-  lastLevel = 0;
-  lastTime = "";
-  lastMsg = "";
-  lastObj: Record<string, unknown> = {};
-  lastLogger: { bindings(): pino.Bindings } | undefined;
-  readonly #write: (line: string) => void;
-  readonly #thread: number;
+function jsonSink(write: (line: string) => void, thread: number): Sink {
+  const { pino } = createRequire(import.meta.url)("pino") as typeof Pino;
+  const customLevels = { trace: 10, debug: 20, info: 30, warning: 40, error: 50, critical: 60 };
+  const formatters = { level: (label: string): object => ({ level: label }) };
+  const options = { level: "trace", customLevels, useOnlyCustomLevels: true as const, base: { thread }, formatters };
+  const root = pino(options, { write });
+  const children = new Map<string, typeof root>();
+  return (level, component, message, fields = {}) => {
+    let child = children.get(component);
+    if (child === undefined) children.set(component, (child = root.child({ component }) as typeof root));
+    child[LOG_LEVELS[level] as keyof typeof customLevels](fields, message);
+  };
+}
 
-  constructor(write: (line: string) => void, thread: number) {
-    this.#write = write;
-    this.#thread = thread;
-    // This mark makes pino fill the `last…` fields.
-    Object.assign(this, { [Symbol.for("pino.metadata")]: true });
-  }
+const sleeper = new Int32Array(new SharedArrayBuffer(4));
 
-  write(): void {
-    const time = new Date(Number(this.lastTime)).toISOString();
-    const component = String(this.lastLogger?.bindings()["component"] ?? "main");
-    let text = this.lastMsg;
-    for (const [name, value] of Object.entries(this.lastObj)) text += ` ${name}=${fieldText(value)}`;
-    const level = LEVEL_OF_PINO.get(this.lastLevel) ?? "critical";
-    this.#write(
-      `[${time.slice(0, 10)} ${time.slice(11, 23)}][${this.#thread}][${level}][${component}] ${printable(text)}\n`,
-    );
+/** stderr may be a pipe that is full just now: waits for its reader, but not for ever. */
+function writeToStderr(line: string): void {
+  const bytes = Buffer.from(line, "utf8");
+  let tries = 0;
+  for (let done = 0; done < bytes.length;) {
+    try {
+      done += writeSync(2, bytes, done);
+    } catch (error) {
+      // Any other failure means that nobody reads stderr any more, and there is no one left to tell.
+      if ((error as NodeJS.ErrnoException).code !== "EAGAIN" || ++tries > LOG_RETRIES) return;
+      Atomics.wait(sleeper, 0, 0, LOG_RETRY_MS);
+    }
   }
 }
 
