@@ -129,7 +129,16 @@ class GrpcCall extends Deadline implements Call, UpstreamHandler {
 }
 
 function headersOf(authority: string, unary: GrpcUnary): HeaderMap {
-  const list = [":method", "POST", ":path", `/${unary.service}/${unary.method}`, ":authority", authority, ":scheme", "http"];
+  const list = [
+    ":method",
+    "POST",
+    ":path",
+    `/${unary.service}/${unary.method}`,
+    ":authority",
+    authority,
+    ":scheme",
+    "http",
+  ];
   list.push("te", "trailers", "content-type", "application/grpc");
   if (unary.timeoutMs > 0) list.push("grpc-timeout", timeoutText(unary.timeoutMs));
   const more = unary.metadata?.list ?? [];

@@ -9,9 +9,10 @@ import { ResponseParser } from "../codec/h1-response-parser.ts";
 import { HeadFlag, type ResponseSink } from "../codec/message.ts";
 import { ResetReason } from "../errors.ts";
 import { TCP_KEEPALIVE_DELAY_MS } from "../limits.ts";
+import { Deadline } from "../timers.ts";
 import { H1Request } from "./h1-request.ts";
 import { ipPort } from "./host.ts";
-import { type Pool, PoolConnection, type PoolProtocol } from "./pool.ts";
+import type { Pool, PoolConnection, PoolProtocol } from "./pool.ts";
 import { connectFailure } from "./transport-failure.ts";
 
 /** RFC 9110 section 9.2.2: these may be sent again when nobody knows whether the first try was handled. */
@@ -27,10 +28,11 @@ export function http1(): PoolProtocol<H1Request> {
   };
 }
 
-export class H1Connection extends PoolConnection<H1Request> implements ResponseSink {
+export class H1Connection extends Deadline implements PoolConnection<H1Request>, ResponseSink {
   readonly #pool: Pool<H1Request>;
   readonly #socket: Socket;
   readonly #parser: ResponseParser;
+  ready = false;
   readonly address: string;
   readonly #startMs = performance.now();
   #localAddress = "";

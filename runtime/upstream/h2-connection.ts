@@ -11,9 +11,10 @@ import {
   MAX_HEADERS,
   TCP_KEEPALIVE_DELAY_MS,
 } from "../limits.ts";
+import { Deadline } from "../timers.ts";
 import { H2Request } from "./h2-request.ts";
 import { ipPort } from "./host.ts";
-import { type Pool, PoolConnection, type PoolProtocol } from "./pool.ts";
+import type { Pool, PoolConnection, PoolProtocol } from "./pool.ts";
 import { connectFailure } from "./transport-failure.ts";
 
 /** Many requests at a time on few connections. */
@@ -24,13 +25,22 @@ export const HTTP2: PoolProtocol<H2Request> = {
 };
 
 /** RFC 9113 section 8.2.2: fields of one HTTP/1 connection, which HTTP/2 refuses; Host is `:authority`. */
-const CONNECTION_FIELDS = new Set(["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "http2-settings", "host"]);
+const CONNECTION_FIELDS = new Set([
+  "connection",
+  "keep-alive",
+  "proxy-connection",
+  "transfer-encoding",
+  "upgrade",
+  "http2-settings",
+  "host",
+]);
 
-export class H2Connection extends PoolConnection<H2Request> {
+export class H2Connection extends Deadline implements PoolConnection<H2Request> {
   readonly #pool: Pool<H2Request>;
   readonly #socket: Socket;
   readonly #session: ClientHttp2Session;
   readonly #pipe: boolean;
+  ready = false;
   readonly address: string;
   readonly #startMs = performance.now();
   readonly #requests = new Set<H2Request>();

@@ -103,16 +103,9 @@ function picker(hosts: readonly Host[], policy: Policy): () => Host {
   const weighted = hosts.some((host) => host.weight !== hosts[0]!.weight);
   if (policy === "LEAST_REQUEST") {
     if (!weighted) return () => lessBusy(hosts[randomBelow(count)]!, hosts[randomBelow(count)]!);
-    return startedAnywhere(
-      new EdfScheduler(hosts, (host) => host.weight / (host.rqActive + 1)),
-      count,
-    );
+    return startedAnywhere(new EdfScheduler(hosts, (host) => host.weight / (host.rqActive + 1)), count);
   }
-  if (weighted)
-    return startedAnywhere(
-      new EdfScheduler(hosts, (host) => host.weight),
-      count,
-    );
+  if (weighted) return startedAnywhere(new EdfScheduler(hosts, (host) => host.weight), count);
   // A random start keeps workers that were started together from walking in step.
   let next = randomBelow(count);
   return () => {

@@ -3,7 +3,7 @@
  * next, so that surplus ones grow old and are closed; requests that find none wait in order of arrival.
  */
 import { ResetReason } from "../errors.ts";
-import { Deadline } from "../timers.ts";
+import type { Deadline } from "../timers.ts";
 import type { ClusterResources } from "./cluster-resources.ts";
 import { FailedRequest } from "./failed-request.ts";
 import type { Host, HostPool } from "./host.ts";
@@ -18,19 +18,19 @@ export interface PoolRequest extends QueueLink, UpstreamRequest {
 }
 
 /** A connection as its pool sees it. Its deadline is the connect timeout first and the idle timeout later. */
-export abstract class PoolConnection<R extends PoolRequest> extends Deadline {
-  /** @internal stands in the pool's list of connections that can take a request */
-  ready = false;
-  abstract readonly connected: boolean;
+export interface PoolConnection<R extends PoolRequest> extends Deadline {
+  /** Stands in the pool's list of connections that can take a request; the pool sets it. */
+  ready: boolean;
+  readonly connected: boolean;
   /** Requests under way. */
-  abstract readonly active: number;
+  readonly active: number;
   /** Further requests that it can take now. */
-  abstract readonly room: number;
+  readonly room: number;
   /** It has served as many requests as one connection may, or the host asked to leave it. */
-  abstract readonly wornOut: boolean;
-  abstract attach(request: R): void;
+  readonly wornOut: boolean;
+  attach(request: R): void;
   /** Closes from this side; requests under way are reset. */
-  abstract close(): void;
+  close(): void;
 }
 
 /** What makes a pool one of HTTP/1 or HTTP/2. */

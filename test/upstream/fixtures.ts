@@ -2,7 +2,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { connect, createServer, type Server, type Socket } from "node:net";
-import type { AddressInfo } from "node:net";
 import type { TestContext } from "node:test";
 import { HeaderMap } from "../../runtime/codec/headers.ts";
 import type { ClusterConfig, EndpointConfig } from "../../runtime/config/snapshot.ts";
@@ -133,7 +132,10 @@ export async function origin(
   });
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
-    server.listen(listen.path === undefined ? { host: listen.host ?? "127.0.0.1", port: listen.port ?? 0 } : { path: listen.path }, resolve);
+    server.listen(
+      listen.path === undefined ? { host: listen.host ?? "127.0.0.1", port: listen.port ?? 0 } : { path: listen.path },
+      resolve,
+    );
   });
   const close = (): Promise<void> => {
     for (const socket of sockets) socket.destroy();
@@ -141,7 +143,7 @@ export async function origin(
   };
   t.after(close);
   const address = server.address();
-  const port = typeof address === "string" || address === null ? 0 : (address as AddressInfo).port;
+  const port = typeof address === "string" || address === null ? 0 : address.port;
   return { port, server, sockets, close };
 }
 

@@ -4,7 +4,18 @@ import { createHash, randomBytes } from "node:crypto";
 import type { Socket } from "node:net";
 import { test } from "node:test";
 import { ResetReason } from "../../runtime/errors.ts";
-import { clusterConfig, clusterUnderTest, endpoint, get, onRequests, origin, Recorder, requestHeaders, turn, until } from "./fixtures.ts";
+import {
+  clusterConfig,
+  clusterUnderTest,
+  endpoint,
+  get,
+  onRequests,
+  origin,
+  Recorder,
+  requestHeaders,
+  turn,
+  until,
+} from "./fixtures.ts";
 
 const OK = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 const MIB = 1024 * 1024;
@@ -50,7 +61,10 @@ for (const framing of ["content-length", "chunked"] as const) {
     assert.ok(before < count);
     reader!.on("data", (data: Buffer) => {
       got.push(data);
-      if (got.reduce((sum, piece) => sum + piece.length, 0) > count * chunk.length && data.toString("latin1").endsWith(framing === "chunked" ? "0\r\n\r\n" : "")) {
+      if (
+        got.reduce((sum, piece) => sum + piece.length, 0) > count * chunk.length &&
+        data.toString("latin1").endsWith(framing === "chunked" ? "0\r\n\r\n" : "")
+      ) {
         reader!.write(OK);
         reader!.removeAllListeners("data");
       }
@@ -75,12 +89,19 @@ for (const framing of ["content-length", "chunked"] as const) {
     }
     assert.equal(body.length, count * chunk.length);
     assert.equal(sha([body]), sha(Array.from({ length: count }, () => chunk)));
-    assert.equal(stats.read("upstream_flow_control_drained_total"), stats.read("upstream_flow_control_backed_up_total"));
+    assert.equal(
+      stats.read("upstream_flow_control_drained_total"),
+      stats.read("upstream_flow_control_backed_up_total"),
+    );
   });
 }
 
 test("a request that waits for its connection holds its body, and says when it is too much", async (t) => {
-  const { port } = await origin(t, (socket) => onRequests(socket, (_head, body) => socket.write(body.length === 3 * 1000 + 5 ? OK : "HTTP/1.1 500 X\r\ncontent-length: 0\r\n\r\n")));
+  const { port } = await origin(t, (socket) =>
+    onRequests(socket, (_head, body) =>
+      socket.write(body.length === 3 * 1000 + 5 ? OK : "HTTP/1.1 500 X\r\ncontent-length: 0\r\n\r\n"),
+    ),
+  );
   const { cluster } = clusterUnderTest(t, clusterConfig([endpoint(port)], { perConnectionBufferLimitBytes: 2500 }));
   const recorder = new Recorder();
   const request = cluster.request(recorder);
@@ -194,12 +215,15 @@ test("a host that vanishes while the request is being sent resets it once", asyn
 test("chunks keep their bytes after the next ones have arrived", async (t) => {
   const parts = Array.from({ length: 200 }, (_, n) => Buffer.alloc(777, n & 255));
   const { port } = await origin(t, (socket) =>
-    onRequests(socket, async () => {
+    onRequests(socket, () => {
       socket.write(`HTTP/1.1 200 OK\r\ncontent-length: ${777 * parts.length}\r\n\r\n`);
-      for (const part of parts) {
-        socket.write(part);
-        await turn();
-      }
+      let next = 0;
+      const more = (): void => {
+        if (next === parts.length) return;
+        socket.write(parts[next++]!);
+        setImmediate(more);
+      };
+      more();
     }),
   );
   const { cluster } = clusterUnderTest(t, clusterConfig([endpoint(port)]));

@@ -3,13 +3,27 @@ import assert from "node:assert/strict";
 import { createServer, type ServerHttp2Stream, type ServerHttp2Session } from "node:http2";
 import type { AddressInfo } from "node:net";
 import { test, type TestContext } from "node:test";
-import { Metadata, Server, ServerCredentials, type sendUnaryData, type ServerUnaryCall, type ServiceDefinition } from "@grpc/grpc-js";
+import {
+  Metadata,
+  Server,
+  ServerCredentials,
+  type sendUnaryData,
+  type ServerUnaryCall,
+  type ServiceDefinition,
+} from "@grpc/grpc-js";
 import fc from "fast-check";
 import * as GrpcStatus from "../../abi/grpc-status.ts";
 import { HeaderMap } from "../../runtime/codec/headers.ts";
 import { GRPC_MESSAGE_BYTES } from "../../runtime/limits.ts";
 import { grpcUnary, type GrpcUnary } from "../../runtime/upstream/grpc-call.ts";
-import { decodeMessage, frame, MessageReader, parseStatus, statusOfHttp, timeoutText } from "../../runtime/upstream/grpc-frame.ts";
+import {
+  decodeMessage,
+  frame,
+  MessageReader,
+  parseStatus,
+  statusOfHttp,
+  timeoutText,
+} from "../../runtime/upstream/grpc-frame.ts";
 import type { Call, GrpcHandler, Upstream } from "../../runtime/upstream/request.ts";
 import { clusterConfig, clusterUnderTest, endpoint, turn, until } from "./fixtures.ts";
 
@@ -32,7 +46,9 @@ async function grpcServer(t: TestContext, handler: Handler, port = 0): Promise<{
   const server = new Server({ "grpc.max_receive_message_length": -1, "grpc.max_send_message_length": -1 });
   server.addService(service, { call: handler as never });
   const bound = await new Promise<number>((resolve, reject) => {
-    server.bindAsync(`127.0.0.1:${port}`, ServerCredentials.createInsecure(), (error, at) => (error ? reject(error) : resolve(at)));
+    server.bindAsync(`127.0.0.1:${port}`, ServerCredentials.createInsecure(), (error, at) =>
+      error ? reject(error) : resolve(at),
+    );
   });
   t.after(() => server.forceShutdown());
   return { port: bound, server };
@@ -62,7 +78,14 @@ class Answer implements GrpcHandler {
 
 function start(upstream: Upstream, over: Partial<GrpcUnary> = {}): { answer: Answer; call: Call } {
   const answer = new Answer();
-  const unary = { service: "test.Echo", method: "Call", metadata: null, message: Buffer.from("ping"), timeoutMs: 5000, ...over };
+  const unary = {
+    service: "test.Echo",
+    method: "Call",
+    metadata: null,
+    message: Buffer.from("ping"),
+    timeoutMs: 5000,
+    ...over,
+  };
   const call = grpcUnary(upstream, unary, answer);
   assert.equal(answer.count, 0, "never from within the call");
   return { answer, call };
@@ -85,7 +108,18 @@ test("a call is answered; metadata, path and timeout arrive", async (t) => {
     done(null, Buffer.concat([Buffer.from("pong "), call.request]));
   });
   const { cluster } = clusterUnderTest(t, clusterConfig([endpoint(port)], http2));
-  const metadata = new HeaderMap(["x-a", "1", "te", "evil", ":path", "/evil", "content-type", "evil", "user-agent", "sluice"]);
+  const metadata = new HeaderMap([
+    "x-a",
+    "1",
+    "te",
+    "evil",
+    ":path",
+    "/evil",
+    "content-type",
+    "evil",
+    "user-agent",
+    "sluice",
+  ]);
   for (let n = 0; n < 3; n++) {
     const answer = await unary(cluster, { metadata });
     assert.equal(answer.message?.toString(), "pong ping");
@@ -182,11 +216,14 @@ test("a server that is killed and started again is used again", async (t) => {
   await new Promise((resolve) => setTimeout(resolve, 20));
   first.server.forceShutdown();
   await cut.answer.finished;
-  assert.ok([GrpcStatus.UNAVAILABLE, GrpcStatus.INTERNAL, GrpcStatus.CANCELLED].includes(cut.answer.status as 14), String(cut.answer.status));
+  assert.ok([1, 13, 14].includes(cut.answer.status), String(cut.answer.status));
   await until(() => stats.read("upstream_cx_active") === 0);
   const refused = await unary(cluster);
   assert.equal(refused.status, GrpcStatus.UNAVAILABLE);
-  assert.match(refused.text, /remote connection failure, transport failure reason: delayed connect error: Connection refused/);
+  assert.match(
+    refused.text,
+    /remote connection failure, transport failure reason: delayed connect error: Connection refused/,
+  );
   await grpcServer(t, (_call, done) => done(null, Buffer.from("back")), first.port);
   assert.equal((await unary(cluster)).message?.toString(), "back");
 });
@@ -228,15 +265,31 @@ const BROKEN: readonly (readonly [string, (stream: ServerHttp2Stream) => void, n
   ["HTTP 200 and nothing else", (s) => s.respond({ ":status": 200 }, { endStream: true }), GrpcStatus.UNKNOWN],
   ["no trailers", (s) => respond(s, frame(Buffer.from("x")), null), GrpcStatus.UNKNOWN],
   ["trailers without status", (s) => respond(s, frame(Buffer.from("x")), { a: "b" }), GrpcStatus.UNKNOWN],
-  ["a status that is no number", (s) => respond(s, frame(Buffer.from("x")), { "grpc-status": "zero" }), GrpcStatus.UNKNOWN],
+  [
+    "a status that is no number",
+    (s) => respond(s, frame(Buffer.from("x")), { "grpc-status": "zero" }),
+    GrpcStatus.UNKNOWN,
+  ],
   ["a status out of range", (s) => respond(s, frame(Buffer.from("x")), { "grpc-status": "17" }), GrpcStatus.UNKNOWN],
   ["OK without a message", (s) => respond(s, Buffer.alloc(0), ok), GrpcStatus.INTERNAL],
-  ["OK in the headers without a message", (s) => s.respond({ ":status": 200, ...ok }, { endStream: true }), GrpcStatus.INTERNAL],
+  [
+    "OK in the headers without a message",
+    (s) => s.respond({ ":status": 200, ...ok }, { endStream: true }),
+    GrpcStatus.INTERNAL,
+  ],
   ["half a prefix", (s) => respond(s, Buffer.from([0, 0]), ok), GrpcStatus.INTERNAL],
   ["half a message", (s) => respond(s, Buffer.from([0, 0, 0, 0, 9, 1, 2]), ok), GrpcStatus.INTERNAL],
   ["a compressed message", (s) => respond(s, Buffer.from([1, 0, 0, 0, 1, 1]), ok), GrpcStatus.INTERNAL],
-  ["two messages", (s) => respond(s, Buffer.concat([frame(Buffer.from("a")), frame(Buffer.from("b"))]), ok), GrpcStatus.INTERNAL],
-  ["a message of 4 GiB announced", (s) => respond(s, Buffer.from([0, 255, 255, 255, 255]), ok), GrpcStatus.RESOURCE_EXHAUSTED],
+  [
+    "two messages",
+    (s) => respond(s, Buffer.concat([frame(Buffer.from("a")), frame(Buffer.from("b"))]), ok),
+    GrpcStatus.INTERNAL,
+  ],
+  [
+    "a message of 4 GiB announced",
+    (s) => respond(s, Buffer.from([0, 255, 255, 255, 255]), ok),
+    GrpcStatus.RESOURCE_EXHAUSTED,
+  ],
   ["a reset stream", (s) => s.close(2), GrpcStatus.INTERNAL],
 ];
 for (const [name, script, status] of BROKEN) {

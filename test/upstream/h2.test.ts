@@ -5,7 +5,17 @@ import type { AddressInfo } from "node:net";
 import { test, type TestContext } from "node:test";
 import { HeaderMap } from "../../runtime/codec/headers.ts";
 import { ResetReason } from "../../runtime/errors.ts";
-import { clusterConfig, clusterUnderTest, endpoint, get, origin, Recorder, requestHeaders, turn, until } from "./fixtures.ts";
+import {
+  clusterConfig,
+  clusterUnderTest,
+  endpoint,
+  get,
+  origin,
+  Recorder,
+  requestHeaders,
+  turn,
+  until,
+} from "./fixtures.ts";
 
 interface H2Origin {
   readonly port: number;
@@ -26,7 +36,7 @@ async function h2Origin(
   });
   server.on("stream", (stream, headers, _flags, raw) => {
     stream.on("error", () => stream.destroy());
-    script(stream as ServerHttp2Stream, headers, raw as unknown as string[]);
+    script(stream as ServerHttp2Stream, headers, raw);
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   t.after(() => {
@@ -57,7 +67,20 @@ test("headers, body and trailers go both ways on one connection", async (t) => {
     const recorder = new Recorder();
     const request = cluster.request(recorder);
     request.sendHeaders(
-      requestHeaders("POST", "/p", ["x-a", "1", "x-a", "2", "connection", "keep-alive", "te", "gzip", "host", "x", "x-l", "\u00e9"]),
+      requestHeaders("POST", "/p", [
+        "x-a",
+        "1",
+        "x-a",
+        "2",
+        "connection",
+        "keep-alive",
+        "te",
+        "gzip",
+        "host",
+        "x",
+        "x-l",
+        "\u00e9",
+      ]),
       false,
     );
     request.sendData(Buffer.from("hel"), false);
@@ -205,7 +228,7 @@ test("a response cut off in its body is a reset, by stream and by connection", a
     stream.write("half");
     setImmediate(() => {
       if (headers[":path"] === "/stream") stream.close(constants.NGHTTP2_INTERNAL_ERROR);
-      else sessions.at(-1)!.destroy();
+      else sessions.at(-1)?.destroy();
     });
   });
   const { cluster } = clusterUnderTest(t, clusterConfig([endpoint(port)], http2));
@@ -237,7 +260,10 @@ test("nobody listens: the failure is told as for HTTP/1", async (t) => {
 });
 
 test("a host that speaks HTTP/1 is a protocol error", async (t) => {
-  const { port } = await origin(t, (socket) => void socket.end("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n"));
+  const { port } = await origin(
+    t,
+    (socket) => void socket.end("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n"),
+  );
   const { cluster } = clusterUnderTest(t, clusterConfig([endpoint(port)], http2));
   const answer = await get(cluster, "/");
   assert.equal(answer.resetReason, ResetReason.PROTOCOL_ERROR);

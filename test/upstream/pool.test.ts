@@ -5,7 +5,19 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { ResetReason } from "../../runtime/errors.ts";
-import { clusterConfig, clusterUnderTest, deafListener, endpoint, get, onRequests, origin, Recorder, requestHeaders, turn, until } from "./fixtures.ts";
+import {
+  clusterConfig,
+  clusterUnderTest,
+  deafListener,
+  endpoint,
+  get,
+  onRequests,
+  origin,
+  Recorder,
+  requestHeaders,
+  turn,
+  until,
+} from "./fixtures.ts";
 
 const OK = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 const breakers = { maxConnections: 1024, maxPendingRequests: 1024, maxRequests: 1024, maxRetries: 3 };
@@ -120,7 +132,9 @@ test("a body of unknown length goes chunked, with trailers, and comes back", asy
 
 test("informational responses come before the final one", async (t) => {
   const { port } = await origin(t, (socket) =>
-    onRequests(socket, () => socket.write(`HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: a\r\n\r\n${OK}`)),
+    onRequests(socket, () =>
+      socket.write(`HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: a\r\n\r\n${OK}`),
+    ),
   );
   const { cluster } = clusterUnderTest(t, clusterConfig([endpoint(port)]));
   const answer = await get(cluster, "/");
@@ -147,7 +161,9 @@ for (const [name, response, method] of [
 }
 
 test("a body that ends with the connection is complete, and the connection is not used again", async (t) => {
-  const { port, sockets } = await origin(t, (socket) => onRequests(socket, () => socket.end("HTTP/1.1 200 OK\r\n\r\nall of it")));
+  const { port, sockets } = await origin(t, (socket) =>
+    onRequests(socket, () => socket.end("HTTP/1.1 200 OK\r\n\r\nall of it")),
+  );
   const { cluster } = clusterUnderTest(t, clusterConfig([endpoint(port)]));
   for (let n = 1; n <= 2; n++) {
     const answer = await get(cluster, "/");
@@ -218,12 +234,32 @@ test("a host that does not answer the handshake times out", async (t) => {
 const OVER_EARLY: readonly (readonly [string, string, ResetReason, string[]])[] = [
   ["before any byte", "", ResetReason.CONNECTION_TERMINATION, ["ready"]],
   ["in the head", "HTTP/1.1 200 OK\r\nconte", ResetReason.CONNECTION_TERMINATION, ["ready"]],
-  ["in a body", "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc", ResetReason.CONNECTION_TERMINATION, ["ready", "headers 200"]],
-  ["in a chunk", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n9\r\nabc", ResetReason.CONNECTION_TERMINATION, ["ready", "headers 200"]],
-  ["before the last chunk", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n", ResetReason.CONNECTION_TERMINATION, ["ready", "headers 200"]],
+  [
+    "in a body",
+    "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc",
+    ResetReason.CONNECTION_TERMINATION,
+    ["ready", "headers 200"],
+  ],
+  [
+    "in a chunk",
+    "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n9\r\nabc",
+    ResetReason.CONNECTION_TERMINATION,
+    ["ready", "headers 200"],
+  ],
+  [
+    "before the last chunk",
+    "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n",
+    ResetReason.CONNECTION_TERMINATION,
+    ["ready", "headers 200"],
+  ],
   ["after 100", "HTTP/1.1 100 Continue\r\n\r\n", ResetReason.CONNECTION_TERMINATION, ["ready", "informational 100"]],
   ["with garbage", "SSH-2.0-OpenSSH_9.2\r\n\r\n", ResetReason.PROTOCOL_ERROR, ["ready"]],
-  ["with two lengths", "HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab", ResetReason.PROTOCOL_ERROR, ["ready"]],
+  [
+    "with two lengths",
+    "HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab",
+    ResetReason.PROTOCOL_ERROR,
+    ["ready"],
+  ],
 ];
 for (const ending of ["FIN", "RST"] as const) {
   for (const [name, bytes, reason, events] of OVER_EARLY) {
@@ -303,7 +339,9 @@ for (const [name, act] of [
 }
 
 test("bytes behind a response close the connection, not the response", async (t) => {
-  const { port, sockets } = await origin(t, (socket) => onRequests(socket, () => socket.write(`${OK}HTTP/1.1 200 OK\r\n`)));
+  const { port, sockets } = await origin(t, (socket) =>
+    onRequests(socket, () => socket.write(`${OK}HTTP/1.1 200 OK\r\n`)),
+  );
   const { cluster } = clusterUnderTest(t, clusterConfig([endpoint(port)]));
   assert.equal((await get(cluster, "/")).body, "ok");
   assert.equal((await get(cluster, "/")).body, "ok");
@@ -471,7 +509,10 @@ for (const [name, length, pieces] of [
 ] as const) {
   test(`a body ${name} its content-length is never sent as a message`, async (t) => {
     let text = "";
-    const { port } = await origin(t, (socket) => void socket.on("data", (chunk: Buffer) => (text += chunk.toString("latin1"))));
+    const { port } = await origin(
+      t,
+      (socket) => void socket.on("data", (chunk: Buffer) => (text += chunk.toString("latin1"))),
+    );
     const { cluster, stats } = clusterUnderTest(t, clusterConfig([endpoint(port)]));
     const recorder = new Recorder();
     const request = cluster.request(recorder);
