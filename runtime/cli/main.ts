@@ -46,7 +46,7 @@ function program(report: (status: number) => void): Command {
   withConfigOptions(sluice.command("validate").description("check a configuration and print every problem in it")).action(
     async (options: ConfigOptions) => {
       const { validate } = await import("./validate.ts");
-      report(await validate(options));
+      report(validate(options));
     },
   );
   sluice
@@ -84,7 +84,7 @@ function runCommand(sluice: Command, report: (status: number) => void): void {
     .action(async (options: RunOptions) => {
       if (options.mode === "validate") {
         const { validate } = await import("./validate.ts");
-        report(await validate(options));
+        report(validate(options));
       } else {
         const { run } = await import("./run.ts");
         report(await run(options));

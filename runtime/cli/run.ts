@@ -59,7 +59,7 @@ export async function run(options: RunOptions, { sources, onLive, until }: RunEx
   void server.quitRequested.then(() => end("quitquitquit"));
   void until?.then(end);
   try {
-    const snapshot = await readSnapshot(options, sources ?? readSources(options));
+    const snapshot = readSnapshot(options, sources ?? readSources(options));
     if (snapshot === undefined) {
       await server.stop();
       return 1;

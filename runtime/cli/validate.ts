@@ -18,8 +18,8 @@ export interface ConfigOptions {
 }
 
 /** Prints every problem; returns the exit status. */
-export async function validate(options: ConfigOptions): Promise<number> {
-  if ((await readSnapshot(options, readSources(options))) === undefined) return 1;
+export function validate(options: ConfigOptions): number {
+  if (readSnapshot(options, readSources(options)) === undefined) return 1;
   console.log(`configuration '${configName(options)}' OK`);
   return 0;
 }
@@ -37,8 +37,8 @@ export function readSources({ configPath, configYaml }: ConfigOptions): Source[]
 }
 
 /** The snapshot, or undefined after all problems have been printed to stderr; warnings are printed anyway. */
-export async function readSnapshot(options: ConfigOptions, sources: readonly Source[]): Promise<Snapshot | undefined> {
-  const { snapshot, errors, warnings } = await loadBootstrap(sources, {
+export function readSnapshot(options: ConfigOptions, sources: readonly Source[]): Snapshot | undefined {
+  const { snapshot, errors, warnings } = loadBootstrap(sources, {
     serviceCluster: options.serviceCluster,
     serviceNode: options.serviceNode,
     serviceZone: options.serviceZone,

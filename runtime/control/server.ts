@@ -20,6 +20,9 @@ import type { AdminListener } from "./admin.ts";
 import { ServerStats } from "./server-stats.ts";
 import type { AdminSubject, ServerState } from "./subject.ts";
 
+/** Components that log; a level can be set for each, whichever thread it is in. */
+const LOG_COMPONENTS = ["admin", "listener", "main", "wasm"];
+
 export interface ServerOptions {
   readonly concurrency: number;
   readonly drainTimeMs: number;
@@ -88,6 +91,8 @@ export class Server implements AdminSubject, PoolOwner {
     this.#flush = setInterval(() => this.#registry.rollInterval(), STATS_FLUSH_INTERVAL_MS);
     this.#flush.unref();
     this.#stats.live(performance.now(), snapshot.listeners.length);
+    const took = Math.round(performance.now());
+    this.#log.info(`live after ${took} ms with ${this.#options.concurrency} workers`);
     for (const { name, address } of this.#pool.bound) this.#log.info(`listener ${name} on ${address}`);
   }
 
@@ -154,8 +159,7 @@ export class Server implements AdminSubject, PoolOwner {
   }
 
   logLevels(): readonly (readonly [component: string, level: LogLevel])[] {
-    const all = new Map<string, LogLevel>([...this.#options.processLog.levels(), ...this.#componentLevels]);
-    return [...all].sort();
+    return LOG_COMPONENTS.map((name) => [name, this.#componentLevels.get(name) ?? this.#options.processLog.level] as const);
   }
 
   setLogLevel(level: LogLevel, component?: string): boolean {
