@@ -102,6 +102,6 @@ function describe(diagnostic: asc.DiagnosticMessage, filter: FilterSource, repos
   if (range === null || source === undefined) return `${filter.entry}: ${diagnostic.message}`;
   const own = posix.relative(filter.mount, source);
   const path = own.startsWith("..") ? join(repository, source) : join(filter.folder, own);
-  const before = (existsSync(path) ? readFileSync(path, "utf8") : "").slice(0, range.start).split("\n");
+  const before = (readSource(source, filter, repository) ?? "").slice(0, range.start).split("\n");
   return `${relative(process.cwd(), path)}:${before.length}:${before.at(-1)!.length + 1}: ${diagnostic.message}`;
 }

@@ -157,11 +157,18 @@ function options(of: protobuf.ReflectionObject): Plain {
       const match = /^\((validate\.\w+)\)$/.exec(name);
       if (match === null) continue;
       const key = `.${match[1]}`;
-      extensions[key] = merge(extensions[key], value);
+      extensions[key] = merge(extensions[key], joined(value));
     }
   }
   if (Object.keys(extensions).length === 0) return {};
   return { options: extensions };
+}
+
+/** protobufjs lists the parts of a message that is set in several steps; no validation rule is a list of messages. */
+function joined(value: unknown): unknown {
+  if (Array.isArray(value)) return value.every(isPlain) ? value.map(joined).reduce(merge) : value;
+  if (!isPlain(value)) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, joined(inner)]));
 }
 
 function merge(old: unknown, value: unknown): unknown {
