@@ -13,11 +13,12 @@ import type {
   VirtualHostConfig,
   WeightedCluster,
 } from "../config/snapshot.ts";
+import { compileRegexRewrite, type Rewrite } from "../observe/regex-rewrite.ts";
 import type { StreamInfo } from "../observe/stream-info.ts";
 import { compileMutations, type CompiledMutation } from "./header-mutation.ts";
 import { RouteDomains } from "./route-domains.ts";
 import { compileMatch, type RouteTest } from "./route-match.ts";
-import { compilePathRewrite, compileRegexRewrite, type Rewrite } from "./route-rewrite.ts";
+import { compilePathRewrite } from "./route-rewrite.ts";
 
 /** What one route (and one of its weighted clusters) means for a request. */
 export class ResolvedRoute {

@@ -8,7 +8,7 @@ import {
   rewriteHost,
   tlsRedirectLocation,
 } from "../../runtime/http/route-apply.ts";
-import { compileRegexRewrite, highestGroup } from "../../runtime/http/route-rewrite.ts";
+import { checkSubstitution, compileRegexRewrite } from "../../runtime/observe/regex-rewrite.ts";
 import { finishedStream, freshStream, headersOf } from "../observe/stream-sample.ts";
 import {
   forward,
@@ -73,11 +73,14 @@ test("no rewrite leaves no x-envoy-original-path", () => {
 });
 
 test("substitutions", () => {
-  assert.equal(highestGroup("a\\2b\\1"), 2);
-  assert.equal(highestGroup("plain"), 0);
-  assert.equal(highestGroup("a\\x"), undefined);
-  assert.equal(highestGroup("a\\"), undefined);
-  assert.equal(highestGroup("a\\\\"), 0);
+  const problem = (regex: string, substitution: string): string | undefined =>
+    checkSubstitution(regexRewrite(regex, substitution));
+  assert.equal(problem("(a)(b)", "a\\2b\\1\\0"), undefined);
+  assert.equal(problem("a", "plain \\\\ \\\\1"), undefined);
+  assert.match(problem("(a)(b)", "\\3") ?? "", /names group 3, the expression has 2/);
+  assert.match(problem("a", "a\\x") ?? "", /backslash/);
+  assert.match(problem("a", "a\\") ?? "", /backslash/);
+  assert.equal(compileRegexRewrite(regexRewrite("(x)", "<\\1\\7>"))("axb"), "a<x>b");
   assert.equal(compileRegexRewrite(regexRewrite("(x)|(y)", "<\\1\\2>"))("xay"), "<x>a<y>");
   assert.equal(compileRegexRewrite(regexRewrite("^", "p"))("abc"), "pabc");
   assert.equal(compileRegexRewrite(regexRewrite(".*", ""))("abc"), "");
