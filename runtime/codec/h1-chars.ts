@@ -83,9 +83,11 @@ export function fieldName(bytes: Uint8Array, at: number, end: number, hash: numb
   const slot = (hash ^ (hash >>> 10) ^ (hash >>> 20)) & (SLOTS - 1);
   const name = slotNames[slot]!;
   if (slotHashes[slot] === hash && name.length === length) {
+    const token = TOKEN;
+    const known = slotBytes;
     let from = slot * SLOT_BYTES;
     let i = at;
-    while (i < end && slotBytes[from] === TOKEN[bytes[i]!]) {
+    while (i < end && known[from] === token[bytes[i]!]) {
       from++;
       i++;
     }

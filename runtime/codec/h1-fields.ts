@@ -7,7 +7,7 @@
  */
 import { fieldName, lastKind, NameKind, TOKEN } from "./h1-chars.ts";
 import { H1Errors, type H1Error } from "./h1-errors.ts";
-import { lineEnd } from "./h1-section.ts";
+import { lineEnd, sectionBytes } from "./h1-section.ts";
 
 /** What the fields of a head say, as bits. */
 export const Fact = {
@@ -72,35 +72,34 @@ class FieldReader {
     return this.list.slice(0, this.count);
   }
 
-  /**
-   * Reads lines `from` … `to - 1` of the section at `start`; `text` is the section as latin-1. Line ends
-   * are those of the last scan.
-   */
-  read(bytes: Uint8Array, text: string, start: number, from: number, to: number): H1Error | null {
-    let at = from === 0 ? 0 : lineEnd(from - 1) + 2;
+  /** Reads lines `from` … `to - 1` of the section scanned last; `text` is that section as latin-1. */
+  read(text: string, from: number, to: number): H1Error | null {
+    const bytes = sectionBytes();
+    const token = TOKEN;
+    const list = this.list;
+    let at = lineEnd(from - 1) + 2;
     for (let index = from; index < to; index++) {
       const end = lineEnd(index);
-      let i = start + at;
+      let i = at;
       let hash = 0;
-      let char = TOKEN[bytes[i]!]!;
+      let char = token[bytes[i]!]!;
       while (char !== 0) {
         hash = (Math.imul(hash, 31) + char) | 0;
-        char = TOKEN[bytes[++i]!]!;
+        char = token[bytes[++i]!]!;
       }
-      if (bytes[i] !== 0x3a || i === start + at) {
-        return bytes[start + at] === 0x20 || bytes[start + at] === 0x09 ? H1Errors.OBS_FOLD : H1Errors.HEADER_NAME;
-      }
-      const name = fieldName(bytes, start + at, i, hash);
-      let first = i + 1 - start;
-      while (first < end && (bytes[start + first] === 0x20 || bytes[start + first] === 0x09)) first++;
+      if (bytes[i] !== 0x3a || i === at) return lineError(bytes[at]!);
+      const name = fieldName(bytes, at, i, hash);
+      const kind = lastKind();
+      let first = i + 1;
+      while (first < end && isSpace(bytes[first]!)) first++;
       let last = end;
-      while (last > first && (bytes[start + last - 1] === 0x20 || bytes[start + last - 1] === 0x09)) last--;
+      while (last > first && isSpace(bytes[last - 1]!)) last--;
       const value = text.substring(first, last);
-      if (lastKind() === NameKind.OTHER) {
-        this.list[this.count++] = name;
-        this.list[this.count++] = value;
+      if (kind === NameKind.OTHER) {
+        list[this.count++] = name;
+        list[this.count++] = value;
       } else {
-        const error = this.#special(lastKind(), name, value);
+        const error = this.#special(kind, name, value);
         if (error !== null) return error;
       }
       at = end + 2;
@@ -110,19 +109,12 @@ class FieldReader {
   }
 
   /** Reads a whole trailer section of `lines` lines; fields named in `dropped` are left out. */
-  readTrailers(
-    bytes: Uint8Array,
-    text: string,
-    start: number,
-    lines: number,
-    dropped: ReadonlySet<string>,
-  ): H1Error | null {
+  readTrailers(text: string, lines: number, dropped: ReadonlySet<string>): H1Error | null {
     let at = 0;
     for (let index = 0; index < lines; index++) {
       const end = lineEnd(index);
       const line = FIELD_LINE.exec(text.substring(at, end));
-      if (line === null)
-        return bytes[start + at] === 0x20 || bytes[start + at] === 0x09 ? H1Errors.OBS_FOLD : H1Errors.HEADER_NAME;
+      if (line === null) return lineError(text.charCodeAt(at));
       const name = line[1]!.toLowerCase();
       const underscore = this.#underscores !== "ALLOW" && name.includes("_");
       if (underscore && this.#underscores === "REJECT_REQUEST") return H1Errors.UNDERSCORE;
@@ -221,6 +213,15 @@ class FieldReader {
     }
     this.count = to;
   }
+}
+
+function isSpace(byte: number): boolean {
+  return byte === 0x20 || byte === 0x09;
+}
+
+/** What a line without a proper name is, by its first byte. */
+function lineError(first: number): H1Error {
+  return isSpace(first) ? H1Errors.OBS_FOLD : H1Errors.HEADER_NAME;
 }
 
 function trimmed(value: string): string {

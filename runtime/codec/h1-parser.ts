@@ -235,7 +235,7 @@ export abstract class MessageParser {
     let list: string[] = [];
     if (lines > 0) {
       fields.begin(0, this.underscores);
-      const error = fields.readTrailers(bytes, bytes.latin1Slice(at, next), at, lines, NOT_IN_TRAILERS);
+      const error = fields.readTrailers(bytes.latin1Slice(at, next), lines, NOT_IN_TRAILERS);
       if (error !== null) {
         this.fail(error);
         return at;

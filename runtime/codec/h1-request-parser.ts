@@ -46,8 +46,10 @@ export class RequestParser extends MessageParser {
   #targetEnd = 0;
   #minor = 1;
   #facts = 0;
-  /** The field lines of the head before, with the empty line, and what they came to. */
+  /** The head before; its field lines, with the empty line, and what they came to. */
+  #lastHead = "";
   #lastBlock = "";
+  #lastMinor = 1;
   #lastList: string[] = [];
   #lastFacts = 0;
   #lastLength = 0;
@@ -131,7 +133,7 @@ export class RequestParser extends MessageParser {
     }
     const text = bytes.latin1Slice(start, next);
     fields.begin(PSEUDO, this.underscores);
-    let error = fields.read(bytes, text, start, 1, lines);
+    let error = fields.read(text, 1, lines);
     if (error !== null) return error;
     this.#facts = fields.facts;
     this.remaining = fields.contentLength;
@@ -146,7 +148,9 @@ export class RequestParser extends MessageParser {
     }
     if (this.#upgrades(method)) this.#upgrade(list, method);
     else if (bytes[this.#methodEnd + 1] === SLASH && next - start <= MAX_REMEMBERED_HEAD_BYTES) {
+      this.#lastHead = text;
       this.#lastBlock = text.substring(line + 2);
+      this.#lastMinor = this.#minor;
       this.#lastList = fields.take();
       this.#lastFacts = this.#facts;
       this.#lastLength = this.remaining;
@@ -156,29 +160,39 @@ export class RequestParser extends MessageParser {
   }
 
   /**
-   * A head whose field lines are byte for byte those of the head before: its list is copied instead of
-   * parsed. Returns the index after it, or 0 when it is not one.
+   * A head that is byte for byte the one before, or at least in its field lines: its list is copied
+   * instead of parsed. Returns the index after it, or 0 when it is not one.
    */
   #repeated(bytes: Buffer, start: number, end: number): number {
-    const line = this.#requestLine(bytes, start, end);
-    const block = this.#lastBlock;
-    const next = line + 2 + block.length;
-    if (line < 0 || next > end || next - start > this.maxHeadBytes || bytes[line] !== 13 || bytes[line + 1] !== 10) {
-      return 0;
+    let next = start + this.#lastHead.length;
+    if (next <= end && bytes[next - 1] === 10) {
+      if (bytes.latin1Slice(start, next) === this.#lastHead) {
+        this.#minor = this.#lastMinor;
+        this.#again(this.#lastList.slice());
+        return next;
+      }
     }
-    if (bytes[this.#methodEnd + 1] !== SLASH) return 0;
+    const line = this.#requestLine(bytes, start, end) + 2;
+    const block = this.#lastBlock;
+    next = line + block.length;
+    if (line < 2 || next > end || next - start > this.maxHeadBytes || bytes[next - 1] !== 10) return 0;
+    if (bytes[line - 2] !== 13 || bytes[line - 1] !== 10 || bytes[this.#methodEnd + 1] !== SLASH) return 0;
     if (this.#minor === 0 && (this.#lastFacts & FRAMING) !== 0) return 0;
     const text = bytes.latin1Slice(start, next);
-    if (!text.endsWith(block)) return 0;
+    if (text.substring(line - start) !== block) return 0;
     const method = methodOf(bytes, text, start, this.#methodEnd);
     if (method === "CONNECT") return 0;
     const list = this.#lastList.slice();
     list[3] = text.substring(this.#methodEnd + 1 - start, this.#targetEnd - start);
     list[5] = method;
+    this.#again(list);
+    return next;
+  }
+
+  #again(list: string[]): void {
     this.#facts = this.#lastFacts;
     this.remaining = this.#lastLength;
     this.#deliver(list);
-    return next;
   }
 
   /** Splits the line that starts at `start`; returns the index after its version, or -1 when it is malformed. */

@@ -125,7 +125,7 @@ export class ResponseParser extends MessageParser {
     this.#minor = parts[1] === "1" ? 1 : 0;
     this.#status = Number(parts[2]);
     fields.begin(PSEUDO, this.underscores);
-    const error = fields.read(bytes, text, start, 1, lines) ?? this.#framing();
+    const error = fields.read(text, 1, lines) ?? this.#framing();
     if (error !== null) return error;
     fields.list[0] = ":status";
     fields.list[1] = parts[2]!;
