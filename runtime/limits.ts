@@ -181,6 +181,8 @@ export const SIGNAL_ECHO_MS = 300;
 
 /** Bytes of head and body that are joined into one string for one system call: above, copying costs more than the call saves. */
 export const SMALL_WRITE_BYTES = 16 * 1024;
+/** Bytes that one read of an upstream socket takes at most; one such buffer per thread. */
+export const UPSTREAM_READ_BYTES = 64 * 1024;
 /** Milliseconds of silence until TCP asks whether an upstream host still exists: idle connections live for an hour. */
 export const TCP_KEEPALIVE_DELAY_MS = 60_000;
 /** Milliseconds that start-up waits for the first DNS answers; then the listeners open without them. */
@@ -216,3 +218,10 @@ export const MAX_CONFIG_NODES = 2_000_000;
 export const MAX_SCHEMA_SECTION_BYTES = 4 * 1024 * 1024;
 /** Connections the kernel queues before they are accepted. Envoy: `tcp_backlog_size`, net.core.somaxconn (4096 since Linux 5.4). */
 export const LISTEN_BACKLOG = 4096;
+
+// ---- Regular expressions of guests --------------------------------------------------------------
+
+/** Bytes of an expression given to `match_regex`: longer ones cost time to compile. */
+export const MAX_GUEST_REGEX_BYTES = 4096;
+/** Compiled expressions an instance keeps; past it they are compiled anew. */
+export const MAX_GUEST_REGEXES = 256;

@@ -93,6 +93,15 @@ export function randomBits(): u32 {
   return sluice.random();
 }
 
+/** True when the whole of `text` (one UTF-16 unit per byte, as header values are) matches the RE2 expression. */
+export function matchRegex<R>(regex: R, text: string): bool {
+  beginCall();
+  const regexAt = bytesOf<R>(regex);
+  const regexSize = bytesSize;
+  const textAt = bytesOf<string>(text);
+  return sluice.match_regex(regexAt, regexSize, textAt, bytesSize) == Status.OK;
+}
+
 /** A token bucket that all workers of the process share by its key. */
 export class TokenBucket {
   private readonly id: u32;

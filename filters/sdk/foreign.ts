@@ -1,7 +1,16 @@
 /** Functions that a host offers by name. */
 import * as Status from "../../abi/status.ts";
 import { proxy_call_foreign_function } from "./env.ts";
-import { beginCall, bytesSize, expectBuffer, expectNothing, resultP, resultSizeP, takeBuffer, utf8Of } from "./memory.ts";
+import {
+  beginCall,
+  bytesSize,
+  expectBuffer,
+  expectNothing,
+  resultP,
+  resultSizeP,
+  takeBuffer,
+  utf8Of,
+} from "./memory.ts";
 
 /** The function's result (perhaps empty); null when the host does not know it or it failed. */
 export function callForeignFunction<N, A>(name: N, args: A): ArrayBuffer | null {

@@ -70,10 +70,10 @@ export class Pairs {
     const bytes = new ArrayBuffer(size);
     const base = changetype<usize>(bytes);
     store<u32>(base, count >> 1);
-    let at = base + 4 + (<usize>count << 2);
+    let at = base + 4 + ((<usize>count) << 2);
     for (let i = 0; i < count; i++) {
       const length = <usize>items[i].byteLength;
-      store<u32>(base + 4 + (<usize>i << 2), <u32>length);
+      store<u32>(base + 4 + ((<usize>i) << 2), <u32>length);
       memory.copy(at, changetype<usize>(items[i]), length);
       at += length + 1;
     }

@@ -7,12 +7,7 @@
 export declare function set_timer(delayMs: i32): i32;
 export declare function get_route_configuration_id(idP: usize): i32;
 export declare function get_route_configuration(id: u32, bytesPP: usize, sizeP: usize): i32;
-export declare function get_rate_limit_descriptors(
-  stage: i32,
-  virtualHostMode: i32,
-  bytesPP: usize,
-  sizeP: usize,
-): i32;
+export declare function get_rate_limit_descriptors(stage: i32, virtualHostMode: i32, bytesPP: usize, sizeP: usize): i32;
 export declare function set_response_flag(flag: i32): i32;
 export declare function set_response_pace(bytesPerSecond: i32): i32;
 export declare function define_token_bucket(
@@ -27,3 +22,4 @@ export declare function take_tokens(id: u32, count: u32, remainingP: usize, rese
 export declare function runtime_fraction(key: usize, keySize: usize, numerator: u32, denominator: u32): i32;
 export declare function runtime_number(key: usize, keySize: usize, valueP: usize): i32;
 export declare function random(): u32;
+export declare function match_regex(regex: usize, regexSize: usize, text: usize, textSize: usize): i32;

@@ -1,7 +1,8 @@
 /** The import module `sluice`: what the bundled filters need beyond Proxy-Wasm. */
 import * as Status from "../../../abi/status.ts";
 import { ResponseFlag } from "../../errors.ts";
-import { MAX_BUCKET_TOKENS, MAX_SHARED_KEY_BYTES } from "../../limits.ts";
+import { MAX_BUCKET_TOKENS, MAX_GUEST_REGEX_BYTES, MAX_GUEST_REGEXES, MAX_SHARED_KEY_BYTES } from "../../limits.ts";
+import { compileRegex, type TextTest } from "../../observe/match.ts";
 import type { Instance } from "../instance.ts";
 import { encodeDescriptors } from "../descriptors.ts";
 import { sampled } from "../runtime-fraction.ts";
@@ -10,7 +11,7 @@ import type { HostFunctions } from "./functions.ts";
 const LAST_FLAG = ResponseFlag.UDO;
 
 export function extensionFunctions(instance: Instance): HostFunctions {
-  return { ...streamExtensions(instance), ...bucketExtensions(instance), ...runtimeExtensions(instance) };
+  return { ...streamExtensions(instance), ...bucketExtensions(instance), ...runtimeExtensions(instance), ...regexExtensions(instance) };
 }
 
 function streamExtensions(instance: Instance): HostFunctions {
@@ -112,4 +113,36 @@ function runtimeExtensions(instance: Instance): HostFunctions {
 
     random: (): number => (Math.random() * 0x1_0000_0000) | 0,
   };
+}
+
+/** Expressions come from filters' configurations, so they are few; a guest that makes them up pays by compiling anew. */
+function regexExtensions(instance: Instance): HostFunctions {
+  const memory = instance.memory;
+  const compiled = new Map<string, TextTest>();
+  return {
+    match_regex(regex: number, regexSize: number, text: number, textSize: number): number {
+      if (!memory.has(regex >>> 0, regexSize >>> 0) || !memory.has(text >>> 0, textSize >>> 0)) {
+        return Status.INVALID_MEMORY_ACCESS;
+      }
+      if (regexSize >>> 0 > MAX_GUEST_REGEX_BYTES) return Status.BAD_ARGUMENT;
+      const expression = memory.copy(regex >>> 0, regexSize >>> 0).toString("utf8");
+      let test = compiled.get(expression);
+      if (test === undefined) {
+        const made = compileGuestRegex(expression);
+        if (made === undefined) return Status.BAD_ARGUMENT;
+        if (compiled.size >= MAX_GUEST_REGEXES) compiled.clear();
+        compiled.set(expression, (test = made));
+      }
+      return test(memory.latin1(text >>> 0, textSize >>> 0)) ? Status.OK : Status.EMPTY;
+    },
+  };
+}
+
+function compileGuestRegex(expression: string): TextTest | undefined {
+  try {
+    return compileRegex(expression);
+  } catch {
+    // Not an expression: the guest is told by the status.
+    return undefined;
+  }
 }

@@ -92,6 +92,8 @@ const PLUGIN_PROPERTIES: Readonly<Record<string, (config: PluginConfig) => strin
   plugin_name: (config) => config.name,
   plugin_root_id: (config) => config.rootId,
   plugin_vm_id: (config) => config.vmId,
+  // Ours: where a bundled filter's statistics belong, `http.<stat_prefix>.`.
+  plugin_stat_prefix: (config) => config.statPrefix,
 };
 
 /** The first segment belongs to somebody else. */
