@@ -62,17 +62,13 @@ export class Router extends Deadline implements UpstreamHandler {
       return;
     }
     this.#route = route;
-    const action = route.action;
-    if (action.kind !== "route") {
-      this.#answerHere(route, headers);
-      return;
-    }
     const location = this.#manager.tlsRedirect(route, headers, stream.info);
     if (location !== null) {
       this.#redirect(301, location);
       return;
     }
-    this.#forward(route, headers, endStream);
+    if (route.action.kind === "route") this.#forward(route, headers, endStream);
+    else this.#answerHere(route, headers);
   }
 
   onRequestData(chunk: Buffer, endStream: boolean): void {
@@ -137,7 +133,7 @@ export class Router extends Deadline implements UpstreamHandler {
     if (policy !== undefined || headers.has("x-envoy-retry-on") || headers.has("x-envoy-retry-grpc-on")) {
       this.#retry = RetryState.of(policy, headers);
     }
-    finalizeRequestHeaders(route, headers, stream.info);
+    finalizeRequestHeaders(route, headers, stream.info, !this.#manager.router.suppressEnvoyHeaders);
     if (!this.#manager.router.suppressEnvoyHeaders && this.#timeoutMs > 0) {
       headers.set("x-envoy-expected-rq-timeout-ms", this.#expectedTimeout());
     }
