@@ -38,6 +38,11 @@ export interface Call {
   at: number;
 }
 
+/** `$f<index>` is the name of a host function in the module's text. */
+export function functionIndex(name: string): number {
+  return FUNCTIONS.findIndex((one) => one.name === name);
+}
+
 const VALUE: Readonly<Record<string, string>> = { i: "i32", I: "i64", F: "f64" };
 
 function functionType(type: string): string {
@@ -171,7 +176,7 @@ export class Puppet {
   }
 
   call(name: string, ...args: Argument[]): Call {
-    const index = FUNCTIONS.findIndex((one) => one.name === name);
+    const index = functionIndex(name);
     if (index < 0) throw new Error(`no host function ${name}`);
     return { op: index + 1, args, at: 0 };
   }
