@@ -8,7 +8,7 @@ import { RequestEncoder } from "../codec/h1-writer.ts";
 import { ResponseParser } from "../codec/h1-response-parser.ts";
 import { HeadFlag, type ResponseSink } from "../codec/message.ts";
 import { ResetReason } from "../errors.ts";
-import { TCP_KEEPALIVE_DELAY_MS } from "../limits.ts";
+import { TCP_KEEPALIVE_DELAY_MS, UPSTREAM_READ_BYTES } from "../limits.ts";
 import { Deadline } from "../timers.ts";
 import { H1Request } from "./h1-request.ts";
 import { ipPort } from "./host.ts";
@@ -17,6 +17,12 @@ import { connectFailure } from "./transport-failure.ts";
 
 /** RFC 9110 section 9.2.2: these may be sent again when nobody knows whether the first try was handled. */
 const IDEMPOTENT = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"]);
+
+/**
+ * All connections of a thread read into the same memory: a read is handed over before the next one
+ * begins, the parser keeps nothing of it, and bodies are copied out. Per connection it would be 64 KiB.
+ */
+const readBuffer = Buffer.allocUnsafeSlow(UPSTREAM_READ_BYTES);
 
 /** One request at a time on each connection. The encoder is the pool's: requests to one host look alike. */
 export function http1(): PoolProtocol<H1Request> {
@@ -53,7 +59,14 @@ export class H1Connection extends Deadline implements PoolConnection<H1Request>,
     const { target, address } = pool.host;
     this.address = address;
     this.#parser = new ResponseParser(this);
-    const common = { noDelay: true, writableHighWaterMark: pool.bufferLimitBytes };
+    const onread = {
+      buffer: readBuffer,
+      callback: (length: number): boolean => {
+        this.#onRead(readBuffer.subarray(0, length));
+        return true;
+      },
+    };
+    const common = { noDelay: true, writableHighWaterMark: pool.bufferLimitBytes, onread };
     const socket =
       target.kind === "pipe"
         ? connect({ path: target.path, ...common })
@@ -67,7 +80,6 @@ export class H1Connection extends Deadline implements PoolConnection<H1Request>,
           });
     this.#socket = socket;
     socket.on("connect", () => this.#onConnect());
-    socket.on("data", (chunk: Buffer) => this.#onData(chunk));
     socket.on("drain", () => this.#onDrain());
     socket.on("end", () => this.#onEnd());
     socket.on("error", (error: NodeJS.ErrnoException) => this.#onError(error));
@@ -190,7 +202,7 @@ export class H1Connection extends Deadline implements PoolConnection<H1Request>,
     this.#pool.onConnected(this);
   }
 
-  #onData(chunk: Buffer): void {
+  #onRead(chunk: Buffer): void {
     if (this.#closed) return;
     this.#pool.resources.stats.cxRxBytes.add(chunk.length);
     const request = this.#request;
@@ -257,7 +269,8 @@ export class H1Connection extends Deadline implements PoolConnection<H1Request>,
     const request = this.#request;
     if (request === null) return;
     if (endStream) this.#complete(request);
-    request.handler.onUpstreamData(chunk, endStream);
+    // The bytes are gone with the next read; the handler may keep them until its peer has taken them.
+    request.handler.onUpstreamData(chunk.length === 0 ? chunk : Buffer.from(chunk), endStream);
   }
 
   onResponseTrailers(trailers: HeaderMap): void {
