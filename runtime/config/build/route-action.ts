@@ -1,5 +1,6 @@
 /** What a route does with its requests: forward, redirect, answer. */
 
+import { reasonOf } from "../../codec/h1-reasons.ts";
 import { ROUTE_TIMEOUT_MS } from "../../limits.ts";
 import type { Message } from "../document/message.ts";
 import type { ForwardAction, RegexRewrite, RetryPolicy, RouteAction, WeightedCluster } from "../snapshot.ts";

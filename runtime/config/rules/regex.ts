@@ -1,8 +1,6 @@
 /** Regular expressions of configuration and schemas: RE2, so that no text can make them slow. */
-import { createRequire } from "node:module";
-import type { RE2JS } from "re2js";
+import { RE2JS } from "re2js";
 
-const require = createRequire(import.meta.url);
 const compiled = new Map<string, RE2JS | Error>();
 /** Compiled expressions kept: schemas hold few, and a route table's are checked once each. */
 const MAX_COMPILED = 256;
@@ -22,11 +20,9 @@ export function regexProblem(pattern: string): string | undefined {
 function compile(pattern: string): RE2JS | Error {
   const known = compiled.get(pattern);
   if (known !== undefined) return known;
-  // Loaded when first needed: most configurations have no expression, and loading costs 15 ms.
-  const re2 = require("re2js") as typeof import("re2js");
   let result: RE2JS | Error;
   try {
-    result = re2.RE2JS.compile(pattern);
+    result = RE2JS.compile(pattern);
   } catch (error) {
     result = error instanceof Error ? error : new Error(String(error));
   }
