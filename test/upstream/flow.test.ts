@@ -230,3 +230,30 @@ test("chunks keep their bytes after the next ones have arrived", async (t) => {
   const answer = await get(cluster, "/");
   assert.equal(sha(answer.chunks), sha(parts));
 });
+
+test("connections that are read in turn do not mix their bodies", async (t) => {
+  const { port } = await origin(t, (socket) =>
+    onRequests(socket, (head) => {
+      const mark = Number(/\/(\d+)/.exec(head)?.[1]);
+      socket.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
+      let left = 60;
+      const more = (): void => {
+        const size = 1 + ((left * 7919 * mark) % 20_000);
+        socket.write(`${size.toString(16)}\r\n`);
+        socket.write(Buffer.alloc(size, mark));
+        socket.write("\r\n");
+        if (--left > 0) setImmediate(more);
+        else socket.write("0\r\n\r\n");
+      };
+      more();
+    }),
+  );
+  const { cluster } = clusterUnderTest(t, clusterConfig([endpoint(port)]));
+  const marks = Array.from({ length: 16 }, (_, at) => at + 1);
+  const answers = await Promise.all(marks.map((mark) => get(cluster, `/${mark}`)));
+  for (const mark of marks) {
+    const answer = answers[mark - 1];
+    assert.ok(answer !== undefined && answer.bytes > 60);
+    assert.ok(answer.chunks.every((chunk) => chunk.every((byte) => byte === mark)));
+  }
+});
