@@ -103,5 +103,6 @@ function describe(diagnostic: asc.DiagnosticMessage, filter: FilterSource, repos
   const own = posix.relative(filter.mount, source);
   const path = own.startsWith("..") ? join(repository, source) : join(filter.folder, own);
   const before = (readSource(source, filter, repository) ?? "").slice(0, range.start).split("\n");
-  return `${relative(process.cwd(), path)}:${before.length}:${before.at(-1)!.length + 1}: ${diagnostic.message}`;
+  const line = before.length;
+  return `${relative(process.cwd(), path)}:${line}:${(before.pop()?.length ?? 0) + 1}: ${diagnostic.message}`;
 }

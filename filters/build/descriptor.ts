@@ -153,7 +153,8 @@ function enumDescriptor(type: protobuf.ReflectionObject): Plain {
 function options(of: protobuf.ReflectionObject): Plain {
   const extensions: Plain = {};
   for (const option of of.parsedOptions ?? []) {
-    for (const [name, value] of Object.entries(option as Plain)) {
+    const values: Plain = option;
+    for (const [name, value] of Object.entries(values)) {
       const match = /^\((validate\.\w+)\)$/.exec(name);
       if (match === null) continue;
       const key = `.${match[1]}`;

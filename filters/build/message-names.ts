@@ -1,10 +1,12 @@
 /** Names of generated classes and fields: short where that is clear, and never a word that the language keeps. */
-import protobuf from "protobufjs";
+import type protobuf from "protobufjs";
 import { nameInPackage, packageOf } from "./proto.ts";
 
 /** Globals of AssemblyScript that generated code uses or that a class must not hide. */
 const TAKEN = new Set(
-  "Reader Writer Array ArrayBuffer Map Set String Number Boolean Object Error Symbol Date Math JSON Function Atomics DataView RegExp StaticArray".split(" "),
+  "Reader Writer Array ArrayBuffer Map Set String Number Boolean Object Error Symbol Date Math JSON Function Atomics DataView RegExp StaticArray".split(
+    " ",
+  ),
 );
 const KEYWORDS = new Set(
   "abstract as async await break case catch class const constructor continue debugger declare default delete do else encode enum export extends false finally for from function get if implements import in instanceof interface is keyof let module namespace new null of package private protected public read readonly return set static super switch this throw true try type typeof var void while with write yield".split(

@@ -70,7 +70,11 @@ function addFields(root: protobuf.Root, importPaths: Map<string, string>, folder
     const parsed = protobuf.parse(readFileSync(addition, "utf8"), new protobuf.Root(), { keepCase: true });
     root.loadSync([...(parsed.imports ?? [])], { keepCase: true });
     if (parsed.package === undefined) throw new Error(`${addition}: no package`);
-    mergeTypes(root.lookup(parsed.package) as protobuf.Namespace, parsed.root.lookup(parsed.package) as protobuf.Namespace, path);
+    mergeTypes(
+      root.lookup(parsed.package) as protobuf.Namespace,
+      parsed.root.lookup(parsed.package) as protobuf.Namespace,
+      path,
+    );
   }
 }
 

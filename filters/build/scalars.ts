@@ -53,7 +53,11 @@ export function scalar(field: { type: string; resolvedType: protobuf.Type | prot
   const entry = NUMBERS[field.type];
   if (entry !== undefined) return number(entry[0], entry[1], field.type);
   if (field.type === "bool") {
-    return { ...number("bool", WIRE_VARINT, "bool"), initial: (at) => String(defaultOf(at) ?? false), present: (value) => value };
+    return {
+      ...number("bool", WIRE_VARINT, "bool"),
+      initial: (at) => JSON.stringify(defaultOf(at) ?? false),
+      present: (value) => value,
+    };
   }
   if (field.type === "string") {
     return {
@@ -83,16 +87,22 @@ function number(type: string, wire: number, method: string): Scalar {
     method,
     initial: (field) => {
       const value = defaultOf(field);
-      return value === undefined ? "0" : String(value);
+      return value === undefined ? "0" : JSON.stringify(value);
     },
     // -0 is no default: it is written, and equal to 0 by comparison.
-    present: (value) => (type === "f32" ? `reinterpret<u32>(${value}) != 0` : type === "f64" ? `reinterpret<u64>(${value}) != 0` : `${value} != 0`),
+    present: (value) =>
+      type === "f32"
+        ? `reinterpret<u32>(${value}) != 0`
+        : type === "f64"
+          ? `reinterpret<u64>(${value}) != 0`
+          : `${value} != 0`,
   };
 }
 
 /** An explicit default (proto2). */
 function defaultOf(field: DefaultHolder | undefined): unknown {
   const value: unknown = field?.options?.["default"];
-  if (field?.resolvedType instanceof protobuf.Enum && typeof value === "string") return field.resolvedType.values[value];
+  if (field?.resolvedType instanceof protobuf.Enum && typeof value === "string")
+    return field.resolvedType.values[value];
   return value;
 }

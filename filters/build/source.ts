@@ -66,7 +66,9 @@ function readDescription(path: string): FilterDescription {
   if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed)) throw new Error(`${path}: no object`);
   for (const [field, value] of Object.entries(parsed)) {
     const list = field === "protos" || field === "messages";
-    const right = list ? Array.isArray(value) && value.every((item) => typeof item === "string") : typeof value === "string";
+    const right = list
+      ? Array.isArray(value) && value.every((item) => typeof item === "string")
+      : typeof value === "string";
     if (!FIELDS.has(field)) throw new Error(`${path}: unknown field "${field}"`);
     if (!right) throw new Error(`${path}: "${field}" is no ${list ? "list of strings" : "string"}`);
   }

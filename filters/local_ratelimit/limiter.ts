@@ -140,7 +140,9 @@ export class Limiter {
       }
     }
     if (matches.length > 1) {
-      matches.sort((a, b) => (a.bucket.size.rate < b.bucket.size.rate ? -1 : a.bucket.size.rate > b.bucket.size.rate ? 1 : 0));
+      matches.sort((a, b) =>
+        a.bucket.size.rate < b.bucket.size.rate ? -1 : a.bucket.size.rate > b.bucket.size.rate ? 1 : 0,
+      );
     }
     return matches;
   }

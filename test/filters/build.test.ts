@@ -92,7 +92,9 @@ describe("an artifact", () => {
       "proxy_on_vm_start",
     ]);
     assert.deepEqual(
-      WebAssembly.Module.imports(moduleOf(first)).map((entry) => `${entry.module}.${entry.name}`).toSorted(),
+      WebAssembly.Module.imports(moduleOf(first))
+        .map((entry) => `${entry.module}.${entry.name}`)
+        .toSorted(),
       IMPORTED,
     );
   });
@@ -135,17 +137,29 @@ describe("an artifact", () => {
     options.resolveAll();
     const set = options.lookupType("google.protobuf.FileDescriptorSet");
     const plain = set.toObject(set.decode(schema!), { longs: Number }) as {
-      file: { name: string; message_type: { field: { options?: object }[]; nested_type: { name: string; oneof_decl: object[] }[] }[] }[];
+      file: {
+        name: string;
+        message_type: { field: { options?: object }[]; nested_type: { name: string; oneof_decl: object[] }[] }[];
+      }[];
     };
-    assert.deepEqual(plain.file.map((file) => file.name), ["google/protobuf/duration.proto", "first.proto"]);
+    assert.deepEqual(
+      plain.file.map((file) => file.name),
+      ["google/protobuf/duration.proto", "first.proto"],
+    );
     const message = plain.file[1]!.message_type[0]!;
-    assert.deepEqual(message.field.map((field) => field.options), [
-      { ".validate.rules": { string: { min_len: 3, max_len: 9, pattern: "^a" } } },
-      { ".validate.rules": { duration: { required: true, gt: { nanos: 5 } } } },
-      { ".validate.rules": { repeated: { min_items: 1, items: { int32: { in: [1, 2] } } } } },
-      undefined,
-    ]);
-    assert.deepEqual(message.nested_type.map((nested) => nested.name), ["Inner", "ByNameEntry"]);
+    assert.deepEqual(
+      message.field.map((field) => field.options),
+      [
+        { ".validate.rules": { string: { min_len: 3, max_len: 9, pattern: "^a" } } },
+        { ".validate.rules": { duration: { required: true, gt: { nanos: 5 } } } },
+        { ".validate.rules": { repeated: { min_items: 1, items: { int32: { in: [1, 2] } } } } },
+        undefined,
+      ],
+    );
+    assert.deepEqual(
+      message.nested_type.map((nested) => nested.name),
+      ["Inner", "ByNameEntry"],
+    );
     assert.deepEqual(message.nested_type[0]!.oneof_decl, [
       { name: "kind", options: { ".validate.required": true } },
       { name: "_c" },
@@ -190,7 +204,11 @@ register((): RootContext => new Root());`,
 
 describe("mistakes", () => {
   const cases: readonly (readonly [string, Record<string, string>, RegExp])[] = [
-    ["a type error", { "bad.ts": `${DECODER}\nconst wrong: i32 = "text";\n` }, /bad\/bad\.ts:19:20: Type .* is not assignable to type 'i32'/],
+    [
+      "a type error",
+      { "bad.ts": `${DECODER}\nconst wrong: i32 = "text";\n` },
+      /bad\/bad\.ts:19:20: Type .* is not assignable to type 'i32'/,
+    ],
     ["a missing import", { "bad.ts": `import { x } from "./nowhere.ts";\nx();\n` }, /nowhere.* not found/],
     [
       "a decoder filter that wants responses",
@@ -205,10 +223,22 @@ describe("mistakes", () => {
       },
       /B\.c: no validation rule "min_length" in validate\.StringRules/,
     ],
-    ["a schema with no message", { "bad.ts": DECODER, "bad.proto": `syntax = "proto3"; package a;` }, /bad\.proto: declares no message/],
+    [
+      "a schema with no message",
+      { "bad.ts": DECODER, "bad.proto": `syntax = "proto3"; package a;` },
+      /bad\.proto: declares no message/,
+    ],
     ["a schema with a syntax error", { "bad.ts": DECODER, "bad.proto": `syntax = "proto3"; message {` }, /illegal/],
-    ["a description with an unknown field", { "bad.ts": DECODER, "filter.json": `{ "versoin": "1" }` }, /unknown field "versoin"/],
-    ["a description with a wrong type", { "bad.ts": DECODER, "filter.json": `{ "version": 1 }` }, /"version" is no string/],
+    [
+      "a description with an unknown field",
+      { "bad.ts": DECODER, "filter.json": `{ "versoin": "1" }` },
+      /unknown field "versoin"/,
+    ],
+    [
+      "a description with a wrong type",
+      { "bad.ts": DECODER, "filter.json": `{ "version": 1 }` },
+      /"version" is no string/,
+    ],
     ["a folder without its main file", { "other.ts": DECODER }, /bad\.ts: not found/],
   ];
   for (const [name, files, message] of cases) {

@@ -59,7 +59,14 @@ export async function startFilters(uses: readonly FilterUse[], options: FilterEn
     const { path } = await buildFilter(`${REPOSITORY}filters/${use.filter}`);
     modules.push(loadModule(readFileSync(path), use.filter));
     const filterName = `envoy.filters.http.${use.filter}`;
-    const config = { name: filterName, filterName, bundled: true, configuration: use.configuration, vmConfiguration: new Uint8Array(), ...use.more };
+    const config = {
+      name: filterName,
+      filterName,
+      bundled: true,
+      configuration: use.configuration,
+      vmConfiguration: new Uint8Array(),
+      ...use.more,
+    };
     configs.push(pluginConfig(config));
   }
   const plugins = new PluginSet(configs, modules, environment);

@@ -263,8 +263,18 @@ export class ScriptedHost {
   private calls(): Record<string, (...args: never[]) => number> {
     return {
       proxy_http_call: (...args: number[]) => {
-        const [upstream, upstreamSize, headers, headersSize, body, bodySize, trailers, trailersSize, timeoutMs, tokenP] =
-          args as [number, number, number, number, number, number, number, number, number, number];
+        const [
+          upstream,
+          upstreamSize,
+          headers,
+          headersSize,
+          body,
+          bodySize,
+          trailers,
+          trailersSize,
+          timeoutMs,
+          tokenP,
+        ] = args as [number, number, number, number, number, number, number, number, number, number];
         this.httpCalls.push({
           upstream: this.text(upstream, upstreamSize),
           headers: decodePairs(this.bytes(headers, headersSize)),
@@ -275,8 +285,20 @@ export class ScriptedHost {
         return this.write32(tokenP, 100 + this.httpCalls.length);
       },
       proxy_grpc_call: (...args: number[]) => {
-        const [upstream, upstreamSize, service, serviceSize, method, methodSize, , , message, messageSize, timeoutMs, tokenP] =
-          args as [number, number, number, number, number, number, number, number, number, number, number, number];
+        const [
+          upstream,
+          upstreamSize,
+          service,
+          serviceSize,
+          method,
+          methodSize,
+          ,
+          ,
+          message,
+          messageSize,
+          timeoutMs,
+          tokenP,
+        ] = args as [number, number, number, number, number, number, number, number, number, number, number, number];
         this.grpcCalls.push({
           upstream: this.text(upstream, upstreamSize),
           service: this.text(service, serviceSize),
@@ -303,7 +325,14 @@ export class ScriptedHost {
         return this.give(Buffer.concat([uint32(this.descriptors.length), ...parts]), pp, sp);
       },
       set_response_flag: (flag: number) => (this.flags.push(flag), 0),
-      define_token_bucket: (at: number, size: number, max: number, perFill: number, intervalMs: number, idP: number) => {
+      define_token_bucket: (
+        at: number,
+        size: number,
+        max: number,
+        perFill: number,
+        intervalMs: number,
+        idP: number,
+      ) => {
         const key = this.text(at, size);
         const known = this.buckets.findIndex((bucket) => bucket.key === key);
         if (known >= 0) return this.write32(idP, known + 1);
