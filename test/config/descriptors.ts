@@ -24,9 +24,15 @@ export function descriptorsOf(text: string): Uint8Array {
   }
 }
 
+const WELL_KNOWN = ["any", "duration", "struct", "timestamp", "wrappers"].map((name) => `google/protobuf/${name}.proto`);
+
 /** The types of a .proto text, as protobufjs sees them. */
 export function loadTypes(text: string): protobuf.Root {
-  return protobuf.parse(text, new protobuf.Root().loadSync(["google/protobuf/any.proto", "google/protobuf/duration.proto", "google/protobuf/struct.proto", "google/protobuf/timestamp.proto", "google/protobuf/wrappers.proto"]), { keepCase: true }).root.resolveAll();
+  const root = new protobuf.Root();
+  root.loadSync(WELL_KNOWN);
+  protobuf.parse(text, root, { keepCase: true });
+  root.resolveAll();
+  return root;
 }
 
 /** An empty WebAssembly module with the section `sluice.schema`. */

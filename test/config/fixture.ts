@@ -42,6 +42,10 @@ export interface Parts {
   readonly table?: string;
   readonly listener?: string;
   readonly cluster?: string;
+  /** More virtual hosts, each begun by a comma. */
+  readonly hosts?: string;
+  /** More clusters, each begun by a dash. */
+  readonly clusters?: string;
   readonly rest?: string;
 }
 
@@ -58,12 +62,13 @@ static_resources:
         http_filters: [ ${parts.filters ?? ""}
           { name: router, typed_config: { "@type": type.googleapis.com/${HTTP}.router.v3.Router } } ],
         route_config: { ${parts.table ?? ""} virtual_hosts: [ { name: h, domains: ["*"], ${parts.host ?? ""}
-          routes: [ ${parts.routes ?? "{ match: { prefix: / }, route: { cluster: up } }"} ] } ] }
+          routes: [ ${parts.routes ?? "{ match: { prefix: / }, route: { cluster: up } }"} ] } ${parts.hosts ?? ""} ] }
       } } ] } ] }
   clusters:
   - { name: up, connect_timeout: 1s, ${parts.cluster ?? ""}
       load_assignment: { cluster_name: up, endpoints: [ { lb_endpoints: [
         { endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: 80 } } } } ] } ] } }
+  ${parts.clusters ?? ""}
 `;
 }
 

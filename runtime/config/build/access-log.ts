@@ -1,7 +1,7 @@
 /** envoy.config.accesslog.v3.AccessLog: files, stdout and stderr. */
 import { resolve } from "node:path";
 
-import { RESPONSE_FLAGS } from "./response-flags.ts";
+import { ResponseFlag } from "../../errors.ts";
 import { checkJsonFormat, DEFAULT_FORMAT } from "../../observe/format.ts";
 import type { Message } from "../document/message.ts";
 import type { AccessLogConfig, AccessLogFilter } from "../snapshot.ts";
@@ -9,6 +9,7 @@ import type { BuildContext } from "./context.ts";
 import { readDataSource } from "./data-source.ts";
 import { buildFraction, buildHeaderMatcher } from "./matcher.ts";
 
+const RESPONSE_FLAGS: ReadonlySet<string> = new Set(Object.keys(ResponseFlag));
 const LOGGERS = "envoy.extensions.access_loggers.";
 /** Bytes of a format that is read from a file. */
 const MAX_FORMAT_BYTES = 64 * 1024;
@@ -102,7 +103,9 @@ function buildFilter(context: BuildContext, filter: Message): AccessLogFilter | 
     }
     case "response_flag_filter": {
       const flags = inner.texts("flags");
-      for (const flag of flags) if (!RESPONSE_FLAGS.has(flag)) context.error(inner, "flags", "response-flag", `${flag} is not a response flag`);
+      for (const [index, flag] of flags.entries()) {
+        if (!RESPONSE_FLAGS.has(flag)) context.itemError(inner, "flags", index, { rule: "response-flag", text: `${flag} is not a response flag` });
+      }
       return { kind: "response_flag", flags };
     }
     case "runtime_filter":

@@ -31,6 +31,12 @@ export class BuildContext {
     this.problems.error(message.spot(field), field === "" ? message.path : message.pathOf(field), rule, text);
   }
 
+  /** A problem with one member of a list. */
+  itemError(message: Message, field: string, index: number, what: { rule: string; text: string }): void {
+    const at = message.slots.get(field)?.spots[index] ?? message.spot(field);
+    this.problems.error(at, `${message.pathOf(field)}[${index}]`, what.rule, what.text);
+  }
+
   warn(message: Message, field: string, rule: string, text: string): void {
     this.problems.warn(message.spot(field), field === "" ? message.path : message.pathOf(field), rule, text);
   }
@@ -82,9 +88,21 @@ export class BuildContext {
   }
 
   /** A header name in lower case. */
-  header(message: Message, field: string, name = message.text(field)): string {
-    const pseudo = name.startsWith(":") ? name.slice(1) : name;
-    if (name !== "" && !/^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(pseudo)) this.error(message, field, "header-name", `${JSON.stringify(name)} is not a header name`);
+  header(message: Message, field: string): string {
+    const name = message.text(field);
+    if (name !== "" && !isHeaderName(name)) this.error(message, field, "header-name", `${JSON.stringify(name)} is not a header name`);
     return name.toLowerCase();
   }
+
+  /** A list of header names, in lower case. */
+  headers(message: Message, field: string): string[] {
+    return message.texts(field).map((name, index) => {
+      if (!isHeaderName(name)) this.itemError(message, field, index, { rule: "header-name", text: `${JSON.stringify(name)} is not a header name` });
+      return name.toLowerCase();
+    });
+  }
+}
+
+function isHeaderName(name: string): boolean {
+  return /^:?[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(name);
 }

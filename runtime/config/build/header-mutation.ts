@@ -8,12 +8,12 @@ const ACTIONS = ["APPEND_IF_EXISTS_OR_ADD", "ADD_IF_ABSENT", "OVERWRITE_IF_EXIST
 /** The fields `<side>_headers_to_add` and `<side>_headers_to_remove` of a message. */
 export function buildHeaderMutation(context: BuildContext, message: Message, side: "request" | "response"): HeaderMutation {
   const removed = `${side}_headers_to_remove`;
+  for (const [index, name] of message.texts(removed).entries()) {
+    if (isProtected(name)) context.itemError(message, removed, index, { rule: "header-name", text: protectedText(name) });
+  }
   return {
     add: message.messages(`${side}_headers_to_add`).map((option) => headerValueOption(context, option)),
-    remove: message.texts(removed).map((name) => {
-      refuseProtected(context, message, { field: removed, name });
-      return context.header(message, removed, name);
-    }),
+    remove: context.headers(message, removed),
   };
 }
 
@@ -27,7 +27,7 @@ function headerValueOption(context: BuildContext, option: Message): HeaderValueO
   const raw = header?.bytes("raw_value");
   const value = header === undefined ? "" : raw === undefined || header.has("value") ? header.text("value") : Buffer.from(raw).toString("utf8");
   if (header !== undefined) {
-    refuseProtected(context, header, { field: "key", name: header.text("key") });
+    if (isProtected(header.text("key"))) context.error(header, "key", "header-name", protectedText(header.text("key")));
     context.format(header, "value", value);
   }
   return {
@@ -39,8 +39,10 @@ function headerValueOption(context: BuildContext, option: Message): HeaderValueO
 }
 
 /** Envoy's rule: the routing depends on these, so mutations may not touch them. */
-function refuseProtected(context: BuildContext, message: Message, { field, name }: { field: string; name: string }): void {
-  if (name.startsWith(":") || name.toLowerCase() === "host") {
-    context.error(message, field, "header-name", `${name}: headers that begin with ":" and host may not be changed`);
-  }
+function isProtected(name: string): boolean {
+  return name.startsWith(":") || name.toLowerCase() === "host";
+}
+
+function protectedText(name: string): string {
+  return `${name}: headers that begin with ":" and host may not be changed`;
 }

@@ -36,7 +36,7 @@ export function buildRouteConfig(context: BuildContext, filters: FilterNames, ta
     virtualHosts: hosts.map((host) => virtualHost(scope, host)),
     requestHeaders: buildHeaderMutation(context, table, "request"),
     responseHeaders: buildHeaderMutation(context, table, "response"),
-    internalOnlyHeaders: table.texts("internal_only_headers").map((name) => context.header(table, "internal_only_headers", name)),
+    internalOnlyHeaders: context.headers(table, "internal_only_headers"),
     mostSpecificHeaderMutationsWins: table.flag("most_specific_header_mutations_wins"),
     ignorePortInHostMatching: table.flag("ignore_port_in_host_matching"),
     perFilter: buildPerFilter(context, filters, table),
@@ -50,14 +50,14 @@ function checkDomains(context: BuildContext, hosts: readonly Message[]): void {
     const name = host.text("name");
     if (names.has(name)) context.error(host, "name", "duplicate", `only unique names for virtual hosts are permitted; duplicate entry of virtual host ${name}`);
     names.add(name);
-    for (const domain of host.texts("domains")) {
+    for (const [index, domain] of host.texts("domains").entries()) {
       const key = domain.toLowerCase();
       if (domains.has(key)) {
         const text = key === "*" ? "only a single wildcard domain is permitted" : `only unique values for domains are permitted; duplicate entry of domain ${domain}`;
-        context.error(host, "domains", "duplicate", text);
+        context.itemError(host, "domains", index, { rule: "duplicate", text });
       }
       domains.add(key);
-      if (key.slice(1, -1).includes("*")) context.error(host, "domains", "domain", `${domain}: a wildcard may stand only at the begin or end`);
+      if (key.slice(1, -1).includes("*")) context.itemError(host, "domains", index, { rule: "domain", text: `${domain}: a wildcard may stand only at the begin or end` });
     }
   }
 }

@@ -40,8 +40,12 @@ export function parseTree(source: Source, problems: Problems): Tree | undefined 
     if (document === undefined) return { kind: "map", at: start, entries: [] };
     const second = parsed[1];
     if (second !== undefined) problems.error({ source, offset: second.range[0] }, "", "syntax", "only one YAML document is read; remove the rest");
-    for (const error of document.errors) problems.error({ source, offset: error.pos[0] }, "", "syntax", error.message);
-    if (document.errors.length > 0) return undefined;
+    for (const error of document.errors) {
+      const twice = error.code === "DUPLICATE_KEY";
+      problems.error({ source, offset: error.pos[0] }, "", "syntax", twice ? "the key stands twice in this map; remove one" : error.message);
+      // What follows a syntax error is mostly its echo.
+      if (!twice) return undefined;
+    }
     return document.contents === null ? { kind: "map", at: start, entries: [] } : new TreeBuilder(source, document).build(document.contents, 0);
   } catch (error) {
     if (error instanceof TooMuch) problems.error(error.at, "", "size", error.message);
