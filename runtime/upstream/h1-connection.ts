@@ -113,11 +113,12 @@ export class H1Connection extends Deadline implements PoolConnection<H1Request>,
     this.#anyResponseByte = false;
     request.connection = this;
     pool.resources.requestBegun(pool.host);
+    if (this.wornOut) pool.resources.stats.cxMaxRequests.inc();
+    if (request.readingPaused) this.#socket.pause();
     if (request.method === "") return;
     this.announce(request);
     // The handler may have given it up just now, and this connection may serve the next one already.
     if (request.done) return;
-    if (request.readingPaused) this.#socket.pause();
     const wasBackedUp = request.backedUp;
     request.backedUp = false;
     request.flush();
@@ -172,7 +173,7 @@ export class H1Connection extends Deadline implements PoolConnection<H1Request>,
     pool.resources.stats.rqTxReset.inc();
     if (timedOut) pool.host.rqTimeout++;
     const unused = !request.started;
-    this.#detach();
+    this.#detach(request);
     if (unused) pool.release(this);
     else this.#close(true, ResetReason.LOCAL_RESET);
   }
@@ -297,13 +298,13 @@ export class H1Connection extends Deadline implements PoolConnection<H1Request>,
   #complete(request: H1Request): void {
     // A response that ends first leaves the connection in the middle of a request that nobody will finish.
     this.#requestWasWhole = request.ended;
-    if (request.readingPaused) this.#socket.resume();
     this.#responseDone = true;
     request.done = true;
-    this.#detach();
+    this.#detach(request);
   }
 
-  #detach(): void {
+  #detach(request: H1Request): void {
+    if (request.readingPaused) this.#socket.resume();
     this.#request = null;
     this.#pool.resources.requestOver(this.#pool.host);
   }
@@ -311,10 +312,7 @@ export class H1Connection extends Deadline implements PoolConnection<H1Request>,
   #release(): void {
     const whole = this.#requestWasWhole && this.#socket.writableLength === 0;
     if (!this.#keepAlive || !whole || !this.#parser.idle) this.#close(true, ResetReason.LOCAL_RESET);
-    else {
-      if (this.wornOut) this.#pool.resources.stats.cxMaxRequests.inc();
-      this.#pool.release(this);
-    }
+    else this.#pool.release(this);
   }
 
   #close(local: boolean, reason: ResetReason): void {
@@ -335,7 +333,7 @@ export class H1Connection extends Deadline implements PoolConnection<H1Request>,
     const unsent = !request.started || (reusedAndSilent && reason === ResetReason.CONNECTION_TERMINATION);
     request.done = true;
     this.#pool.host.rqError++;
-    this.#detach();
+    this.#detach(request);
     request.handler.onUpstreamReset(reason, "", unsent);
   }
 }

@@ -111,7 +111,9 @@ export class H2Connection extends Deadline implements PoolConnection<H2Request> 
     this.#requests.add(request);
     this.#served++;
     request.connection = this;
-    this.#pool.resources.requestBegun(this.#pool.host);
+    const { resources, host } = this.#pool;
+    resources.requestBegun(host);
+    if (this.wornOut) resources.stats.cxMaxRequests.inc();
     request.begin();
   }
 
@@ -149,7 +151,6 @@ export class H2Connection extends Deadline implements PoolConnection<H2Request> 
     const { resources, host } = this.#pool;
     resources.requestOver(host);
     if (this.#closed) return;
-    if (this.wornOut && !this.#retired) resources.stats.cxMaxRequests.inc();
     this.#pool.release(this);
   }
 

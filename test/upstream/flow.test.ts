@@ -175,6 +175,35 @@ test("a response that ends while reading is paused leaves the connection usable"
   assert.equal(sockets.length, 1);
 });
 
+test("a request paused before its head, and given up unsent, leaves the connection usable", async (t) => {
+  const { port, sockets } = await origin(t, (socket) => onRequests(socket, () => socket.write(OK)));
+  const { cluster } = clusterUnderTest(t, clusterConfig([endpoint(port)]));
+  await get(cluster, "/");
+  await turn();
+  const request = cluster.request(new Recorder());
+  request.pauseReading();
+  request.sendHeaders(requestHeaders("POST", "/", ["content-length", "1"]), false);
+  request.reset();
+  assert.equal((await get(cluster, "/")).body, "ok");
+  assert.equal(sockets.length, 1);
+});
+
+test("reading may be paused while the request still waits for its connection", async (t) => {
+  const { port } = await origin(t, (socket) => onRequests(socket, () => socket.write(OK)));
+  const { cluster, stats } = clusterUnderTest(t, clusterConfig([endpoint(port)]));
+  const recorder = new Recorder();
+  const request = cluster.request(recorder);
+  request.pauseReading();
+  request.sendHeaders(requestHeaders("GET", "/"), true);
+  await recorder.when((r) => r.address !== "");
+  for (let n = 0; n < 50; n++) await turn();
+  assert.equal(recorder.status, 0);
+  request.resumeReading();
+  await recorder.finished();
+  assert.equal(recorder.body, "ok");
+  assert.equal(stats.read("upstream_rq_total"), 1);
+});
+
 test("a response before the end of the request is delivered, and the connection is closed", async (t) => {
   const { port, sockets } = await origin(t, (socket, at) => {
     if (at > 0) onRequests(socket, () => socket.write(OK));
