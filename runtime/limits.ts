@@ -213,7 +213,7 @@ export const MAX_CONFIG_BYTES = 64 * 1024 * 1024;
 /** Levels of nesting in a configuration text: protobuf's own bound for JSON. */
 export const MAX_CONFIG_DEPTH = 100;
 /** Values of one configuration text once aliases are resolved: bounds alias bombs. */
-export const MAX_CONFIG_NODES = 2_000_000;
+export const MAX_CONFIG_NODES = 1_000_000;
 /** Bytes of the `sluice.schema` section of a module: descriptors with comments of a large API fit ten times. */
 export const MAX_SCHEMA_SECTION_BYTES = 4 * 1024 * 1024;
 /** Connections the kernel queues before they are accepted. Envoy: `tcp_backlog_size`, net.core.somaxconn (4096 since Linux 5.4). */
