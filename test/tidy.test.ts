@@ -57,12 +57,9 @@ test("rooms of runtime/ import leftward only", () => {
   refuse(problems);
 });
 
-/** Types of a contract, and what another thread loads. */
+/** Contracts, and what another thread loads. */
 function isFree(file: SourceFile, line: number, target: string): boolean {
-  if (isThreadStart(file, line)) return true;
-  let first = line - 1;
-  while (first > 0 && !/^(import|export)\b/.test(file.lines[first]!)) first -= 1;
-  return FACES.includes(target) && /^(import|export) type\b/.test(file.lines[first]!);
+  return FACES.includes(target) || isThreadStart(file, line);
 }
 
 /** A thread's first file is named by URL and loaded in another thread: that is no import. */

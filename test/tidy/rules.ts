@@ -17,7 +17,7 @@ export const ROOMS: readonly (readonly string[])[] = [
   ["cli"],
 ];
 
-/** Files of types alone, the contracts between rooms: `import type` of them is free. */
+/** Contracts between rooms, types and closed sets alone: an interface sits with its caller, and both sides read it. */
 export const FACES: readonly string[] = ["runtime/config/snapshot.ts", "runtime/network/filter.ts"];
 
 /** Who may import whom: the first rule whose `from` is the file's path decides. */
