@@ -1,9 +1,9 @@
 /** Builds filters to `build/filters/<name>.wasm`: generates message classes, compiles, adds the artifact's sections, caches. */
 import { createHash } from "node:crypto";
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
-import { currentArtifact, inputKey, rememberArtifact } from "./cache.ts";
+import { currentArtifact, inputKey, rememberArtifact, writeWhole } from "./cache.ts";
 import type { Manifest } from "./sections.ts";
 import { filterFolders, type FilterSource, readFilterFolder } from "./source.ts";
 
@@ -31,10 +31,18 @@ export interface BuildResult {
   readonly milliseconds: number;
 }
 
-/** Builds every filter of the repository in this process. Throws `CompileError` for the first one that does not compile. */
+/** Builds every filter of the repository in this process. Throws after the last one, with the mistakes of all that do not compile. */
 export async function buildFilters(options: BuildOptions = {}): Promise<BuildResult[]> {
   const results: BuildResult[] = [];
-  for (const folder of filterFolders(REPOSITORY)) results.push(await buildFilter(folder, options));
+  const mistakes: string[] = [];
+  for (const folder of filterFolders(REPOSITORY)) {
+    try {
+      results.push(await buildFilter(folder, options));
+    } catch (error) {
+      mistakes.push(error instanceof Error ? error.message : String(error));
+    }
+  }
+  if (mistakes.length > 0) throw new Error(mistakes.join("\n"));
   return results;
 }
 
@@ -46,7 +54,7 @@ export async function buildFilter(path: string, options: BuildOptions = {}): Pro
   const filter = readFilterFolder(path, REPOSITORY);
   const out = join(outFolder, `${filter.name}.wasm`);
   const key = inputKey(filter, REPOSITORY, target);
-  const known = options.force === true ? undefined : currentArtifact(out, key);
+  const known = options.force === true || !hasMessages(filter) ? undefined : currentArtifact(out, key);
   if (known !== undefined) {
     return { name: filter.name, path: out, ...known, cached: true, milliseconds: performance.now() - started };
   }
@@ -69,6 +77,12 @@ async function makeArtifact(filter: FilterSource, target: string, out: string): 
   let bytes = appendSection(compiled.wasm, MANIFEST_SECTION, manifest);
   if (schema !== undefined) bytes = appendSection(bytes, SCHEMA_SECTION, schema.descriptorSet);
   return bytes;
+}
+
+/** False when the generated classes, which the type checker and editors need, are gone. */
+function hasMessages(filter: FilterSource): boolean {
+  const none = filter.proto === undefined && filter.description.protos === undefined;
+  return none || existsSync(join(filter.folder, `${filter.name}.pb.ts`));
 }
 
 interface Schema {
@@ -117,12 +131,4 @@ function describeModule(filter: FilterSource, wasm: Uint8Array, configuration: s
 function compilerVersion(): string {
   const path = join(REPOSITORY, "node_modules", "assemblyscript", "package.json");
   return (JSON.parse(readFileSync(path, "utf8")) as { version: string }).version;
-}
-
-/** Writes a file in one step, so that a reader never sees half of it. */
-function writeWhole(path: string, content: Uint8Array): void {
-  mkdirSync(dirname(path), { recursive: true });
-  const temporary = `${path}.${process.pid}.tmp`;
-  writeFileSync(temporary, content);
-  renameSync(temporary, path);
 }

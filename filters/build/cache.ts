@@ -1,7 +1,7 @@
 /** Whether an artifact is current: a hash of all that goes into it, kept beside it. */
 import { createHash, type Hash } from "node:crypto";
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import type { FilterSource } from "./source.ts";
 
 export interface Artifact {
@@ -50,5 +50,13 @@ export function currentArtifact(path: string, key: string): Artifact | undefined
 
 /** Notes from which inputs a module was made. */
 export function rememberArtifact(path: string, key: string, artifact: Artifact): void {
-  writeFileSync(`${path}.json`, JSON.stringify({ key, ...artifact }));
+  writeWhole(`${path}.json`, Buffer.from(JSON.stringify({ key, ...artifact })));
+}
+
+/** Writes a file in one step, so that a reader (another build, a watching proxy) never sees half of it. */
+export function writeWhole(path: string, content: Uint8Array): void {
+  mkdirSync(dirname(path), { recursive: true });
+  const temporary = `${path}.${process.pid}.tmp`;
+  writeFileSync(temporary, content);
+  renameSync(temporary, path);
 }

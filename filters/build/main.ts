@@ -13,7 +13,7 @@ const options: BuildOptions = {
 };
 
 try {
-  if (positionals.length === 0) for (const result of await buildFilters(options)) print(result);
+  if (positionals.length === 0) (await buildFilters(options)).forEach(print);
   else for (const folder of positionals) print(await buildFilter(folder, options));
 } catch (error) {
   process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);

@@ -10,6 +10,7 @@ import { register } from "../sdk/contexts.ts";
 import { routeConfiguration, routeConfigurationId, setResponseFlag } from "../sdk/extensions.ts";
 import { HeaderOption } from "../sdk/header-option.ts";
 import { requestHeaders, responseHeaders } from "../sdk/headers.ts";
+import * as log from "../sdk/log.ts";
 import { Text } from "../sdk/memory.ts";
 import { Pairs } from "../sdk/pairs.ts";
 import { Property } from "../sdk/property.ts";
@@ -31,7 +32,7 @@ class LocalRateLimitRoot extends RootContext {
 
   override onConfigure(configuration: ArrayBuffer): bool {
     const message = LocalRateLimit.decode(configuration);
-    if (message === null) return false;
+    if (message === null || !supported(message)) return false;
     const name = new Property("plugin_name").text();
     this.name = "local_ratelimit/" + (name === null ? "" : name);
     this.own = new Settings(message, this.name);
@@ -50,7 +51,7 @@ class LocalRateLimitRoot extends RootContext {
     const bytes = routeConfiguration(id);
     if (bytes === null) return this.own;
     const message = LocalRateLimit.decode(bytes);
-    if (message === null) return this.own;
+    if (message === null || !supported(message)) return this.own;
     const settings = new Settings(message, this.name + "/" + id.toString());
     this.routes.set(id, settings);
     return settings;
@@ -105,6 +106,14 @@ class LocalRateLimitFilter extends Filter {
     responseHeaders.replace<Text, string>(RESET, ((this.resetMs + 999) / 1000).toString());
     return Action.CONTINUE;
   }
+}
+
+/** Fields that would limit something else than they say are refused, not ignored. */
+function supported(message: LocalRateLimit): bool {
+  if (message.rateLimits.length > 0) log.error("rate_limits: not supported here; give the route rate_limits");
+  else if (message.localClusterRateLimit !== null) log.error("local_cluster_rate_limit: not supported");
+  else return true;
+  return false;
 }
 
 function replyHeaders(options: Array<HeaderOption>): Pairs | null {

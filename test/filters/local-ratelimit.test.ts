@@ -268,6 +268,18 @@ describe("per route", () => {
     ));
 });
 
+describe("fields that are not supported", () => {
+  const limit = { actions: [{ generic_key: { descriptor_value: "a" } }] };
+  for (const fields of [{ rate_limits: [limit] }, { local_cluster_rate_limit: {} }]) {
+    it(`${Object.keys(fields)[0]!} refuses the configuration`, async () => {
+      await assert.rejects(
+        start({ ...ON, token_bucket: bucket(1), ...fields }),
+        /envoy\.filters\.http\.local_ratelimit/,
+      );
+    });
+  }
+});
+
 describe("descriptors", () => {
   const rule = (key: string, value: string, tokens: number, more: object = {}): object => ({
     entries: [{ key, value }],
