@@ -114,6 +114,7 @@ function checkGrpcServices(context: BuildContext, message: Message): void {
   if (message.type.name === "envoy.config.core.v3.GrpcService.EnvoyGrpc") context.cluster(message, "cluster_name");
   for (const { value } of message.slots.values()) {
     const members = Array.isArray(value) ? value : value instanceof Map ? value.values() : [value];
-    for (const member of members) if (typeof member === "object" && "slots" in member) checkGrpcServices(context, member);
+    for (const member of members)
+      if (typeof member === "object" && "slots" in member) checkGrpcServices(context, member);
   }
 }

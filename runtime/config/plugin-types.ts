@@ -29,7 +29,11 @@ interface TypedPlugin {
 const PLUGIN_CONFIG = "envoy.extensions.wasm.v3.PluginConfig";
 
 /** Decodes the open messages; those of no known type are reported. Returns where a message type was found. */
-export function resolvePlugins(bootstrap: Message, pending: readonly PendingAny[], options: ResolveOptions): (type: MessageType) => Schema {
+export function resolvePlugins(
+  bootstrap: Message,
+  pending: readonly PendingAny[],
+  options: ResolveOptions,
+): (type: MessageType) => Schema {
   const { problems, schema } = options;
   const plugins: TypedPlugin[] = [];
   const modules = new Map<string, Schema | undefined>();
@@ -40,11 +44,15 @@ export function resolvePlugins(bootstrap: Message, pending: readonly PendingAny[
   const owners = new Map<string, Schema>();
   for (const open of pending) {
     const found = plugins.filter((plugin) => plugin.schema.message(open.typeName) !== undefined);
-    const owner = found.find((plugin) => open.any.path.startsWith(`${plugin.config.path}.`)) ?? found.find((plugin) => isOverride(open, plugin)) ?? found[0];
+    const owner =
+      found.find((plugin) => open.any.path.startsWith(`${plugin.config.path}.`)) ??
+      found.find((plugin) => isOverride(open, plugin)) ??
+      found[0];
     if (owner === undefined) unknownType(open, options, plugins);
     else resolve(open, owner.schema, options);
   }
-  for (const plugin of plugins) for (const name of plugin.schema.names()) if (schema.message(name) === undefined) owners.set(name, plugin.schema);
+  for (const plugin of plugins)
+    for (const name of plugin.schema.names()) if (schema.message(name) === undefined) owners.set(name, plugin.schema);
   return (type) => owners.get(type.name) ?? schema;
 }
 
@@ -56,7 +64,9 @@ function resolve(open: PendingAny, own: Schema, { problems, allowUnknownFields, 
 
 /** True when the message stands in `typed_per_filter_config` under the name of the plugin's filter. */
 function isOverride(open: PendingAny, plugin: TypedPlugin): boolean {
-  return plugin.filterName !== "" && open.any.path.includes(`typed_per_filter_config[${JSON.stringify(plugin.filterName)}]`);
+  return (
+    plugin.filterName !== "" && open.any.path.includes(`typed_per_filter_config[${JSON.stringify(plugin.filterName)}]`)
+  );
 }
 
 function unknownType(open: PendingAny, { problems, schema }: ResolveOptions, plugins: readonly TypedPlugin[]): void {
@@ -78,7 +88,11 @@ function collect(message: Message, filterName: string, found: (config: Message, 
 }
 
 /** Reads the schema off the module's bytes; a missing file is reported by the builder of the plugin. */
-function schemaOfPlugin(config: Message, modules: Map<string, Schema | undefined>, problems: Problems): Schema | undefined {
+function schemaOfPlugin(
+  config: Message,
+  modules: Map<string, Schema | undefined>,
+  problems: Problems,
+): Schema | undefined {
   const local = config.message("vm_config")?.message("code")?.message("local");
   if (local === undefined) return undefined;
   const field = local.which("specifier") ?? "";
@@ -89,14 +103,21 @@ function schemaOfPlugin(config: Message, modules: Map<string, Schema | undefined
     const bytes = path === undefined ? inlineCode(local) : readModule(path);
     schema = bytes === undefined ? undefined : moduleSchema(bytes);
   } catch (error) {
-    problems.error(local.spot(field), local.pathOf(field), "module", error instanceof Error ? error.message : String(error));
+    problems.error(
+      local.spot(field),
+      local.pathOf(field),
+      "module",
+      error instanceof Error ? error.message : String(error),
+    );
   }
   if (path !== undefined) modules.set(path, schema);
   return schema;
 }
 
 function inlineCode(local: Message): Uint8Array | undefined {
-  return local.bytes("inline_bytes") ?? (local.has("inline_string") ? Buffer.from(local.text("inline_string")) : undefined);
+  return (
+    local.bytes("inline_bytes") ?? (local.has("inline_string") ? Buffer.from(local.text("inline_string")) : undefined)
+  );
 }
 
 function readModule(path: string): Uint8Array | undefined {

@@ -87,7 +87,8 @@ function sortInPlace(list: Problem[]): void {
   let kept = 0;
   for (const p of list) {
     const before = list[kept - 1];
-    const same = before?.line === p.line && before.column === p.column && before.message === p.message && before.path === p.path;
+    const same =
+      before?.line === p.line && before.column === p.column && before.message === p.message && before.path === p.path;
     if (!same) list[kept++] = p;
   }
   list.length = kept;

@@ -117,14 +117,22 @@ export interface HttpConnectionManagerConfig {
 
 /** Filters in order; the last one is always the router. */
 export type HttpFilterConfig =
-  | { readonly kind: "router"; readonly name: string; readonly disabled: boolean; readonly suppressEnvoyHeaders: boolean; readonly respectExpectedRqTimeout: boolean }
+  | {
+      readonly kind: "router";
+      readonly name: string;
+      readonly disabled: boolean;
+      readonly suppressEnvoyHeaders: boolean;
+      readonly respectExpectedRqTimeout: boolean;
+    }
   | { readonly kind: "wasm"; readonly name: string; readonly disabled: boolean; readonly plugin: number };
 
 /**
  * Per-route configuration of filters: HttpFilter.name to its override. `id` is unique in the snapshot and
  * stable for its life, so that a guest decodes each override once; ids start at 1.
  */
-export type PerFilterConfig = Readonly<Record<string, { readonly disabled: boolean; readonly id: number; readonly bytes: Uint8Array | undefined }>>;
+export type PerFilterConfig = Readonly<
+  Record<string, { readonly disabled: boolean; readonly id: number; readonly bytes: Uint8Array | undefined }>
+>;
 
 export interface RouteConfig {
   readonly name: string;
@@ -273,11 +281,35 @@ export type RateLimitAction =
   | { readonly kind: "remote_address" }
   | { readonly kind: "masked_remote_address"; readonly v4Bits: number; readonly v6Bits: number }
   | { readonly kind: "request_headers"; readonly header: string; readonly key: string; readonly skipIfAbsent: boolean }
-  | { readonly kind: "query_parameters"; readonly parameter: string; readonly key: string; readonly skipIfAbsent: boolean }
+  | {
+      readonly kind: "query_parameters";
+      readonly parameter: string;
+      readonly key: string;
+      readonly skipIfAbsent: boolean;
+    }
   | { readonly kind: "generic_key"; readonly key: string; readonly value: string }
-  | { readonly kind: "header_value_match"; readonly key: string; readonly value: string; readonly expectMatch: boolean; readonly headers: readonly HeaderMatcher[] }
-  | { readonly kind: "query_parameter_value_match"; readonly key: string; readonly value: string; readonly expectMatch: boolean; readonly parameters: readonly QueryParameterMatcher[] }
-  | { readonly kind: "metadata"; readonly key: string; readonly path: readonly string[]; readonly defaultValue: string; readonly source: "DYNAMIC" | "ROUTE_ENTRY"; readonly skipIfAbsent: boolean };
+  | {
+      readonly kind: "header_value_match";
+      readonly key: string;
+      readonly value: string;
+      readonly expectMatch: boolean;
+      readonly headers: readonly HeaderMatcher[];
+    }
+  | {
+      readonly kind: "query_parameter_value_match";
+      readonly key: string;
+      readonly value: string;
+      readonly expectMatch: boolean;
+      readonly parameters: readonly QueryParameterMatcher[];
+    }
+  | {
+      readonly kind: "metadata";
+      readonly key: string;
+      readonly path: readonly string[];
+      readonly defaultValue: string;
+      readonly source: "DYNAMIC" | "ROUTE_ENTRY";
+      readonly skipIfAbsent: boolean;
+    };
 
 export interface HeaderMutation {
   readonly add: readonly HeaderValueOption[];
@@ -294,14 +326,22 @@ export interface HeaderValueOption {
 }
 
 export interface AccessLogConfig {
-  readonly sink: { readonly kind: "file"; readonly path: string } | { readonly kind: "stdout" } | { readonly kind: "stderr" };
+  readonly sink:
+    | { readonly kind: "file"; readonly path: string }
+    | { readonly kind: "stdout" }
+    | { readonly kind: "stderr" };
   readonly format:
     | { readonly kind: "text"; readonly text: string; readonly omitEmptyValues: boolean }
     | { readonly kind: "json"; readonly json: unknown; readonly omitEmptyValues: boolean };
   readonly filter: AccessLogFilter | undefined;
 }
 export type AccessLogFilter =
-  | { readonly kind: "status_code" | "duration"; readonly op: "EQ" | "GE" | "LE" | "NE"; readonly value: number; readonly runtimeKey: string }
+  | {
+      readonly kind: "status_code" | "duration";
+      readonly op: "EQ" | "GE" | "LE" | "NE";
+      readonly value: number;
+      readonly runtimeKey: string;
+    }
   | { readonly kind: "and" | "or"; readonly filters: readonly AccessLogFilter[] }
   | { readonly kind: "header"; readonly header: HeaderMatcher }
   /** Empty: any flag. */
@@ -349,7 +389,9 @@ export interface PluginConfig {
   readonly rootId: string;
   readonly vmId: string;
   /** Module code: an absolute file, or the bytes themselves. */
-  readonly code: { readonly kind: "file"; readonly path: string } | { readonly kind: "inline"; readonly bytes: Uint8Array };
+  readonly code:
+    | { readonly kind: "file"; readonly path: string }
+    | { readonly kind: "inline"; readonly bytes: Uint8Array };
   /** What buffer PluginConfiguration holds. */
   readonly configuration: Uint8Array;
   readonly vmConfiguration: Uint8Array;

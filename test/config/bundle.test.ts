@@ -16,7 +16,9 @@ test("making the descriptors again gives the committed file (else: npm run bundl
 });
 
 test("every pattern in the rules is an expression that RE2 reads", () => {
-  const patterns = [...committed.matchAll(/"pattern":("(?:[^"\\]|\\.)*")/g)].map((match) => JSON.parse(match[1] ?? '""') as string);
+  const patterns = [...committed.matchAll(/"pattern":("(?:[^"\\]|\\.)*")/g)].map(
+    (match) => JSON.parse(match[1] ?? '""') as string,
+  );
   assert.ok(patterns.length > 0);
   for (const pattern of patterns) assert.equal(regexProblem(pattern), undefined, pattern);
 });

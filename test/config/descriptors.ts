@@ -24,7 +24,9 @@ export function descriptorsOf(text: string): Uint8Array {
   }
 }
 
-const WELL_KNOWN = ["any", "duration", "struct", "timestamp", "wrappers"].map((name) => `google/protobuf/${name}.proto`);
+const WELL_KNOWN = ["any", "duration", "struct", "timestamp", "wrappers"].map(
+  (name) => `google/protobuf/${name}.proto`,
+);
 
 /** The types of a .proto text, as protobufjs sees them. */
 export function loadTypes(text: string): protobuf.Root {

@@ -25,11 +25,17 @@ function evangelist(config: string, name = "ev"): string {
 const TOLD = `{ "@type": type.googleapis.com/sluice.filters.evangelist.v1.Evangelist, msg: hello from wasm }`;
 
 describe("the five errors of one file", () => {
-  const QUICK = readFileSync(join(import.meta.dirname, "../../samples/quickstart/sluice.yaml"), "utf8").replace("../../build/filters/evangelist.wasm", "evangelist.wasm");
+  const QUICK = readFileSync(join(import.meta.dirname, "../../samples/quickstart/sluice.yaml"), "utf8").replace(
+    "../../build/filters/evangelist.wasm",
+    "evangelist.wasm",
+  );
   const broken = QUICK.replace("stat_prefix: ingress", "stat_prefx: ingress")
     .replace("use_remote_address: true", 'use_remote_address: "true"')
     .replace("msg: hello from wasm", "msg: short")
-    .replace("{ prefix: / }\n                          route: { cluster: upstream }", "{ prefix: / }\n                          route: { cluster: upstraem }")
+    .replace(
+      "{ prefix: / }\n                          route: { cluster: upstream }",
+      "{ prefix: / }\n                          route: { cluster: upstraem }",
+    )
     .replace("timeout: 0.5s", "timeout: 500ms");
 
   function place(needle: string): string {
@@ -48,14 +54,28 @@ describe("the five errors of one file", () => {
   test("wrong field, wrong type, short text, missing cluster, bad duration", () => {
     const { errors, snapshot } = loadBootstrap([{ name: "sluice.yaml", text: broken, base: folder }], OPTIONS);
     assert.equal(snapshot, undefined);
-    const at = (needle: string): string | undefined => errors.map(formatProblem).find((line) => line.startsWith(`sluice.yaml:${place(needle)}:`));
-    assert.match(at("stat_prefx") ?? "", /stat_prefx: .* has no such field; did you mean "stat_prefix"\? \[unknown-field\]/);
+    const at = (needle: string): string | undefined =>
+      errors.map(formatProblem).find((line) => line.startsWith(`sluice.yaml:${place(needle)}:`));
+    assert.match(
+      at("stat_prefx") ?? "",
+      /stat_prefx: .* has no such field; did you mean "stat_prefix"\? \[unknown-field\]/,
+    );
     assert.match(at('"true"') ?? "", /use_remote_address: expected true or false, found the text "true" \[type\]/);
-    assert.match(at("short") ?? "", /http_filters\[0\]\.typed_config\.config\.configuration\.msg: must have at least 8 characters, has 5 \[string\.min_len\]/);
+    assert.match(
+      at("short") ?? "",
+      /http_filters\[0\]\.typed_config\.config\.configuration\.msg: must have at least 8 characters, has 5 \[string\.min_len\]/,
+    );
     assert.match(at("upstraem") ?? "", /unknown cluster 'upstraem'; did you mean "upstream"\? \[unknown-cluster\]/);
     assert.match(at("500ms") ?? "", /timeout: expected a duration such as "1\.5s", found the text "500ms" \[type\]/);
     // The misspelt field leaves the required one unset.
-    assert.deepEqual(errors.map((p) => p.rule).toSorted(), ["string.min_len", "string.min_len", "type", "type", "unknown-cluster", "unknown-field"]);
+    assert.deepEqual(errors.map((p) => p.rule).toSorted(), [
+      "string.min_len",
+      "string.min_len",
+      "type",
+      "type",
+      "unknown-cluster",
+      "unknown-field",
+    ]);
   });
 });
 
@@ -120,15 +140,25 @@ describe("refused", () => {
       return load(bootstrap({ filters: filter })).errors.map((p) => `${p.rule} ${p.message}`);
     };
     assert.match(code(Buffer.from("hello"))[0] ?? "", /^module not a WebAssembly module/);
-    assert.match(code(moduleWith(Buffer.from([0x0a, 0x7f])))[0] ?? "", /^module the section sluice\.schema is not a FileDescriptorSet/);
-    assert.match(code(moduleWith(descriptorsOf(EVANGELIST)).subarray(0, 40))[0] ?? "", /^module section 0 at byte 8 is cut off/);
+    assert.match(
+      code(moduleWith(Buffer.from([0x0a, 0x7f])))[0] ?? "",
+      /^module the section sluice\.schema is not a FileDescriptorSet/,
+    );
+    assert.match(
+      code(moduleWith(descriptorsOf(EVANGELIST)).subarray(0, 40))[0] ?? "",
+      /^module section 0 at byte 8 is cut off/,
+    );
     assert.deepEqual(code(moduleWith(descriptorsOf(EVANGELIST))), []);
   });
 
   test("listeners of one name and address", () => {
-    const listener = "{ name: a, address: { socket_address: { address: 127.0.0.1, port_value: 81 } }, filter_chains: [ { filters: [] } ] }";
+    const listener =
+      "{ name: a, address: { socket_address: { address: 127.0.0.1, port_value: 81 } }, filter_chains: [ { filters: [] } ] }";
     const { errors } = load(`static_resources: { listeners: [ ${listener}, ${listener} ] }`);
-    assert.deepEqual(errors.map((p) => `${p.path} ${p.rule}`), ["static_resources.listeners[1].name duplicate", "static_resources.listeners[1].address duplicate"]);
+    assert.deepEqual(
+      errors.map((p) => `${p.path} ${p.rule}`),
+      ["static_resources.listeners[1].name duplicate", "static_resources.listeners[1].address duplicate"],
+    );
   });
 });
 
@@ -136,7 +166,9 @@ describe("the snapshot", () => {
   test("defaults are Envoy's", () => {
     const snapshot = snapshotOf(bootstrap());
     const { routeConfig, httpFilters, accessLogs, ...manager } = managerOf(snapshot);
-    assert.deepEqual(httpFilters, [{ kind: "router", name: "router", disabled: false, suppressEnvoyHeaders: false, respectExpectedRqTimeout: false }]);
+    assert.deepEqual(httpFilters, [
+      { kind: "router", name: "router", disabled: false, suppressEnvoyHeaders: false, respectExpectedRqTimeout: false },
+    ]);
     assert.deepEqual(accessLogs, []);
     assert.deepEqual(manager, {
       statPrefix: "in", codecType: "AUTO", serverName: "envoy", serverHeaderTransformation: "OVERWRITE", via: "", useRemoteAddress: false,
@@ -148,14 +180,25 @@ describe("the snapshot", () => {
     }); // prettier-ignore
     const action = routeConfig.virtualHosts[0]?.routes[0]?.action;
     assert.ok(action?.kind === "route");
-    assert.deepEqual([action.timeoutMs, action.idleTimeoutMs, action.clusterNotFoundStatus, action.retryPolicy], [15_000, undefined, 503, undefined]);
+    assert.deepEqual(
+      [action.timeoutMs, action.idleTimeoutMs, action.clusterNotFoundStatus, action.retryPolicy],
+      [15_000, undefined, 503, undefined],
+    );
     const { endpoints, ...cluster } = snapshot.clusters[0] ?? assert.fail();
     assert.deepEqual(cluster, {
       name: "up", statName: "up", type: "STATIC", lbPolicy: "ROUND_ROBIN", connectTimeoutMs: 1000, perConnectionBufferLimitBytes: 1_048_576, protocol: "HTTP1",
       dnsRefreshRateMs: 5000, dnsFailureRefreshRateMs: 5000, dnsLookupFamily: "AUTO", idleTimeoutMs: 3_600_000, maxRequestsPerConnection: 0,
       circuitBreakers: { maxConnections: 1024, maxPendingRequests: 1024, maxRequests: 1024, maxRetries: 3 }, metadata: {},
     }); // prettier-ignore
-    assert.deepEqual(endpoints, [{ address: { kind: "ip", host: "127.0.0.1", port: 80, ipv4Compat: false }, hostname: "", weight: 1, priority: 0, healthy: true }]);
+    assert.deepEqual(endpoints, [
+      {
+        address: { kind: "ip", host: "127.0.0.1", port: 80, ipv4Compat: false },
+        hostname: "",
+        weight: 1,
+        priority: 0,
+        healthy: true,
+      },
+    ]);
   });
 
   test("is frozen to the ground and can be posted to a thread", () => {
@@ -174,12 +217,17 @@ describe("the snapshot", () => {
       }),
     );
     const [plugin] = snapshot.plugins;
-    assert.deepEqual([plugin?.bundled, plugin?.filterName, plugin?.statPrefix, [...(plugin?.configuration ?? [])]], [true, "fault", "http.in.", [0x32, 2, 8, 5]]);
+    assert.deepEqual(
+      [plugin?.bundled, plugin?.filterName, plugin?.statPrefix, [...(plugin?.configuration ?? [])]],
+      [true, "fault", "http.in.", [0x32, 2, 8, 5]],
+    );
     const host = managerOf(snapshot).routeConfig.virtualHosts[0];
     const bytes = (array: number[]): Uint8Array => new Uint8Array(array);
     assert.deepEqual(host?.perFilter, { fault: { disabled: false, id: 2, bytes: bytes([]) } });
     assert.deepEqual(host.routes[0]?.perFilter, { fault: { disabled: true, id: 0, bytes: undefined } });
-    assert.deepEqual(host.routes[1]?.perFilter, { fault: { disabled: false, id: 1, bytes: bytes([0x1a, 2, 0x75, 0x70]) } });
+    assert.deepEqual(host.routes[1]?.perFilter, {
+      fault: { disabled: false, id: 1, bytes: bytes([0x1a, 2, 0x75, 0x70]) },
+    });
   });
 
   test("configurations of a plugin", () => {
@@ -207,36 +255,57 @@ describe("the snapshot", () => {
     );
     assert.deepEqual(brief(errors), []);
     const table = managerOf(snapshot ?? assert.fail()).routeConfig;
-    for (const scope of [table, table.virtualHosts[0]]) assert.equal(Buffer.from(scope?.perFilter["ev"]?.bytes ?? []).toString("latin1"), "\n\x0fhello from wasm");
+    for (const scope of [table, table.virtualHosts[0]])
+      assert.equal(Buffer.from(scope?.perFilter["ev"]?.bytes ?? []).toString("latin1"), "\n\x0fhello from wasm");
   });
 
   test("the node: command line values fill what is empty, and stand in xds.node", () => {
-    const { node } = snapshotOf(bootstrap({ rest: "node: { id: own, metadata: { a: 1 } }" }), { serviceNode: "no", serviceCluster: "c", serviceZone: "z" });
+    const { node } = snapshotOf(bootstrap({ rest: "node: { id: own, metadata: { a: 1 } }" }), {
+      serviceNode: "no",
+      serviceCluster: "c",
+      serviceZone: "z",
+    });
     assert.deepEqual([node.id, node.cluster, node.zone, node.metadata], ["own", "c", "z", { a: 1 }]);
     assert.ok(Buffer.from(node.serialized).includes("own") && Buffer.from(node.serialized).includes("z"));
   });
 
   test("static runtime layers are flattened, later ones win", () => {
-    const layers = "layered_runtime: { layers: [ { name: a, static_layer: { x: { y: 1, z: t }, f: { numerator: 5, denominator: MILLION } } }, { name: b, static_layer: { x.y: 2 } }, { name: c, admin_layer: {} } ] }";
-    assert.deepEqual(snapshotOf(bootstrap({ rest: layers })).runtime, { "x.y": 2, "x.z": "t", f: { numerator: 5, denominator: 1_000_000 } });
+    const layers =
+      "layered_runtime: { layers: [ { name: a, static_layer: { x: { y: 1, z: t }, f: { numerator: 5, denominator: MILLION } } }, { name: b, static_layer: { x.y: 2 } }, { name: c, admin_layer: {} } ] }";
+    assert.deepEqual(snapshotOf(bootstrap({ rest: layers })).runtime, {
+      "x.y": 2,
+      "x.z": "t",
+      f: { numerator: 5, denominator: 1_000_000 },
+    });
   });
 
   test("the dump is protobuf JSON in snake_case", () => {
-    const { dump } = snapshotOf(`{ "staticResources": { "clusters": [ { "name": "c", "connectTimeout": "0.25s", "lbPolicy": 3, "type": 0 } ] }, "admin": null }`);
-    assert.deepEqual(dump, { node: {}, static_resources: { clusters: [{ name: "c", connect_timeout: "0.250s", lb_policy: "RANDOM", type: "STATIC" }] } });
+    const { dump } = snapshotOf(
+      `{ "staticResources": { "clusters": [ { "name": "c", "connectTimeout": "0.25s", "lbPolicy": 3, "type": 0 } ] }, "admin": null }`,
+    );
+    assert.deepEqual(dump, {
+      node: {},
+      static_resources: { clusters: [{ name: "c", connect_timeout: "0.250s", lb_policy: "RANDOM", type: "STATIC" }] },
+    });
   });
 
   test("HTTP/2 upstream by HttpProtocolOptions and by the older field", () => {
     const options = `typed_extension_protocol_options: { envoy.extensions.upstreams.http.v3.HttpProtocolOptions: { "@type": x/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, common_http_protocol_options: { idle_timeout: 2s, max_requests_per_connection: 9 }, explicit_http_config: { http2_protocol_options: {} } } },`;
     const [cluster] = snapshotOf(bootstrap({ cluster: options })).clusters;
-    assert.deepEqual([cluster?.protocol, cluster?.idleTimeoutMs, cluster?.maxRequestsPerConnection], ["HTTP2", 2000, 9]);
+    assert.deepEqual(
+      [cluster?.protocol, cluster?.idleTimeoutMs, cluster?.maxRequestsPerConnection],
+      ["HTTP2", 2000, 9],
+    );
     assert.equal(snapshotOf(bootstrap({ cluster: "http2_protocol_options: {}," })).clusters[0]?.protocol, "HTTP2");
   });
 
   test("fields without effect and deprecated fields are warnings", () => {
     const { warnings, errors } = load(bootstrap({ manager: "tracing: {},", cluster: "http2_protocol_options: {}," }));
     assert.deepEqual(errors, []);
-    assert.deepEqual(warnings.map((p) => `${p.path.split(".").at(-1)} ${p.rule}`), ["tracing ignored", "http2_protocol_options deprecated"]);
+    assert.deepEqual(
+      warnings.map((p) => `${p.path.split(".").at(-1)} ${p.rule}`),
+      ["tracing ignored", "http2_protocol_options deprecated"],
+    );
   });
 });
 
@@ -244,15 +313,28 @@ describe("--config-yaml", () => {
   const source = (name: string, text: string): Source => ({ name, text, base: import.meta.dirname });
 
   test("is merged: lists append, messages merge, scalars are replaced", () => {
-    const more = "{ node: { id: b }, admin: { address: { socket_address: { address: 127.0.0.1, port_value: 5 } } }, static_resources: { clusters: [ { name: two } ] } }";
-    const { snapshot, errors } = loadBootstrap([source("file", bootstrap({ rest: "node: { id: a, cluster: c }" })), source("--config-yaml", more)], OPTIONS);
+    const more =
+      "{ node: { id: b }, admin: { address: { socket_address: { address: 127.0.0.1, port_value: 5 } } }, static_resources: { clusters: [ { name: two } ] } }";
+    const { snapshot, errors } = loadBootstrap(
+      [source("file", bootstrap({ rest: "node: { id: a, cluster: c }" })), source("--config-yaml", more)],
+      OPTIONS,
+    );
     assert.deepEqual(errors, []);
-    assert.deepEqual([snapshot?.node.id, snapshot?.node.cluster, snapshot?.clusters.map((c) => c.name)], ["b", "c", ["up", "two"]]);
+    assert.deepEqual(
+      [snapshot?.node.id, snapshot?.node.cluster, snapshot?.clusters.map((c) => c.name)],
+      ["b", "c", ["up", "two"]],
+    );
     assert.deepEqual(snapshot?.admin?.address, { kind: "ip", host: "127.0.0.1", port: 5, ipv4Compat: false });
   });
 
   test("a problem names the source it stands in", () => {
-    const { errors } = loadBootstrap([source("file", bootstrap()), source("--config-yaml", "\nnode: { id: 5 }")], OPTIONS);
-    assert.deepEqual(errors.map((p) => `${p.file}:${p.line}:${p.column} ${p.path}`), ["--config-yaml:2:13 node.id"]);
+    const { errors } = loadBootstrap(
+      [source("file", bootstrap()), source("--config-yaml", "\nnode: { id: 5 }")],
+      OPTIONS,
+    );
+    assert.deepEqual(
+      errors.map((p) => `${p.file}:${p.line}:${p.column} ${p.path}`),
+      ["--config-yaml:2:13 node.id"],
+    );
   });
 });

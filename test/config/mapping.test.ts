@@ -36,13 +36,23 @@ message M {
 const schema = schemaOfDescriptors(descriptorsOf(PROTO));
 const types = loadTypes(PROTO);
 
-function decode(text: string, allowUnknownFields = false): { json: unknown; errors: string[]; bytes: Uint8Array; warnings: string[] } {
+function decode(
+  text: string,
+  allowUnknownFields = false,
+): { json: unknown; errors: string[]; bytes: Uint8Array; warnings: string[] } {
   const problems = new Problems();
   const tree = parseTree({ name: "t", text, base: "/" }, problems);
-  const short = (list: readonly { line: number; column: number; path: string; rule: string }[]): string[] => list.map((p) => `${p.line}:${p.column} ${p.path} ${p.rule}`);
-  if (tree === undefined) return { json: undefined, errors: short(problems.errors), bytes: new Uint8Array(0), warnings: [] };
+  const short = (list: readonly { line: number; column: number; path: string; rule: string }[]): string[] =>
+    list.map((p) => `${p.line}:${p.column} ${p.path} ${p.rule}`);
+  if (tree === undefined)
+    return { json: undefined, errors: short(problems.errors), bytes: new Uint8Array(0), warnings: [] };
   const message = new Decoder(schema, problems, { allowUnknownFields }).message(schema.expect("t.M"), tree, "");
-  return { json: dumpMessage(message, schema), errors: short(problems.errors), bytes: encodeMessage(message), warnings: short(problems.warnings) };
+  return {
+    json: dumpMessage(message, schema),
+    errors: short(problems.errors),
+    bytes: encodeMessage(message),
+    warnings: short(problems.warnings),
+  };
 }
 
 /** Text, and the protobuf JSON that it means. */
@@ -114,13 +124,31 @@ const GOOD: readonly [text: string, json: object][] = [
   ["sxl: -1", { sxl: "-1" }],
   ["opt: 0", { opt: 0 }],
   ['any: {"@type": type.googleapis.com/t.M, text: a}', { any: { "@type": "type.googleapis.com/t.M", text: "a" } }],
-  ['any: {"@type": whatever/google.protobuf.StringValue, value: a}', { any: { "@type": "type.googleapis.com/google.protobuf.StringValue", value: "a" } }],
-  ['any: {"@type": x/google.protobuf.Duration, value: 1s}', { any: { "@type": "type.googleapis.com/google.protobuf.Duration", value: "1s" } }],
-  ['any: {"@type": x/google.protobuf.Struct, value: {a: 1}}', { any: { "@type": "type.googleapis.com/google.protobuf.Struct", value: { a: 1 } } }],
-  ['any: {"@type": type.googleapis.com/udpa.type.v1.TypedStruct, type_url: t.M, value: {texts: a}}', { any: { "@type": "type.googleapis.com/t.M", texts: ["a"] } }],
-  ['any: {"@type": type.googleapis.com/xds.type.v3.TypedStruct, typeUrl: type.googleapis.com/t.M, value: {innerMessage: {u: 3}}}', { any: { "@type": "type.googleapis.com/t.M", inner_message: { u: 3 } } }],
+  [
+    'any: {"@type": whatever/google.protobuf.StringValue, value: a}',
+    { any: { "@type": "type.googleapis.com/google.protobuf.StringValue", value: "a" } },
+  ],
+  [
+    'any: {"@type": x/google.protobuf.Duration, value: 1s}',
+    { any: { "@type": "type.googleapis.com/google.protobuf.Duration", value: "1s" } },
+  ],
+  [
+    'any: {"@type": x/google.protobuf.Struct, value: {a: 1}}',
+    { any: { "@type": "type.googleapis.com/google.protobuf.Struct", value: { a: 1 } } },
+  ],
+  [
+    'any: {"@type": type.googleapis.com/udpa.type.v1.TypedStruct, type_url: t.M, value: {texts: a}}',
+    { any: { "@type": "type.googleapis.com/t.M", texts: ["a"] } },
+  ],
+  [
+    'any: {"@type": type.googleapis.com/xds.type.v3.TypedStruct, typeUrl: type.googleapis.com/t.M, value: {innerMessage: {u: 3}}}',
+    { any: { "@type": "type.googleapis.com/t.M", inner_message: { u: 3 } } },
+  ],
   ["any: {}", { any: {} }],
-  ["inner_message: &m {text: a}\nlist: [*m, {<<: *m, u: 1}]", { inner_message: { text: "a" }, list: [{ text: "a" }, { u: 1, text: "a" }] }],
+  [
+    "inner_message: &m {text: a}\nlist: [*m, {<<: *m, u: 1}]",
+    { inner_message: { text: "a" }, list: [{ text: "a" }, { u: 1, text: "a" }] },
+  ],
   ['{"text": "\\u00e9\\ud83d\\ude00\\/", "i": 1,\n\t"texts": ["a"]}', { text: "é😀/", i: 1, texts: ["a"] }],
   ["", {}],
   ["# nothing\n", {}],
@@ -215,7 +243,8 @@ describe("JSON mapping", () => {
       assert.deepEqual(result.json, json);
     });
   }
-  for (const [text, error] of BAD) test(`refuses ${JSON.stringify(text)}`, () => assert.deepEqual(decode(text).errors.slice(0, 1), [error]));
+  for (const [text, error] of BAD)
+    test(`refuses ${JSON.stringify(text)}`, () => assert.deepEqual(decode(text).errors.slice(0, 1), [error]));
 
   test("unknown fields can be let through as warnings", () => {
     const result = decode("txt: a\nu: 1", true);
@@ -229,20 +258,35 @@ describe("JSON mapping", () => {
       by_flag: { true: "DARK_GREEN" }, b: 0, s: -3, sl: "-4", x: 5, xl: "6", sx: -7, sxl: "-8", opt: 0,
     }; // prettier-ignore
     const type = types.lookupType("t.M");
-    const read = type.toObject(type.decode(decode(JSON.stringify(json)).bytes), { longs: String, enums: String, bytes: String });
+    const read = type.toObject(type.decode(decode(JSON.stringify(json)).bytes), {
+      longs: String,
+      enums: String,
+      bytes: String,
+    });
     assert.deepEqual(read, { ...json, by_number: { 5: { u: 1 } } });
   });
 
   test("well-known messages on the wire", () => {
-    const { bytes } = decode('{struct: {a: [1, "x", true, null, {b: {}}]}, wu: 7, duration: 1.5s, value: null, any: {"@type": x/t.M, u: 1}}');
+    const { bytes } = decode(
+      '{struct: {a: [1, "x", true, null, {b: {}}]}, wu: 7, duration: 1.5s, value: null, any: {"@type": x/t.M, u: 1}}',
+    );
     const type = types.lookupType("t.M");
-    const read = type.toObject(type.decode(bytes), { longs: Number, enums: String, bytes: String }) as Record<string, unknown>;
+    const read = type.toObject(type.decode(bytes), { longs: Number, enums: String, bytes: String }) as Record<
+      string,
+      unknown
+    >;
     assert.deepEqual(read["duration"], { seconds: 1, nanos: 500_000_000 });
     assert.deepEqual(read["wu"], { value: 7 });
     assert.deepEqual(read["value"], { nullValue: "NULL_VALUE" });
     assert.deepEqual(read["any"], { type_url: "type.googleapis.com/t.M", value: "IAE=" });
     const value = (kind: object): object => kind;
-    const list = [{ numberValue: 1 }, { stringValue: "x" }, { boolValue: true }, { nullValue: "NULL_VALUE" }, value({ structValue: { fields: { b: { structValue: {} } } } })];
+    const list = [
+      { numberValue: 1 },
+      { stringValue: "x" },
+      { boolValue: true },
+      { nullValue: "NULL_VALUE" },
+      value({ structValue: { fields: { b: { structValue: {} } } } }),
+    ];
     assert.deepEqual(read["struct"], { fields: { a: { listValue: { values: list } } } });
   });
 

@@ -92,7 +92,12 @@ const listed = new Schema(
     messages: {
       "t.Times": {
         f: [
-          { n: "in", i: 1, t: ".google.protobuf.Duration", v: { duration: { in: [{ seconds: 1 }, { nanos: 5_000_000 }] } } },
+          {
+            n: "in",
+            i: 1,
+            t: ".google.protobuf.Duration",
+            v: { duration: { in: [{ seconds: 1 }, { nanos: 5_000_000 }] } },
+          },
           { n: "not", i: 2, t: ".google.protobuf.Duration", v: { duration: { not_in: [{ seconds: 1 }] } } },
           { n: "fix", i: 3, t: ".google.protobuf.Duration", v: { duration: { const: { seconds: 1 } } } },
           { n: "near", i: 4, t: ".google.protobuf.Timestamp", v: { timestamp: { within: { seconds: 60 } } } },
@@ -119,15 +124,52 @@ function check(type: string, text: string, schema = own): string[] {
 const CASES: readonly [field: string, good: readonly string[], bad: readonly [value: string, rule: string][]][] = [
   ["s_const", ["x"], [["y", "string.const"]]],
   ["s_len", ["abc", "日本語"], [["ab", "string.len"]]],
-  ["s_min_max", ["ab", "日本", "😀😀😀😀"], [["a", "string.min_len"], ["abcde", "string.max_len"]]],
-  ["s_bytes", ["ab", "é"], [["a", "string.min_bytes"], ["日本", "string.max_bytes"]]],
+  [
+    "s_min_max",
+    ["ab", "日本", "😀😀😀😀"],
+    [
+      ["a", "string.min_len"],
+      ["abcde", "string.max_len"],
+    ],
+  ],
+  [
+    "s_bytes",
+    ["ab", "é"],
+    [
+      ["a", "string.min_bytes"],
+      ["日本", "string.max_bytes"],
+    ],
+  ],
   ["s_len_bytes", ["abc", "日"], [["ab", "string.len_bytes"]]],
   ["s_pattern", ["abc"], [["abd", "string.pattern"]]],
-  ["s_affix", ["p-s"], [["x-s", "string.prefix"], ["p-x", "string.suffix"], ["ps", "string.contains"], ["p-!s", "string.not_contains"]]],
+  [
+    "s_affix",
+    ["p-s"],
+    [
+      ["x-s", "string.prefix"],
+      ["p-x", "string.suffix"],
+      ["ps", "string.contains"],
+      ["p-!s", "string.not_contains"],
+    ],
+  ],
   ["s_in", ["a", "b"], [["c", "string.in"]]],
   ["s_not_in", ["b"], [["a", "string.not_in"]]],
-  ["s_email", ["a@b.c"], [["a.b", "string.email"], ['"a@-"', "string.email"]]],
-  ["s_hostname", ["a.b-c.d"], [["a..b", "string.hostname"], ["-a", "string.hostname"]]],
+  [
+    "s_email",
+    ["a@b.c"],
+    [
+      ["a.b", "string.email"],
+      ['"a@-"', "string.email"],
+    ],
+  ],
+  [
+    "s_hostname",
+    ["a.b-c.d"],
+    [
+      ["a..b", "string.hostname"],
+      ["-a", "string.hostname"],
+    ],
+  ],
   ["s_ip", ["1.2.3.4", '"::1"'], [["1.2.3", "string.ip"]]],
   ["s_ipv4", ["1.2.3.4"], [['"::1"', "string.ipv4"]]],
   ["s_ipv6", ['"::1"'], [["1.2.3.4", "string.ipv6"]]],
@@ -138,34 +180,78 @@ const CASES: readonly [field: string, good: readonly string[], bad: readonly [va
   ["s_header", ["x-a"], [['"x a"', "string.well_known_regex"]]],
   ["s_value", ['"a b"'], [['"a\\u0001"', "string.well_known_regex"]]],
   ["s_loose", ['"x a"'], [['"x\\n"', "string.well_known_regex"]]],
-  ["u_range", ["2", "4"], [["1", "uint32.gte"], ["5", "uint32.lt"]]],
+  [
+    "u_range",
+    ["2", "4"],
+    [
+      ["1", "uint32.gte"],
+      ["5", "uint32.lt"],
+    ],
+  ],
   ["i_out", ["-1", "11", '"-5"'], [["5", "int64.gt"]]],
   ["d_const", ["1.5"], [["2", "double.const"]]],
   ["f_lte", ["2"], [["2.5", "float.lte"]]],
   ["n_in", ["-1"], [["1", "sint32.in"]]],
   ["n_not_in", ["8"], [["7", "fixed64.not_in"]]],
   ["b_const", ["false"], [["true", "bool.const"]]],
-  ["y_len", ["YWE="], [["YQ==", "bytes.min_len"], ["YWFhYQ==", "bytes.max_len"]]],
+  [
+    "y_len",
+    ["YWE="],
+    [
+      ["YQ==", "bytes.min_len"],
+      ["YWFhYQ==", "bytes.max_len"],
+    ],
+  ],
   ["y_ip", ["fwAAAQ=="], [["fwAA", "bytes.ipv4"]]],
   ["e_defined", ["B", "2"], [["7", "enum.defined_only"]]],
   ["e_in", ["B"], [["C", "enum.in"]]],
   ["e_not_in", ["B"], [["C", "enum.not_in"]]],
   ["e_const", ["A"], [["B", "enum.const"]]],
-  ["r_size", ["[a, b]"], [["[a]", "repeated.min_items"], ["[a, b, c, d]", "repeated.max_items"]]],
+  [
+    "r_size",
+    ["[a, b]"],
+    [
+      ["[a]", "repeated.min_items"],
+      ["[a, b, c, d]", "repeated.max_items"],
+    ],
+  ],
   ["m_size", ["{a: 1}"], [["{a: 1, b: 2}", "map.max_pairs"]]],
-  ["a_in", ['{"@type": a/google.protobuf.StringValue, value: x}'], [['{"@type": a/google.protobuf.BoolValue, value: true}', "any.in"]]],
-  ["a_not_in", ['{"@type": a/google.protobuf.BoolValue, value: true}'], [['{"@type": a/google.protobuf.StringValue, value: x}', "any.not_in"]]],
-  ["d_range", ["0.000000001s", "2s"], [["0s", "duration.gt"], ["2.1s", "duration.lte"]]],
+  [
+    "a_in",
+    ['{"@type": a/google.protobuf.StringValue, value: x}'],
+    [['{"@type": a/google.protobuf.BoolValue, value: true}', "any.in"]],
+  ],
+  [
+    "a_not_in",
+    ['{"@type": a/google.protobuf.BoolValue, value: true}'],
+    [['{"@type": a/google.protobuf.StringValue, value: x}', "any.not_in"]],
+  ],
+  [
+    "d_range",
+    ["0.000000001s", "2s"],
+    [
+      ["0s", "duration.gt"],
+      ["2.1s", "duration.lte"],
+    ],
+  ],
   ["t_lt", ['"1970-01-01T00:01:39Z"'], [['"1970-01-01T00:01:40Z"', "timestamp.lt"]]],
   ["t_past", ['"2001-01-01T00:00:00Z"'], [['"9001-01-01T00:00:00Z"', "timestamp.lt_now"]]],
-  ["w", ["3", "null"], [["2", "uint32.gt"], ["0", "uint32.gt"]]],
+  [
+    "w",
+    ["3", "null"],
+    [
+      ["2", "uint32.gt"],
+      ["0", "uint32.gt"],
+    ],
+  ],
 ];
 
 describe("validation rules", () => {
   for (const [field, good, bad] of CASES) {
     test(field, () => {
       for (const value of good) assert.deepEqual(check("t.M", `${field}: ${value}`), [], value);
-      for (const [value, rule] of bad) assert.deepEqual(check("t.M", `${field}: ${value}`), [`${field.length + 3} ${field} ${rule}`], value);
+      for (const [value, rule] of bad)
+        assert.deepEqual(check("t.M", `${field}: ${value}`), [`${field.length + 3} ${field} ${rule}`], value);
     });
   }
 
@@ -184,13 +270,21 @@ describe("validation rules", () => {
 
   test("everything that is required", () => {
     const paths = ["message message", "duration duration", "any any", "timestamp timestamp", "wrapper message"];
-    const wanted = [...paths.map((path) => `1 ${path}.required`), "1 list repeated.min_items", "1 text string.min_len", "1  oneof.required"];
+    const wanted = [
+      ...paths.map((path) => `1 ${path}.required`),
+      "1 list repeated.min_items",
+      "1 text string.min_len",
+      "1  oneof.required",
+    ];
     assert.deepEqual(check("t.Required", "{}"), wanted);
   });
 
   test("rules of times", () => {
     const now = JSON.stringify(new Date().toISOString());
-    assert.deepEqual(check("t.Times", `{in: 0.005s, not: 2s, fix: 1s, near: ${now}, later: "9001-01-01T00:00:00Z"}`, listed), []);
+    assert.deepEqual(
+      check("t.Times", `{in: 0.005s, not: 2s, fix: 1s, near: ${now}, later: "9001-01-01T00:00:00Z"}`, listed),
+      [],
+    );
     assert.deepEqual(check("t.Times", "in: 2s", listed), ["5 in duration.in"]);
     assert.deepEqual(check("t.Times", "not: 1s", listed), ["6 not duration.not_in"]);
     assert.deepEqual(check("t.Times", "fix: 2s", listed), ["6 fix duration.const"]);
@@ -201,7 +295,16 @@ describe("validation rules", () => {
   test("rules of bytes", () => {
     const value = new Uint8Array(Buffer.from("abc"));
     const broken = (rules: object): string | undefined => checkBytes(rules as Record<string, unknown>, value)?.rule;
-    for (const rules of [{ prefix: "ab" }, { suffix: "c" }, { contains: "b" }, { const: "abc" }, { in: ["x", "abc"] }, { not_in: ["x"] }, { pattern: "^a" }, { len: 3 }]) {
+    for (const rules of [
+      { prefix: "ab" },
+      { suffix: "c" },
+      { contains: "b" },
+      { const: "abc" },
+      { in: ["x", "abc"] },
+      { not_in: ["x"] },
+      { pattern: "^a" },
+      { len: 3 },
+    ]) {
       assert.equal(broken(rules), undefined, JSON.stringify(rules));
     }
     assert.equal(broken({ prefix: "b" }), "bytes.prefix");
@@ -224,7 +327,9 @@ describe("validation rules", () => {
     assert.ok(tree);
     const message = new Decoder(slow, problems, { allowUnknownFields: false }).message(slow.expect("p.P"), tree, "");
     new RuleChecker(problems, () => slow).message(message);
-    assert.deepEqual(problems.errors.map((p) => p.rule), ["string.pattern"]);
+    assert.deepEqual(
+      problems.errors.map((p) => p.rule),
+      ["string.pattern"],
+    );
   });
 });
-

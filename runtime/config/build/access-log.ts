@@ -31,12 +31,17 @@ function buildAccessLog(context: BuildContext, log: Message): AccessLogConfig | 
   const shared = { filter: filter === undefined ? undefined : buildFilter(context, filter) };
   if (logger === undefined) {
     // An unknown or unsupported type has been reported already.
-    if (any === undefined || any.anyType === "") context.error(log, "typed_config", "any", `typed_config with "@type" is missing`);
+    if (any === undefined || any.anyType === "")
+      context.error(log, "typed_config", "any", `typed_config with "@type" is missing`);
     return undefined;
   }
   switch (logger.type.name) {
     case `${LOGGERS}file.v3.FileAccessLog`:
-      return { ...shared, sink: { kind: "file", path: resolve(logger.text("path")) }, format: fileFormat(context, logger) };
+      return {
+        ...shared,
+        sink: { kind: "file", path: resolve(logger.text("path")) },
+        format: fileFormat(context, logger),
+      };
     case `${LOGGERS}stream.v3.StdoutAccessLog`:
       return { ...shared, sink: { kind: "stdout" }, format: buildFormat(context, logger.message("log_format")) };
     case `${LOGGERS}stream.v3.StderrAccessLog`:
@@ -52,7 +57,11 @@ function fileFormat(context: BuildContext, logger: Message): AccessLogConfig["fo
   switch (logger.which("access_log_format")) {
     case "format": {
       const text = logger.text("format");
-      return { kind: "text", text: text === "" ? DEFAULT_FORMAT : context.format(logger, "format", text), omitEmptyValues: false };
+      return {
+        kind: "text",
+        text: text === "" ? DEFAULT_FORMAT : context.format(logger, "format", text),
+        omitEmptyValues: false,
+      };
     }
     case "json_format":
       return jsonFormat(context, logger, { field: "json_format", omitEmptyValues: false });
@@ -68,14 +77,23 @@ function buildFormat(context: BuildContext, message: Message | undefined): Acces
   const omitEmptyValues = message?.flag("omit_empty_values") ?? false;
   if (message === undefined) return { kind: "text", text: DEFAULT_FORMAT, omitEmptyValues };
   if (message.has("json_format")) return jsonFormat(context, message, { field: "json_format", omitEmptyValues });
-  if (message.has("text_format")) return { kind: "text", text: context.format(message, "text_format", message.text("text_format")), omitEmptyValues };
+  if (message.has("text_format"))
+    return { kind: "text", text: context.format(message, "text_format", message.text("text_format")), omitEmptyValues };
   const source = message.message("text_format_source");
   const bytes = source === undefined ? undefined : readDataSource(context, source, MAX_FORMAT_BYTES);
   const text = bytes === undefined ? "" : Buffer.from(bytes).toString("utf8");
-  return { kind: "text", text: text === "" ? DEFAULT_FORMAT : context.format(message, "text_format_source", text), omitEmptyValues };
+  return {
+    kind: "text",
+    text: text === "" ? DEFAULT_FORMAT : context.format(message, "text_format_source", text),
+    omitEmptyValues,
+  };
 }
 
-function jsonFormat(context: BuildContext, message: Message, { field, omitEmptyValues }: { field: string; omitEmptyValues: boolean }): AccessLogConfig["format"] {
+function jsonFormat(
+  context: BuildContext,
+  message: Message,
+  { field, omitEmptyValues }: { field: string; omitEmptyValues: boolean },
+): AccessLogConfig["format"] {
   const json = message.message(field)?.json ?? {};
   const problem = checkJsonFormat(json);
   if (problem !== undefined) context.error(message, field, "format", problem);
@@ -104,12 +122,16 @@ function buildFilter(context: BuildContext, filter: Message): AccessLogFilter | 
     case "response_flag_filter": {
       const flags = inner.texts("flags");
       for (const [index, flag] of flags.entries()) {
-        if (!RESPONSE_FLAGS.has(flag)) context.itemError(inner, "flags", index, { rule: "response-flag", text: `${flag} is not a response flag` });
+        if (!RESPONSE_FLAGS.has(flag))
+          context.itemError(inner, "flags", index, { rule: "response-flag", text: `${flag} is not a response flag` });
       }
       return { kind: "response_flag", flags };
     }
     case "runtime_filter":
-      return { kind: "runtime", fraction: { ...buildFraction(inner.message("percent_sampled")), runtimeKey: inner.text("runtime_key") } };
+      return {
+        kind: "runtime",
+        fraction: { ...buildFraction(inner.message("percent_sampled")), runtimeKey: inner.text("runtime_key") },
+      };
     case "not_health_check_filter":
       return { kind: "not_health_check" };
     default:

@@ -8,18 +8,28 @@ import type { BuildContext } from "./context.ts";
 const UDP = 1;
 
 /** An address; `literal` asks for an IP address instead of a name. Undefined when it is not there or not usable. */
-export function buildAddress(context: BuildContext, owner: Message, options: { field: string; literal: boolean }): Address | undefined {
+export function buildAddress(
+  context: BuildContext,
+  owner: Message,
+  options: { field: string; literal: boolean },
+): Address | undefined {
   const address = owner.message(options.field);
   const socket = address?.message("socket_address");
   const pipe = address?.message("pipe");
   if (pipe !== undefined) return { kind: "pipe", path: pipe.text("path"), mode: pipe.number("mode") };
-  if (address?.has("envoy_internal_address") === true) context.unsupported(address, "envoy_internal_address", "internal addresses");
+  if (address?.has("envoy_internal_address") === true)
+    context.unsupported(address, "envoy_internal_address", "internal addresses");
   if (socket === undefined) return undefined;
   const host = socket.text("address");
   if (socket.number("protocol") === UDP) context.unsupported(socket, "protocol", "UDP");
   if (socket.has("named_port")) context.unsupported(socket, "named_port", "named ports; give port_value");
   if (options.literal && host !== "" && isIP(host) === 0) {
-    context.error(socket, "address", "ip-address", `malformed IP address: ${host}; a name needs a cluster of the type STRICT_DNS or LOGICAL_DNS`);
+    context.error(
+      socket,
+      "address",
+      "ip-address",
+      `malformed IP address: ${host}; a name needs a cluster of the type STRICT_DNS or LOGICAL_DNS`,
+    );
   }
   return { kind: "ip", host, port: socket.number("port_value"), ipv4Compat: socket.flag("ipv4_compat") };
 }

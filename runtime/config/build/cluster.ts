@@ -32,7 +32,8 @@ export function buildCluster(context: BuildContext, cluster: Message): ClusterCo
     protocol: http.protocol,
     endpoints: buildEndpoints(context, cluster, type),
     dnsRefreshRateMs: refresh,
-    dnsFailureRefreshRateMs: failureRate === undefined ? refresh : context.millis(failureRate, "base_interval", refresh),
+    dnsFailureRefreshRateMs:
+      failureRate === undefined ? refresh : context.millis(failureRate, "base_interval", refresh),
     dnsLookupFamily: FAMILIES[cluster.number("dns_lookup_family")] ?? "AUTO",
     idleTimeoutMs: http.idleTimeoutMs,
     maxRequestsPerConnection: http.maxRequestsPerConnection,
@@ -59,7 +60,8 @@ function lbPolicy(context: BuildContext, cluster: Message): ClusterConfig["lbPol
 function checkTransportSocket(context: BuildContext, cluster: Message): void {
   const socket = cluster.message("transport_socket");
   const type = socket?.message("typed_config")?.anyType ?? "";
-  if (socket !== undefined && type !== RAW_BUFFER && type !== "") context.unsupported(socket, "typed_config", `the transport socket ${type}`);
+  if (socket !== undefined && type !== RAW_BUFFER && type !== "")
+    context.unsupported(socket, "typed_config", `the transport socket ${type}`);
 }
 
 interface HttpOptions {
@@ -75,13 +77,22 @@ function httpOptions(context: BuildContext, cluster: Message): HttpOptions {
   for (const [key, value] of extensions) {
     const inner = typeof value === "object" && "any" in value ? value.any : undefined;
     if (inner?.type.name === PROTOCOL_OPTIONS) options = inner;
-    else if (inner !== undefined) context.unsupported(cluster, "typed_extension_protocol_options", `protocol options of ${key}`);
+    else if (inner !== undefined)
+      context.unsupported(cluster, "typed_extension_protocol_options", `protocol options of ${key}`);
   }
   const common = options?.message("common_http_protocol_options") ?? cluster.message("common_http_protocol_options");
   const perConnection = common?.wrappedNumber("max_requests_per_connection", 0) ?? 0;
   return {
-    protocol: options === undefined ? (cluster.has("http2_protocol_options") ? "HTTP2" : "HTTP1") : explicitProtocol(context, options),
-    idleTimeoutMs: common === undefined ? UPSTREAM_IDLE_TIMEOUT_MS : context.millis(common, "idle_timeout", UPSTREAM_IDLE_TIMEOUT_MS),
+    protocol:
+      options === undefined
+        ? cluster.has("http2_protocol_options")
+          ? "HTTP2"
+          : "HTTP1"
+        : explicitProtocol(context, options),
+    idleTimeoutMs:
+      common === undefined
+        ? UPSTREAM_IDLE_TIMEOUT_MS
+        : context.millis(common, "idle_timeout", UPSTREAM_IDLE_TIMEOUT_MS),
     maxRequestsPerConnection: perConnection || cluster.wrappedNumber("max_requests_per_connection", 0),
   };
 }
@@ -108,7 +119,12 @@ function circuitBreakers(context: BuildContext, message: Message | undefined): C
 function buildEndpoints(context: BuildContext, cluster: Message, type: ClusterConfig["type"]): EndpointConfig[] {
   const assignment = cluster.message("load_assignment");
   if (assignment === undefined) {
-    context.warn(cluster, "", "no-endpoints", `cluster ${cluster.text("name")} has no load_assignment: every request to it will be answered 503`);
+    context.warn(
+      cluster,
+      "",
+      "no-endpoints",
+      `cluster ${cluster.text("name")} has no load_assignment: every request to it will be answered 503`,
+    );
     return [];
   }
   const localities = assignment.messages("endpoints");
@@ -116,7 +132,10 @@ function buildEndpoints(context: BuildContext, cluster: Message, type: ClusterCo
   const seen = new Set<string>();
   for (const locality of localities) {
     for (const entry of locality.messages("lb_endpoints")) {
-      const endpoint = buildEndpoint(context, entry, { priority: locality.number("priority"), literal: type === "STATIC" });
+      const endpoint = buildEndpoint(context, entry, {
+        priority: locality.number("priority"),
+        literal: type === "STATIC",
+      });
       if (endpoint === undefined) continue;
       const key = `${endpoint.priority} ${addressText(endpoint.address)}`;
       if (!seen.has(key)) endpoints.push(endpoint);
@@ -125,19 +144,32 @@ function buildEndpoints(context: BuildContext, cluster: Message, type: ClusterCo
   }
   const single = localities.length === 1 && localities[0]?.messages("lb_endpoints").length === 1;
   if (type === "LOGICAL_DNS" && !single) {
-    context.error(cluster, "load_assignment", "cluster", "LOGICAL_DNS clusters must have a single locality_lb_endpoint and a single lb_endpoint");
+    context.error(
+      cluster,
+      "load_assignment",
+      "cluster",
+      "LOGICAL_DNS clusters must have a single locality_lb_endpoint and a single lb_endpoint",
+    );
   }
   return endpoints;
 }
 
-function buildEndpoint(context: BuildContext, entry: Message, options: { priority: number; literal: boolean }): EndpointConfig | undefined {
+function buildEndpoint(
+  context: BuildContext,
+  entry: Message,
+  options: { priority: number; literal: boolean },
+): EndpointConfig | undefined {
   const endpoint = entry.message("endpoint");
-  const address = endpoint === undefined ? undefined : buildAddress(context, endpoint, { field: "address", literal: options.literal });
+  const address =
+    endpoint === undefined
+      ? undefined
+      : buildAddress(context, endpoint, { field: "address", literal: options.literal });
   if (endpoint === undefined || address === undefined) {
     if (!entry.has("endpoint_name")) context.error(entry, "endpoint", "endpoint", "an endpoint needs an address");
     return undefined;
   }
-  if (!options.literal && address.kind === "pipe") context.error(endpoint, "address", "endpoint", "a DNS cluster needs host names; pipes belong into STATIC clusters");
+  if (!options.literal && address.kind === "pipe")
+    context.error(endpoint, "address", "endpoint", "a DNS cluster needs host names; pipes belong into STATIC clusters");
   return {
     address,
     hostname: endpoint.text("hostname"),

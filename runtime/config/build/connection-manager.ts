@@ -13,7 +13,11 @@ import { buildRouteConfig } from "./route.ts";
 const DRAIN_TIMEOUT_MS = 5000;
 
 /** A connection manager; `direction` is its listener's traffic direction. */
-export function buildConnectionManager(context: BuildContext, manager: Message, direction: number): HttpConnectionManagerConfig {
+export function buildConnectionManager(
+  context: BuildContext,
+  manager: Message,
+  direction: number,
+): HttpConnectionManagerConfig {
   const statPrefix = manager.text("stat_prefix");
   const httpFilters = buildHttpFilters(context, manager, { statPrefix: `http.${statPrefix}.`, direction });
   return {
@@ -61,13 +65,23 @@ function identity(
   context: BuildContext,
   manager: Message,
 ): Part<
-  | "serverName" | "serverHeaderTransformation" | "via" | "useRemoteAddress" | "xffNumTrustedHops" | "skipXffAppend" | "generateRequestId"
-  | "preserveExternalRequestId" | "alwaysSetRequestIdInResponse" | "addUserAgent" | "proxy100Continue"
+  | "serverName"
+  | "serverHeaderTransformation"
+  | "via"
+  | "useRemoteAddress"
+  | "xffNumTrustedHops"
+  | "skipXffAppend"
+  | "generateRequestId"
+  | "preserveExternalRequestId"
+  | "alwaysSetRequestIdInResponse"
+  | "addUserAgent"
+  | "proxy100Continue"
 > {
   const transformation = context.enumName(manager, "server_header_transformation");
   return {
     serverName: manager.text("server_name") || "envoy",
-    serverHeaderTransformation: transformation === "APPEND_IF_ABSENT" || transformation === "PASS_THROUGH" ? transformation : "OVERWRITE",
+    serverHeaderTransformation:
+      transformation === "APPEND_IF_ABSENT" || transformation === "PASS_THROUGH" ? transformation : "OVERWRITE",
     via: manager.text("via"),
     useRemoteAddress: manager.wrappedFlag("use_remote_address", false),
     xffNumTrustedHops: manager.number("xff_num_trusted_hops"),
@@ -83,10 +97,18 @@ function identity(
 function commonOptions(
   context: BuildContext,
   manager: Message,
-): Part<"idleTimeoutMs" | "maxHeadersCount" | "maxConnectionDurationMs" | "maxStreamDurationMs" | "maxRequestsPerConnection" | "headersWithUnderscores"> {
+): Part<
+  | "idleTimeoutMs"
+  | "maxHeadersCount"
+  | "maxConnectionDurationMs"
+  | "maxStreamDurationMs"
+  | "maxRequestsPerConnection"
+  | "headersWithUnderscores"
+> {
   const common = manager.message("common_http_protocol_options");
   const underscores = common === undefined ? "" : context.enumName(common, "headers_with_underscores_action");
-  const millis = (field: string, unset: number): number => (common === undefined ? unset : context.millis(common, field, unset));
+  const millis = (field: string, unset: number): number =>
+    common === undefined ? unset : context.millis(common, field, unset);
   return {
     idleTimeoutMs: millis("idle_timeout", limits.CONNECTION_IDLE_TIMEOUT_MS),
     maxHeadersCount: common?.wrappedNumber("max_headers_count", limits.MAX_HEADERS) ?? limits.MAX_HEADERS,
@@ -109,7 +131,14 @@ function http1Options(manager: Message): Part<"acceptHttp10" | "defaultHostForHt
 function timeouts(
   context: BuildContext,
   manager: Message,
-): Part<"maxRequestHeadersBytes" | "streamIdleTimeoutMs" | "requestTimeoutMs" | "requestHeadersTimeoutMs" | "delayedCloseTimeoutMs" | "drainTimeoutMs"> {
+): Part<
+  | "maxRequestHeadersBytes"
+  | "streamIdleTimeoutMs"
+  | "requestTimeoutMs"
+  | "requestHeadersTimeoutMs"
+  | "delayedCloseTimeoutMs"
+  | "drainTimeoutMs"
+> {
   return {
     maxRequestHeadersBytes: manager.wrappedNumber("max_request_headers_kb", limits.MAX_HEAD_BYTES / 1024) * 1024,
     streamIdleTimeoutMs: context.millis(manager, "stream_idle_timeout", limits.STREAM_IDLE_TIMEOUT_MS),
@@ -120,10 +149,19 @@ function timeouts(
   };
 }
 
-function pathOptions(context: BuildContext, manager: Message): Part<"normalizePath" | "mergeSlashes" | "stripPort" | "stripTrailingHostDot"> {
+function pathOptions(
+  context: BuildContext,
+  manager: Message,
+): Part<"normalizePath" | "mergeSlashes" | "stripPort" | "stripTrailingHostDot"> {
   const matching = manager.flag("strip_matching_host_port");
   const any = manager.flag("strip_any_host_port");
-  if (matching && any) context.error(manager, "strip_any_host_port", "host-port", "only one of strip_matching_host_port and strip_any_host_port may be set");
+  if (matching && any)
+    context.error(
+      manager,
+      "strip_any_host_port",
+      "host-port",
+      "only one of strip_matching_host_port and strip_any_host_port may be set",
+    );
   return {
     normalizePath: manager.wrappedFlag("normalize_path", false),
     mergeSlashes: manager.flag("merge_slashes"),
@@ -138,8 +176,10 @@ function internalCidrs(context: BuildContext, manager: Message): string[] {
     const prefix = range.text("address_prefix");
     const length = range.wrappedNumber("prefix_len", 0);
     const family = isIP(prefix);
-    if (family === 0 && prefix !== "") context.error(range, "address_prefix", "ip-address", `malformed IP address: ${prefix}`);
-    if (family === 4 && length > 32) context.error(range, "prefix_len", "ip-address", "an IPv4 prefix has at most 32 bits");
+    if (family === 0 && prefix !== "")
+      context.error(range, "address_prefix", "ip-address", `malformed IP address: ${prefix}`);
+    if (family === 4 && length > 32)
+      context.error(range, "prefix_len", "ip-address", "an IPv4 prefix has at most 32 bits");
     return `${prefix}/${length}`;
   });
 }

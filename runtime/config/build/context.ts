@@ -1,6 +1,6 @@
 /** What the builders of one load share: problems, names to check against, and the lists they fill. */
 import { checkFormat } from "../../observe/format.ts";
-import { durationMillis, Message } from "../document/message.ts";
+import { durationMillis, type Message } from "../document/message.ts";
 import { didYouMean } from "../document/suggest.ts";
 import type { Problems } from "../problem.ts";
 import { regexProblem } from "../rules/regex.ts";
@@ -69,7 +69,12 @@ export class BuildContext {
   cluster(message: Message, field: string): string {
     const name = message.text(field);
     if (name !== "" && !this.clusters.has(name)) {
-      this.error(message, field, "unknown-cluster", `route: unknown cluster '${name}'${didYouMean(name, this.clusters)}`);
+      this.error(
+        message,
+        field,
+        "unknown-cluster",
+        `route: unknown cluster '${name}'${didYouMean(name, this.clusters)}`,
+      );
     }
     return name;
   }
@@ -90,14 +95,19 @@ export class BuildContext {
   /** A header name in lower case. */
   header(message: Message, field: string): string {
     const name = message.text(field);
-    if (name !== "" && !isHeaderName(name)) this.error(message, field, "header-name", `${JSON.stringify(name)} is not a header name`);
+    if (name !== "" && !isHeaderName(name))
+      this.error(message, field, "header-name", `${JSON.stringify(name)} is not a header name`);
     return name.toLowerCase();
   }
 
   /** A list of header names, in lower case. */
   headers(message: Message, field: string): string[] {
     return message.texts(field).map((name, index) => {
-      if (!isHeaderName(name)) this.itemError(message, field, index, { rule: "header-name", text: `${JSON.stringify(name)} is not a header name` });
+      if (!isHeaderName(name))
+        this.itemError(message, field, index, {
+          rule: "header-name",
+          text: `${JSON.stringify(name)} is not a header name`,
+        });
       return name.toLowerCase();
     });
   }

@@ -25,7 +25,8 @@ export function readDataSource(context: BuildContext, source: Message, maxBytes:
     case "environment_variable": {
       const name = source.text("environment_variable");
       const value = process.env[name];
-      if (value === undefined) context.error(source, "environment_variable", "data-source", `the environment variable ${name} is not set`);
+      if (value === undefined)
+        context.error(source, "environment_variable", "data-source", `the environment variable ${name} is not set`);
       return value === undefined ? undefined : Buffer.from(value);
     }
     default:
@@ -40,7 +41,12 @@ function readConfiguredFile(context: BuildContext, source: Message, maxBytes: nu
     if (size <= maxBytes) return readFileSync(path);
     context.error(source, "filename", "data-source", `${path} has ${size} bytes, more than ${maxBytes}`);
   } catch (error) {
-    context.error(source, "filename", "data-source", `cannot read the file: ${error instanceof Error ? error.message : String(error)}`);
+    context.error(
+      source,
+      "filename",
+      "data-source",
+      `cannot read the file: ${error instanceof Error ? error.message : String(error)}`,
+    );
   }
   return undefined;
 }

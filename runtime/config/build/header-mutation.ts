@@ -3,13 +3,23 @@ import type { Message } from "../document/message.ts";
 import type { HeaderMutation, HeaderValueOption } from "../snapshot.ts";
 import type { BuildContext } from "./context.ts";
 
-const ACTIONS = ["APPEND_IF_EXISTS_OR_ADD", "ADD_IF_ABSENT", "OVERWRITE_IF_EXISTS_OR_ADD", "OVERWRITE_IF_EXISTS"] as const;
+const ACTIONS = [
+  "APPEND_IF_EXISTS_OR_ADD",
+  "ADD_IF_ABSENT",
+  "OVERWRITE_IF_EXISTS_OR_ADD",
+  "OVERWRITE_IF_EXISTS",
+] as const;
 
 /** The fields `<side>_headers_to_add` and `<side>_headers_to_remove` of a message. */
-export function buildHeaderMutation(context: BuildContext, message: Message, side: "request" | "response"): HeaderMutation {
+export function buildHeaderMutation(
+  context: BuildContext,
+  message: Message,
+  side: "request" | "response",
+): HeaderMutation {
   const removed = `${side}_headers_to_remove`;
   for (const [index, name] of message.texts(removed).entries()) {
-    if (isProtected(name)) context.itemError(message, removed, index, { rule: "header-name", text: protectedText(name) });
+    if (isProtected(name))
+      context.itemError(message, removed, index, { rule: "header-name", text: protectedText(name) });
   }
   return {
     add: message.messages(`${side}_headers_to_add`).map((option) => headerValueOption(context, option)),
@@ -23,9 +33,15 @@ function headerValueOption(context: BuildContext, option: Message): HeaderValueO
   if (append !== undefined && option.number("append_action") !== 0) {
     context.error(option, "append", "header-option", "append and append_action do not go together; keep append_action");
   }
-  const action = append === undefined ? ACTIONS[option.number("append_action")] : append.flag("value") ? ACTIONS[0] : ACTIONS[2];
+  const action =
+    append === undefined ? ACTIONS[option.number("append_action")] : append.flag("value") ? ACTIONS[0] : ACTIONS[2];
   const raw = header?.bytes("raw_value");
-  const value = header === undefined ? "" : raw === undefined || header.has("value") ? header.text("value") : Buffer.from(raw).toString("utf8");
+  const value =
+    header === undefined
+      ? ""
+      : raw === undefined || header.has("value")
+        ? header.text("value")
+        : Buffer.from(raw).toString("utf8");
   if (header !== undefined) {
     if (isProtected(header.text("key"))) context.error(header, "key", "header-name", protectedText(header.text("key")));
     context.format(header, "value", value);

@@ -10,18 +10,32 @@ const WASM = "envoy.extensions.filters.http.wasm.v3.Wasm";
 
 /** Filter names with the types of their configurations. */
 export function httpFilterNames(manager: Message): FilterNames {
-  return new Map(manager.messages("http_filters").map((filter) => [filter.text("name"), filter.message("typed_config")?.anyType ?? ""]));
+  return new Map(
+    manager
+      .messages("http_filters")
+      .map((filter) => [filter.text("name"), filter.message("typed_config")?.anyType ?? ""]),
+  );
 }
 
 /** The filters in order; what cannot be used is reported and left out. */
-export function buildHttpFilters(context: BuildContext, manager: Message, place: { statPrefix: string; direction: number }): HttpFilterConfig[] {
+export function buildHttpFilters(
+  context: BuildContext,
+  manager: Message,
+  place: { statPrefix: string; direction: number },
+): HttpFilterConfig[] {
   const filters = manager.messages("http_filters");
   checkOrder(context, manager, filters);
   const names = new Set<string>();
   const result: HttpFilterConfig[] = [];
   for (const filter of filters) {
     const name = filter.text("name");
-    if (names.has(name)) context.error(filter, "name", "duplicate", `two HTTP filters have the name "${name}"; per-route configuration could not tell them apart`);
+    if (names.has(name))
+      context.error(
+        filter,
+        "name",
+        "duplicate",
+        `two HTTP filters have the name "${name}"; per-route configuration could not tell them apart`,
+      );
     names.add(name);
     const built = buildHttpFilter(context, filter, { ...place, filterName: name });
     if (built !== undefined) result.push(built);
@@ -38,30 +52,54 @@ function checkOrder(context: BuildContext, manager: Message, filters: readonly M
     return;
   }
   for (const filter of filters.slice(0, -1)) {
-    if (isRouter(filter)) context.error(filter, "name", "terminal-filter", `terminal filter named ${filter.text("name")} of type ${ROUTER} must be the last filter in an http filter chain`);
+    if (isRouter(filter))
+      context.error(
+        filter,
+        "name",
+        "terminal-filter",
+        `terminal filter named ${filter.text("name")} of type ${ROUTER} must be the last filter in an http filter chain`,
+      );
   }
-  if (!isRouter(last)) context.error(last, "name", "terminal-filter", `non-terminal filter named ${last.text("name")} must not be the last filter in an http filter chain; add ${ROUTER} behind it`);
+  if (!isRouter(last))
+    context.error(
+      last,
+      "name",
+      "terminal-filter",
+      `non-terminal filter named ${last.text("name")} must not be the last filter in an http filter chain; add ${ROUTER} behind it`,
+    );
 }
 
-function buildHttpFilter(context: BuildContext, filter: Message, place: { filterName: string; statPrefix: string; direction: number }): HttpFilterConfig | undefined {
+function buildHttpFilter(
+  context: BuildContext,
+  filter: Message,
+  place: { filterName: string; statPrefix: string; direction: number },
+): HttpFilterConfig | undefined {
   const name = place.filterName;
   const disabled = filter.flag("disabled");
   const any = filter.message("typed_config");
   const config = any?.any;
   if (any === undefined || any.anyType === "") {
-    if (!filter.has("config_discovery")) context.error(filter, "typed_config", "any", `typed_config with "@type" is missing`);
+    if (!filter.has("config_discovery"))
+      context.error(filter, "typed_config", "any", `typed_config with "@type" is missing`);
     return undefined;
   }
   if (config === undefined) return undefined;
   if (any.anyType === ROUTER) {
     if (disabled) context.error(filter, "disabled", "terminal-filter", "the router cannot be disabled");
-    return { kind: "router", name, disabled, suppressEnvoyHeaders: config.flag("suppress_envoy_headers"), respectExpectedRqTimeout: config.flag("respect_expected_rq_timeout") };
+    return {
+      kind: "router",
+      name,
+      disabled,
+      suppressEnvoyHeaders: config.flag("suppress_envoy_headers"),
+      respectExpectedRqTimeout: config.flag("respect_expected_rq_timeout"),
+    };
   }
   if (any.anyType === WASM) {
     const plugin = buildWasmPlugin(context, config, place);
     return plugin === undefined ? undefined : { kind: "wasm", name, disabled, plugin };
   }
-  if (Object.hasOwn(context.bundled, any.anyType)) return { kind: "wasm", name, disabled, plugin: buildBundledPlugin(context, config, place) };
+  if (Object.hasOwn(context.bundled, any.anyType))
+    return { kind: "wasm", name, disabled, plugin: buildBundledPlugin(context, config, place) };
   context.error(filter, "typed_config", "any", `${any.anyType} is not an HTTP filter`);
   return undefined;
 }

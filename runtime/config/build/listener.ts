@@ -21,14 +21,19 @@ export function buildListener(context: BuildContext, listener: Message): Listene
     if (!listener.has("address")) context.error(listener, "address", "listener", "a listener needs an address");
     return undefined;
   }
-  const additional = listener.messages("additional_addresses").map((entry) => buildAddress(context, entry, { field: "address", literal: true }));
+  const additional = listener
+    .messages("additional_addresses")
+    .map((entry) => buildAddress(context, entry, { field: "address", literal: true }));
   const text = addressText(address);
   return {
     name: listener.text("name") || text,
     address,
     additionalAddresses: additional.filter((entry): entry is Address => entry !== undefined),
     statPrefix: (listener.text("stat_prefix") || text).replaceAll(":", "_"),
-    bindToPort: listener.wrappedFlag("bind_to_port", listener.message("deprecated_v1")?.wrappedFlag("bind_to_port", true) ?? true),
+    bindToPort: listener.wrappedFlag(
+      "bind_to_port",
+      listener.message("deprecated_v1")?.wrappedFlag("bind_to_port", true) ?? true,
+    ),
     reusePort: listener.wrappedFlag("enable_reuse_port", true),
     backlog: listener.wrappedNumber("tcp_backlog_size", LISTEN_BACKLOG),
     perConnectionBufferLimitBytes: listener.wrappedNumber("per_connection_buffer_limit_bytes", CONNECTION_BUFFER_BYTES),
@@ -44,7 +49,8 @@ export function checkListeners(context: BuildContext, messages: readonly Message
   const addresses = new Set<string>();
   for (const message of messages) {
     const name = message.text("name");
-    if (name !== "" && names.has(name)) context.error(message, "name", "duplicate", `duplicate listener name '${name}'`);
+    if (name !== "" && names.has(name))
+      context.error(message, "name", "duplicate", `duplicate listener name '${name}'`);
     names.add(name);
     for (const owner of [message, ...message.messages("additional_addresses")]) {
       const socket = owner.message("address")?.message("socket_address");
@@ -60,7 +66,13 @@ export function checkListeners(context: BuildContext, messages: readonly Message
 
 function buildFilterChains(context: BuildContext, listener: Message): FilterChainConfig[] {
   const chains = listener.messages("filter_chains");
-  if (chains.length === 0) context.error(listener, "", "filter-chain", `no filter chains specified for the listener '${listener.text("name")}'`);
+  if (chains.length === 0)
+    context.error(
+      listener,
+      "",
+      "filter-chain",
+      `no filter chains specified for the listener '${listener.text("name")}'`,
+    );
   const second = chains[1];
   if (second !== undefined) context.unsupported(second, "", "more than one filter chain");
   return chains.map((chain) => buildFilterChain(context, chain, listener.number("traffic_direction")));
@@ -69,33 +81,52 @@ function buildFilterChains(context: BuildContext, listener: Message): FilterChai
 function buildFilterChain(context: BuildContext, chain: Message, direction: number): FilterChainConfig {
   const socket = chain.message("transport_socket");
   const socketType = socket?.message("typed_config")?.anyType ?? "";
-  if (socket !== undefined && socketType !== RAW_BUFFER && socketType !== "") context.unsupported(socket, "typed_config", `the transport socket ${socketType}`);
+  if (socket !== undefined && socketType !== RAW_BUFFER && socketType !== "")
+    context.unsupported(socket, "typed_config", `the transport socket ${socketType}`);
   const filters = chain.messages("filters");
   const last = filters.at(-1);
   if (last === undefined) context.warn(chain, "", "no-filters", "without filters every connection is closed at once");
   for (const filter of filters) {
     const terminal = filter.message("typed_config")?.anyType === CONNECTION_MANAGER;
-    if (terminal && filter !== last) context.error(filter, "name", "terminal-filter", `terminal filter named ${filter.text("name")} must be the last filter in a network filter chain`);
+    if (terminal && filter !== last)
+      context.error(
+        filter,
+        "name",
+        "terminal-filter",
+        `terminal filter named ${filter.text("name")} must be the last filter in a network filter chain`,
+      );
     if (!terminal && filter === last && filter.message("typed_config")?.any !== undefined) {
-      context.error(filter, "name", "terminal-filter", `non-terminal filter named ${filter.text("name")} must not be the last filter in a network filter chain`);
+      context.error(
+        filter,
+        "name",
+        "terminal-filter",
+        `non-terminal filter named ${filter.text("name")} must not be the last filter in a network filter chain`,
+      );
     }
   }
   const built = filters.map((filter) => buildNetworkFilter(context, filter, direction));
   return { name: chain.text("name"), filters: built.filter((filter) => filter !== undefined) };
 }
 
-function buildNetworkFilter(context: BuildContext, filter: Message, direction: number): NetworkFilterConfig | undefined {
+function buildNetworkFilter(
+  context: BuildContext,
+  filter: Message,
+  direction: number,
+): NetworkFilterConfig | undefined {
   const name = filter.text("name");
   const any = filter.message("typed_config");
   const config = any?.any;
   if (any === undefined || any.anyType === "") {
-    if (!filter.has("config_discovery")) context.error(filter, "typed_config", "any", `typed_config with "@type" is missing`);
+    if (!filter.has("config_discovery"))
+      context.error(filter, "typed_config", "any", `typed_config with "@type" is missing`);
     return undefined;
   }
   if (config === undefined) return undefined;
-  if (any.anyType === CONNECTION_MANAGER) return { kind: "http_connection_manager", name, hcm: buildConnectionManager(context, config, direction) };
+  if (any.anyType === CONNECTION_MANAGER)
+    return { kind: "http_connection_manager", name, hcm: buildConnectionManager(context, config, direction) };
   if (any.anyType !== WASM) {
-    if (any.anyType.startsWith(NETWORK)) context.unsupported(filter, "typed_config", `the network filter ${any.anyType}`);
+    if (any.anyType.startsWith(NETWORK))
+      context.unsupported(filter, "typed_config", `the network filter ${any.anyType}`);
     else context.error(filter, "typed_config", "any", `${any.anyType} is not a network filter`);
     return undefined;
   }

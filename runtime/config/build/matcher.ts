@@ -10,7 +10,13 @@ export function buildStringMatcher(context: BuildContext, message: Message): Str
   if (kind === "custom") context.unsupported(message, "custom", "custom string matchers");
   if (kind === undefined || kind === "custom") return undefined;
   if (kind !== "safe_regex") return { kind: kind as "exact", value: message.text(kind), ignoreCase };
-  if (ignoreCase) context.error(message, "ignore_case", "matcher", "ignore_case does not go with safe_regex; write (?i) in the expression");
+  if (ignoreCase)
+    context.error(
+      message,
+      "ignore_case",
+      "matcher",
+      "ignore_case does not go with safe_regex; write (?i) in the expression",
+    );
   return { kind, value: regexOf(context, message, kind), ignoreCase: false };
 }
 
@@ -53,7 +59,10 @@ export function regexOf(context: BuildContext, owner: Message, field: string): s
 }
 
 function headerMatch(context: BuildContext, message: Message): HeaderMatcher["matcher"] {
-  const text = (kind: StringMatcher["kind"], value: string): HeaderMatcher["matcher"] => ({ kind: "string", string: { kind, value, ignoreCase: false } });
+  const text = (kind: StringMatcher["kind"], value: string): HeaderMatcher["matcher"] => ({
+    kind: "string",
+    string: { kind, value, ignoreCase: false },
+  });
   const kind = message.which("header_match_specifier");
   switch (kind) {
     case "range_match": {

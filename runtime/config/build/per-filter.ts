@@ -29,7 +29,12 @@ export function buildPerFilter(context: BuildContext, filters: FilterNames, owne
     const filterType = filters.get(name);
     if (filterType === undefined) {
       if (!(wrapped && inner.flag("is_optional"))) {
-        context.error(value, "", "unknown-filter", `no HTTP filter has the name "${name}"${didYouMean(name, filters.keys())}`);
+        context.error(
+          value,
+          "",
+          "unknown-filter",
+          `no HTTP filter has the name "${name}"${didYouMean(name, filters.keys())}`,
+        );
       }
       continue;
     }
@@ -45,7 +50,11 @@ export function buildPerFilter(context: BuildContext, filters: FilterNames, owne
   return result;
 }
 
-function overrideBytes(context: BuildContext, filter: { name: string; type: string }, config: Message): Uint8Array | undefined {
+function overrideBytes(
+  context: BuildContext,
+  filter: { name: string; type: string },
+  config: Message,
+): Uint8Array | undefined {
   const message = config.any;
   if (message === undefined) return undefined;
   if (filter.type === ROUTER) {
@@ -60,7 +69,12 @@ function overrideBytes(context: BuildContext, filter: { name: string; type: stri
   }
   const wanted = OVERRIDE_TYPES[filter.type] ?? filter.type;
   if (message.type.name !== wanted) {
-    context.error(config, "", "per-filter", `the filter "${filter.name}" takes ${wanted} per route, not ${message.type.name}`);
+    context.error(
+      config,
+      "",
+      "per-filter",
+      `the filter "${filter.name}" takes ${wanted} per route, not ${message.type.name}`,
+    );
     return undefined;
   }
   return encodeMessage(message);

@@ -23,7 +23,12 @@ export function buildWasmPlugin(context: BuildContext, wasm: Message, place: Plu
   const config = wasm.message("config");
   const vm = config?.message("vm_config");
   if (config === undefined || vm === undefined) {
-    context.error(config ?? wasm, config === undefined ? "config" : "vm_config", "plugin", "a plugin needs config.vm_config with its code");
+    context.error(
+      config ?? wasm,
+      config === undefined ? "config" : "vm_config",
+      "plugin",
+      "a plugin needs config.vm_config with its code",
+    );
     return undefined;
   }
   const code = moduleCode(context, vm);
@@ -49,7 +54,8 @@ export function buildWasmPlugin(context: BuildContext, wasm: Message, place: Plu
 /** The plugin of a filter that ships with us. */
 export function buildBundledPlugin(context: BuildContext, filter: Message, place: PluginPlace): number {
   const module = context.bundled[filter.type.name]?.module ?? "";
-  if (!existsSync(module)) context.error(filter, "", "module", `the module ${module} is not there; run "npm run build"`);
+  if (!existsSync(module))
+    context.error(filter, "", "module", `the module ${module} is not there; run "npm run build"`);
   return addPlugin(context, {
     ...place,
     name: place.filterName,
@@ -73,7 +79,8 @@ export function buildBundledPlugin(context: BuildContext, filter: Message, place
 export function anyBytes(any: Message): Uint8Array {
   const inner = any.any;
   if (inner === undefined) return new Uint8Array(0);
-  if (inner.type.name === "google.protobuf.Struct") return new Uint8Array(Buffer.from(JSON.stringify(inner.json ?? {})));
+  if (inner.type.name === "google.protobuf.Struct")
+    return new Uint8Array(Buffer.from(JSON.stringify(inner.json ?? {})));
   if (inner.type.name === "google.protobuf.StringValue") return new Uint8Array(Buffer.from(inner.text("value")));
   if (inner.type.name === "google.protobuf.BytesValue") return inner.bytes("value") ?? new Uint8Array(0);
   return encodeMessage(inner);
@@ -87,7 +94,8 @@ function moduleCode(context: BuildContext, vm: Message): PluginConfig["code"] | 
   const code = vm.message("code");
   const local = code?.message("local");
   if (local === undefined) {
-    if (code?.has("remote") === true) context.unsupported(code, "remote", "modules from the network; use local.filename");
+    if (code?.has("remote") === true)
+      context.unsupported(code, "remote", "modules from the network; use local.filename");
     else context.error(vm, "code", "plugin", "vm_config.code.local must name the module");
     return undefined;
   }
@@ -111,7 +119,7 @@ function environment(context: BuildContext, message: Message | undefined): Reado
     if (message !== undefined && message.texts("host_env_keys").includes(key)) {
       context.error(message, "key_values", "environment", `${key} stands in host_env_keys too; keep one`);
     }
-    result.set(key, String(value));
+    if (typeof value === "string") result.set(key, value);
   }
   return Object.fromEntries(result);
 }
@@ -123,7 +131,13 @@ function capabilities(config: Message): readonly string[] | undefined {
 
 function failurePolicy(context: BuildContext, config: Message): PluginConfig["failurePolicy"] {
   const policy = config.number("failure_policy");
-  if (policy !== 0 && config.flag("fail_open")) context.error(config, "fail_open", "plugin", "only one of fail_open and failure_policy may be set; keep failure_policy");
+  if (policy !== 0 && config.flag("fail_open"))
+    context.error(
+      config,
+      "fail_open",
+      "plugin",
+      "only one of fail_open and failure_policy may be set; keep failure_policy",
+    );
   if (policy === 0) return config.flag("fail_open") ? "FAIL_OPEN" : "FAIL_CLOSED";
   return FAILURE_POLICIES[policy] ?? "FAIL_CLOSED";
 }

@@ -28,7 +28,11 @@ function buildAction(context: BuildContext, action: Message): RateLimitAction | 
     case "remote_address":
       return { kind };
     case "masked_remote_address":
-      return { kind, v4Bits: inner.wrappedNumber("v4_prefix_mask_len", 32), v6Bits: inner.wrappedNumber("v6_prefix_mask_len", 128) };
+      return {
+        kind,
+        v4Bits: inner.wrappedNumber("v4_prefix_mask_len", 32),
+        v6Bits: inner.wrappedNumber("v6_prefix_mask_len", 128),
+      };
     case "request_headers":
       return { kind, header: context.header(inner, "header_name"), key, skipIfAbsent };
     case "query_parameters":
@@ -46,7 +50,11 @@ function buildAction(context: BuildContext, action: Message): RateLimitAction | 
   }
 }
 
-function valueMatch(context: BuildContext, kind: "header_value_match" | "query_parameter_value_match", inner: Message): RateLimitAction {
+function valueMatch(
+  context: BuildContext,
+  kind: "header_value_match" | "query_parameter_value_match",
+  inner: Message,
+): RateLimitAction {
   const value = inner.text("descriptor_value");
   const expectMatch = inner.wrappedFlag("expect_match", true);
   const key = inner.text("descriptor_key");
@@ -54,7 +62,9 @@ function valueMatch(context: BuildContext, kind: "header_value_match" | "query_p
     const headers = inner.messages("headers").map((header) => buildHeaderMatcher(context, header));
     return { kind, key: key || "header_match", value, expectMatch, headers };
   }
-  const parameters = inner.messages("query_parameters").map((parameter) => buildQueryParameterMatcher(context, parameter));
+  const parameters = inner
+    .messages("query_parameters")
+    .map((parameter) => buildQueryParameterMatcher(context, parameter));
   return { kind, key: key || "query_match", value, expectMatch, parameters };
 }
 

@@ -32,9 +32,13 @@ export function buildRetryPolicy(scope: RouteScope, owner: Message): RetryPolicy
   const policy = owner.message("retry_policy");
   if (policy === undefined) return undefined;
   const backOff = policy.message("retry_back_off");
-  const base = backOff === undefined ? RETRY_BASE_INTERVAL_MS : scope.context.millis(backOff, "base_interval", RETRY_BASE_INTERVAL_MS);
+  const base =
+    backOff === undefined
+      ? RETRY_BASE_INTERVAL_MS
+      : scope.context.millis(backOff, "base_interval", RETRY_BASE_INTERVAL_MS);
   const most = backOff === undefined ? base * 10 : scope.context.millis(backOff, "max_interval", base * 10);
-  if (backOff !== undefined && most < base) scope.context.error(backOff, "max_interval", "retry-policy", "max_interval must not be less than base_interval");
+  if (backOff !== undefined && most < base)
+    scope.context.error(backOff, "max_interval", "retry-policy", "max_interval must not be less than base_interval");
   return {
     retryOn: policy
       .text("retry_on")
@@ -51,8 +55,11 @@ export function buildRetryPolicy(scope: RouteScope, owner: Message): RetryPolicy
 
 function forward(scope: RouteScope, action: Message): ForwardAction {
   const { context } = scope;
-  const rewrites = ["prefix_rewrite", "regex_rewrite"].filter((field) => action.has(field) && (field !== "prefix_rewrite" || action.text(field) !== ""));
-  if (rewrites.length > 1) context.error(action, "regex_rewrite", "rewrite", "only one of prefix_rewrite and regex_rewrite may be set");
+  const rewrites = ["prefix_rewrite", "regex_rewrite"].filter(
+    (field) => action.has(field) && (field !== "prefix_rewrite" || action.text(field) !== ""),
+  );
+  if (rewrites.length > 1)
+    context.error(action, "regex_rewrite", "rewrite", "only one of prefix_rewrite and regex_rewrite may be set");
   return {
     kind: "route",
     cluster: clusterOf(scope, action),
@@ -76,13 +83,18 @@ function clusterOf(scope: RouteScope, action: Message): ForwardAction["cluster"]
   if (action.has("cluster_header")) return { kind: "cluster_header", header: context.header(action, "cluster_header") };
   const other = action.which("cluster_specifier");
   if (other !== undefined && other !== "cluster") context.unsupported(action, other, "cluster specifier plugins");
-  return { kind: "cluster", name: scope.validateClusters ? context.cluster(action, "cluster") : action.text("cluster") };
+  return {
+    kind: "cluster",
+    name: scope.validateClusters ? context.cluster(action, "cluster") : action.text("cluster"),
+  };
 }
 
 function weightedClusters(scope: RouteScope, weighted: Message): ForwardAction["cluster"] {
   const clusters = weighted.messages("clusters").map((entry): WeightedCluster => {
-    if (entry.has("cluster_header") && entry.text("cluster_header") !== "") scope.context.unsupported(entry, "cluster_header", "cluster_header of a weighted cluster");
-    else if (entry.text("name") === "") scope.context.error(entry, "name", "weighted-cluster", "a weighted cluster needs a name");
+    if (entry.has("cluster_header") && entry.text("cluster_header") !== "")
+      scope.context.unsupported(entry, "cluster_header", "cluster_header of a weighted cluster");
+    else if (entry.text("name") === "")
+      scope.context.error(entry, "name", "weighted-cluster", "a weighted cluster needs a name");
     return {
       name: scope.validateClusters ? scope.context.cluster(entry, "name") : entry.text("name"),
       weight: entry.wrappedNumber("weight", 0),
@@ -92,8 +104,10 @@ function weightedClusters(scope: RouteScope, weighted: Message): ForwardAction["
     };
   });
   const total = clusters.reduce((sum, { weight }) => sum + weight, 0);
-  if (total === 0) scope.context.error(weighted, "clusters", "weighted-cluster", "the weights must add up to more than 0");
-  if (total > 0xffff_ffff) scope.context.error(weighted, "clusters", "weighted-cluster", "the weights must add up to less than 2^32");
+  if (total === 0)
+    scope.context.error(weighted, "clusters", "weighted-cluster", "the weights must add up to more than 0");
+  if (total > 0xffff_ffff)
+    scope.context.error(weighted, "clusters", "weighted-cluster", "the weights must add up to less than 2^32");
   return { kind: "weighted", total, clusters };
 }
 
@@ -119,7 +133,8 @@ function regexRewrite(scope: RouteScope, owner: Message, field: string): RegexRe
   const pattern = rewrite?.message("pattern");
   if (rewrite === undefined || pattern === undefined) return undefined;
   const substitution = rewrite.text("substitution");
-  if (/\\(?![0-9\\])/.test(substitution)) scope.context.error(rewrite, "substitution", "rewrite", "after a backslash only a digit or a backslash may stand");
+  if (/\\(?![0-9\\])/.test(substitution))
+    scope.context.error(rewrite, "substitution", "rewrite", "after a backslash only a digit or a backslash may stand");
   return { regex: scope.context.regex(pattern, "regex"), substitution };
 }
 
@@ -143,8 +158,14 @@ function directResponse(scope: RouteScope, action: Message): RouteAction {
   const status = action.number("status");
   const bytes = source === undefined ? undefined : readDataSource(scope.context, source, scope.maxDirectBodyBytes);
   if (bytes !== undefined && bytes.length > scope.maxDirectBodyBytes) {
-    scope.context.error(action, "body", "direct-response", `the body has ${bytes.length} bytes, more than ${scope.maxDirectBodyBytes} (max_direct_response_body_size_bytes)`);
+    scope.context.error(
+      action,
+      "body",
+      "direct-response",
+      `the body has ${bytes.length} bytes, more than ${scope.maxDirectBodyBytes} (max_direct_response_body_size_bytes)`,
+    );
   }
-  if (status >= 200 && status < 600 && reasonOf(status) === "") scope.context.warn(action, "status", "status", `${status} is not a registered status`);
+  if (status >= 200 && status < 600 && reasonOf(status) === "")
+    scope.context.warn(action, "status", "status", `${status} is not a registered status`);
   return { kind: "direct_response", status, body: bytes === undefined ? "" : Buffer.from(bytes).toString("utf8") };
 }

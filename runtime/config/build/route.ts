@@ -48,16 +48,29 @@ function checkDomains(context: BuildContext, hosts: readonly Message[]): void {
   const domains = new Set<string>();
   for (const host of hosts) {
     const name = host.text("name");
-    if (names.has(name)) context.error(host, "name", "duplicate", `only unique names for virtual hosts are permitted; duplicate entry of virtual host ${name}`);
+    if (names.has(name))
+      context.error(
+        host,
+        "name",
+        "duplicate",
+        `only unique names for virtual hosts are permitted; duplicate entry of virtual host ${name}`,
+      );
     names.add(name);
     for (const [index, domain] of host.texts("domains").entries()) {
       const key = domain.toLowerCase();
       if (domains.has(key)) {
-        const text = key === "*" ? "only a single wildcard domain is permitted" : `only unique values for domains are permitted; duplicate entry of domain ${domain}`;
+        const text =
+          key === "*"
+            ? "only a single wildcard domain is permitted"
+            : `only unique values for domains are permitted; duplicate entry of domain ${domain}`;
         context.itemError(host, "domains", index, { rule: "duplicate", text });
       }
       domains.add(key);
-      if (key.slice(1, -1).includes("*")) context.itemError(host, "domains", index, { rule: "domain", text: `${domain}: a wildcard may stand only at the begin or end` });
+      if (key.slice(1, -1).includes("*"))
+        context.itemError(host, "domains", index, {
+          rule: "domain",
+          text: `${domain}: a wildcard may stand only at the begin or end`,
+        });
     }
   }
 }
@@ -96,7 +109,8 @@ function routeMatch(context: BuildContext, match: Message | undefined): RouteMat
     path: pathMatch(context, match),
     caseSensitive: match?.wrappedFlag("case_sensitive", true) ?? true,
     headers: match?.messages("headers").map((header) => buildHeaderMatcher(context, header)) ?? [],
-    queryParameters: match?.messages("query_parameters").map((parameter) => buildQueryParameterMatcher(context, parameter)) ?? [],
+    queryParameters:
+      match?.messages("query_parameters").map((parameter) => buildQueryParameterMatcher(context, parameter)) ?? [],
     runtimeFraction: buildRuntimeFraction(match?.message("runtime_fraction")),
     grpc: match?.has("grpc") ?? false,
   };

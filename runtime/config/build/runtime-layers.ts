@@ -14,7 +14,8 @@ export function buildRuntime(context: BuildContext, bootstrap: Message): Readonl
     if (kind === "static_layer") flatten(values, "", layer.message(kind)?.json);
     else if (kind === "admin_layer") adminLayers += 1;
     else if (kind !== undefined) context.unsupported(layer, kind, `runtime layers of the kind ${kind}`);
-    if (adminLayers > 1 && kind === "admin_layer") context.error(layer, kind, "runtime", "there may be only one admin layer");
+    if (adminLayers > 1 && kind === "admin_layer")
+      context.error(layer, kind, "runtime", "there may be only one admin layer");
   }
   return Object.fromEntries(values);
 }

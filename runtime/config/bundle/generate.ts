@@ -224,7 +224,10 @@ function isProto2(field: protobuf.Field): boolean {
 }
 
 function flag(object: protobuf.ReflectionObject, name: string): boolean {
-  return object.options?.[name] === true || (object.parsedOptions ?? []).some((o: Record<string, unknown>) => o[name] === true);
+  return (
+    object.options?.[name] === true ||
+    (object.parsedOptions ?? []).some((o: Record<string, unknown>) => o[name] === true)
+  );
 }
 
 /** The extensions of validate.proto, as fields of the options they extend: number 1071 in all three. */

@@ -61,7 +61,13 @@ export class Decoder {
       const problem = readWellKnown(message, tree);
       if (problem !== undefined) this.#problems.error(tree.at, place.path, "type", problem.message);
     } else if (tree.kind === "map") this.#fields(message, tree, place, undefined);
-    else this.#problems.error(tree.at, place.path, "type", `expected a map of fields (${type.name}), found ${describe(tree)}`);
+    else
+      this.#problems.error(
+        tree.at,
+        place.path,
+        "type",
+        `expected a map of fields (${type.name}), found ${describe(tree)}`,
+      );
     return message;
   }
 
@@ -71,14 +77,21 @@ export class Decoder {
       const field = message.type.byName.get(entry.key);
       if (field === undefined) this.#unknownField(message.type, entry, place.path);
       else if (message.slots.has(field.name)) {
-        this.#problems.error(entry.at, message.pathOf(field.name), "duplicate-field", `the field is set twice, as ${field.name} and as ${field.jsonName}; keep one`);
+        this.#problems.error(
+          entry.at,
+          message.pathOf(field.name),
+          "duplicate-field",
+          `the field is set twice, as ${field.name} and as ${field.jsonName}; keep one`,
+        );
       } else this.#field(message, field, { at: entry.at, tree: entry.value, lenient: place.lenient });
     }
   }
 
   #unknownField(type: MessageType, entry: { key: string; at: Spot }, path: string): void {
     const names = type.fields.map((field) => field.name);
-    const hint = didYouMean(entry.key, names) || (names.length > 0 && names.length <= 12 ? `; its fields are ${names.join(", ")}` : "");
+    const hint =
+      didYouMean(entry.key, names) ||
+      (names.length > 0 && names.length <= 12 ? `; its fields are ${names.join(", ")}` : "");
     const text = `${type.name} has no such field${hint}`;
     const full = path === "" ? entry.key : `${path}.${entry.key}`;
     if (this.#unknownFieldsAllowed) this.#problems.warn(entry.at, full, "unknown-field", text);
@@ -93,11 +106,21 @@ export class Decoder {
     if (field.deprecated) this.#problems.warn(given.at, path, "deprecated", "the field is deprecated");
     const other = field.oneof === undefined ? undefined : message.which(field.oneof);
     if (other !== undefined) {
-      this.#problems.error(given.at, path, "oneof", `only one of the fields of "${field.oneof}" may be set, and ${other} is set too; remove one`);
+      this.#problems.error(
+        given.at,
+        path,
+        "oneof",
+        `only one of the fields of "${field.oneof}" may be set, and ${other} is set too; remove one`,
+      );
       return;
     }
     const place: Place = { path, lenient: given.lenient };
-    const slot = field.mapKey !== undefined ? this.#map(field, tree, place) : field.repeated ? this.#list(field, tree, place) : this.#single(field, tree, place);
+    const slot =
+      field.mapKey !== undefined
+        ? this.#map(field, tree, place)
+        : field.repeated
+          ? this.#list(field, tree, place)
+          : this.#single(field, tree, place);
     if (slot !== undefined) message.slots.set(field.name, slot);
   }
 
@@ -109,7 +132,12 @@ export class Decoder {
   #list(field: Field, tree: Tree, place: Place): Slot | undefined {
     const items = tree.kind === "list" ? tree.items : place.lenient ? [tree] : undefined;
     if (items === undefined) {
-      this.#problems.error(tree.at, place.path, "type", `expected a list, found ${describe(tree)}; begin each value with "- "`);
+      this.#problems.error(
+        tree.at,
+        place.path,
+        "type",
+        `expected a list, found ${describe(tree)}; begin each value with "- "`,
+      );
       return undefined;
     }
     const values: Single[] = [];
@@ -159,7 +187,12 @@ export class Decoder {
       return undefined;
     }
     if (tree.kind !== "scalar") {
-      this.#problems.error(tree.at, place.path, "type", `expected ${field.kind === "enum" ? "a name" : `a single value (${field.kind})`}, found ${describe(tree)}`);
+      this.#problems.error(
+        tree.at,
+        place.path,
+        "type",
+        `expected ${field.kind === "enum" ? "a name" : `a single value (${field.kind})`}, found ${describe(tree)}`,
+      );
       return undefined;
     }
     const value = field.kind === "enum" ? this.#enum(field, tree) : readScalar(tree, field.kind);
@@ -170,12 +203,16 @@ export class Decoder {
 
   #enum(field: Field, tree: ScalarTree): number | Mismatch {
     const type = this.#schema.enum(field.typeName);
-    if (type === undefined) return field.typeName === "google.protobuf.NullValue" ? 0 : new Mismatch(`the schema lacks the type ${field.typeName}`);
+    if (type === undefined)
+      return field.typeName === "google.protobuf.NullValue"
+        ? 0
+        : new Mismatch(`the schema lacks the type ${field.typeName}`);
     if (typeof tree.value === "number") {
       const number = readScalar(tree, "int32");
       return number instanceof Mismatch || typeof number === "number" ? number : new Mismatch("expected a name");
     }
-    if (typeof tree.value !== "string") return new Mismatch(`expected one of ${[...type.byName.keys()].join(", ")}, found ${describe(tree)}`);
+    if (typeof tree.value !== "string")
+      return new Mismatch(`expected one of ${[...type.byName.keys()].join(", ")}, found ${describe(tree)}`);
     const number = type.byName.get(tree.value);
     if (number !== undefined) return number;
     const names = [...type.byName.keys()];
@@ -190,8 +227,18 @@ export class Decoder {
     }
     if (tree.entries.length === 0) return;
     const entry = tree.entries.find(({ key }) => key === "@type");
-    if (entry === undefined || entry.value.kind !== "scalar" || typeof entry.value.value !== "string" || entry.value.value === "") {
-      this.#problems.error(entry?.value.at ?? tree.at, place.path, "any", `"@type" is missing; add e.g. "@type": type.googleapis.com/<message name>`);
+    if (
+      entry === undefined ||
+      entry.value.kind !== "scalar" ||
+      typeof entry.value.value !== "string" ||
+      entry.value.value === ""
+    ) {
+      this.#problems.error(
+        entry?.value.at ?? tree.at,
+        place.path,
+        "any",
+        `"@type" is missing; add e.g. "@type": type.googleapis.com/<message name>`,
+      );
       return;
     }
     const typeName = shortTypeName(entry.value.value);
@@ -204,18 +251,30 @@ export class Decoder {
     this.#fields(wrapper, tree, place, "@type");
     const typeName = shortTypeName(wrapper.text("type_url"));
     if (typeName === "") {
-      this.#problems.error(wrapper.spot("type_url"), wrapper.pathOf("type_url"), "any", "type_url is missing; it names the message that value holds");
+      this.#problems.error(
+        wrapper.spot("type_url"),
+        wrapper.pathOf("type_url"),
+        "any",
+        "type_url is missing; it names the message that value holds",
+      );
       return;
     }
     const value = tree.entries.find(({ key }) => key === "value")?.value;
     const inner: MapTree = value?.kind === "map" ? value : { kind: "map", at: tree.at, entries: [] };
-    this.#anyOf({ any: message, tree: inner, typeName, typeAt: wrapper.spot("type_url"), typedStruct: true }, { path: wrapper.pathOf("value"), lenient: true });
+    this.#anyOf(
+      { any: message, tree: inner, typeName, typeAt: wrapper.spot("type_url"), typedStruct: true },
+      { path: wrapper.pathOf("value"), lenient: true },
+    );
   }
 
   #anyOf(open: PendingAny, place: Place): void {
     open.any.anyType = open.typeName;
     const type = this.#schema.message(open.typeName);
-    if (type !== undefined) open.any.any = this.#anyContent(type, open.tree, { path: place.path, lenient: place.lenient || open.typedStruct });
+    if (type !== undefined)
+      open.any.any = this.#anyContent(type, open.tree, {
+        path: place.path,
+        lenient: place.lenient || open.typedStruct,
+      });
     else if (!this.#schema.knows(open.typeName)) this.pending.push(open);
   }
 

@@ -8,7 +8,8 @@ import type { Field, Schema } from "../schema/schema.ts";
 export function dumpMessage(message: Message, schema: Schema): unknown {
   const name = message.type.name;
   if (name === "google.protobuf.Any") return dumpAny(message, schema);
-  if (isStruct(name)) return message.json ?? (name === "google.protobuf.ListValue" ? [] : name === "google.protobuf.Struct" ? {} : null);
+  if (isStruct(name))
+    return message.json ?? (name === "google.protobuf.ListValue" ? [] : name === "google.protobuf.Struct" ? {} : null);
   if (name === "google.protobuf.Duration") return durationText(message);
   if (name === "google.protobuf.Timestamp") return timestampText(message);
   if (name === "google.protobuf.FieldMask") return message.texts("paths").join(",");
@@ -54,14 +55,16 @@ function dumpAny(message: Message, schema: Schema): unknown {
 function dumpSlot(slot: Slot, schema: Schema): unknown {
   const { value, field } = slot;
   if (Array.isArray(value)) return value.map((item) => dumpValue(item, field, schema));
-  if (value instanceof Map) return Object.fromEntries([...value].map(([key, item]) => [key, dumpValue(item, field, schema)]));
+  if (value instanceof Map)
+    return Object.fromEntries([...value].map(([key, item]) => [key, dumpValue(item, field, schema)]));
   return dumpValue(value, field, schema);
 }
 
 function dumpValue(value: unknown, field: Field, schema: Schema): unknown {
   if (value instanceof Message) return dumpMessage(value, schema);
   if (value instanceof Uint8Array) return Buffer.from(value).toString("base64");
-  if (field.kind === "enum" && typeof value === "number") return schema.enum(field.typeName)?.byNumber.get(value) ?? value;
+  if (field.kind === "enum" && typeof value === "number")
+    return schema.enum(field.typeName)?.byNumber.get(value) ?? value;
   // 64-bit numbers are texts in protobuf JSON.
   if (typeof value === "bigint" || (typeof value === "number" && field.kind.endsWith("64"))) return String(value);
   if (typeof value === "number" && !Number.isFinite(value)) return String(value);

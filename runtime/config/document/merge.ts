@@ -45,12 +45,24 @@ function mergeMaps(before: Slot, a: Map<string, Single>, after: Slot, b: Map<str
 
 /** True for the value that a scalar without presence has when it is unset. */
 export function isDefault(value: unknown): boolean {
-  return value === 0 || value === "" || value === false || value === 0n || (value instanceof Uint8Array && value.length === 0);
+  return (
+    value === 0 ||
+    value === "" ||
+    value === false ||
+    value === 0n ||
+    (value instanceof Uint8Array && value.length === 0)
+  );
 }
 
 /** A Struct is a map: members of the later one replace members of the earlier one. */
 function mergeJson(a: unknown, b: unknown): unknown {
   if (Array.isArray(a) && Array.isArray(b)) return [...(a as unknown[]), ...(b as unknown[])];
-  const both = typeof a === "object" && typeof b === "object" && a !== null && b !== null && !Array.isArray(a) && !Array.isArray(b);
+  const both =
+    typeof a === "object" &&
+    typeof b === "object" &&
+    a !== null &&
+    b !== null &&
+    !Array.isArray(a) &&
+    !Array.isArray(b);
   return both ? { ...a, ...b } : b;
 }

@@ -4,7 +4,7 @@
  */
 import type { ScalarType } from "../schema/schema.ts";
 import type { Scalar } from "./message.ts";
-import type { ScalarTree } from "./tree.ts";
+import type { ScalarTree, Tree } from "./tree.ts";
 
 /** Why a value does not fit its field. */
 export class Mismatch {
@@ -39,19 +39,26 @@ const LARGEST_FLOAT = 3.402_823_466_385_288_6e38;
 /** The value of a scalar field. */
 export function readScalar(tree: ScalarTree, kind: ScalarType): Scalar | Mismatch {
   const { value } = tree;
-  if (kind === "string") return typeof value === "string" ? value : new Mismatch(`expected a text, found ${describe(tree)}; put it in quotes`);
-  if (kind === "bool") return typeof value === "boolean" ? value : new Mismatch(`expected true or false, found ${describe(tree)}`);
-  if (kind === "bytes") return typeof value === "string" ? readBase64(value) : new Mismatch(`expected base64 text, found ${describe(tree)}`);
+  if (kind === "string")
+    return typeof value === "string"
+      ? value
+      : new Mismatch(`expected a text, found ${describe(tree)}; put it in quotes`);
+  if (kind === "bool")
+    return typeof value === "boolean" ? value : new Mismatch(`expected true or false, found ${describe(tree)}`);
+  if (kind === "bytes")
+    return typeof value === "string"
+      ? readBase64(value)
+      : new Mismatch(`expected base64 text, found ${describe(tree)}`);
   if (kind === "double" || kind === "float") return readFloat(tree, kind);
   return readInteger(tree, kind, RANGES[kind] ?? SIGNED_32);
 }
 
 /** `a text "x"`, `the number 5`: for messages. */
-export function describe(tree: { kind: string; value?: unknown; text?: string }): string {
+export function describe(tree: Tree): string {
   if (tree.kind !== "scalar") return `a ${tree.kind}`;
   if (tree.value === null) return "null";
   if (typeof tree.value === "string") return `the text ${JSON.stringify(shorten(tree.value))}`;
-  return `${typeof tree.value === "number" ? "the number " : ""}${shorten(tree.text === undefined || tree.text === "" ? String(tree.value) : tree.text)}`;
+  return `${typeof tree.value === "number" ? "the number " : ""}${shorten(tree.text === "" ? String(tree.value) : tree.text)}`;
 }
 
 /** Long texts are cut in messages. */
@@ -62,7 +69,8 @@ export function shorten(text: string): string {
 function readInteger(tree: ScalarTree, kind: ScalarType, range: IntegerRange): Scalar | Mismatch {
   const whole = exactInteger(tree);
   if (whole === undefined) return new Mismatch(`expected a whole number (${kind}), found ${describe(tree)}`);
-  if (whole < range.least || whole > range.most) return new Mismatch(`${shorten(tree.text)} is out of range for ${kind} (${range.least} to ${range.most})`);
+  if (whole < range.least || whole > range.most)
+    return new Mismatch(`${shorten(tree.text)} is out of range for ${kind} (${range.least} to ${range.most})`);
   return whole >= BigInt(Number.MIN_SAFE_INTEGER) && whole <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(whole) : whole;
 }
 
@@ -71,7 +79,8 @@ function exactInteger(tree: ScalarTree): bigint | undefined {
   const { value } = tree;
   const text = typeof value === "string" ? value : tree.text;
   if (typeof value !== "string" && typeof value !== "number") return undefined;
-  if (/^[-+]?\d{1,40}$/.test(text)) return text.startsWith("+") && typeof value === "string" ? undefined : BigInt(text.replace("+", ""));
+  if (/^[-+]?\d{1,40}$/.test(text))
+    return text.startsWith("+") && typeof value === "string" ? undefined : BigInt(text.replace("+", ""));
   const number = typeof value === "number" ? value : decimal(value);
   return number !== undefined && Number.isInteger(number) ? BigInt(number) : undefined;
 }
@@ -83,16 +92,25 @@ function decimal(text: string): number | undefined {
 function readFloat(tree: ScalarTree, kind: "double" | "float"): Scalar | Mismatch {
   const { value } = tree;
   const special = value === "NaN" || value === "Infinity" || value === "-Infinity";
-  const number = typeof value === "number" ? value : special ? Number(value) : typeof value === "string" ? decimal(value) : undefined;
+  const number =
+    typeof value === "number"
+      ? value
+      : special
+        ? Number(value)
+        : typeof value === "string"
+          ? decimal(value)
+          : undefined;
   if (number === undefined) return new Mismatch(`expected a number (${kind}), found ${describe(tree)}`);
   const tooLarge = kind === "float" && Number.isFinite(number) && Math.abs(number) > LARGEST_FLOAT;
-  if (tooLarge || (!Number.isFinite(number) && typeof value === "string" && !special)) return new Mismatch(`${shorten(tree.text)} is out of range for ${kind}`);
+  if (tooLarge || (!Number.isFinite(number) && typeof value === "string" && !special))
+    return new Mismatch(`${shorten(tree.text)} is out of range for ${kind}`);
   return number;
 }
 
 function readBase64(text: string): Uint8Array | Mismatch {
   const standard = text.replaceAll("-", "+").replaceAll("_", "/").replace(/=+$/, "");
-  if (!/^[A-Za-z0-9+/]*$/.test(standard) || standard.length % 4 === 1) return new Mismatch(`expected base64 text, found ${JSON.stringify(shorten(text))}`);
+  if (!/^[A-Za-z0-9+/]*$/.test(standard) || standard.length % 4 === 1)
+    return new Mismatch(`expected base64 text, found ${JSON.stringify(shorten(text))}`);
   return new Uint8Array(Buffer.from(standard, "base64"));
 }
 
@@ -105,13 +123,17 @@ export function readDuration(tree: ScalarTree): { seconds: number; nanos: number
   const sign = match[1] === "-" ? -1 : 1;
   const seconds = Number(match[2]);
   const nanos = Number((match[3] ?? "").padEnd(9, "0"));
-  if (seconds > LARGEST_SECONDS) return new Mismatch(`${String(tree.value)} is out of range for a duration (${LARGEST_SECONDS}s)`);
+  if (seconds > LARGEST_SECONDS)
+    return new Mismatch(`${String(tree.value)} is out of range for a duration (${LARGEST_SECONDS}s)`);
   return { seconds: unsignedZero(sign * seconds), nanos: unsignedZero(sign * nanos) };
 }
 
 /** RFC 3339, years 1 to 9999. */
 export function readTimestamp(tree: ScalarTree): { seconds: number; nanos: number } | Mismatch {
-  const match = typeof tree.value === "string" ? /^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?(Z|[-+]\d{2}:\d{2})$/.exec(tree.value) : null;
+  const match =
+    typeof tree.value === "string"
+      ? /^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?(Z|[-+]\d{2}:\d{2})$/.exec(tree.value)
+      : null;
   const millis = match === null ? Number.NaN : Date.parse(`${match[1]}${match[3]}`);
   if (match === null || Number.isNaN(millis) || match[1]?.startsWith("0000") === true) {
     return new Mismatch(`expected a time such as "2026-01-02T03:04:05Z", found ${describe(tree)}`);

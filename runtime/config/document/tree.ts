@@ -2,7 +2,18 @@
  * YAML or JSON text as a tree of maps, lists and scalars that all know their place. JSON is read as the YAML
  * that it is. Aliases and merge keys are resolved here, within bounds.
  */
-import { isAlias, isMap, isScalar, isSeq, parseAllDocuments, type Alias, type Document, type ParsedNode, type Scalar, type YAMLMap } from "yaml";
+import {
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  parseAllDocuments,
+  type Alias,
+  type Document,
+  type ParsedNode,
+  type Scalar,
+  type YAMLMap,
+} from "yaml";
 
 import { MAX_CONFIG_BYTES, MAX_CONFIG_DEPTH, MAX_CONFIG_NODES } from "../../limits.ts";
 import type { Problems, Source, Spot } from "../problem.ts";
@@ -39,18 +50,32 @@ export function parseTree(source: Source, problems: Problems): Tree | undefined 
     const document = parsed[0];
     if (document === undefined) return { kind: "map", at: start, entries: [] };
     const second = parsed[1];
-    if (second !== undefined) problems.error({ source, offset: second.range[0] }, "", "syntax", "only one YAML document is read; remove the rest");
+    if (second !== undefined)
+      problems.error(
+        { source, offset: second.range[0] },
+        "",
+        "syntax",
+        "only one YAML document is read; remove the rest",
+      );
     for (const error of document.errors) {
       const twice = error.code === "DUPLICATE_KEY";
-      problems.error({ source, offset: error.pos[0] }, "", "syntax", twice ? "the key stands twice in this map; remove one" : error.message);
+      problems.error(
+        { source, offset: error.pos[0] },
+        "",
+        "syntax",
+        twice ? "the key stands twice in this map; remove one" : error.message,
+      );
       // What follows a syntax error is mostly its echo.
       if (!twice) return undefined;
     }
-    return document.contents === null ? { kind: "map", at: start, entries: [] } : new TreeBuilder(source, document).build(document.contents, 0);
+    return document.contents === null
+      ? { kind: "map", at: start, entries: [] }
+      : new TreeBuilder(source, document).build(document.contents, 0);
   } catch (error) {
     if (error instanceof TooMuch) problems.error(error.at, "", "size", error.message);
     // The parser is recursive: text that nests deep enough exhausts the stack.
-    else if (error instanceof RangeError) problems.error(start, "", "size", `nested deeper than ${MAX_CONFIG_DEPTH} levels`);
+    else if (error instanceof RangeError)
+      problems.error(start, "", "size", `nested deeper than ${MAX_CONFIG_DEPTH} levels`);
     else throw error;
     return undefined;
   }
@@ -79,13 +104,14 @@ class TreeBuilder {
   build(node: ParsedNode, depth: number): Tree {
     const at = this.#spot(node);
     this.#nodes += 1;
-    if (this.#nodes > MAX_CONFIG_NODES) throw new TooMuch(at, `more than ${MAX_CONFIG_NODES} values once aliases are resolved`);
+    if (this.#nodes > MAX_CONFIG_NODES)
+      throw new TooMuch(at, `more than ${MAX_CONFIG_NODES} values once aliases are resolved`);
     if (depth > MAX_CONFIG_DEPTH) throw new TooMuch(at, `nested deeper than ${MAX_CONFIG_DEPTH} levels`);
     if (isAlias(node)) return this.build(this.#target(node), depth + 1);
     if (node.anchor !== undefined) this.#anchors.set(node.anchor, node);
     if (isMap(node)) return { kind: "map", at, entries: this.#entries(node, depth) };
-    if (isSeq(node)) return { kind: "list", at, items: node.items.map((item) => this.build(item as ParsedNode, depth + 1)) };
-    return scalarTree(node as Scalar.Parsed, at);
+    if (isSeq(node)) return { kind: "list", at, items: node.items.map((item) => this.build(item, depth + 1)) };
+    return scalarTree(node, at);
   }
 
   #entries(map: YAMLMap, depth: number): MapTree["entries"] {
@@ -101,13 +127,15 @@ class TreeBuilder {
       if (key === "<<" && isScalar(keyNode) && keyNode.type === "PLAIN") merged.push(...mergeSources(value));
       else entries.set(key, { key, at, value });
     }
-    for (const source of merged) for (const entry of source.entries) if (!entries.has(entry.key)) entries.set(entry.key, entry);
+    for (const source of merged)
+      for (const entry of source.entries) if (!entries.has(entry.key)) entries.set(entry.key, entry);
     return [...entries.values()];
   }
 
   #target(alias: Alias): ParsedNode {
     const target = this.#anchors.get(alias.source);
-    if (target === undefined) throw new TooMuch(this.#spot(alias), `no anchor &${alias.source} stands before this alias`);
+    if (target === undefined)
+      throw new TooMuch(this.#spot(alias), `no anchor &${alias.source} stands before this alias`);
     return target;
   }
 
@@ -119,7 +147,9 @@ class TreeBuilder {
 function keyText(node: Scalar): string | undefined {
   if (typeof node.value === "string") return node.value;
   // Map keys such as 1 or true are texts in JSON.
-  return node.value === null || typeof node.value === "object" ? undefined : (node.source ?? String(node.value));
+  return node.value === null || typeof node.value === "object"
+    ? undefined
+    : (node.source ?? JSON.stringify(node.value));
 }
 
 function mergeSources(value: Tree): MapTree[] {
@@ -129,9 +159,14 @@ function mergeSources(value: Tree): MapTree[] {
 }
 
 function scalarTree(node: Scalar.Parsed, at: Spot): ScalarTree {
-  const value = node.value as unknown;
-  const kept = typeof value === "string" || typeof value === "number" || typeof value === "boolean" || value === null ? value : String(value);
-  return { kind: "scalar", at, value: kept, text: node.source };
+  return { kind: "scalar", at, value: plainValue(node), text: node.source };
+}
+
+/** Explicit tags may make other values (sets, dates): those are taken as they are written. */
+function plainValue(node: Scalar.Parsed): ScalarTree["value"] {
+  const { value } = node;
+  const plain = typeof value === "string" || typeof value === "number" || typeof value === "boolean" || value === null;
+  return plain ? value : node.source;
 }
 
 function emptyScalar(at: Spot): ScalarTree {

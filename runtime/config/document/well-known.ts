@@ -1,11 +1,13 @@
 /** The messages that have a JSON form of their own. */
-import { Message, type Slot } from "./message.ts";
+import type { Message, Slot } from "./message.ts";
 import { describe, Mismatch, readDuration, readScalar, readTimestamp } from "./scalar.ts";
 import type { ScalarTree, Tree } from "./tree.ts";
 
 const STRUCT_TYPES = new Set(["google.protobuf.Struct", "google.protobuf.Value", "google.protobuf.ListValue"]);
 const WRAPPER_TYPES = new Set(
-  ["Double", "Float", "Int64", "UInt64", "Int32", "UInt32", "Bool", "String", "Bytes"].map((name) => `google.protobuf.${name}Value`),
+  ["Double", "Float", "Int64", "UInt64", "Int32", "UInt32", "Bool", "String", "Bytes"].map(
+    (name) => `google.protobuf.${name}Value`,
+  ),
 );
 
 /** Every type that {@link readWellKnown} reads (Any is read by the decoder itself). */
@@ -50,15 +52,18 @@ export function plainJson(tree: Tree): unknown {
 }
 
 function readStruct(message: Message, tree: Tree): Mismatch | undefined {
-  if (message.type.name === "google.protobuf.Struct" && tree.kind !== "map") return new Mismatch(`expected a map, found ${describe(tree)}`);
-  if (message.type.name === "google.protobuf.ListValue" && tree.kind !== "list") return new Mismatch(`expected a list, found ${describe(tree)}`);
+  if (message.type.name === "google.protobuf.Struct" && tree.kind !== "map")
+    return new Mismatch(`expected a map, found ${describe(tree)}`);
+  if (message.type.name === "google.protobuf.ListValue" && tree.kind !== "list")
+    return new Mismatch(`expected a list, found ${describe(tree)}`);
   message.json = plainJson(tree);
   return undefined;
 }
 
 function readWrapper(message: Message, tree: ScalarTree): Mismatch | undefined {
   const field = message.type.byName.get("value");
-  if (field === undefined || field.kind === "message" || field.kind === "enum") return new Mismatch("this wrapper has no value");
+  if (field === undefined || field.kind === "message" || field.kind === "enum")
+    return new Mismatch("this wrapper has no value");
   const read = readScalar(tree, field.kind);
   if (read instanceof Mismatch) return read;
   set(message, "value", read);
@@ -66,9 +71,16 @@ function readWrapper(message: Message, tree: ScalarTree): Mismatch | undefined {
 }
 
 function readFieldMask(message: Message, tree: ScalarTree): Mismatch | undefined {
-  if (typeof tree.value !== "string") return new Mismatch(`expected field names with commas between them, found ${describe(tree)}`);
-  const names = tree.value.split(",").map((name) => name.trim().replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`));
-  set(message, "paths", names.filter((name) => name !== ""));
+  if (typeof tree.value !== "string")
+    return new Mismatch(`expected field names with commas between them, found ${describe(tree)}`);
+  const names = tree.value
+    .split(",")
+    .map((name) => name.trim().replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`));
+  set(
+    message,
+    "paths",
+    names.filter((name) => name !== ""),
+  );
   return undefined;
 }
 

@@ -5,7 +5,18 @@ import { durationText } from "../document/dump.ts";
 import type { Problems, Spot } from "../problem.ts";
 import type { Rules } from "../schema/rule-shape.ts";
 import type { Field, MessageType, Schema } from "../schema/schema.ts";
-import { type Broken, checkBool, checkBytes, checkEnum, checkNumber, checkRange, checkString, members, ruleSet, type RuleSet } from "./values.ts";
+import {
+  type Broken,
+  checkBool,
+  checkBytes,
+  checkEnum,
+  checkNumber,
+  checkRange,
+  checkString,
+  members,
+  ruleSet,
+  type RuleSet,
+} from "./values.ts";
 
 /** Where a value stands, for the report. */
 interface Place {
@@ -47,9 +58,13 @@ export class RuleChecker {
     if (field.mapKey !== undefined) this.#report(place, sizeRules(ruleSet(rules, "map"), "map", 0), true);
     else if (field.repeated) this.#report(place, sizeRules(ruleSet(rules, "repeated"), "repeated", 0), true);
     else if (field.kind === "message") {
-      const kind = ["message", "duration", "timestamp", "any"].find((name) => ruleSet(rules, name)?.["required"] === true);
-      if (kind !== undefined) this.#problems.error(place.at, place.path, `${kind}.required`, "the field is required; add it");
-    } else if (!field.presence) this.#report(place, this.#scalar(message.type, field, rules, defaultValue(field)), true);
+      const kind = ["message", "duration", "timestamp", "any"].find(
+        (name) => ruleSet(rules, name)?.["required"] === true,
+      );
+      if (kind !== undefined)
+        this.#problems.error(place.at, place.path, `${kind}.required`, "the field is required; add it");
+    } else if (!field.presence)
+      this.#report(place, this.#scalar(message.type, field, rules, defaultValue(field)), true);
   }
 
   #slot(message: Message, slot: Slot): void {
@@ -62,13 +77,16 @@ export class RuleChecker {
 
   #list(type: MessageType, slot: Slot, values: readonly Single[], place: Place): void {
     const rules = ruleSet(slot.field.rules, "repeated");
-    if (!(rules?.["ignore_empty"] === true && values.length === 0)) this.#report(place, sizeRules(rules, "repeated", values.length), false);
+    if (!(rules?.["ignore_empty"] === true && values.length === 0))
+      this.#report(place, sizeRules(rules, "repeated", values.length), false);
     const items = rules?.["items"] as Rules | undefined;
-    const seen = rules?.["unique"] === true ? new Set<string>() : undefined;
+    const seen = rules?.["unique"] === true ? new Set<Single>() : undefined;
     for (const [index, value] of values.entries()) {
       const at: Place = { at: slot.spots[index] ?? slot.at, path: `${place.path}[${index}]` };
-      const key = value instanceof Uint8Array ? Buffer.from(value).toString("hex") : `${typeof value}:${String(value)}`;
-      if (seen?.has(key) === true) this.#problems.error(at.at, at.path, "repeated.unique", "the value stands in the list twice; remove one");
+      const key = value instanceof Uint8Array ? Buffer.from(value).toString("hex") : value;
+      if (seen?.has(key) === true) {
+        this.#problems.error(at.at, at.path, "repeated.unique", "the value stands in the list twice; remove one");
+      }
       seen?.add(key);
       this.#value(type, slot.field, items, { value, place: at });
     }
@@ -76,7 +94,8 @@ export class RuleChecker {
 
   #map(type: MessageType, slot: Slot, values: ReadonlyMap<string, Single>, place: Place): void {
     const rules = ruleSet(slot.field.rules, "map");
-    if (!(rules?.["ignore_empty"] === true && values.size === 0)) this.#report(place, sizeRules(rules, "map", values.size), false);
+    if (!(rules?.["ignore_empty"] === true && values.size === 0))
+      this.#report(place, sizeRules(rules, "map", values.size), false);
     const keyKind = slot.field.mapKey ?? "string";
     const keyField: Field = { ...slot.field, kind: keyKind, typeName: "", mapKey: undefined };
     let index = 0;
@@ -109,7 +128,9 @@ export class RuleChecker {
     const inner = value.type.byName.get("value");
     const slot = value.slots.get("value");
     if (inner === undefined || slot === undefined || typeof slot.value === "object") {
-      return inner !== undefined && slot?.value instanceof Uint8Array ? this.#scalar(owner, inner, rules, slot.value) : undefined;
+      return inner !== undefined && slot?.value instanceof Uint8Array
+        ? this.#scalar(owner, inner, rules, slot.value)
+        : undefined;
     }
     return this.#scalar(owner, inner, rules, slot.value);
   }
@@ -122,12 +143,20 @@ export class RuleChecker {
     if (value instanceof Uint8Array) return checkBytes(set, value);
     if (field.kind !== "enum") return checkNumber(set, field.kind, value);
     const type = this.#schemaOf(owner).enum(field.typeName);
-    return checkEnum(set, Number(value), { has: (n) => type?.byNumber.has(n) === true, name: (n) => type?.byNumber.get(n) ?? String(n) });
+    return checkEnum(set, Number(value), {
+      has: (n) => type?.byNumber.has(n) === true,
+      name: (n) => type?.byNumber.get(n) ?? String(n),
+    });
   }
 
   #report(place: Place, broken: Broken | undefined, unset: boolean): void {
     if (broken === undefined) return;
-    this.#problems.error(place.at, place.path, broken.rule, unset ? `${broken.message}; the field is not set` : broken.message);
+    this.#problems.error(
+      place.at,
+      place.path,
+      broken.rule,
+      unset ? `${broken.message}; the field is not set` : broken.message,
+    );
   }
 }
 
@@ -142,13 +171,17 @@ function sizeRules(rules: RuleSet | undefined, kind: "repeated" | "map", size: n
   const unit = kind === "repeated" ? "items" : "pairs";
   const least = rules[`min_${unit}`];
   const most = rules[`max_${unit}`];
-  if (least !== undefined && size < Number(least)) return { rule: `${kind}.min_${unit}`, message: `needs at least ${Number(least)} ${unit}, has ${size}` };
-  if (most !== undefined && size > Number(most)) return { rule: `${kind}.max_${unit}`, message: `takes at most ${Number(most)} ${unit}, has ${size}` };
+  if (least !== undefined && size < Number(least))
+    return { rule: `${kind}.min_${unit}`, message: `needs at least ${Number(least)} ${unit}, has ${size}` };
+  if (most !== undefined && size > Number(most))
+    return { rule: `${kind}.max_${unit}`, message: `takes at most ${Number(most)} ${unit}, has ${size}` };
   return undefined;
 }
 
 function checkAny(rules: RuleSet | undefined, value: Message): Broken | undefined {
-  return rules === undefined ? undefined : members({ in: rules["in"], not_in: rules["not_in"] }, "any", `type.googleapis.com/${value.anyType}`);
+  return rules === undefined
+    ? undefined
+    : members({ in: rules["in"], not_in: rules["not_in"] }, "any", `type.googleapis.com/${value.anyType}`);
 }
 
 function checkTime(rules: RuleSet | undefined, kind: "duration" | "timestamp", value: Message): Broken | undefined {
@@ -158,11 +191,19 @@ function checkTime(rules: RuleSet | undefined, kind: "duration" | "timestamp", v
   const wanted = rules["const"] === undefined ? undefined : ruleNanoseconds(rules["const"]);
   if (wanted !== undefined && wanted !== own) return { rule: `${kind}.const`, message: `must be ${show(wanted)}` };
   const bounds: Record<string, bigint> = {};
-  for (const name of ["gt", "gte", "lt", "lte"]) if (rules[name] !== undefined) bounds[name] = ruleNanoseconds(rules[name]);
-  const list = (name: string): unknown => (Array.isArray(rules[name]) ? (rules[name] as unknown[]).map((item) => show(ruleNanoseconds(item))) : undefined);
+  for (const name of ["gt", "gte", "lt", "lte"])
+    if (rules[name] !== undefined) bounds[name] = ruleNanoseconds(rules[name]);
+  const list = (name: string): unknown =>
+    Array.isArray(rules[name]) ? (rules[name] as unknown[]).map((item) => show(ruleNanoseconds(item))) : undefined;
   const range = checkRange(bounds, kind, own, kind === "duration" ? show : timestampShow);
-  if (range !== undefined) return kind === "duration" ? { ...range, message: range.message.replace(/, is .*$/, `, is ${durationText(value)}`) } : range;
-  return members({ in: list("in"), not_in: list("not_in") }, kind, show(own)) ?? (kind === "timestamp" ? checkNow(rules, own) : undefined);
+  if (range !== undefined)
+    return kind === "duration"
+      ? { ...range, message: range.message.replace(/, is .*$/, `, is ${durationText(value)}`) }
+      : range;
+  return (
+    members({ in: list("in"), not_in: list("not_in") }, kind, show(own)) ??
+    (kind === "timestamp" ? checkNow(rules, own) : undefined)
+  );
 }
 
 function checkNow(rules: RuleSet, own: bigint): Broken | undefined {
@@ -171,7 +212,9 @@ function checkNow(rules: RuleSet, own: bigint): Broken | undefined {
   if (rules["gt_now"] === true && own <= now) return { rule: "timestamp.gt_now", message: "must lie in the future" };
   if (rules["within"] === undefined) return undefined;
   const distance = own > now ? own - now : now - own;
-  return distance <= ruleNanoseconds(rules["within"]) ? undefined : { rule: "timestamp.within", message: "must lie nearer to the present" };
+  return distance <= ruleNanoseconds(rules["within"])
+    ? undefined
+    : { rule: "timestamp.within", message: "must lie nearer to the present" };
 }
 
 function timestampShow(nanos: bigint): string {

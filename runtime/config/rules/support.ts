@@ -22,7 +22,11 @@ export function checkSupport(message: Message, problems: Problems): void {
       else problems.warn(slot.at, path, "ignored", `the field has no effect: ${reason}`);
       continue;
     }
-    if (message.type.name === "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter" && isSkipped(message)) continue;
+    if (
+      message.type.name === "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter" &&
+      isSkipped(message)
+    )
+      continue;
     const { value } = slot;
     const members = Array.isArray(value) ? value : value instanceof Map ? value.values() : [value];
     for (const member of members) if (member instanceof Message) checkSupport(member, problems);

@@ -13,11 +13,15 @@ const SCHEMA_SECTION = "sluice.schema";
 export function moduleSchema(bytes: Uint8Array): Schema | undefined {
   const section = customSection(bytes, SCHEMA_SECTION);
   if (section === undefined) return undefined;
-  if (section.length > MAX_SCHEMA_SECTION_BYTES) throw new Error(`the section ${SCHEMA_SECTION} is longer than ${MAX_SCHEMA_SECTION_BYTES} bytes`);
+  if (section.length > MAX_SCHEMA_SECTION_BYTES)
+    throw new Error(`the section ${SCHEMA_SECTION} is longer than ${MAX_SCHEMA_SECTION_BYTES} bytes`);
   try {
     return schemaOfDescriptors(section);
   } catch (error) {
-    throw new Error(`the section ${SCHEMA_SECTION} is not a FileDescriptorSet: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+    throw new Error(
+      `the section ${SCHEMA_SECTION} is not a FileDescriptorSet: ${error instanceof Error ? error.message : String(error)}`,
+      { cause: error },
+    );
   }
 }
 
@@ -39,8 +43,9 @@ export function schemaOfDescriptors(bytes: Uint8Array): Schema {
 /** The first custom section of that name. Throws Error when the bytes are not a module. */
 export function customSection(bytes: Uint8Array, name: string): Uint8Array | undefined {
   const magic = [0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00];
-  if (magic.some((byte, index) => bytes[index] !== byte)) throw new Error("not a WebAssembly module (wrong first eight bytes)");
-  for (let at = magic.length; at < bytes.length; ) {
+  if (magic.some((byte, index) => bytes[index] !== byte))
+    throw new Error("not a WebAssembly module (wrong first eight bytes)");
+  for (let at = magic.length; at < bytes.length;) {
     const id = bytes[at];
     const size = leb128(bytes, at + 1);
     const end = size.next + size.value;
@@ -105,7 +110,9 @@ function addMessage(scope: Scope, message: Decoded): void {
   if (name.startsWith("google.protobuf.")) return;
   const oneofs = objects(message["oneof_decl"]);
   const options = object(message["options"]);
-  const required = oneofs.filter((oneof) => object(oneof["options"])["(validate.required)"] === true).map((oneof) => text(oneof["name"]));
+  const required = oneofs
+    .filter((oneof) => object(oneof["options"])["(validate.required)"] === true)
+    .map((oneof) => text(oneof["name"]));
   scope.collected.messages[name] = {
     f: objects(message["field"]).map((field) => rawField({ scope, entries, oneofs }, field)),
     ...(required.length > 0 ? { r: required } : {}),
@@ -125,7 +132,8 @@ function rawField({ scope, entries, oneofs }: MessageScope, field: Decoded): Raw
   const entry = entries.get(text(field["type_name"]));
   const repeated = entry === undefined && field["label"] === LABEL_REPEATED;
   const optional = field["proto3_optional"] === true;
-  const oneof = typeof field["oneof_index"] === "number" && !optional ? text(oneofs[field["oneof_index"]]?.["name"]) : "";
+  const oneof =
+    typeof field["oneof_index"] === "number" && !optional ? text(oneofs[field["oneof_index"]]?.["name"]) : "";
   const presence = optional || (!scope.proto3 && !repeated && entry === undefined);
   const rules = canonicalRules(options["(validate.rules)"]);
   if (name === "" || typeof field["number"] !== "number") throw new Error("a field has no name or number");
@@ -153,7 +161,8 @@ function typeText(field: Decoded): string {
 
 function mapText(entry: Decoded): string {
   const [key, value] = objects(entry["field"]).toSorted((a, b) => Number(a["number"]) - Number(b["number"]));
-  if (key === undefined || value === undefined) throw new Error(`the map entry ${text(entry["name"])} lacks key or value`);
+  if (key === undefined || value === undefined)
+    throw new Error(`the map entry ${text(entry["name"])} lacks key or value`);
   return `${typeText(key)}>${typeText(value)}`;
 }
 
@@ -165,8 +174,13 @@ function addEnum(scope: Scope, type: Decoded): void {
 function checkReferences(schema: Schema, name: string, message: RawMessage): void {
   for (const field of message.f) {
     const target = field.t.slice(field.t.indexOf(">") + 1);
-    const found = target.startsWith(".") ? schema.message(target.slice(1)) : target.startsWith("#") ? schema.enum(target.slice(1)) : true;
-    if (found === undefined) throw new Error(`${name}.${field.n} is of the type ${target.slice(1)}, which is not there`);
+    const found = target.startsWith(".")
+      ? schema.message(target.slice(1))
+      : target.startsWith("#")
+        ? schema.enum(target.slice(1))
+        : true;
+    if (found === undefined)
+      throw new Error(`${name}.${field.n} is of the type ${target.slice(1)}, which is not there`);
   }
 }
 

@@ -13,7 +13,8 @@ export function mergeRules(a: unknown, b: unknown): unknown {
   if (Array.isArray(a)) return [...a, ...(Array.isArray(b) ? b : [b])];
   if (!isRecord(a) || !isRecord(b)) return b;
   const merged: Record<string, unknown> = { ...a };
-  for (const [name, value] of Object.entries(b)) merged[name] = name in merged ? mergeRules(merged[name], value) : value;
+  for (const [name, value] of Object.entries(b))
+    merged[name] = name in merged ? mergeRules(merged[name], value) : value;
   return merged;
 }
 
@@ -28,7 +29,8 @@ export function canonicalRules(rules: unknown): Rules | undefined {
     const regex = copy["well_known_regex"];
     if (typeof regex === "number") copy["well_known_regex"] = WELL_KNOWN_REGEX[regex] ?? "UNKNOWN";
     if (kind === "repeated" && "items" in copy) copy["items"] = canonicalRules(copy["items"]);
-    for (const side of kind === "map" ? ["keys", "values"] : []) if (side in copy) copy[side] = canonicalRules(copy[side]);
+    for (const side of kind === "map" ? ["keys", "values"] : [])
+      if (side in copy) copy[side] = canonicalRules(copy[side]);
     result[kind] = copy;
   }
   return Object.keys(result).length === 0 ? undefined : result;

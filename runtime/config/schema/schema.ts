@@ -136,7 +136,9 @@ let builtIn: Schema | undefined;
 
 /** The types that ship with us. Throws when the bundle is missing. */
 export function builtInSchema(): Schema {
-  builtIn ??= new Schema(JSON.parse(readFileSync(join(import.meta.dirname, "../bundle/descriptors.json"), "utf8")) as RawBundle);
+  builtIn ??= new Schema(
+    JSON.parse(readFileSync(join(import.meta.dirname, "../bundle/descriptors.json"), "utf8")) as RawBundle,
+  );
   return builtIn;
 }
 

@@ -99,7 +99,7 @@ function writeScalar(writer: Writer, kind: ScalarType, value: string | number | 
     case "sint64":
     case "fixed64":
     case "sfixed64":
-      writer[kind](halves(BigInt(value as number | bigint)) as never);
+      writer[kind](halves(BigInt(value as number | bigint)));
       break;
     default:
       writer[kind](Number(value));
@@ -199,5 +199,5 @@ function readValue(reading: Reading, field: Field, reader: Reader): unknown {
   if (field.kind === "enum") return reader.int32();
   if (field.kind === "bytes") return new Uint8Array(reader.bytes());
   if (!field.kind.endsWith("64")) return reader[field.kind]();
-  return Number(String(reader[field.kind]()));
+  return Number(reader[field.kind]());
 }
