@@ -17,7 +17,7 @@ import { environmentFor, pluginConfig, RecordingLog, RecordingStats } from "../w
 const REPOSITORY = fileURLToPath(new URL("../../", import.meta.url));
 
 export interface FilterUse {
-  /** Folder below filters/. */
+  /** Folder below filters/, or a path from the repository. */
   readonly filter: string;
   /** Serialized configuration. */
   readonly configuration: Uint8Array;
@@ -56,7 +56,11 @@ export async function startFilters(uses: readonly FilterUse[], options: FilterEn
   const configs: PluginConfig[] = [];
   const modules = [];
   for (const use of uses) {
-    const { path } = await buildFilter(`${REPOSITORY}filters/${use.filter}`);
+    const folder = use.filter.includes("/") ? use.filter : `filters/${use.filter}`;
+    const { path } = await buildFilter(
+      REPOSITORY + folder,
+      folder === use.filter ? { outFolder: `${REPOSITORY}build/samples` } : {},
+    );
     modules.push(loadModule(readFileSync(path), use.filter));
     const filterName = `envoy.filters.http.${use.filter}`;
     const config = {
