@@ -76,7 +76,7 @@ describe("a trap", () => {
     assert.deepEqual(stream.events, ["reset wasm_fail_stream"]);
   });
 
-  test("in the allocator it fails the instance, in on_log and on_delete nobody is harmed", async () => {
+  test("in on_log, on_done and on_delete nobody is harmed", async () => {
     for (const callback of ["proxy_on_log", "proxy_on_done", "proxy_on_delete"]) {
       const puppet = new Puppet();
       puppet.on(callback, 0, puppet.trap());

@@ -32,6 +32,17 @@ export class SharedLock {
     }
   }
 
+  /** Gives up after `milliseconds`; false then. For the main thread: only it can free a dead owner's lock. */
+  acquireWithin(milliseconds: number): boolean {
+    const endMs = performance.now() + milliseconds;
+    for (;;) {
+      const holder = Atomics.compareExchange(this.#words, this.#at, 0, this.#owner);
+      if (holder === 0) return true;
+      if (performance.now() >= endMs) return false;
+      Atomics.wait(this.#words, this.#at, holder, SLEEP_MS);
+    }
+  }
+
   release(): void {
     Atomics.store(this.#words, this.#at, 0);
     Atomics.notify(this.#words, this.#at, 1);
