@@ -7,6 +7,7 @@ const MAX_COMPILED = 256;
 
 /** True when the whole rule accepts the text (anywhere in it, as PGV does); a rule that cannot be read accepts nothing. */
 export function regexAccepts(pattern: string, text: string): boolean {
+  if (isPlain(pattern)) return new RegExp(pattern, "u").test(text);
   const regex = compile(pattern);
   return regex instanceof Error ? false : regex.matcher(text).find();
 }
@@ -29,4 +30,13 @@ function compile(pattern: string): RE2JS | Error {
   if (compiled.size >= MAX_COMPILED) compiled.clear();
   compiled.set(pattern, result);
   return result;
+}
+
+/**
+ * True for an anchored row of characters and classes with one repetition at most, e.g. `^[^?#]+[^?#/]$`: the
+ * built-in engine reads these alike, in linear time, and without the 10 ms that the first use of RE2 costs a start.
+ */
+function isPlain(pattern: string): boolean {
+  const repetitions = pattern.split(/[+*]/).length - 1;
+  return repetitions <= 1 && pattern.length < 200 && /^\^(?:(?:\[\^?[\w?#/ .:%]+\]|[\w/-])[+*]?)+\$$/.test(pattern);
 }

@@ -145,7 +145,7 @@ export function builtInSchema(): Schema {
 function messageType(name: string, raw: RawMessage): MessageType {
   const fields = raw.f.map(makeField);
   const byName = new Map<string, Field>();
-  for (const field of fields) byName.set(field.jsonName, field);
+  for (const field of fields) if (field.jsonName !== field.name) byName.set(field.jsonName, field);
   for (const field of fields) byName.set(field.name, field);
   return { name, fields, byName, requiredOneofs: raw.r ?? [], rulesDisabled: raw.d === 1 };
 }
@@ -156,7 +156,7 @@ function makeField(raw: RawField): Field {
   const kind = text.startsWith(".") ? "message" : text.startsWith("#") ? "enum" : (text as ScalarType);
   return {
     name: raw.n,
-    jsonName: raw.n.replace(/_([a-z0-9])/g, (_all, letter: string) => letter.toUpperCase()),
+    jsonName: raw.n.includes("_") ? jsonName(raw.n) : raw.n,
     id: raw.i,
     kind,
     typeName: kind === "message" || kind === "enum" ? text.slice(1) : "",
@@ -168,4 +168,8 @@ function makeField(raw: RawField): Field {
     sensitive: raw.s === 1,
     rules: raw.v,
   };
+}
+
+function jsonName(name: string): string {
+  return name.replace(/_([a-z0-9])/g, (_all, letter: string) => letter.toUpperCase());
 }
