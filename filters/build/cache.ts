@@ -19,13 +19,26 @@ export function inputKey(filter: FilterSource, repository: string, target: strin
   const hash = createHash("sha256");
   hash.update(`${target}\0${filter.mount}\0`);
   hashPath(hash, filter.folder, "");
+  hash.update(sharedKey(repository));
+  return hash.digest("hex");
+}
+
+/** By repository; forgotten after a moment, since a process that watches sources must see them change. */
+let shared: { readonly repository: string; readonly key: string; readonly atMs: number } | undefined;
+const SHARED_KEY_MS = 100;
+
+function sharedKey(repository: string): string {
+  const nowMs = performance.now();
+  if (shared?.repository === repository && nowMs - shared.atMs < SHARED_KEY_MS) return shared.key;
+  const hash = createHash("sha256");
   for (const path of SHARED) hashPath(hash, join(repository, path), path);
   for (const name of PACKAGES) {
     const path = join(repository, "node_modules", name, "package.json");
     if (!existsSync(path)) continue;
     hash.update(`${name}\0${(JSON.parse(readFileSync(path, "utf8")) as { version: string }).version}\0`);
   }
-  return hash.digest("hex");
+  shared = { repository, key: hash.digest("hex"), atMs: nowMs };
+  return shared.key;
 }
 
 function hashPath(hash: Hash, path: string, name: string): void {

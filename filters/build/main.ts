@@ -1,6 +1,11 @@
 /** `node filters/build/main.ts [--debug] [--force] [--out FOLDER] [FOLDER …]`: builds the repository's filters, or those in the folders named. */
+import { enableCompileCache } from "node:module";
 import { parseArgs } from "node:util";
-import { type BuildOptions, type BuildResult, buildFilter, buildFilters } from "./build.ts";
+import type { BuildOptions, BuildResult } from "./build.ts";
+
+// Before anything else is loaded: half of a run that finds nothing to do is compiling this program.
+enableCompileCache();
+const { buildFilter, buildFilters } = await import("./build.ts");
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
