@@ -67,6 +67,18 @@ class FieldReader {
     this.#nominations = 0;
   }
 
+  /** Removes every field `name`. */
+  drop(name: string): void {
+    const list = this.list;
+    let to = this.#reserved;
+    for (let at = to; at < this.count; at += 2) {
+      if (list[at] === name) continue;
+      list[to++] = list[at]!;
+      list[to++] = list[at + 1]!;
+    }
+    this.count = to;
+  }
+
   /** A copy of the list that others may change. */
   take(): string[] {
     return this.list.slice(0, this.count);

@@ -30,6 +30,8 @@ export interface RequestParserOptions extends ParserOptions {
 
 /** Facts that say how a body comes. */
 const FRAMING = Fact.LENGTH | Fact.CHUNKED;
+/** Beside the facts of the fields: the connection goes on with another protocol. */
+const UPGRADING = 1 << 16;
 /** Places of the list that the pseudo-headers take. */
 const PSEUDO = 8;
 const VERSION = [0x48, 0x54, 0x54, 0x50, 0x2f];
@@ -146,7 +148,9 @@ export class RequestParser extends MessageParser {
       error = this.#framing(method);
       if (error !== null) return error;
     }
-    if (this.#upgrades(method)) this.#upgrade(list, method);
+    const upgrade = this.#upgrades(method);
+    if ((this.#facts & Fact.UPGRADE_FIELD) !== 0 && (!upgrade || method === "CONNECT")) fields.drop("upgrade");
+    if (upgrade) this.#upgrade(list, method);
     else if (bytes[this.#methodEnd + 1] === SLASH && next - start <= MAX_REMEMBERED_HEAD_BYTES) {
       this.#lastHead = text;
       this.#lastBlock = text.substring(line + 2);
@@ -181,7 +185,7 @@ export class RequestParser extends MessageParser {
     const text = bytes.latin1Slice(start, next);
     if (text.substring(line - start) !== block) return 0;
     const method = methodOf(bytes, text, start, this.#methodEnd);
-    if (method === "CONNECT") return 0;
+    if (method === "CONNECT" || method === "PRI") return 0;
     const list = this.#lastList.slice();
     list[3] = text.substring(this.#methodEnd + 1 - start, this.#targetEnd - start);
     list[5] = method;
@@ -216,6 +220,7 @@ export class RequestParser extends MessageParser {
     if (host !== "" && !isAuthority(host)) return H1Errors.HOST;
     let path = target;
     let scheme = this.#scheme;
+    if (method === "PRI") return H1Errors.METHOD;
     if (method === "CONNECT") {
       if (!isAuthority(target) || !/:[0-9]+$/.test(target)) return H1Errors.TARGET;
       host = target;
@@ -251,13 +256,13 @@ export class RequestParser extends MessageParser {
   /** RFC 9110 section 7.8: HTTP/1.0 cannot upgrade. With a body it is an ordinary request, as no protocol needs one. */
   #upgrades(method: string): boolean {
     if (method === "CONNECT") return true;
+    if (this.#minor === 0) return false;
     return (this.#facts & (Fact.UPGRADE_FIELD | Fact.CHUNKED)) === Fact.UPGRADE_FIELD && this.remaining === 0;
   }
 
   #upgrade(list: string[], method: string): void {
-    if (method === "CONNECT") {
-      this.#facts |= Fact.UPGRADE_FIELD;
-    } else {
+    this.#facts |= UPGRADING;
+    if (method !== "CONNECT") {
       list[fields.count++] = "connection";
       list[fields.count++] = "upgrade";
     }
@@ -281,7 +286,7 @@ export class RequestParser extends MessageParser {
     } else {
       this.state = State.DONE;
       flags |= HeadFlag.END_STREAM;
-      if ((facts & Fact.UPGRADE_FIELD) !== 0) flags |= HeadFlag.UPGRADE;
+      if ((facts & UPGRADING) !== 0) flags |= HeadFlag.UPGRADE;
     }
     this.#sink.onRequestHead(new HeaderMap(list), flags);
   }

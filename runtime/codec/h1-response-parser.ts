@@ -58,7 +58,6 @@ export class ResponseParser extends MessageParser {
     this.#connect = method === "CONNECT";
     this.#upgrade = upgrade;
     this.#informational = 0;
-    if (this.failure === null) this.state = State.HEAD;
   }
 
   /** The connection ended: ends a close-delimited body, returns INCOMPLETE where a response was under way. */
@@ -86,6 +85,7 @@ export class ResponseParser extends MessageParser {
     this.#expecting = false;
     // Before the sink hears of the end: a sink that sends the next request at once must not get these bytes as its answer.
     if (rest > 0) this.fail(H1Errors.UNEXPECTED_RESPONSE);
+    else this.state = State.HEAD;
   }
 
   protected override readHead(bytes: Buffer, start: number, end: number): number {
@@ -132,8 +132,8 @@ export class ResponseParser extends MessageParser {
     this.remaining = fields.contentLength;
     if (this.#status < 200) return this.#informed();
     // RFC 9110 section 8.6: no Content-Length in 204.
-    if (this.#status === 204 && (fields.facts & Fact.LENGTH) !== 0) dropField(fields.list, "content-length");
-    if ((fields.facts & Fact.UPGRADE_FIELD) !== 0) dropField(fields.list, "upgrade");
+    if (this.#status === 204 && (fields.facts & Fact.LENGTH) !== 0) fields.drop("content-length");
+    if ((fields.facts & Fact.UPGRADE_FIELD) !== 0) fields.drop("upgrade");
     const list = fields.take();
     if (text.length <= MAX_REMEMBERED_HEAD_BYTES) {
       this.#lastHead = text;
@@ -159,7 +159,7 @@ export class ResponseParser extends MessageParser {
   #informed(): H1Error | null {
     const facts = fields.facts;
     if ((facts & Fact.CHUNKED) !== 0) return H1Errors.TRANSFER_ENCODING_NOT_ALLOWED;
-    if ((facts & Fact.LENGTH) !== 0) dropField(fields.list, "content-length");
+    if ((facts & Fact.LENGTH) !== 0) fields.drop("content-length");
     if (this.#status === 101) {
       if (!this.#upgrade || (facts & Fact.UPGRADE_FIELD) === 0 || this.#minor === 0) return H1Errors.UNEXPECTED_UPGRADE;
       const list = fields.take();
@@ -169,7 +169,7 @@ export class ResponseParser extends MessageParser {
       return null;
     }
     if (++this.#informational > MAX_INFORMATIONAL) return H1Errors.TOO_MANY_INFORMATIONAL;
-    if ((facts & Fact.UPGRADE_FIELD) !== 0) dropField(fields.list, "upgrade");
+    if ((facts & Fact.UPGRADE_FIELD) !== 0) fields.drop("upgrade");
     this.#sink.onInformational(this.#status, new HeaderMap(fields.take()));
     return null;
   }
@@ -204,15 +204,4 @@ export class ResponseParser extends MessageParser {
     this.state = State.DONE;
     this.onDone(rest);
   }
-}
-
-/** Removes every field `name` from the reader's list. */
-function dropField(list: string[], name: string): void {
-  let to = PSEUDO;
-  for (let at = PSEUDO; at < fields.count; at += 2) {
-    if (list[at] === name) continue;
-    list[to++] = list[at]!;
-    list[to++] = list[at + 1]!;
-  }
-  fields.count = to;
 }
