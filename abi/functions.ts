@@ -103,7 +103,12 @@ const SLUICE: readonly Row[] = [
   ["runtime_fraction", "iiii>i", ALL, "key, numerator, denominator: OK in the sampled share, EMPTY not"],
   ["runtime_number", "iii>i", ALL, "key, value_p: i32 of a runtime key; NOT_FOUND leaves the default"],
   ["random", ">i", ALL, "32 random bits"],
-  ["match_regex", "iiii>i", ALL, "RE2 expression, text: OK the whole text matches, EMPTY it does not, BAD_ARGUMENT no expression"],
+  [
+    "match_regex",
+    "iiii>i",
+    ALL,
+    "RE2 expression, text: OK the whole text matches, EMPTY it does not, BAD_ARGUMENT no expression",
+  ],
 ];
 
 const WASI: readonly Row[] = [

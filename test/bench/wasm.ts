@@ -163,16 +163,13 @@ function factoryOf(bytes: Uint8Array): PluginFilterFactory {
   return new PluginFilterFactory(plugin, module.phases);
 }
 
-/** CPU nanoseconds of this thread per unit: the median of rounds, after warming up. */
-function measure(run: () => void, unitsPerRun: number, rounds = 31): number {
+/** CPU nanoseconds of this thread per unit, after warming up; over many rounds, since that clock is coarse. */
+function measure(run: () => void, unitsPerRun: number, rounds = 40): number {
   for (let n = 0; n < rounds; n++) run();
-  const times = Array.from({ length: rounds }, () => {
-    const before = process.threadCpuUsage();
-    run();
-    const { user, system } = process.threadCpuUsage(before);
-    return ((user + system) * 1000) / unitsPerRun;
-  });
-  return times.sort((a, b) => a - b)[rounds >> 1]!;
+  const before = process.threadCpuUsage();
+  for (let n = 0; n < rounds; n++) run();
+  const { user, system } = process.threadCpuUsage(before);
+  return ((user + system) * 1000) / (unitsPerRun * rounds);
 }
 
 function line(label: string, nanoseconds: number): void {

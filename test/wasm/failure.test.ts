@@ -54,7 +54,10 @@ describe("a trap", () => {
   });
 
   test("FAIL_OPEN: the stream goes on as if the filter were absent", () => {
-    const stage = Stage.started(trapping((puppet) => puppet.trap()), { config: { failurePolicy: "FAIL_OPEN" } });
+    const stage = Stage.started(
+      trapping((puppet) => puppet.trap()),
+      { config: { failurePolicy: "FAIL_OPEN" } },
+    );
     const stream = stage.stream();
     stream.requestHead(false);
     assert.equal(stream.requestData(bodyOf("x"), true), DataStatus.CONTINUE);

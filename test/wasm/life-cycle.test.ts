@@ -46,7 +46,12 @@ describe("the order of callbacks", () => {
     never.filter.onDestroy();
     assert.equal(stage.trace.length, 3);
     stage.stream().finish();
-    assert.deepEqual(stage.names.slice(3), ["proxy_on_context_create", "proxy_on_log", "proxy_on_done", "proxy_on_delete"]);
+    assert.deepEqual(stage.names.slice(3), [
+      "proxy_on_context_create",
+      "proxy_on_log",
+      "proxy_on_done",
+      "proxy_on_delete",
+    ]);
   });
 
   test("modules that lack callbacks are not called for them", () => {
@@ -96,14 +101,23 @@ describe("start", () => {
     new Stage(puppet, { config: { name: "my-plugin" } }).vm.start();
   }
   test("on_configure answering 0 refuses the plugin by name", () => {
-    assert.throws(() => start(new Puppet().on("proxy_on_configure", 0)), /GUEST_CONFIGURE: plugin my-plugin: proxy_on_configure refused/);
+    assert.throws(
+      () => start(new Puppet().on("proxy_on_configure", 0)),
+      /GUEST_CONFIGURE: plugin my-plugin: proxy_on_configure refused/,
+    );
   });
   test("so does on_vm_start", () => {
-    assert.throws(() => start(new Puppet().on("proxy_on_vm_start", 0)), /GUEST_START: plugin my-plugin: proxy_on_vm_start answered 0/);
+    assert.throws(
+      () => start(new Puppet().on("proxy_on_vm_start", 0)),
+      /GUEST_START: plugin my-plugin: proxy_on_vm_start answered 0/,
+    );
   });
   test("a trap in either is told", () => {
     const puppet = new Puppet();
-    assert.throws(() => start(puppet.on("proxy_on_configure", 1, puppet.trap())), /GUEST_CONFIGURE: plugin my-plugin: proxy_on_configure: trap: unreachable/);
+    assert.throws(
+      () => start(puppet.on("proxy_on_configure", 1, puppet.trap())),
+      /GUEST_CONFIGURE: plugin my-plugin: proxy_on_configure: trap: unreachable/,
+    );
   });
   test("a trap in the start function is told", () => {
     const extra = `(func (export "_initialize") (unreachable))`;
@@ -185,11 +199,22 @@ describe("PluginSet", () => {
     puppet.on("proxy_on_request_headers", 0, puppet.call("proxy_log", 2, ...puppet.text("seen")));
     const module = loadModule(puppet.bytes(), "puppet");
     const plugins = configs.map((config) => pluginConfig(config));
-    return { set: new PluginSet(plugins, plugins.map(() => module), environmentFor({}, log, stats)), log };
+    return {
+      set: new PluginSet(
+        plugins,
+        plugins.map(() => module),
+        environmentFor({}, log, stats),
+      ),
+      log,
+    };
   }
 
   test("one factory per plugin, each with its own configuration", () => {
-    const { set, log } = make([{ name: "a", filterName: "fa" }, { name: "b", filterName: "fb", vmId: "v" }, { name: "c", filterName: "fc", vmId: "v" }]);
+    const { set, log } = make([
+      { name: "a", filterName: "fa" },
+      { name: "b", filterName: "fb", vmId: "v" },
+      { name: "c", filterName: "fc", vmId: "v" },
+    ]);
     set.start();
     for (const index of [0, 1, 2]) {
       const factory = set.httpFilter(index);

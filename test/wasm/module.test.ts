@@ -27,7 +27,12 @@ function refusal(body: string): ProxyError {
 }
 
 describe("what loads", () => {
-  for (const [marker, version] of [["0_1_0", AbiVersion.V0_1_0], ["0_2_0", AbiVersion.V0_2_0], ["0_2_1", AbiVersion.V0_2_1], ["0_2_100", AbiVersion.V0_2_1]] as const) {
+  for (const [marker, version] of [
+    ["0_1_0", AbiVersion.V0_1_0],
+    ["0_2_0", AbiVersion.V0_2_0],
+    ["0_2_1", AbiVersion.V0_2_1],
+    ["0_2_100", AbiVersion.V0_2_1],
+  ] as const) {
     test(`marker ${marker}`, () => {
       assert.equal(load(`(func (export "proxy_abi_version_${marker}")) ${MEMORY} ${MALLOC}`).abiVersion, version);
     });
@@ -39,11 +44,17 @@ describe("what loads", () => {
   });
 
   test("phases are read off the exports", () => {
-    const callback = (name: string, type: string): string => `(func (export "${name}") ${type} (result i32) (i32.const 0))`;
+    const callback = (name: string, type: string): string =>
+      `(func (export "${name}") ${type} (result i32) (i32.const 0))`;
     const three = "(param i32 i32 i32)";
     assert.equal(load(`${MARKER} ${MEMORY} ${MALLOC}`).phases, 0);
-    assert.equal(load(`${MARKER} ${MEMORY} ${MALLOC} ${callback("proxy_on_request_headers", three)}`).phases, Phase.REQUEST_HEADERS);
-    const old = load(`${MARKER} ${MEMORY} ${MALLOC} ${callback("proxy_on_response_headers", "(param i32 i32)")} (func (export "proxy_on_log") (param i32))`);
+    assert.equal(
+      load(`${MARKER} ${MEMORY} ${MALLOC} ${callback("proxy_on_request_headers", three)}`).phases,
+      Phase.REQUEST_HEADERS,
+    );
+    const old = load(
+      `${MARKER} ${MEMORY} ${MALLOC} ${callback("proxy_on_response_headers", "(param i32 i32)")} (func (export "proxy_on_log") (param i32))`,
+    );
     assert.equal(old.phases, Phase.RESPONSE_HEADERS | Phase.LOG);
     assert.equal(loadModule(new Puppet().bytes(), "puppet").phases, 127);
   });
@@ -51,7 +62,9 @@ describe("what loads", () => {
   test("the same import twice, both WASI modules, an imported memory", () => {
     const log = `(import "env" "proxy_log" (func (param i32 i32 i32) (result i32)))`;
     const wasi = (module: string): string => `(import "${module}" "sched_yield" (func (result i32)))`;
-    const module = load(`${log}${log}${wasi("wasi_unstable")}${wasi("wasi_snapshot_preview1")}(import "env" "memory" (memory 1)) (export "memory" (memory 0)) ${MARKER} ${MALLOC}`);
+    const module = load(
+      `${log}${log}${wasi("wasi_unstable")}${wasi("wasi_snapshot_preview1")}(import "env" "memory" (memory 1)) (export "memory" (memory 0)) ${MARKER} ${MALLOC}`,
+    );
     assert.equal(module.storage[0]!.kind, "memory");
   });
 
@@ -65,7 +78,9 @@ describe("what loads", () => {
 
 describe("what is refused", () => {
   test("garbage, and every truncation of a good module", () => {
-    const good = assemble(`(module (import "env" "proxy_log" (func (param i32 i32 i32) (result i32))) ${MARKER} ${MEMORY} ${MALLOC})`);
+    const good = assemble(
+      `(module (import "env" "proxy_log" (func (param i32 i32 i32) (result i32))) ${MARKER} ${MEMORY} ${MALLOC})`,
+    );
     for (let size = 0; size < good.length; size++) {
       assert.throws(() => loadModule(good.subarray(0, size), "cut"), ProxyError, `first ${size} bytes`);
     }
@@ -73,7 +88,11 @@ describe("what is refused", () => {
   });
 
   test("each flipped byte gives a module or a ProxyError, never anything else", () => {
-    const good = Buffer.from(assemble(`(module (import "env" "proxy_log" (func (param i32 i32 i32) (result i32))) ${MARKER} ${MEMORY} ${MALLOC} (start $s) (func $s))`));
+    const good = Buffer.from(
+      assemble(
+        `(module (import "env" "proxy_log" (func (param i32 i32 i32) (result i32))) ${MARKER} ${MEMORY} ${MALLOC} (start $s) (func $s))`,
+      ),
+    );
     for (let at = 0; at < good.length; at++) {
       for (const mask of [0xff, 0x80, 1]) {
         const bytes = Buffer.from(good);
@@ -90,20 +109,32 @@ describe("what is refused", () => {
   test("no marker, an unknown one, one that is no function", () => {
     assert.equal(refusal(`${MEMORY} ${MALLOC}`).code, "MODULE_ABI");
     assert.match(refusal(`(func (export "proxy_abi_version_9_9_9")) ${MEMORY} ${MALLOC}`).message, /9\.9\.9/);
-    assert.equal(refusal(`(global (export "proxy_abi_version_0_2_1") i32 (i32.const 0)) ${MEMORY} ${MALLOC}`).code, "MODULE_ABI");
+    assert.equal(
+      refusal(`(global (export "proxy_abi_version_0_2_1") i32 (i32.const 0)) ${MEMORY} ${MALLOC}`).code,
+      "MODULE_ABI",
+    );
   });
 
   test("unknown imports are named", () => {
     const error = refusal(`(import "env" "proxy_fly" (func (result i32))) ${MARKER} ${MEMORY} ${MALLOC}`);
     assert.equal(error.code, "MODULE_IMPORT");
     assert.match(error.message, /env\.proxy_fly/);
-    assert.match(refusal(`(import "nowhere" "proxy_log" (func (param i32 i32 i32) (result i32))) ${MARKER} ${MEMORY} ${MALLOC}`).message, /nowhere\.proxy_log/);
+    assert.match(
+      refusal(`(import "nowhere" "proxy_log" (func (param i32 i32 i32) (result i32))) ${MARKER} ${MEMORY} ${MALLOC}`)
+        .message,
+      /nowhere\.proxy_log/,
+    );
   });
 
   test("imports of another type than the host's", () => {
     const error = refusal(`(import "env" "proxy_log" (func (param i32))) ${MARKER} ${MEMORY} ${MALLOC}`);
     assert.match(error.message, /env\.proxy_log: type i>, the host's is iii>i/);
-    assert.match(refusal(`(import "env" "proxy_increment_metric" (func (param i32 i32) (result i32))) ${MARKER} ${MEMORY} ${MALLOC}`).message, /iI>i/);
+    assert.match(
+      refusal(
+        `(import "env" "proxy_increment_metric" (func (param i32 i32) (result i32))) ${MARKER} ${MEMORY} ${MALLOC}`,
+      ).message,
+      /iI>i/,
+    );
   });
 
   test("imported globals, no allocator, no memory, callbacks of a wrong type, the host's own name", () => {
@@ -134,7 +165,11 @@ describe("the table", () => {
         const stage = Stage.started(fresh);
         const stream = stage.stream();
         stream.requestHead();
-        assert.notEqual(stage.plugin.root, null, `${one.name}(${argument}) failed the instance: ${stage.plugin.lastFailure}`);
+        assert.notEqual(
+          stage.plugin.root,
+          null,
+          `${one.name}(${argument}) failed the instance: ${stage.plugin.lastFailure}`,
+        );
         stage.plugin.root!.setTickPeriod(0);
         stream.finish();
       }

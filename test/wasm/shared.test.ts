@@ -43,7 +43,11 @@ describe("across worker threads", () => {
   test("a token is given to one worker only, and none is lost", async () => {
     const taken = await onWorkers(3, { kind: "takeTokens", count: 30_000, name: "bucket" });
     assert.equal(taken[0]! + taken[1]! + taken[2]!, 50_000);
-    const bucket = store.buckets.define(Buffer.from("bucket"), { maxTokens: 50_000, tokensPerFill: 1, fillIntervalMs: 3_600_000 })!;
+    const bucket = store.buckets.define(Buffer.from("bucket"), {
+      maxTokens: 50_000,
+      tokensPerFill: 1,
+      fillIntervalMs: 3_600_000,
+    })!;
     assert.equal(bucket.take(1), false);
     assert.equal(bucket.remaining, 0);
   });
@@ -183,7 +187,10 @@ describe("queues", () => {
     for (let n = 0; n < 200; n++) assert.equal(store.queues.dequeue(token).toString(), String(n));
     assert.equal(store.queues.dequeue(token), Status.EMPTY);
     assert.equal(store.queues.enqueue(9999, Buffer.of(1)), Status.NOT_FOUND);
-    assert.equal(reader.queues.register("vm", Buffer.from("q"), () => {}), token);
+    assert.equal(
+      reader.queues.register("vm", Buffer.from("q"), () => {}),
+      token,
+    );
     reader.close();
   });
 

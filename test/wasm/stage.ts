@@ -229,6 +229,7 @@ export class FakeStream implements StreamView {
   readonly events: string[] = [];
   readonly replies: LocalReply[] = [];
   routeClears = 0;
+  trailersAdded = 0;
   readonly filter: HttpFilter;
   readonly #options: FakeStreamOptions;
 
@@ -266,9 +267,11 @@ export class FakeStream implements StreamView {
     this.events.push("continueResponse");
   }
   addRequestTrailers(): HeaderMap {
+    this.trailersAdded++;
     return (this.requestTrailers ??= new HeaderMap());
   }
   addResponseTrailers(): HeaderMap {
+    this.trailersAdded++;
     return (this.responseTrailers ??= new HeaderMap());
   }
   sendLocalReply(reply: LocalReply): boolean {

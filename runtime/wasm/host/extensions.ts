@@ -11,7 +11,12 @@ import type { HostFunctions } from "./functions.ts";
 const LAST_FLAG = ResponseFlag.UDO;
 
 export function extensionFunctions(instance: Instance): HostFunctions {
-  return { ...streamExtensions(instance), ...bucketExtensions(instance), ...runtimeExtensions(instance), ...regexExtensions(instance) };
+  return {
+    ...streamExtensions(instance),
+    ...bucketExtensions(instance),
+    ...runtimeExtensions(instance),
+    ...regexExtensions(instance),
+  };
 }
 
 function streamExtensions(instance: Instance): HostFunctions {

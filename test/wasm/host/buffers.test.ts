@@ -44,7 +44,13 @@ describe("set_buffer_bytes", () => {
     const puppet = new Puppet();
     const outside = puppet.call("proxy_set_buffer_bytes", 0, 0, 0, OUTSIDE, 4);
     const unknown = puppet.call("proxy_set_buffer_bytes", 9, 0, 0, 0, 0);
-    const configuration = puppet.call("proxy_set_buffer_bytes", BufferType.PLUGIN_CONFIGURATION, 0, 0, ...puppet.text("x"));
+    const configuration = puppet.call(
+      "proxy_set_buffer_bytes",
+      BufferType.PLUGIN_CONFIGURATION,
+      0,
+      0,
+      ...puppet.text("x"),
+    );
     const absent = puppet.call("proxy_set_buffer_bytes", BufferType.HTTP_RESPONSE_BODY, 0, 0, ...puppet.text("x"));
     const answer = puppet.call("proxy_set_buffer_bytes", BufferType.HTTP_CALL_RESPONSE_BODY, 0, 0, ...puppet.text("x"));
     puppet.on("proxy_on_request_body", 0, outside, unknown, configuration, absent, answer);
@@ -69,7 +75,11 @@ describe("get_buffer_bytes", () => {
     stream.requestHead(false);
     const before = stage.u32(ALLOCATOR_CALLS);
     stream.requestData(bodyOf("hello"), true);
-    return { text: stage.given(pp, sp).toString(), status: stage.status(get), allocations: stage.u32(ALLOCATOR_CALLS) - before };
+    return {
+      text: stage.given(pp, sp).toString(),
+      status: stage.status(get),
+      allocations: stage.u32(ALLOCATOR_CALLS) - before,
+    };
   }
   const cases: [start: number, max: number, expected: string, allocations: number][] = [
     [0, ALL, "hello", 1],
@@ -105,8 +115,16 @@ describe("get_buffer_bytes", () => {
   test("configurations are given as they are", () => {
     const puppet = new Puppet();
     const [vp, vs, cp, cs] = [puppet.cell(), puppet.cell(), puppet.cell(), puppet.cell()];
-    puppet.on("proxy_on_vm_start", 1, puppet.call("proxy_get_buffer_bytes", BufferType.VM_CONFIGURATION, 0, ALL, vp, vs));
-    puppet.on("proxy_on_configure", 1, puppet.call("proxy_get_buffer_bytes", BufferType.PLUGIN_CONFIGURATION, 0, ALL, cp, cs));
+    puppet.on(
+      "proxy_on_vm_start",
+      1,
+      puppet.call("proxy_get_buffer_bytes", BufferType.VM_CONFIGURATION, 0, ALL, vp, vs),
+    );
+    puppet.on(
+      "proxy_on_configure",
+      1,
+      puppet.call("proxy_get_buffer_bytes", BufferType.PLUGIN_CONFIGURATION, 0, ALL, cp, cs),
+    );
     const stage = Stage.started(puppet);
     assert.equal(stage.given(vp, vs).toString(), "vm configuration");
     assert.equal(stage.given(cp, cs).toString(), "plugin configuration");

@@ -53,7 +53,9 @@ function finished(stream: FakeStream): void {
     upstreamAttempts: 2,
     upstreamLocalAddress: "10.0.0.9:1234",
     upstreamTransportFailure: "",
-    dynamicMetadata: new Map([["envoy.lb", { canary: true, weight: 1.5, name: "x", list: ["a", 1], none: null, deep: { k: "v" } }]]),
+    dynamicMetadata: new Map([
+      ["envoy.lb", { canary: true, weight: 1.5, name: "x", list: ["a", 1], none: null, deep: { k: "v" } }],
+    ]),
     route: { name: "r\u00f6ute", metadata: { ns: { key: "value" } } } as unknown as RouteConfigEntry,
     virtualHost: { name: "vh" } as unknown as VirtualHostConfig,
     cluster: { name: "backend", metadata: { ns: { tier: 1 } }, endpoints: [1, 2, 3] } as unknown as ClusterConfig,
@@ -70,7 +72,10 @@ describe("encodings", () => {
     ["request>scheme", "http"],
     ["request>method", "GET"],
     ["request>headers>X-A", "1"],
-    ["request>headers", pairs(":method", "GET", ":path", "/a?b=c", ":authority", "host", ":scheme", "http", "x-a", "1")],
+    [
+      "request>headers",
+      pairs(":method", "GET", ":path", "/a?b=c", ":authority", "host", ":scheme", "http", "x-a", "1"),
+    ],
     ["request>headers_bytes", int(50)],
     ["request>time", int(1_700_000_000_123_000_000n)],
     ["request>duration", int(12_500_000)],
@@ -151,13 +156,23 @@ function metadataText(): string {
 }
 
 describe("what is not there yet", () => {
-  for (const path of ["upstream>address", "upstream>port", "response>code", "request>duration", "xds>cluster_name", "metadata>filter_metadata>x"]) {
+  for (const path of [
+    "upstream>address",
+    "upstream>port",
+    "response>code",
+    "request>duration",
+    "xds>cluster_name",
+    "metadata>filter_metadata>x",
+  ]) {
     test(path, () => {
       assert.equal(read(path), Status.NOT_FOUND);
     });
   }
   test("a malformed content-length is no trap", () => {
-    assert.equal(read("request>size", (stream) => stream.requestHeaders!.set("content-length", "many")), int(0));
+    assert.equal(
+      read("request>size", (stream) => stream.requestHeaders!.set("content-length", "many")),
+      int(0),
+    );
   });
 });
 
@@ -188,7 +203,9 @@ describe("set_property", () => {
     puppet.on("proxy_on_request_headers", 0, outside, get, more);
     const stage = Stage.started(puppet);
     const stream = stage.stream();
-    stream.info.filterState = new Map(Array.from({ length: MAX_FILTER_STATE_ENTRIES }, (_, n) => [`x${n}`, Buffer.alloc(0)]));
+    stream.info.filterState = new Map(
+      Array.from({ length: MAX_FILTER_STATE_ENTRIES }, (_, n) => [`x${n}`, Buffer.alloc(0)]),
+    );
     stream.requestHead();
     assert.equal(stage.status(outside), Status.INVALID_MEMORY_ACCESS);
     assert.equal(stage.status(get), Status.INVALID_MEMORY_ACCESS);

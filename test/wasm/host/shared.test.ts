@@ -61,7 +61,13 @@ describe("queues", () => {
   test("register, resolve, enqueue, dequeue; on_queue_ready comes later, to the root", async () => {
     const puppet = new Puppet();
     const name = puppet.text("jobs");
-    const [token, again, resolved, pp, sp] = [puppet.cell(), puppet.cell(), puppet.cell(), puppet.cell(), puppet.cell()];
+    const [token, again, resolved, pp, sp] = [
+      puppet.cell(),
+      puppet.cell(),
+      puppet.cell(),
+      puppet.cell(),
+      puppet.cell(),
+    ];
     const { stage, statuses } = run(
       puppet,
       [
@@ -78,13 +84,24 @@ describe("queues", () => {
       ],
       { vmId: "queue-vm" },
     );
-    assert.deepEqual(statuses, [0, 0, 0, Status.NOT_FOUND, Status.EMPTY, 0, Status.NOT_FOUND, Status.INVALID_MEMORY_ACCESS, Status.NOT_FOUND, 0]);
+    assert.deepEqual(statuses, [
+      0,
+      0,
+      0,
+      Status.NOT_FOUND,
+      Status.EMPTY,
+      0,
+      Status.NOT_FOUND,
+      Status.INVALID_MEMORY_ACCESS,
+      Status.NOT_FOUND,
+      0,
+    ]);
     assert.equal(stage.u32(token), stage.u32(again));
     assert.equal(stage.u32(token), stage.u32(resolved));
     assert.equal(stage.given(pp, sp).toString(), "work");
     assert.equal(stage.names.includes("proxy_on_queue_ready"), false);
     while (!stage.names.includes("proxy_on_queue_ready")) await setTimeout(2);
-    assert.deepEqual(stage.trace.at(-1)!.args, [1, stage.u32(token), 0]);
+    assert.deepEqual(stage.trace.at(-1)?.args, [1, stage.u32(token), 0]);
     shared.close();
   });
 });
@@ -92,7 +109,13 @@ describe("queues", () => {
 describe("metrics", () => {
   test("each kind does what Envoy's does", () => {
     const puppet = new Puppet();
-    const [counter, gauge, histogram, value, gaugeValue] = [puppet.cell(), puppet.cell(), puppet.cell(), puppet.cell(), puppet.cell()];
+    const [counter, gauge, histogram, value, gaugeValue] = [
+      puppet.cell(),
+      puppet.cell(),
+      puppet.cell(),
+      puppet.cell(),
+      puppet.cell(),
+    ];
     const big = 2n ** 53n + 1n;
     const { stage, statuses } = run(puppet, [
       puppet.call("proxy_define_metric", 0, ...puppet.text("c"), counter),
@@ -124,7 +147,11 @@ describe("metrics", () => {
     const puppet = new Puppet();
     const name = puppet.text("http.main.fault.aborts_injected");
     const [one, two] = [puppet.cell(), puppet.cell()];
-    const { stage } = run(puppet, [puppet.call("proxy_define_metric", 0, ...name, one), puppet.call("proxy_define_metric", 0, ...name, two)], { bundled: true });
+    const { stage } = run(
+      puppet,
+      [puppet.call("proxy_define_metric", 0, ...name, one), puppet.call("proxy_define_metric", 0, ...name, two)],
+      { bundled: true },
+    );
     assert.equal(stage.u32(one), stage.u32(two));
     assert.ok(shared.readMetrics().some((metric) => metric.name === "http.main.fault.aborts_injected"));
   });
@@ -143,6 +170,15 @@ describe("metrics", () => {
       puppet.call("proxy_get_metric", 4, OUTSIDE),
     ]);
     const { BAD_ARGUMENT, INVALID_MEMORY_ACCESS, NOT_FOUND } = Status;
-    assert.deepEqual(statuses, [BAD_ARGUMENT, INVALID_MEMORY_ACCESS, INVALID_MEMORY_ACCESS, BAD_ARGUMENT, NOT_FOUND, NOT_FOUND, NOT_FOUND, INVALID_MEMORY_ACCESS]);
+    assert.deepEqual(statuses, [
+      BAD_ARGUMENT,
+      INVALID_MEMORY_ACCESS,
+      INVALID_MEMORY_ACCESS,
+      BAD_ARGUMENT,
+      NOT_FOUND,
+      NOT_FOUND,
+      NOT_FOUND,
+      INVALID_MEMORY_ACCESS,
+    ]);
   });
 });

@@ -137,14 +137,28 @@ describe("send_local_response", () => {
   test("answers with everything the guest gave, after it returned; the status it answers is ignored", () => {
     const puppet = new Puppet();
     const headers = encodePairs(["X-Why", "because", "bad name", "x", ":status", "1", "x-split", "a\r\nb"]);
-    const reply = puppet.call("proxy_send_local_response", 403, ...puppet.text("not today"), ...puppet.text("go away"), ...puppet.text(headers), 7);
+    const reply = puppet.call(
+      "proxy_send_local_response",
+      403,
+      ...puppet.text("not today"),
+      ...puppet.text("go away"),
+      ...puppet.text(headers),
+      7,
+    );
     puppet.on("proxy_on_request_headers", 0, reply);
     const stage = Stage.started(puppet);
     const stream = stage.stream();
     assert.notEqual(stream.requestHead(), HeadersStatus.CONTINUE);
     assert.equal(stage.status(reply), Status.OK);
     assert.deepEqual(stream.replies, [
-      { status: 403, body: Buffer.from("go away"), headers: ["x-why", "because"], details: "not_today", flag: -1, grpcStatus: 7 },
+      {
+        status: 403,
+        body: Buffer.from("go away"),
+        headers: ["x-why", "because"],
+        details: "not_today",
+        flag: -1,
+        grpcStatus: 7,
+      },
     ]);
     assert.equal(stage.log.lines.filter((line) => line.includes("is left out")).length, 3);
   });
@@ -202,7 +216,9 @@ describe("send_local_response", () => {
   test("bad pointers and impossible status codes", () => {
     const puppet = new Puppet();
     const outside = puppet.call("proxy_send_local_response", 200, ...NONE, 0x7fff_0000, 4, ...NONE, -1);
-    const codes = [0, 99, 100, 199, 1000, -1].map((code) => puppet.call("proxy_send_local_response", code, ...NONE, ...NONE, ...NONE, -1));
+    const codes = [0, 99, 100, 199, 1000, -1].map((code) =>
+      puppet.call("proxy_send_local_response", code, ...NONE, ...NONE, ...NONE, -1),
+    );
     puppet.on("proxy_on_request_headers", 0, outside, ...codes);
     const stage = Stage.started(puppet);
     const stream = stage.stream();

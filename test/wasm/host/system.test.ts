@@ -37,7 +37,10 @@ describe("log", () => {
     const long = puppet.call("proxy_log", 2, 0, MAX_GUEST_LOG_BYTES + 100);
     const { stage, statuses } = run(puppet, [...calls, outside, long], { name: "n", rootId: "r", vmId: "v" });
     assert.deepEqual(statuses, [0, 0, 0, 0, 0, 0, Status.BAD_ARGUMENT, Status.INVALID_MEMORY_ACCESS, 0]);
-    assert.deepEqual(stage.log.lines.slice(0, 6), [0, 1, 2, 3, 4, 5].map((level) => `${level} wasm log n r v: h\u00e9llo`));
+    assert.deepEqual(
+      stage.log.lines.slice(0, 6),
+      [0, 1, 2, 3, 4, 5].map((level) => `${level} wasm log n r v: h\u00e9llo`),
+    );
     assert.ok(stage.log.lines[6]!.length < MAX_GUEST_LOG_BYTES + 100);
   });
 
@@ -45,7 +48,13 @@ describe("log", () => {
     const puppet = new Puppet();
     const level = puppet.cell();
     const get = puppet.call("proxy_get_log_level", level);
-    puppet.on("proxy_on_request_headers", 0, get, puppet.call("proxy_log", 2, ...puppet.text("quiet")), puppet.call("proxy_get_log_level", OUTSIDE));
+    puppet.on(
+      "proxy_on_request_headers",
+      0,
+      get,
+      puppet.call("proxy_log", 2, ...puppet.text("quiet")),
+      puppet.call("proxy_get_log_level", OUTSIDE),
+    );
     const stage = Stage.started(puppet);
     stage.log.level = 3;
     stage.stream().requestHead();
@@ -87,14 +96,20 @@ describe("contexts", () => {
     stream.requestHead();
     stream.responseHead();
     const bad = Status.BAD_ARGUMENT;
-    assert.deepEqual(calls.map((call) => stage.status(call)), [0, bad, bad, bad, bad]);
+    assert.deepEqual(
+      calls.map((call) => stage.status(call)),
+      [0, bad, bad, bad, bad],
+    );
     assert.equal(stage.status(again), Status.OK);
   });
 
   test("get_status is calm when nothing has failed", () => {
     const puppet = new Puppet();
     const [code, pp, sp] = [puppet.cell(), puppet.cell(), puppet.cell()];
-    const { stage, statuses } = run(puppet, [puppet.call("proxy_get_status", code, pp, sp), puppet.call("proxy_get_status", OUTSIDE, pp, sp)]);
+    const { stage, statuses } = run(puppet, [
+      puppet.call("proxy_get_status", code, pp, sp),
+      puppet.call("proxy_get_status", OUTSIDE, pp, sp),
+    ]);
     assert.deepEqual(statuses, [0, Status.INVALID_MEMORY_ACCESS]);
     assert.equal(stage.u32(code), 0);
   });
@@ -110,7 +125,13 @@ describe("foreign functions and what is to come", () => {
       puppet.call("proxy_grpc_stream", 0, 0, 0, 0, 0, 0, 0, 0, 0),
       puppet.call("proxy_grpc_send", 1, 0, 0, 0),
     ]);
-    assert.deepEqual(statuses, [0, Status.NOT_FOUND, Status.INVALID_MEMORY_ACCESS, Status.UNIMPLEMENTED, Status.UNIMPLEMENTED]);
+    assert.deepEqual(statuses, [
+      0,
+      Status.NOT_FOUND,
+      Status.INVALID_MEMORY_ACCESS,
+      Status.UNIMPLEMENTED,
+      Status.UNIMPLEMENTED,
+    ]);
   });
 });
 
@@ -131,12 +152,21 @@ describe("wasi", () => {
     ]);
     assert.deepEqual(statuses, [0, 0, 8, 21, 21, 28]);
     assert.equal(stage.u32(written), 8);
-    assert.deepEqual(stage.log.lines.map((line) => line.replace(/wasm log .*: /, "")), ["2 one two", "4 one "]);
+    assert.deepEqual(
+      stage.log.lines.map((line) => line.replace(/wasm log .*: /, "")),
+      ["2 one two", "4 one "],
+    );
   });
 
   test("clocks, random, environment, the rest", () => {
     const puppet = new Puppet();
-    const [first, second, count, size, event] = [puppet.cell(), puppet.cell(), puppet.cell(), puppet.cell(), puppet.cell()];
+    const [first, second, count, size, event] = [
+      puppet.cell(),
+      puppet.cell(),
+      puppet.cell(),
+      puppet.cell(),
+      puppet.cell(),
+    ];
     const pointers = puppet.text(Buffer.alloc(16))[0];
     const text = puppet.text(Buffer.alloc(32))[0];
     const random = puppet.text(Buffer.alloc(32))[0];
@@ -189,14 +219,24 @@ describe("AssemblyScript", () => {
     ]);
     assert.deepEqual(
       stage.log.lines.map((line) => line.replace(/wasm log .*?root : /, "")),
-      ["2 trace: gr\u00fc\u00df 1 2", "2 gr\u00fc\u00df", "4 gr\u00fc\u00df", "4 assertion failed: gr\u00fc\u00df", "2 "],
+      [
+        "2 trace: gr\u00fc\u00df 1 2",
+        "2 gr\u00fc\u00df",
+        "4 gr\u00fc\u00df",
+        "4 assertion failed: gr\u00fc\u00df",
+        "2 ",
+      ],
     );
   });
 
   test("abort ends the instance with message, file and line", () => {
     const puppet = new Puppet();
     const { stage } = run(puppet, []);
-    puppet.on("proxy_on_request_headers", 0, puppet.call("abort", utf16(puppet, "oops"), utf16(puppet, "filter.ts"), 12, 5));
+    puppet.on(
+      "proxy_on_request_headers",
+      0,
+      puppet.call("abort", utf16(puppet, "oops"), utf16(puppet, "filter.ts"), 12, 5),
+    );
     stage.stream().requestHead();
     assert.equal(stage.plugin.lastFailure, "oops in filter.ts:12:5");
   });
@@ -210,11 +250,16 @@ describe("capabilities", () => {
     const yielding = puppet.call("sched_yield");
     puppet.on("proxy_on_request_headers", 0, log, time, yielding);
     puppet.on("proxy_on_response_headers", 1);
-    const stage = Stage.started(puppet, { config: { allowedCapabilities: ["proxy_log", "proxy_on_request_headers", "proxy_on_vm_start"] } });
+    const stage = Stage.started(puppet, {
+      config: { allowedCapabilities: ["proxy_log", "proxy_on_request_headers", "proxy_on_vm_start"] },
+    });
     const stream = stage.stream();
     stream.requestHead();
     assert.equal(stream.responseHead(), 0);
-    assert.deepEqual([log, time, yielding].map((call) => stage.status(call)), [0, Status.INTERNAL_FAILURE, 76]);
+    assert.deepEqual(
+      [log, time, yielding].map((call) => stage.status(call)),
+      [0, Status.INTERNAL_FAILURE, 76],
+    );
     assert.deepEqual(stage.names, ["proxy_on_vm_start", "proxy_on_request_headers"]);
   });
 });
