@@ -36,6 +36,19 @@ export function leave(previous: u32, live: u32): void {
   due = max<u32>(CALLBACKS_PER_COLLECTION, live << 1);
 }
 
+/** What has to end with a context; set by whoever keeps something for it (a hook, so that others do not link it). */
+let atEnd: ((id: u32) => void) | null = null;
+
+export function onContextEnd(callback: (id: u32) => void): void {
+  atEnd = callback;
+}
+
+/** A context is about to be forgotten. */
+export function endContext(id: u32): void {
+  const callback = atEnd;
+  if (callback !== null) callback(id);
+}
+
 /** In a call's callback: goes from the root to the context that made the call. False when that is gone. */
 export function enterStream(id: u32): bool {
   if (proxy_set_effective_context(id) != Status.OK) return false;

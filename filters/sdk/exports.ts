@@ -5,7 +5,7 @@
 import * as Action from "../../abi/action.ts";
 import { pluginConfiguration } from "./body.ts";
 import { createContext, roots, streams } from "./contexts.ts";
-import { enter, leave } from "./current.ts";
+import { endContext, enter, leave } from "./current.ts";
 import { dispatchGrpcClose, dispatchGrpcMessage } from "./grpc-call.ts";
 import { dispatchHttpResponse } from "./http-call.ts";
 import { allocate } from "./memory.ts";
@@ -166,6 +166,7 @@ export function proxy_on_log(id: u32): void {
 
 export function proxy_on_delete(id: u32): void {
   const previous = enter(id);
+  endContext(id);
   const stream = streams.get(id);
   if (stream !== null) {
     stream.onDelete();

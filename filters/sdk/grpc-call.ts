@@ -3,7 +3,7 @@
  * context that ends is cancelled with it.
  */
 import * as Status from "../../abi/status.ts";
-import { currentContext, enterStream } from "./current.ts";
+import { currentContext, enterStream, onContextEnd } from "./current.ts";
 import * as env from "./env.ts";
 import { IdTable } from "./id-table.ts";
 import { beginCall, bytesSize, resultP, resultSizeP, scalarP, takeUtf8, utf8Of } from "./memory.ts";
@@ -18,17 +18,56 @@ export interface GrpcCallback {
 }
 
 class PendingCall {
+  readonly token: u32;
+  /** Another call of the same context. */
+  next: PendingCall | null = null;
   readonly contextId: u32;
   readonly callback: GrpcCallback;
   readonly unary: bool;
-  constructor(contextId: u32, callback: GrpcCallback, unary: bool) {
+  constructor(token: u32, contextId: u32, callback: GrpcCallback, unary: bool) {
+    this.token = token;
     this.contextId = contextId;
     this.callback = callback;
     this.unary = unary;
   }
 }
 
+/** By token. */
 const pendingCalls = new IdTable<PendingCall>();
+/** By context: the newest call. */
+const callsOf = new IdTable<PendingCall>();
+
+function remember(token: u32, callback: GrpcCallback, unary: bool): void {
+  const call = new PendingCall(token, currentContext(), callback, unary);
+  call.next = callsOf.get(call.contextId);
+  callsOf.set(call.contextId, call);
+  pendingCalls.set(token, call);
+  onContextEnd(cancelCallsOf);
+}
+
+function forget(call: PendingCall): void {
+  pendingCalls.delete(call.token);
+  let before: PendingCall | null = null;
+  let at = callsOf.get(call.contextId);
+  while (at !== null && at !== call) {
+    before = at;
+    at = at.next;
+  }
+  if (at === null) return;
+  if (before !== null) before.next = call.next;
+  else if (call.next !== null) callsOf.set(call.contextId, call.next!);
+  else callsOf.delete(call.contextId);
+}
+
+function cancelCallsOf(contextId: u32): void {
+  let call = callsOf.get(contextId);
+  callsOf.delete(contextId);
+  while (call !== null) {
+    pendingCalls.delete(call.token);
+    env.proxy_grpc_cancel(call.token);
+    call = call.next;
+  }
+}
 
 /**
  * A unary gRPC call. `upstream` is a cluster's name, or a serialized `envoy.config.core.v3.GrpcService`. Returns
@@ -66,7 +105,7 @@ export function grpcCall<U>(
   );
   if (status != Status.OK) return 0;
   const token = load<u32>(scalarP);
-  pendingCalls.set(token, new PendingCall(currentContext(), callback, true));
+  remember(token, callback, true);
   return token;
 }
 
@@ -98,7 +137,7 @@ export function grpcStream<U>(
   );
   if (status != Status.OK) return 0;
   const token = load<u32>(scalarP);
-  pendingCalls.set(token, new PendingCall(currentContext(), callback, false));
+  remember(token, callback, false);
   return token;
 }
 
@@ -114,7 +153,9 @@ export function closeGrpcStream(token: u32): void {
 
 /** Gives a call or stream up; its callback is not called any more. */
 export function cancelGrpcCall(token: u32): void {
-  pendingCalls.delete(token);
+  const call = pendingCalls.get(token);
+  if (call === null) return;
+  forget(call);
   env.proxy_grpc_cancel(token);
 }
 
@@ -129,7 +170,7 @@ export function grpcStatusMessage(): string {
 export function dispatchGrpcMessage(token: u32, size: u32): void {
   const pending = pendingCalls.get(token);
   if (pending === null) return;
-  if (pending.unary) pendingCalls.delete(token);
+  if (pending.unary) forget(pending);
   if (!enterStream(pending.contextId)) return;
   pending.callback.onGrpcMessage(token, size);
 }
@@ -138,7 +179,7 @@ export function dispatchGrpcMessage(token: u32, size: u32): void {
 export function dispatchGrpcClose(token: u32, status: i32): void {
   const pending = pendingCalls.get(token);
   if (pending === null) return;
-  pendingCalls.delete(token);
+  forget(pending);
   if (!enterStream(pending.contextId)) return;
   pending.callback.onGrpcClose(token, status);
 }

@@ -167,14 +167,35 @@ describe("enabled and enforced", () => {
         stat_prefix: "test",
         filter_enabled: ALWAYS,
         token_bucket: bucket(1),
-        request_headers_to_add_when_not_enforced: [{ header: { key: "X-Over", value: "100%%" } }],
+        request_headers_to_add_when_not_enforced: [
+          { header: { key: "X-Over", value: "100%%" } },
+          { header: { key: "x-here", value: "2" }, append_action: "APPEND_IF_EXISTS_OR_ADD" },
+          { header: { key: "x-set", value: "2" }, append_action: "OVERWRITE_IF_EXISTS_OR_ADD" },
+          { header: { key: "x-kept", value: "2" }, append_action: "ADD_IF_ABSENT" },
+          { header: { key: "x-new", value: "2" }, append_action: "ADD_IF_ABSENT" },
+          { header: { key: "x-old", value: "2" }, append_action: "OVERWRITE_IF_EXISTS" },
+          { header: { key: "x-none", value: "2" }, append_action: "OVERWRITE_IF_EXISTS" },
+          { header: { key: "x-bool", value: "2" }, append: { value: false } },
+          { header: { key: "x-raw", raw_value: Buffer.from("raw").toString("base64") } },
+        ],
       },
       {},
       async (proxy) => {
-        await ask(proxy);
+        const sent = Object.fromEntries(["here", "set", "kept", "old", "bool"].map((name) => [`x-${name}`, "1"]));
+        await ask(proxy, "/", sent);
         assert.equal(seen!.headers["x-over"], undefined);
-        assert.equal((await ask(proxy)).status, 200);
-        assert.equal(seen!.headers["x-over"], "100%");
+        assert.equal((await ask(proxy, "/", sent)).status, 200);
+        const added = Object.entries(seen!.headers).filter(([name]) => /^x-(?!forwarded|request|envoy)/.test(name));
+        assert.deepEqual(Object.fromEntries(added), {
+          "x-over": "100%",
+          "x-here": "1, 2",
+          "x-set": "2",
+          "x-kept": "1",
+          "x-new": "2",
+          "x-old": "2",
+          "x-bool": "2",
+          "x-raw": "raw",
+        });
         assert.deepEqual(counters(proxy), [2, 1, 1, 0]);
       },
     ));

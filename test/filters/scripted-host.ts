@@ -39,6 +39,8 @@ export class ScriptedHost {
   readonly flags: number[] = [];
   readonly fractions: { key: string; numerator: number; denominator: number }[] = [];
   readonly continued: number[] = [];
+  /** Tokens of gRPC calls. */
+  readonly cancelled: number[] = [];
   routeConfigurationId = 0;
   descriptors: Buffer[] = [];
   logLevel = 2;
@@ -308,7 +310,7 @@ export class ScriptedHost {
         });
         return this.write32(tokenP, 200 + this.grpcCalls.length);
       },
-      proxy_grpc_cancel: () => 0,
+      proxy_grpc_cancel: (token: number) => (this.cancelled.push(token), 0),
     };
   }
 

@@ -214,6 +214,43 @@ describe("calls", () => {
   });
 });
 
+describe("the end of a stream", () => {
+  it("cancels its gRPC calls that are still open, and no others", () => {
+    ask("grpc");
+    host.exports["proxy_on_request_headers"]!(STREAM, 1, 1);
+    host.exports["proxy_on_request_headers"]!(STREAM, 1, 1);
+    host.exports["proxy_on_grpc_close"]!(1, 202, 14);
+    host.exports["proxy_on_context_create"]!(STREAM + 1, 1);
+    host.exports["proxy_on_request_headers"]!(STREAM + 1, 1, 1);
+    host.exports["proxy_on_delete"]!(STREAM);
+    assert.deepEqual(host.cancelled, [203, 201]);
+    host.exports["proxy_on_grpc_close"]!(1, 201, 1);
+    host.exports["proxy_on_grpc_close"]!(1, 204, 14);
+    assert.deepEqual(texts().slice(4), ["token 204", "stream 21 grpc 204 closed 14 unreachable"]);
+    host.exports["proxy_on_delete"]!(STREAM + 1);
+    assert.deepEqual(host.cancelled, [203, 201]);
+  });
+});
+
+describe("memory", () => {
+  it("stays bounded when every callback makes garbage", () => {
+    const { exports } = host;
+    host.maps.set(REQUEST_HEADERS, [["x-do", "garbage"]]);
+    const run = (count: number): number => {
+      for (let id = 2; id < count; id++) {
+        exports["proxy_on_context_create"]!(id, 1);
+        exports["proxy_on_request_headers"]!(id, 1, 1);
+        exports["proxy_on_delete"]!(id);
+        host.logs.length = 0;
+      }
+      return exports.memory.buffer.byteLength;
+    };
+    const settled = run(2000);
+    assert.ok(settled <= 4 * 1024 * 1024, `${settled} bytes`);
+    assert.equal(run(20_000), settled);
+  });
+});
+
 describe("extensions of our host", () => {
   it("covers timers, route configuration, descriptors, flags, buckets, runtime", () => {
     host.routeConfigurationId = 3;
