@@ -74,6 +74,7 @@ function unknownType(open: PendingAny, { problems, schema }: ResolveOptions, plu
   const short = (name: string): string => name.slice(name.lastIndexOf(".") + 1);
   const near = nearest(open.typeName, names) ?? [...names].find((name) => short(name) === short(open.typeName));
   const text = `unknown type ${open.typeName}${near === undefined ? "" : `; did you mean "${near}"?`}`;
+  open.any.markFailed("type_url");
   problems.error(open.typeAt, `${open.any.path}["@type"]`, "unknown-type", text);
 }
 

@@ -67,9 +67,8 @@ describe("the five errors of one file", () => {
     );
     assert.match(at("upstraem") ?? "", /unknown cluster 'upstraem'; did you mean "upstream"\? \[unknown-cluster\]/);
     assert.match(at("500ms") ?? "", /timeout: expected a duration such as "1\.5s", found the text "500ms" \[type\]/);
-    // The misspelt field leaves the required one unset.
+    // That the misspelt field leaves a required one unset is no problem of its own.
     assert.deepEqual(errors.map((p) => p.rule).toSorted(), [
-      "string.min_len",
       "string.min_len",
       "type",
       "type",
@@ -337,4 +336,17 @@ describe("--config-yaml", () => {
       ["--config-yaml:2:13 node.id"],
     );
   });
+});
+
+test("one mistake is one error", () => {
+  const count = (parts: Parts): string[] => load(bootstrap(parts)).errors.map((p) => p.rule);
+  assert.deepEqual(count({ cluster: "dns_refresh_rate: 500ms," }), ["type"]);
+  assert.deepEqual(count({ filters: "{ name: 5, typed_config: { '@type': x/no.such.Type } }," }), [
+    "type",
+    "unknown-type",
+  ]);
+  assert.deepEqual(count({ filters: "{ name: f, typed_config: { text: 5 } }," }), ["any"]);
+  assert.deepEqual(count({ filters: "{ name: f, typed_config: 5 }," }), ["type"]);
+  assert.deepEqual(count({ routes: "{ match: { prefx: / }, route: { cluster: up } }" }), ["unknown-field"]);
+  assert.deepEqual(count({ manager: "access_log: [ { name: a, typed_config: 5 } ]," }), ["type"]);
 });

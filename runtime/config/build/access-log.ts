@@ -31,7 +31,7 @@ function buildAccessLog(context: BuildContext, log: Message): AccessLogConfig | 
   const shared = { filter: filter === undefined ? undefined : buildFilter(context, filter) };
   if (logger === undefined) {
     // An unknown or unsupported type has been reported already.
-    if (any === undefined || any.anyType === "")
+    if (!log.hasFailed("typed_config") && (any === undefined || any.anyType === ""))
       context.error(log, "typed_config", "any", `typed_config with "@type" is missing`);
     return undefined;
   }

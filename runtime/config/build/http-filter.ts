@@ -79,7 +79,7 @@ function buildHttpFilter(
   const any = filter.message("typed_config");
   const config = any?.any;
   if (any === undefined || any.anyType === "") {
-    if (!filter.has("config_discovery"))
+    if (!filter.has("config_discovery") && !filter.hasFailed("typed_config"))
       context.error(filter, "typed_config", "any", `typed_config with "@type" is missing`);
     return undefined;
   }

@@ -6,7 +6,7 @@ import type { Problems, Spot } from "../problem.ts";
 import type { Field, MessageType, Schema } from "../schema/schema.ts";
 import { Message, type Single, type Slot } from "./message.ts";
 import { describe, Mismatch, readScalar } from "./scalar.ts";
-import { didYouMean } from "./suggest.ts";
+import { didYouMean, nearest } from "./suggest.ts";
 import type { MapTree, ScalarTree, Tree } from "./tree.ts";
 import { readWellKnown, WELL_KNOWN_TYPES } from "./well-known.ts";
 
@@ -43,7 +43,7 @@ export class Decoder {
   }
 
   message(type: MessageType, tree: Tree, path: string): Message {
-    return this.#message(type, tree, { path, lenient: false });
+    return this.#message(type, tree, { path, lenient: false }) ?? new Message(type, tree.at, path);
   }
 
   /** Decodes an Any that was left open, by this decoder's schema; false when the type is not in it either. */
@@ -54,28 +54,30 @@ export class Decoder {
     return true;
   }
 
-  #message(type: MessageType, tree: Tree, place: Place): Message {
+  /** Undefined when the value has not the form of the message, which is reported. */
+  #message(type: MessageType, tree: Tree, place: Place): Message | undefined {
     const message = new Message(type, tree.at, place.path);
-    if (type.name === "google.protobuf.Any") this.#any(message, tree, place);
-    else if (WELL_KNOWN_TYPES.has(type.name)) {
+    if (type.name === "google.protobuf.Any") return this.#any(message, tree, place) ? message : undefined;
+    if (WELL_KNOWN_TYPES.has(type.name)) {
       const problem = readWellKnown(message, tree);
-      if (problem !== undefined) this.#problems.error(tree.at, place.path, "type", problem.message);
-    } else if (tree.kind === "map") this.#fields(message, tree, place, undefined);
-    else
-      this.#problems.error(
-        tree.at,
-        place.path,
-        "type",
-        `expected a map of fields (${type.name}), found ${describe(tree)}`,
-      );
-    return message;
+      if (problem === undefined) return message;
+      this.#problems.error(tree.at, place.path, "type", problem.message);
+      return undefined;
+    }
+    if (tree.kind === "map") {
+      this.#fields(message, tree, place, undefined);
+      return message;
+    }
+    const found = `expected a map of fields (${type.name}), found ${describe(tree)}`;
+    this.#problems.error(tree.at, place.path, "type", found);
+    return undefined;
   }
 
   #fields(message: Message, tree: MapTree, place: Place, skip: string | undefined): void {
     for (const entry of tree.entries) {
       if (entry.key === skip) continue;
       const field = message.type.byName.get(entry.key);
-      if (field === undefined) this.#unknownField(message.type, entry, place.path);
+      if (field === undefined) this.#misspelt(message, entry, place.path);
       else if (message.slots.has(field.name)) {
         this.#problems.error(
           entry.at,
@@ -85,6 +87,15 @@ export class Decoder {
         );
       } else this.#field(message, field, { at: entry.at, tree: entry.value, lenient: place.lenient });
     }
+  }
+
+  #misspelt(message: Message, entry: { key: string; at: Spot }, path: string): void {
+    this.#unknownField(message.type, entry, path);
+    const meant = nearest(
+      entry.key,
+      message.type.fields.map((field) => field.name),
+    );
+    if (meant !== undefined) message.markFailed(meant);
   }
 
   #unknownField(type: MessageType, entry: { key: string; at: Spot }, path: string): void {
@@ -121,7 +132,8 @@ export class Decoder {
         : field.repeated
           ? this.#list(field, tree, place)
           : this.#single(field, tree, place);
-    if (slot !== undefined) message.slots.set(field.name, slot);
+    if (slot === undefined) message.markFailed(field.name);
+    else message.slots.set(field.name, slot);
   }
 
   #single(field: Field, tree: Tree, place: Place): Slot | undefined {
@@ -220,30 +232,23 @@ export class Decoder {
     return new Mismatch(`${type.name} has no value ${describe(tree)}${hint}`);
   }
 
-  #any(message: Message, tree: Tree, place: Place): void {
+  #any(message: Message, tree: Tree, place: Place): boolean {
     if (tree.kind !== "map") {
-      this.#problems.error(tree.at, place.path, "type", `expected a map with "@type", found ${describe(tree)}`);
-      return;
+      const found = `expected a map with "@type", found ${describe(tree)}`;
+      this.#problems.error(tree.at, place.path, "type", found);
+      return false;
     }
-    if (tree.entries.length === 0) return;
-    const entry = tree.entries.find(({ key }) => key === "@type");
-    if (
-      entry === undefined ||
-      entry.value.kind !== "scalar" ||
-      typeof entry.value.value !== "string" ||
-      entry.value.value === ""
-    ) {
-      this.#problems.error(
-        entry?.value.at ?? tree.at,
-        place.path,
-        "any",
-        `"@type" is missing; add e.g. "@type": type.googleapis.com/<message name>`,
-      );
-      return;
+    if (tree.entries.length === 0) return true;
+    const type = tree.entries.find(({ key }) => key === "@type")?.value;
+    if (type?.kind !== "scalar" || typeof type.value !== "string" || type.value === "") {
+      const hint = `"@type" is missing; add e.g. "@type": type.googleapis.com/<message name>`;
+      this.#problems.error(type?.at ?? tree.at, place.path, "any", hint);
+      return false;
     }
-    const typeName = shortTypeName(entry.value.value);
+    const typeName = shortTypeName(type.value);
     if (TYPED_STRUCTS.has(typeName)) this.#typedStruct(message, tree, place);
-    else this.#anyOf({ any: message, tree, typeName, typeAt: entry.value.at, typedStruct: false }, place);
+    else this.#anyOf({ any: message, tree, typeName, typeAt: type.at, typedStruct: false }, place);
+    return true;
   }
 
   #typedStruct(message: Message, tree: MapTree, place: Place): void {
@@ -286,12 +291,12 @@ export class Decoder {
       return message;
     }
     // The content of a TypedStruct is the Struct itself.
-    if (place.lenient && type.name === "google.protobuf.Struct") return this.#message(type, tree, place);
+    if (place.lenient && type.name === "google.protobuf.Struct") return this.message(type, tree, place.path);
     const value = tree.entries.find(({ key }) => key === "value");
     for (const extra of tree.entries) {
       if (extra.key !== "@type" && extra !== value) this.#unknownField(type, extra, place.path);
     }
-    if (value !== undefined) return this.#message(type, value.value, { ...place, path: `${place.path}.value` });
+    if (value !== undefined) return this.message(type, value.value, `${place.path}.value`);
     this.#problems.error(tree.at, place.path, "any", `${type.name} in an Any needs the member "value"`);
     return new Message(type, tree.at, place.path);
   }

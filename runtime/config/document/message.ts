@@ -28,10 +28,22 @@ export class Message {
   anyType = "";
   any: Message | undefined = undefined;
 
+  /** Fields that the text means to set, but wrongly: reported already, so that their absence is no second problem. */
+  #failed: Set<string> | undefined;
+
   constructor(type: MessageType, at: Spot, path: string) {
     this.type = type;
     this.at = at;
     this.path = path;
+  }
+
+  markFailed(name: string): void {
+    this.#failed ??= new Set();
+    this.#failed.add(name);
+  }
+
+  hasFailed(name: string): boolean {
+    return this.#failed?.has(name) === true;
   }
 
   has(name: string): boolean {

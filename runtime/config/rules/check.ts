@@ -40,12 +40,13 @@ export class RuleChecker {
     if (type.rulesDisabled) return;
     for (const field of type.fields) {
       const slot = message.slots.get(field.name);
-      if (slot === undefined) this.#unset(message, field);
-      else this.#slot(message, slot);
+      if (slot !== undefined) this.#slot(message, slot);
+      else if (!message.hasFailed(field.name)) this.#unset(message, field);
     }
     for (const oneof of type.requiredOneofs) {
       if (message.which(oneof) !== undefined) continue;
       const names = type.fields.filter((field) => field.oneof === oneof).map((field) => field.name);
+      if (names.some((name) => message.hasFailed(name))) continue;
       this.#problems.error(message.at, message.path, "oneof.required", `one of ${names.join(", ")} must be set`);
     }
   }
