@@ -216,6 +216,16 @@ export const MAX_CONFIG_DEPTH = 100;
 export const MAX_CONFIG_NODES = 1_000_000;
 /** Bytes of the `sluice.schema` section of a module: descriptors with comments of a large API fit ten times. */
 export const MAX_SCHEMA_SECTION_BYTES = 4 * 1024 * 1024;
+/** Messages inside each other in a module's descriptors: deeper ones are made to exhaust the stack. */
+export const MAX_DESCRIPTOR_DEPTH = 64;
+/** Problems reported of one configuration: more would not be read by anybody. */
+export const MAX_PROBLEMS = 1000;
+/** Bytes of an access log format that is read from a file. */
+export const MAX_FORMAT_FILE_BYTES = 64 * 1024;
+/** Bytes of the body of a direct response. Envoy: `max_direct_response_body_size_bytes`, 4096. */
+export const MAX_DIRECT_BODY_BYTES = 4096;
+/** Regular expressions kept compiled while a configuration is checked. */
+export const MAX_CHECKED_REGEXES = 256;
 /** Connections the kernel queues before they are accepted. Envoy: `tcp_backlog_size`, net.core.somaxconn (4096 since Linux 5.4). */
 export const LISTEN_BACKLOG = 4096;
 

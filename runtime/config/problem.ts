@@ -2,6 +2,7 @@
  * What is wrong with a configuration and where. Every step of the load (text, fields, rules, cross checks)
  * reports into one list, so that one run shows all problems.
  */
+import { MAX_PROBLEMS } from "../limits.ts";
 
 /** A piece of configuration text, and the folder that relative file names in it start from. */
 export interface Source {
@@ -31,9 +32,6 @@ export interface Problem {
   /** What is wrong and what to do. */
   readonly message: string;
 }
-
-/** More would not be read by anybody; bounds the work on hostile input too. */
-const MAX_PROBLEMS = 1000;
 
 /** The collector that the steps of one load share. */
 export class Problems {

@@ -2,6 +2,7 @@
 import { resolve } from "node:path";
 
 import { ResponseFlag } from "../../errors.ts";
+import { MAX_FORMAT_FILE_BYTES } from "../../limits.ts";
 import { checkJsonFormat, DEFAULT_FORMAT } from "../../observe/format.ts";
 import type { Message } from "../document/message.ts";
 import type { AccessLogConfig, AccessLogFilter } from "../snapshot.ts";
@@ -11,8 +12,6 @@ import { buildFraction, buildHeaderMatcher } from "./matcher.ts";
 
 const RESPONSE_FLAGS: ReadonlySet<string> = new Set(Object.keys(ResponseFlag));
 const LOGGERS = "envoy.extensions.access_loggers.";
-/** Bytes of a format that is read from a file. */
-const MAX_FORMAT_BYTES = 64 * 1024;
 
 /** The access logs of a message's field. */
 export function buildAccessLogs(context: BuildContext, owner: Message, field: string): AccessLogConfig[] {
@@ -80,7 +79,7 @@ function buildFormat(context: BuildContext, message: Message | undefined): Acces
   if (message.has("text_format"))
     return { kind: "text", text: context.format(message, "text_format", message.text("text_format")), omitEmptyValues };
   const source = message.message("text_format_source");
-  const bytes = source === undefined ? undefined : readDataSource(context, source, MAX_FORMAT_BYTES);
+  const bytes = source === undefined ? undefined : readDataSource(context, source, MAX_FORMAT_FILE_BYTES);
   const text = bytes === undefined ? "" : Buffer.from(bytes).toString("utf8");
   return {
     kind: "text",

@@ -1,4 +1,5 @@
 /** envoy.config.route.v3.RouteConfiguration. */
+import { MAX_DIRECT_BODY_BYTES } from "../../limits.ts";
 import type { Message } from "../document/message.ts";
 import type { RouteConfig, RouteConfigEntry, RouteMatch, VirtualHostConfig } from "../snapshot.ts";
 import type { BuildContext } from "./context.ts";
@@ -17,9 +18,6 @@ export interface RouteScope {
   readonly validateClusters: boolean;
   readonly maxDirectBodyBytes: number;
 }
-
-/** Bytes of the body of a direct response, unless the table says otherwise. */
-const MAX_DIRECT_BODY_BYTES = 4096;
 
 /** A route table for the filters of one connection manager. */
 export function buildRouteConfig(context: BuildContext, filters: FilterNames, table: Message): RouteConfig {

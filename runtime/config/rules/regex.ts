@@ -1,9 +1,9 @@
 /** Regular expressions of configuration and schemas: RE2, so that no text can make them slow. */
 import { RE2JS } from "re2js";
 
+import { MAX_CHECKED_REGEXES } from "../../limits.ts";
+
 const compiled = new Map<string, RE2JS | Error>();
-/** Compiled expressions kept: schemas hold few, and a route table's are checked once each. */
-const MAX_COMPILED = 256;
 
 /** True when the whole rule accepts the text (anywhere in it, as PGV does); a rule that cannot be read accepts nothing. */
 export function regexAccepts(pattern: string, text: string): boolean {
@@ -27,7 +27,7 @@ function compile(pattern: string): RE2JS | Error {
   } catch (error) {
     result = error instanceof Error ? error : new Error(String(error));
   }
-  if (compiled.size >= MAX_COMPILED) compiled.clear();
+  if (compiled.size >= MAX_CHECKED_REGEXES) compiled.clear();
   compiled.set(pattern, result);
   return result;
 }

@@ -3,6 +3,7 @@
  */
 import protobuf from "protobufjs/minimal.js";
 
+import { MAX_DESCRIPTOR_DEPTH } from "../../limits.ts";
 import { isDefault } from "../document/merge.ts";
 import { Message, type Single } from "../document/message.ts";
 import { isStruct } from "../document/well-known.ts";
@@ -144,16 +145,13 @@ export function decodePlain(schema: Schema, type: MessageType, bytes: Uint8Array
   return readMessage({ schema, depth: 0 }, type, protobuf.Reader.create(bytes));
 }
 
-/** Nesting of messages in a descriptor: deeper ones are made to exhaust the stack. */
-const MAX_DEPTH = 64;
-
 interface Reading {
   readonly schema: Schema;
   readonly depth: number;
 }
 
 function readMessage(reading: Reading, type: MessageType, reader: Reader, end = reader.len): Decoded {
-  if (reading.depth > MAX_DEPTH) throw new RangeError(`messages nest deeper than ${MAX_DEPTH}`);
+  if (reading.depth > MAX_DESCRIPTOR_DEPTH) throw new RangeError(`messages nest deeper than ${MAX_DESCRIPTOR_DEPTH}`);
   if (end > reader.len) throw new RangeError("a message is cut off");
   const byId = new Map(type.fields.map((field) => [field.id, field]));
   const result: Decoded = {};
