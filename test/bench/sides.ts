@@ -1,0 +1,97 @@
+/** The proxies that the benchmark compares: how each is configured and started with one worker. */
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { freePort, PROXY_CORE, startPinned } from "./processes.ts";
+import type { Started } from "./processes.ts";
+
+const CONFIGS = fileURLToPath(new URL("./configs/", import.meta.url));
+const BUILD = fileURLToPath(new URL("../../build/filters", import.meta.url));
+const SLUICE = fileURLToPath(new URL("../../runtime/cli/sluice.js", import.meta.url));
+
+export const SCENARIOS = ["plain", "filters"] as const;
+export type Scenario = (typeof SCENARIOS)[number];
+
+export interface Side {
+  readonly name: string;
+  readonly scenario: Scenario;
+  /** Answers the command line, having written what it needs to the folder. */
+  readonly command: (place: Place) => readonly string[];
+}
+
+export interface Place {
+  readonly folder: string;
+  readonly port: number;
+  readonly upstream: number;
+}
+
+/** Sluice first: the ratios are its own against the others. */
+export const SIDES: readonly Side[] = [
+  { name: "sluice", scenario: "plain", command: (place) => sluice(place) },
+  {
+    name: "nginx",
+    scenario: "plain",
+    command: (place) => ["nginx", "-p", place.folder, "-e", "stderr", "-c", fill("nginx.conf", place)],
+  },
+  {
+    name: "haproxy",
+    scenario: "plain",
+    command: (place) => ["haproxy", "-db", "-q", "-f", fill("haproxy.cfg", place)],
+  },
+  {
+    name: "http-proxy-3",
+    scenario: "plain",
+    command: ({ port, upstream }) => [
+      process.execPath,
+      join(CONFIGS, "http-proxy-3.ts"),
+      String(port),
+      String(upstream),
+    ],
+  },
+  { name: "sluice, 3 filters", scenario: "filters", command: (place) => sluice(place, "WASM") },
+  {
+    name: "nginx + njs",
+    scenario: "filters",
+    command: (place) => ["nginx", "-p", place.folder, "-e", "stderr", "-c", fill("nginx.conf", place, "NJS")],
+  },
+  {
+    name: "haproxy + Lua",
+    scenario: "filters",
+    command: (place) => ["haproxy", "-db", "-q", "-f", fill("haproxy.cfg", place, "LUA")],
+  },
+];
+
+function sluice(place: Place, mark?: string): readonly string[] {
+  return [
+    process.execPath,
+    SLUICE,
+    "run",
+    "-c",
+    fill("sluice.yaml", place, mark),
+    "--concurrency",
+    "1",
+    "--log-level",
+    "warning",
+  ];
+}
+
+/** Writes a configuration with its blanks filled; lines that begin with `#MARK ` count when the mark is given. Returns its path. */
+export function fill(name: string, { folder, port, upstream }: Place, mark?: string, timeout = "15s"): string {
+  let text = readFileSync(join(CONFIGS, name), "utf8");
+  if (mark !== undefined) text = text.replaceAll(`#${mark} `, "");
+  const blanks = { PORT: port, UPSTREAM: upstream, FOLDER: folder, CONFIGS, BUILD, TIMEOUT: timeout };
+  for (const [blank, value] of Object.entries(blanks)) text = text.replaceAll(`__${blank}__`, String(value));
+  const path = join(folder, `${port}-${name}`);
+  writeFileSync(path, text);
+  return path;
+}
+
+/** Starts one side on a free port. */
+export async function startSide(
+  side: Side,
+  folder: string,
+  upstream: number,
+): Promise<{ readonly started: Started; readonly port: number }> {
+  const port = await freePort();
+  return { started: startPinned(PROXY_CORE, side.command({ folder, port, upstream })), port };
+}
