@@ -35,6 +35,11 @@ export async function run(options: RunOptions, { sources, onLive, until }: RunEx
   const concurrency = options.concurrency ?? availableParallelism();
   const processLog = new ProcessLog({ level: options.logLevel, format: options.logFormat });
   const log = processLog.component("main");
+  for (const [name, level] of options.componentLogLevel ?? []) {
+    // A level can only be set once the component is there.
+    processLog.component(name);
+    processLog.setLevel(level, name);
+  }
   // First of all, so that its threads load their code while the configuration is read.
   const server = new Server({
     concurrency,
