@@ -22,7 +22,7 @@ import type { StreamInfo } from "../observe/stream-info.ts";
 import type { Upstream, Upstreams } from "../upstream/request.ts";
 import type { HttpFilterFactory } from "./filter.ts";
 import { RequestHeaders } from "./request-headers.ts";
-import { describeRateLimits } from "./rate-limit-descriptors.ts";
+import { describeOwnRateLimits, describeRateLimits } from "./rate-limit-descriptors.ts";
 import { tlsRedirectLocation } from "./route-apply.ts";
 import { RouteTable } from "./route-table.ts";
 import type { ResolvedRoute } from "./route-table.ts";
@@ -193,7 +193,12 @@ export class ConnectionManager implements NetworkFilterFactory {
   readonly #environment: HttpEnvironment;
   readonly #disabledByDefault: readonly boolean[];
 
-  constructor(name: string, config: HttpConnectionManagerConfig, bufferLimitBytes: number, environment: HttpEnvironment) {
+  constructor(
+    name: string,
+    config: HttpConnectionManagerConfig,
+    bufferLimitBytes: number,
+    environment: HttpEnvironment,
+  ) {
     this.name = name;
     this.config = config;
     this.bufferLimitBytes = bufferLimitBytes;
@@ -209,7 +214,8 @@ export class ConnectionManager implements NetworkFilterFactory {
     this.routes = new RouteTable(config.routeConfig, environment.runtime);
     this.stats = new ManagerStats(environment.stats, config.statPrefix);
     const router = config.httpFilters.at(-1);
-    if (router?.kind !== "router") throw new ProxyError("NO_ROUTER", "config", `${name}: the last HTTP filter must be the router`);
+    if (router?.kind !== "router")
+      throw new ProxyError("NO_ROUTER", "config", `${name}: the last HTTP filter must be the router`);
     this.router = router;
     const filters = config.httpFilters.slice(0, -1) as Exclude<HttpFilterConfig, { kind: "router" }>[];
     this.filters = filters.map((filter) => environment.filterFactory(filter));
@@ -217,7 +223,8 @@ export class ConnectionManager implements NetworkFilterFactory {
     const overrides = [...perFilterConfigs(config.routeConfig)];
     this.mayOverride = overrides.some((found) => Object.keys(found).length > 0);
     this.mayDisable =
-      this.#disabledByDefault.includes(true) || overrides.some((found) => Object.values(found).some((entry) => entry.disabled));
+      this.#disabledByDefault.includes(true) ||
+      overrides.some((found) => Object.values(found).some((entry) => entry.disabled));
     this.#accessLog = environment.accessLog(config.accessLogs);
     for (const cluster of environment.clusters) this.#clusterConfigs.set(cluster.name, cluster);
   }
@@ -251,8 +258,21 @@ export class ConnectionManager implements NetworkFilterFactory {
     return route.virtualHost.requireTls === "NONE" ? null : tlsRedirectLocation(route, headers, info);
   }
 
-  describeRateLimits(route: ResolvedRoute, stage: number, virtualHostMode: number, info: StreamInfo): readonly Uint8Array[] {
+  describeRateLimits(
+    route: ResolvedRoute,
+    stage: number,
+    virtualHostMode: number,
+    info: StreamInfo,
+  ): readonly Uint8Array[] {
     return describeRateLimits(route, stage, virtualHostMode, info.requestHeaders!, info, this.#environment.node);
+  }
+
+  describeOwnRateLimits(
+    route: ResolvedRoute,
+    limits: readonly RateLimitConfig[],
+    info: StreamInfo,
+  ): readonly Uint8Array[] {
+    return describeOwnRateLimits(limits, route, info.requestHeaders!, info, this.#environment.node);
   }
 
   /** The stream is final: statistics and access log. */

@@ -106,7 +106,11 @@ export class FilterSlot implements StreamView {
   rateLimitDescriptors(stage: number, virtualHostMode: number): readonly Uint8Array[] {
     const stream = this.#stream;
     const resolved = stream.route();
-    return resolved === null ? NO_DESCRIPTORS : stream.manager.describeRateLimits(resolved, stage, virtualHostMode, stream.info);
+    if (resolved === null) return NO_DESCRIPTORS;
+    if (virtualHostMode !== VirtualHostMode.OWN)
+      return stream.manager.describeRateLimits(resolved, stage, virtualHostMode, stream.info);
+    const own = resolved.perFilter(this.#factory.name)?.rateLimits ?? this.#factory.rateLimits;
+    return own === undefined ? NO_DESCRIPTORS : stream.manager.describeOwnRateLimits(resolved, own, stream.info);
   }
 
   paceResponse(bytesPerSecond: number): void {

@@ -324,7 +324,8 @@ export abstract class FilterWalk<Slot extends WalkSlot> {
     hold.trailers = false;
     const waiting = hold.trailersWaiting;
     hold.trailersWaiting = false;
-    if (data !== undefined && (data.length > 0 || endStream)) this.#walkData(p + 1, data, endStream && this.trailers === null);
+    if (data !== undefined && (data.length > 0 || endStream))
+      this.#walkData(p + 1, data, endStream && this.trailers === null);
     if (this.closed) return;
     if (seenTrailers) this.#walkTrailers(p + 1);
     else if (waiting) this.#walkTrailers(p);

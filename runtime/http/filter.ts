@@ -8,6 +8,7 @@
  */
 import type { BodyBuffer } from "../codec/body.ts";
 import type { HeaderMap } from "../codec/headers.ts";
+import type { RateLimitConfig } from "../config/snapshot.ts";
 import type { StreamInfo } from "../observe/stream-info.ts";
 
 /** Answers of header callbacks (Proxy-Wasm FilterHeadersStatus). */
@@ -63,6 +64,8 @@ export interface HttpFilterFactory {
   /** HttpFilter.name: the key of typed_per_filter_config. */
   readonly name: string;
   readonly phases: number;
+  /** Rate limits of the filter's own configuration, for StreamView.rateLimitDescriptors. */
+  readonly rateLimits?: readonly RateLimitConfig[] | undefined;
   create(stream: StreamView): HttpFilter;
 }
 
@@ -112,7 +115,8 @@ export interface StreamView {
   perRouteConfig(id: number): Uint8Array | undefined;
   /**
    * Rate limit descriptors of the route as serialized `envoy.extensions.common.ratelimit.v3.RateLimitDescriptor`
-   * messages, one per applicable RateLimit of the stage. mode: 0 default, 1 include, 2 ignore virtual host limits.
+   * messages, one per applicable RateLimit of the stage. mode: 0 default, 1 include, 2 ignore virtual host limits,
+   * 3 the limits in the filter's own configuration instead, those of its override for the route if that has any.
    */
   rateLimitDescriptors(stage: number, virtualHostMode: number): readonly Uint8Array[];
   /** Sends response body bytes at this rate from now on, in slices of 50 ms. */

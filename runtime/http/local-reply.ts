@@ -103,7 +103,8 @@ function addExtra(headers: HeaderMap, extra: readonly string[] | undefined): voi
   if (extra === undefined) return;
   for (let at = 0; at + 1 < extra.length; at += 2) {
     const name = extra[at]!;
-    if (name.startsWith(":") || name === "content-length" || name === "transfer-encoding" || name === "connection") continue;
+    if (name.startsWith(":") || name === "content-length" || name === "transfer-encoding" || name === "connection")
+      continue;
     headers.add(name, extra[at + 1]!);
   }
 }
@@ -122,7 +123,10 @@ function mayHaveBody(status: number): boolean {
 export function encodeGrpcMessage(text: string): string {
   let out = "";
   for (const byte of Buffer.from(text, "utf8")) {
-    out += byte >= 0x20 && byte <= 0x7e && byte !== 0x25 ? String.fromCharCode(byte) : `%${byte.toString(16).toUpperCase().padStart(2, "0")}`;
+    out +=
+      byte >= 0x20 && byte <= 0x7e && byte !== 0x25
+        ? String.fromCharCode(byte)
+        : `%${byte.toString(16).toUpperCase().padStart(2, "0")}`;
   }
   return out;
 }

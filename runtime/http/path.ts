@@ -55,7 +55,12 @@ function removeDotSegments(path: string): string {
 }
 
 /** A Host without the part that configuration wants stripped: its port, a trailing dot. */
-export function normalizeHost(host: string, stripPort: "none" | "matching" | "any", listenerPort: string, trailingDot: boolean): string {
+export function normalizeHost(
+  host: string,
+  stripPort: "none" | "matching" | "any",
+  listenerPort: string,
+  trailingDot: boolean,
+): string {
   let name = host;
   let port = "";
   const colon = host.lastIndexOf(":");

@@ -17,6 +17,8 @@ export const VirtualHostMode = {
   OVERRIDE: 0,
   INCLUDE: 1,
   IGNORE: 2,
+  /** None of route and virtual host: the filter's own limits instead. */
+  OWN: 3,
 } as const;
 
 interface Request {
@@ -53,6 +55,19 @@ export function describeRateLimits(
   describe(action.rateLimits, stage, request, descriptors);
   if (included) describe(virtualHost.rateLimits, stage, request, descriptors);
   return descriptors;
+}
+
+/** The descriptors of limits that a filter's own configuration lists: no stages, no keys to switch them off. */
+export function describeOwnRateLimits(
+  limits: readonly RateLimitConfig[],
+  resolved: ResolvedRoute,
+  headers: HeaderMap,
+  info: StreamInfo,
+  node: NodeConfig,
+): readonly Uint8Array[] {
+  if (resolved.action.kind !== "route") return NONE;
+  const request = { resolved, headers, info, node };
+  return limits.map((limit) => descriptorOf(limit, request)).filter((descriptor) => descriptor !== undefined);
 }
 
 function describe(limits: readonly RateLimitConfig[], stage: number, request: Request, into: Uint8Array[]): void {

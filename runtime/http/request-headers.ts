@@ -84,7 +84,9 @@ export class RequestHeaders {
 
   #mustGo(name: string, internal: boolean, edge: boolean): boolean {
     if (name === "x-envoy-internal") return true;
-    return (!internal && INTERNAL_ONLY.has(name)) || (edge && (EDGE_ONLY.has(name) || name === "x-envoy-external-address"));
+    return (
+      (!internal && INTERNAL_ONLY.has(name)) || (edge && (EDGE_ONLY.has(name) || name === "x-envoy-external-address"))
+    );
   }
 
   /** Nth address from the right of x-forwarded-for that a trusted hop vouches for, else the peer. */
@@ -101,7 +103,9 @@ export class RequestHeaders {
 
   #isInternal(forwardedFor: string | undefined, trusted: string): boolean {
     if (this.#internal === null) return false;
-    const single = this.#config.useRemoteAddress ? forwardedFor === undefined : forwardedFor !== undefined && !forwardedFor.includes(",");
+    const single = this.#config.useRemoteAddress
+      ? forwardedFor === undefined
+      : forwardedFor !== undefined && !forwardedFor.includes(",");
     if (!single) return false;
     const family = isIP(trusted);
     return family !== 0 && this.#internal.check(trusted, family === 6 ? "ipv6" : "ipv4");
@@ -112,7 +116,10 @@ export class RequestHeaders {
     const peer = info.connection.directRemoteIp;
     if (!config.skipXffAppend && peer !== "") {
       // A loopback peer says nothing to the next hop; Envoy appends its own address then.
-      headers.set("x-forwarded-for", append(forwardedFor, isLoopback(peer) ? ipOf(info.connection.localAddress) : peer));
+      headers.set(
+        "x-forwarded-for",
+        append(forwardedFor, isLoopback(peer) ? ipOf(info.connection.localAddress) : peer),
+      );
     }
     if (config.xffNumTrustedHops === 0) headers.set("x-forwarded-proto", info.connection.tls ? "https" : "http");
   }
@@ -133,7 +140,6 @@ export class RequestHeaders {
     headers.set("x-request-id", randomUUID());
   }
 }
-
 
 function append(value: string | undefined, more: string): string {
   return value === undefined || value === "" ? more : `${value}, ${more}`;

@@ -33,7 +33,13 @@ export class RetryState {
   #left: number;
   #attempts = 0;
 
-  private constructor(on: ReadonlySet<string>, codes: ReadonlySet<number>, retries: number, perTryMs: number, policy: RetryPolicy | undefined) {
+  private constructor(
+    on: ReadonlySet<string>,
+    codes: ReadonlySet<number>,
+    retries: number,
+    perTryMs: number,
+    policy: RetryPolicy | undefined,
+  ) {
     this.#on = on;
     this.#codes = codes;
     this.#left = retries;

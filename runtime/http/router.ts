@@ -377,7 +377,9 @@ export class Router extends Deadline implements UpstreamHandler {
     this.disarm();
     const info = this.#stream.info;
     info.upstreamLastByteMs = performance.now();
-    this.#cluster!.time.record(info.upstreamLastByteMs - (info.requestCompleteMs >= 0 ? info.requestCompleteMs : info.startMs));
+    this.#cluster!.time.record(
+      info.upstreamLastByteMs - (info.requestCompleteMs >= 0 ? info.requestCompleteMs : info.startMs),
+    );
   }
 
   #fail(reason: ResetReason, transportFailure: string): void {

@@ -37,8 +37,10 @@ export class Session extends Deadline implements NetworkFilter, RequestSink, Dow
   /** True while bytes are being parsed: the next message must wait for the loop in `#parse`. */
   #parsing = false;
   #wantsNext = false;
-  /** No further request is read; the connection ends with the current response. */
+  /** The connection ends with the current response; the current request is still read to its end. */
   #closing = false;
+  /** What comes in is no HTTP any more. */
+  #deaf = false;
   #closed = false;
   #draining = false;
   #responseEnded = false;
@@ -85,7 +87,8 @@ export class Session extends Deadline implements NetworkFilter, RequestSink, Dow
       return NetworkStatus.CONTINUE;
     }
     this.#manager.stats.cxRxBytes.add(data.length);
-    if (!this.#closing) this.#parse(data);
+    // The last request may still be on its way; what follows it, or a malformed one, is nobody's.
+    if (!this.#deaf && (this.#stream !== null || !this.#closing)) this.#parse(data);
     const stream = this.#stream;
     if (stream !== null) {
       stream.onRequestReadComplete();
@@ -231,7 +234,8 @@ export class Session extends Deadline implements NetworkFilter, RequestSink, Dow
     const config = this.#manager.config;
     if ((flags & HeadFlag.HTTP_1_0) !== 0) {
       if (!config.acceptHttp10) return REPLIES.lowVersion;
-      if (headers.get(":authority") === "" && config.defaultHostForHttp10 !== "") headers.set(":authority", config.defaultHostForHttp10);
+      if (headers.get(":authority") === "" && config.defaultHostForHttp10 !== "")
+        headers.set(":authority", config.defaultHostForHttp10);
     }
     const host = headers.get(":authority")!;
     if (host === "") return REPLIES.missingHost;
@@ -257,7 +261,10 @@ export class Session extends Deadline implements NetworkFilter, RequestSink, Dow
     if (config.mergeSlashes) headers.set(":path", mergeSlashes(headers.get(":path")!));
     if (config.stripPort !== "none" || config.stripTrailingHostDot) {
       const local = this.#connection.info.localAddress;
-      headers.set(":authority", normalizeHost(host, config.stripPort, local.slice(local.lastIndexOf(":") + 1), config.stripTrailingHostDot));
+      headers.set(
+        ":authority",
+        normalizeHost(host, config.stripPort, local.slice(local.lastIndexOf(":") + 1), config.stripTrailingHostDot),
+      );
     }
     return null;
   }
@@ -271,6 +278,7 @@ export class Session extends Deadline implements NetworkFilter, RequestSink, Dow
     const manager = this.#manager;
     manager.stats.cxProtocolError.inc();
     this.#closing = true;
+    this.#deaf = true;
     let stream = this.#stream;
     if (stream === null) {
       const headers = new HeaderMap();
@@ -300,7 +308,9 @@ export class Session extends Deadline implements NetworkFilter, RequestSink, Dow
     if (draining) this.#closing = true;
     const status = stream.info.responseCode;
     const flags =
-      (this.#headOnly ? WriteFlag.HEAD : 0) | (this.#http10 ? WriteFlag.HTTP_1_0 : 0) | (this.#closing ? WriteFlag.CLOSE : 0);
+      (this.#headOnly ? WriteFlag.HEAD : 0) |
+      (this.#http10 ? WriteFlag.HTTP_1_0 : 0) |
+      (this.#closing ? WriteFlag.CLOSE : 0);
     this.#headOnly = this.#headOnly || status === 204 || status === 304;
     const encoder = this.#encoder;
     this.#held += encoder.head(status, headers, endStream, flags);
@@ -310,7 +320,8 @@ export class Session extends Deadline implements NetworkFilter, RequestSink, Dow
   }
 
   sendResponseData(chunk: Buffer, endStream: boolean): boolean {
-    if (chunk.length > 0 && !this.#headOnly) this.#writeBody(this.#encoder.admit(chunk.length) ? chunk : this.#cut(chunk));
+    if (chunk.length > 0 && !this.#headOnly)
+      this.#writeBody(this.#encoder.admit(chunk.length) ? chunk : this.#cut(chunk));
     if (endStream) {
       if (this.#encoder.chunked && !this.#headOnly) this.#held += LAST_CHUNK;
       this.#endResponse();

@@ -231,7 +231,8 @@ export class Stream extends Deadline implements PacedSink {
   onDownstreamGone(): void {
     if (this.#finished) return;
     this.info.setFlag(ResponseFlag.DC);
-    if (this.info.responseCodeDetails === "" || !this.responseStarted) this.info.responseCodeDetails = "downstream_remote_disconnect";
+    if (this.info.responseCodeDetails === "" || !this.responseStarted)
+      this.info.responseCodeDetails = "downstream_remote_disconnect";
     this.#finish(false);
   }
 
@@ -306,7 +307,10 @@ export class Stream extends Deadline implements PacedSink {
     if (from.flag >= 0) info.setFlag(from.flag);
     this.request.closed = true;
     this.router.abandon();
-    const body = typeof from.body === "string" ? Buffer.from(from.body, "utf8") : Buffer.from(from.body.buffer, from.body.byteOffset, from.body.byteLength);
+    const body =
+      typeof from.body === "string"
+        ? Buffer.from(from.body, "utf8")
+        : Buffer.from(from.body.buffer, from.body.byteOffset, from.body.byteLength);
     const headers = replyHeaders(from, this.#grpc, body.length);
     if (this.#resolved != null) finalizeResponseHeaders(this.#resolved, headers, info);
     const bodiless = this.#grpc || this.#head || body.length === 0;

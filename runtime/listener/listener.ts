@@ -58,7 +58,8 @@ class Listener implements ConnectionOwner {
     this.#environment = environment;
     // Chain matching belongs to a later stage; configuration accepts exactly one chain for now.
     const chain = config.filterChains[0];
-    if (chain === undefined) throw new ProxyError("NO_FILTER_CHAIN", "config", `listener ${config.name}: no filter chain`);
+    if (chain === undefined)
+      throw new ProxyError("NO_FILTER_CHAIN", "config", `listener ${config.name}: no filter chain`);
     this.#chainName = chain.name;
     this.#chain = environment.chainFactories(chain, config);
     const prefix = `listener.${config.statPrefix}.`;
@@ -192,7 +193,8 @@ function listen(server: Server, address: Address, givenPort: number, config: Lis
       );
     });
     server.listen(options, () => {
-      if (address.kind === "pipe" && address.mode > 0 && !address.path.startsWith("@")) chmodSync(address.path, address.mode);
+      if (address.kind === "pipe" && address.mode > 0 && !address.path.startsWith("@"))
+        chmodSync(address.path, address.mode);
       resolve();
     });
   });
@@ -233,7 +235,9 @@ function connectionInfo(socket: Socket, config: ListenerConfig, filterChainName:
     filterChainName,
     directRemoteAddress: pipe ? formatAddress(config.address) : formatIpPort(remoteIp, socket.remotePort ?? 0),
     directRemoteIp: remoteIp,
-    localAddress: pipe ? formatAddress(config.address) : formatIpPort(plainIp(socket.localAddress ?? ""), socket.localPort ?? 0),
+    localAddress: pipe
+      ? formatAddress(config.address)
+      : formatIpPort(plainIp(socket.localAddress ?? ""), socket.localPort ?? 0),
     serverName: "",
     tls: false,
     startTimeMs: Date.now(),

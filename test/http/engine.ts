@@ -75,7 +75,13 @@ export async function fixedOrigin(response: string): Promise<Origin & { readonly
 }
 
 export function endpoint(port: number): EndpointConfig {
-  return { address: { kind: "ip", host: "127.0.0.1", port, ipv4Compat: false }, hostname: "", weight: 1, priority: 0, healthy: true };
+  return {
+    address: { kind: "ip", host: "127.0.0.1", port, ipv4Compat: false },
+    hostname: "",
+    weight: 1,
+    priority: 0,
+    healthy: true,
+  };
 }
 
 export function cluster(name: string, ports: readonly number[], more: Partial<ClusterConfig> = {}): ClusterConfig {

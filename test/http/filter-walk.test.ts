@@ -98,7 +98,15 @@ const ALL = Phase.REQUEST_HEADERS | Phase.REQUEST_DATA | Phase.REQUEST_TRAILERS;
 function setUp(names: string, phases = ALL, limit = 100): { walk: TestWalk; log: string[]; filters: Scripted[] } {
   const log: string[] = [];
   const filters = [...names].map((name) => new Scripted(name, log));
-  return { walk: new TestWalk(filters.map((filter) => ({ filter, phases })), log, limit), log, filters };
+  return {
+    walk: new TestWalk(
+      filters.map((filter) => ({ filter, phases })),
+      log,
+      limit,
+    ),
+    log,
+    filters,
+  };
 }
 const b = (text: string): Buffer => Buffer.from(text);
 
@@ -109,10 +117,18 @@ test("a message walks every filter in order", () => {
   walk.push(b("y"), false);
   walk.pushTrailers(new HeaderMap());
   assert.deepEqual(log, [
-    "A:headers", "B:headers", "end:headers",
-    "A:data:x", "B:data:x", "end:data:x",
-    "A:data:y", "B:data:y", "end:data:y",
-    "A:trailers", "B:trailers", "end:trailers",
+    "A:headers",
+    "B:headers",
+    "end:headers",
+    "A:data:x",
+    "B:data:x",
+    "end:data:x",
+    "A:data:y",
+    "B:data:y",
+    "end:data:y",
+    "A:trailers",
+    "B:trailers",
+    "end:trailers",
   ]);
 });
 
@@ -134,7 +150,14 @@ test("stop-all holds body and trailers, then shows them to the same filter", () 
   assert.ok(walk.paused(0));
   walk.resume(0);
   assert.deepEqual(log.slice(1), [
-    "B:headers", "end:headers", "A:data:xy", "B:data:xy", "end:data:xy", "A:trailers", "B:trailers", "end:trailers",
+    "B:headers",
+    "end:headers",
+    "A:data:xy",
+    "B:data:xy",
+    "end:data:xy",
+    "A:trailers",
+    "B:trailers",
+    "end:trailers",
   ]);
   walk.resume(0);
   assert.equal(log.length, 9);
@@ -179,7 +202,13 @@ test("a body held by stop-and-buffer is one piece and is sent on once", () => {
   walk.resume(0);
   walk.push(b("z"), true);
   assert.deepEqual(log.slice(3), [
-    "A:data:x", "A:data:xy", "B:data:xy", "end:data:xy", "A:data:z:end", "B:data:z:end", "end:data:z:end",
+    "A:data:x",
+    "A:data:xy",
+    "B:data:xy",
+    "end:data:xy",
+    "A:data:z:end",
+    "B:data:z:end",
+    "end:data:z:end",
   ]);
 });
 
@@ -214,7 +243,13 @@ test("over the limit: buffering fails the stream, watermark pushes the source ba
   stopped.walk.push(b("more"), true);
   assert.equal(stopped.log.filter((line) => line === "pushBack").length, 1);
   stopped.walk.resume(0);
-  assert.deepEqual(stopped.log.slice(1), ["pushBack", "letGo", "end:headers", "A:data:fourmore:end", "end:data:fourmore:end"]);
+  assert.deepEqual(stopped.log.slice(1), [
+    "pushBack",
+    "letGo",
+    "end:headers",
+    "A:data:fourmore:end",
+    "end:data:fourmore:end",
+  ]);
 });
 
 test("two filters of a chain may each pause", () => {

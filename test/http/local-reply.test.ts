@@ -4,7 +4,13 @@ import { ResetReason, ResponseFlag } from "../../runtime/errors.ts";
 import { encodeGrpcMessage, reply, replyHeaders, upstreamResetReply } from "../../runtime/http/local-reply.ts";
 
 const RESETS: readonly [ResetReason, number, string, string, ResponseFlag][] = [
-  [ResetReason.REMOTE_CONNECTION_FAILURE, 503, "remote connection failure", "remote_connection_failure", ResponseFlag.UF],
+  [
+    ResetReason.REMOTE_CONNECTION_FAILURE,
+    503,
+    "remote connection failure",
+    "remote_connection_failure",
+    ResponseFlag.UF,
+  ],
   [ResetReason.LOCAL_CONNECTION_FAILURE, 503, "local connection failure", "local_connection_failure", ResponseFlag.UF],
   [ResetReason.CONNECTION_TIMEOUT, 503, "connection timeout", "connection_timeout", ResponseFlag.UF],
   [ResetReason.CONNECTION_TERMINATION, 503, "connection termination", "connection_termination", ResponseFlag.UC],
@@ -26,7 +32,11 @@ test("every reset reason has its status, body, details and flag", () => {
 });
 
 test("a transport failure and an earlier attempt are told", () => {
-  const answer = upstreamResetReply(ResetReason.REMOTE_CONNECTION_FAILURE, "delayed connect error: Connection refused", true);
+  const answer = upstreamResetReply(
+    ResetReason.REMOTE_CONNECTION_FAILURE,
+    "delayed connect error: Connection refused",
+    true,
+  );
   assert.equal(
     answer.body,
     "upstream connect error or disconnect/reset before headers. retried and the latest reset reason: remote connection failure, " +
@@ -40,12 +50,20 @@ test("a transport failure and an earlier attempt are told", () => {
 
 test("no host is an answer of its own", () => {
   const answer = upstreamResetReply(ResetReason.NO_HEALTHY_UPSTREAM, "", false);
-  assert.deepEqual([answer.status, answer.body, answer.details, answer.flag], [503, "no healthy upstream", "no_healthy_upstream", ResponseFlag.UH]);
+  assert.deepEqual(
+    [answer.status, answer.body, answer.details, answer.flag],
+    [503, "no healthy upstream", "no_healthy_upstream", ResponseFlag.UH],
+  );
 });
 
 test("headers: text body, empty body, statuses without body", () => {
   assert.deepEqual(replyHeaders(reply(503, "x", "d"), false, 1).list, [
-    ":status", "503", "content-length", "1", "content-type", "text/plain",
+    ":status",
+    "503",
+    "content-length",
+    "1",
+    "content-type",
+    "text/plain",
   ]);
   assert.deepEqual(replyHeaders(reply(404, "", "d"), false, 0).list, [":status", "404", "content-length", "0"]);
   assert.deepEqual(replyHeaders(reply(204, "", "d"), false, 0).list, [":status", "204"]);
@@ -54,17 +72,46 @@ test("headers: text body, empty body, statuses without body", () => {
 test("a filter's headers are added, but framing and pseudo-headers stay the host's", () => {
   const from = {
     ...reply(429, "no", "d"),
-    headers: ["content-type", "text/html", ":status", "200", "content-length", "9", "transfer-encoding", "chunked", "x-a", "1"],
+    headers: [
+      "content-type",
+      "text/html",
+      ":status",
+      "200",
+      "content-length",
+      "9",
+      "transfer-encoding",
+      "chunked",
+      "x-a",
+      "1",
+    ],
   };
-  assert.deepEqual(replyHeaders(from, false, 2).list, [":status", "429", "content-length", "2", "content-type", "text/html", "x-a", "1"]);
+  assert.deepEqual(replyHeaders(from, false, 2).list, [
+    ":status",
+    "429",
+    "content-length",
+    "2",
+    "content-type",
+    "text/html",
+    "x-a",
+    "1",
+  ]);
 });
 
 test("gRPC requests get trailers-only answers with mapped status", () => {
   const headers = replyHeaders(reply(503, "no hëalthy%", "d"), true, 0);
   assert.deepEqual(headers.list, [
-    ":status", "200", "content-type", "application/grpc", "grpc-status", "14", "grpc-message", "no h%C3%ABalthy%25",
+    ":status",
+    "200",
+    "content-type",
+    "application/grpc",
+    "grpc-status",
+    "14",
+    "grpc-message",
+    "no h%C3%ABalthy%25",
   ]);
-  const mapped = [400, 401, 403, 404, 429, 500, 502, 503, 504].map((status) => replyHeaders(reply(status, "", "d"), true, 0).get("grpc-status"));
+  const mapped = [400, 401, 403, 404, 429, 500, 502, 503, 504].map((status) =>
+    replyHeaders(reply(status, "", "d"), true, 0).get("grpc-status"),
+  );
   assert.deepEqual(mapped, ["13", "16", "7", "12", "14", "2", "14", "14", "14"]);
   assert.equal(replyHeaders({ ...reply(429, "", "d"), grpcStatus: 8 }, true, 0).get("grpc-status"), "8");
   assert.equal(encodeGrpcMessage("a\nb"), "a%0Ab");

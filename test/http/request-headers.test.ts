@@ -24,7 +24,11 @@ function info(peer = "10.1.2.3"): StreamInfo {
   );
 }
 
-function run(config: Partial<HttpConnectionManagerConfig>, fields: string[], peer?: string): { headers: HeaderMap; info: StreamInfo } {
+function run(
+  config: Partial<HttpConnectionManagerConfig>,
+  fields: string[],
+  peer?: string,
+): { headers: HeaderMap; info: StreamInfo } {
   const headers = new HeaderMap([":authority", "h", ":path", "/", ":method", "GET", ":scheme", "http", ...fields]);
   const facts = info(peer);
   const whole = {
@@ -49,29 +53,55 @@ test("without use_remote_address x-forwarded-for stays and its last address is t
 });
 
 test("with use_remote_address the peer is appended and the protocol is ours", () => {
-  const { headers, info: facts } = run({ useRemoteAddress: true }, ["x-forwarded-for", "1.1.1.1", "x-forwarded-proto", "https"]);
+  const { headers, info: facts } = run({ useRemoteAddress: true }, [
+    "x-forwarded-for",
+    "1.1.1.1",
+    "x-forwarded-proto",
+    "https",
+  ]);
   assert.equal(headers.get("x-forwarded-for"), "1.1.1.1, 10.1.2.3");
   assert.equal(headers.get("x-forwarded-proto"), "http");
   assert.equal(headers.get("x-envoy-external-address"), "10.1.2.3");
   assert.equal(facts.remoteIp, "10.1.2.3");
   assert.equal(run({ useRemoteAddress: true }, [], "127.0.0.1").headers.get("x-forwarded-for"), "192.168.0.9");
   assert.equal(run({ useRemoteAddress: true, skipXffAppend: true }, []).headers.has("x-forwarded-for"), false);
-  const hops = run({ useRemoteAddress: true, xffNumTrustedHops: 1 }, ["x-forwarded-for", "1.1.1.1, 2.2.2.2", "x-forwarded-proto", "https"]);
+  const hops = run({ useRemoteAddress: true, xffNumTrustedHops: 1 }, [
+    "x-forwarded-for",
+    "1.1.1.1, 2.2.2.2",
+    "x-forwarded-proto",
+    "https",
+  ]);
   assert.equal(hops.info.remoteIp, "2.2.2.2");
   assert.equal(hops.headers.get("x-forwarded-proto"), "https");
   assert.equal(hops.headers.get(":scheme"), "https");
 });
 
 test("headers that steer the router are taken from strangers and left to internal callers", () => {
-  const given = ["x-envoy-retry-on", "5xx", "x-envoy-internal", "true", "x-secret", "s", "x-envoy-max-retries", "9", "x-kept", "k"];
+  const given = [
+    "x-envoy-retry-on",
+    "5xx",
+    "x-envoy-internal",
+    "true",
+    "x-secret",
+    "s",
+    "x-envoy-max-retries",
+    "9",
+    "x-kept",
+    "k",
+  ];
   const outside = run({}, given).headers;
-  for (const name of ["x-envoy-retry-on", "x-envoy-internal", "x-secret", "x-envoy-max-retries"]) assert.equal(outside.has(name), false, name);
+  for (const name of ["x-envoy-retry-on", "x-envoy-internal", "x-secret", "x-envoy-max-retries"])
+    assert.equal(outside.has(name), false, name);
   assert.equal(outside.get("x-kept"), "k");
   const inside = run({ internalCidrs: ["10.0.0.0/8"], useRemoteAddress: true }, given).headers;
   assert.equal(inside.get("x-envoy-retry-on"), "5xx");
   assert.equal(inside.get("x-envoy-internal"), "true");
   assert.equal(inside.get("x-secret"), "s");
-  const forwarded = run({ internalCidrs: ["10.0.0.0/8"], useRemoteAddress: true }, ["x-forwarded-for", "1.1.1.1", ...given]).headers;
+  const forwarded = run({ internalCidrs: ["10.0.0.0/8"], useRemoteAddress: true }, [
+    "x-forwarded-for",
+    "1.1.1.1",
+    ...given,
+  ]).headers;
   assert.equal(forwarded.has("x-envoy-retry-on"), false);
 });
 
@@ -80,7 +110,10 @@ test("fault headers of the fault filter are nobody's to remove", () => {
 });
 
 test("a request id is made when missing and made anew at the edge", () => {
-  assert.match(run({}, []).headers.get("x-request-id")!, /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$/);
+  assert.match(
+    run({}, []).headers.get("x-request-id")!,
+    /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$/,
+  );
   assert.equal(run({}, ["x-request-id", "given"]).headers.get("x-request-id"), "given");
   assert.notEqual(run({ useRemoteAddress: true }, ["x-request-id", "given"]).headers.get("x-request-id"), "given");
   const kept = run({ useRemoteAddress: true, preserveExternalRequestId: true }, ["x-request-id", "given"]);

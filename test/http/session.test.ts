@@ -12,12 +12,18 @@ async function engine(t: TestContext, options: EngineOptions): Promise<Engine> {
   return made;
 }
 
-const direct = (body: string, status = 200): EngineOptions["routes"][number] => route("/", { kind: "direct_response", status, body });
+const direct = (body: string, status = 200): EngineOptions["routes"][number] =>
+  route("/", { kind: "direct_response", status, body });
 
 test("a request is forwarded and its response comes back with the proxy's headers", async (t) => {
-  const upstream = await fixedOrigin("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nServer: x\r\nX-A: 1\r\nConnection: close\r\n\r\nok");
+  const upstream = await fixedOrigin(
+    "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nServer: x\r\nX-A: 1\r\nConnection: close\r\n\r\nok",
+  );
   t.after(() => upstream.close());
-  const { port, finished } = await engine(t, { routes: [route("/", forward("c"))], clusters: [cluster("c", [upstream.port])] });
+  const { port, finished } = await engine(t, {
+    routes: [route("/", forward("c"))],
+    clusters: [cluster("c", [upstream.port])],
+  });
   const text = await exchange(port, "GET /p?q HTTP/1.1\r\nHost: h\r\nX-B: 2\r\nConnection: close\r\n\r\n");
   const [head, body] = text.split("\r\n\r\n");
   const lines = head!.split("\r\n");
@@ -78,7 +84,9 @@ test("ten thousand pipelined requests do not nest", async (t) => {
   const downstream = await Downstream.open(proxy.port);
   t.after(() => downstream.close());
   downstream.send(one.repeat(10_000));
-  await downstream.until((text) => text.length > 0 && text.split("HTTP/1.1 200").length === 10_001 && text.endsWith("\r\n\r\nx"));
+  await downstream.until(
+    (text) => text.length > 0 && text.split("HTTP/1.1 200").length === 10_001 && text.endsWith("\r\n\r\nx"),
+  );
   assert.equal(proxy.counter("http.test.downstream_rq_total"), 10_000);
 });
 
@@ -115,11 +123,15 @@ test("a chunked body passes both ways and comes out chunked", async (t) => {
   const upstream = await origin((socket) => {
     socket.on("data", (data) => {
       got += data.toString("latin1");
-      if (got.endsWith("0\r\n\r\n")) socket.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\nx-t: 1\r\n\r\n");
+      if (got.endsWith("0\r\n\r\n"))
+        socket.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\nx-t: 1\r\n\r\n");
     });
   });
   t.after(() => upstream.close());
-  const { port, finished } = await engine(t, { routes: [route("/", forward("c"))], clusters: [cluster("c", [upstream.port])] });
+  const { port, finished } = await engine(t, {
+    routes: [route("/", forward("c"))],
+    clusters: [cluster("c", [upstream.port])],
+  });
   const text = await exchange(
     port,
     "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n",
@@ -162,6 +174,32 @@ test("Expect: 100-continue is answered at once and not passed on", async (t) => 
   assert.doesNotMatch(upstream.seen[0]!, /^expect:/im);
 });
 
+test("the last request of a connection is read to its end, however it comes", async (t) => {
+  let got = "";
+  const upstream = await origin((socket) => {
+    socket.on("data", (data) => {
+      got += data.toString();
+      if (got.endsWith("payload")) socket.write(OK);
+    });
+  });
+  t.after(() => upstream.close());
+  const { port } = await engine(t, { routes: [route("/", forward("c"))], clusters: [cluster("c", [upstream.port])] });
+  const downstream = await Downstream.open(port);
+  t.after(() => downstream.close());
+  for (const piece of [
+    "POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 7\r\n\r\n",
+    "pay",
+    "load",
+    "GET / HTTP/1.1\r\nHost: h\r\n\r\n",
+  ]) {
+    downstream.send(piece);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  const text = await downstream.end();
+  assert.match(text, /^HTTP\/1\.1 200 [^]*connection: close[^]*ok$/);
+  assert.equal(text.split("HTTP/1.1 ").length, 2);
+});
+
 const REFUSALS: readonly [string, string, number, string][] = [
   ["HTTP/1.0", "GET / HTTP/1.0\r\nHost: h\r\n\r\n", 426, "low_version"],
   ["no host", "GET / HTTP/1.1\r\n\r\n", 400, "missing_host_header"],
@@ -172,7 +210,9 @@ const REFUSALS: readonly [string, string, number, string][] = [
 ];
 for (const [name, request, status, details] of REFUSALS) {
   test(`refused: ${name}`, async (t) => {
-    const { port, finished } = await engine(t, { routes: [route("/known", { kind: "direct_response", status: 200, body: "" })] });
+    const { port, finished } = await engine(t, {
+      routes: [route("/known", { kind: "direct_response", status: 200, body: "" })],
+    });
     const downstream = await Downstream.open(port);
     t.after(() => downstream.close());
     downstream.send(request);
@@ -184,7 +224,10 @@ for (const [name, request, status, details] of REFUSALS) {
 
 test("the connection closes after a protocol error and nothing behind it is served", async (t) => {
   const proxy = await engine(t, { routes: [direct("x")] });
-  const text = await exchange(proxy.port, "GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n");
+  const text = await exchange(
+    proxy.port,
+    "GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n",
+  );
   assert.equal(text.split("HTTP/1.1 ").length, 2);
   assert.match(text, /^HTTP\/1\.1 400 Bad Request\r\n/);
   assert.match(text, /connection: close\r\n/);
@@ -212,7 +255,10 @@ test("a request that stops in its body is answered 408, one whose response is la
   const late = await exchange(port, "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
   assert.match(late, /^HTTP\/1\.1 504 /);
   assert.ok(late.endsWith("stream timeout"));
-  assert.deepEqual(finished.map((info) => info.responseCodeDetails), ["stream_idle_timeout", "stream_idle_timeout"]);
+  assert.deepEqual(
+    finished.map((info) => info.responseCodeDetails),
+    ["stream_idle_timeout", "stream_idle_timeout"],
+  );
   assert.ok(finished.every((info) => info.hasFlag(16)));
 });
 
@@ -271,7 +317,10 @@ test("max_requests_per_connection closes after the last one", async (t) => {
 });
 
 test("HTTP/1.0 is served when accepted, and closes unless it asks to stay", async (t) => {
-  const { port } = await engine(t, { routes: [direct("x")], manager: { acceptHttp10: true, defaultHostForHttp10: "d" } });
+  const { port } = await engine(t, {
+    routes: [direct("x")],
+    manager: { acceptHttp10: true, defaultHostForHttp10: "d" },
+  });
   const text = await exchange(port, "GET / HTTP/1.0\r\n\r\n");
   assert.match(text, /^HTTP\/1\.0 200 OK\r\n/);
   assert.ok(text.endsWith("\r\n\r\nx"));
