@@ -89,7 +89,7 @@ const SLUICE: readonly Row[] = [
     "get_rate_limit_descriptors",
     "iiii>i",
     ALL,
-    "stage, virtual host mode (0 default, 1 include, 2 ignore), pp sp: u32 count, then per descriptor u32 length and a serialized RateLimitDescriptor",
+    "stage, virtual host mode (0 default, 1 include, 2 ignore; 3: the filter's own limits), pp sp: u32 count, then per descriptor u32 length and a serialized RateLimitDescriptor",
   ],
   ["set_response_flag", "i>i", ALL, "bit number of a response flag"],
   ["set_response_pace", "i>i", ALL, "bytes per second of the response body, in slices of 50 ms"],

@@ -87,13 +87,24 @@ function mergeTypes(into: protobuf.Namespace, from: protobuf.Namespace, filename
       into.add(object);
     } else if (known instanceof protobuf.Type && object instanceof protobuf.Type) {
       for (const field of [...object.fieldsArray]) {
-        if (known.fieldsById[field.id] !== undefined) continue;
+        const present = known.fieldsById[field.id];
+        if (present !== undefined && !replaces(field, present)) continue;
+        if (present !== undefined) known.remove(present);
         object.remove(field);
         known.add(field);
       }
       mergeTypes(known, object, filename);
     }
   }
+}
+
+/** True when Envoy has given a field another message since. */
+function replaces(field: protobuf.Field, present: protobuf.Field): boolean {
+  return field.name === present.name && lastWord(field.type) !== lastWord(present.type);
+}
+
+function lastWord(name: string): string {
+  return name.slice(name.lastIndexOf(".") + 1);
 }
 
 function setFilename(object: protobuf.ReflectionObject, filename: string): void {

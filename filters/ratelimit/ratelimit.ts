@@ -26,7 +26,8 @@ import { headerPairs, RouteSettings, Settings } from "./settings.ts";
 
 const SERVICE = "envoy.service.ratelimit.v3.RateLimitService";
 const METHOD = "ShouldRateLimit";
-const CLUSTER = new Property("xds.cluster_name");
+/** In statistics. */
+const CLUSTER = new Property("xds.cluster_stat_name");
 const RATE_LIMITED = new Text("x-envoy-ratelimited");
 const CONTENT_TYPE = new Text("content-type");
 const TRUE = new Text("true");
@@ -119,8 +120,8 @@ class RateLimitFilter extends Filter implements GrpcCallback {
       this,
       settings.metadata,
     );
-    if (this.token != 0) return Action.PAUSE;
-    return this.fail() ? Action.CONTINUE : Action.PAUSE;
+    // A body waits with the headers, and is pushed back past the buffer limit.
+    return this.token != 0 || !this.fail() ? Action.STOP_ALL_AND_WATERMARK : Action.CONTINUE;
   }
 
   onGrpcMessage(_token: u32, _size: u32): void {

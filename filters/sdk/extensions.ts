@@ -37,7 +37,8 @@ export function routeConfiguration(id: u32): ArrayBuffer | null {
 
 /**
  * The route's rate limit descriptors, each a serialized `RateLimitDescriptor`. `virtualHostMode`: 0 as the
- * route says, 1 include, 2 ignore those of the virtual host.
+ * route says, 1 include, 2 ignore those of the virtual host, 3 instead of both the `rate_limits` of the filter's own
+ * configuration (of its route's, if that has any).
  */
 export function rateLimitDescriptors(stage: i32, virtualHostMode: i32): Array<ArrayBuffer> {
   const descriptors = new Array<ArrayBuffer>();

@@ -130,9 +130,14 @@ export type HttpFilterConfig =
  * Per-route configuration of filters: HttpFilter.name to its override. `id` is unique in the snapshot and
  * stable for its life, so that a guest decodes each override once; ids start at 1.
  */
-export type PerFilterConfig = Readonly<
-  Record<string, { readonly disabled: boolean; readonly id: number; readonly bytes: Uint8Array | undefined }>
->;
+export type PerFilterConfig = Readonly<Record<string, FilterOverride>>;
+export interface FilterOverride {
+  readonly disabled: boolean;
+  readonly id: number;
+  readonly bytes: Uint8Array | undefined;
+  /** `rate_limits` in the message, when it has any. */
+  readonly rateLimits?: readonly RateLimitConfig[];
+}
 
 export interface RouteConfig {
   readonly name: string;
@@ -407,4 +412,6 @@ export interface PluginConfig {
   /** HttpFilter.name: the key of typed_per_filter_config. */
   readonly filterName: string;
   readonly direction: number;
+  /** `rate_limits` in a bundled filter's configuration, when it has any. */
+  readonly rateLimits?: readonly RateLimitConfig[];
 }

@@ -10,6 +10,7 @@ import type {
   HttpFilterConfig,
   NodeConfig,
   PerFilterConfig,
+  RateLimitConfig,
   RouteConfig,
   Snapshot,
 } from "../config/snapshot.ts";

@@ -3,6 +3,7 @@ import type { BodyBuffer } from "../codec/body.ts";
 import { HeaderMap } from "../codec/headers.ts";
 import type { StreamInfo } from "../observe/stream-info.ts";
 import type { HttpFilter, HttpFilterFactory, LocalReply, StreamView } from "./filter.ts";
+import { VirtualHostMode } from "./rate-limit-descriptors.ts";
 import type { Stream } from "./stream.ts";
 
 const NO_DESCRIPTORS: readonly Uint8Array[] = [];

@@ -1,5 +1,5 @@
 /** A configured use of a module in one worker: its configuration, its root context in the live instance, its numbers. */
-import type { PluginConfig } from "../config/snapshot.ts";
+import type { PluginConfig, RateLimitConfig } from "../config/snapshot.ts";
 import type { HttpFilter, HttpFilterFactory, StreamView } from "../http/filter.ts";
 import type { Counter, Stats } from "../observe/stats.ts";
 import type { HttpCallbacks } from "./callbacks.ts";
@@ -37,11 +37,13 @@ export class Plugin {
 export class PluginFilterFactory implements HttpFilterFactory {
   readonly name: string;
   readonly phases: number;
+  readonly rateLimits: readonly RateLimitConfig[] | undefined;
   readonly #plugin: Plugin;
 
   constructor(plugin: Plugin, phases: number) {
     this.name = plugin.config.filterName;
     this.phases = phases;
+    this.rateLimits = plugin.config.rateLimits;
     this.#plugin = plugin;
   }
 

@@ -5,6 +5,7 @@ import { encodeMessage } from "../schema/wire.ts";
 import type { PerFilterConfig } from "../snapshot.ts";
 import type { BuildContext } from "./context.ts";
 import { anyBytes } from "./plugin.ts";
+import { buildFilterRateLimits } from "./rate-limit.ts";
 
 /** The filters of one connection manager: name to the type of its configuration. */
 export type FilterNames = ReadonlyMap<string, string>;
@@ -41,9 +42,13 @@ export function buildPerFilter(context: BuildContext, filters: FilterNames, owne
     const bytes = config?.any === undefined ? undefined : overrideBytes(context, { name, type: filterType }, config);
     const disabled = wrapped && inner.flag("disabled");
     if (bytes === undefined && !wrapped) continue;
+    const message = config?.any;
+    const bundled = bytes !== undefined && message !== undefined && Object.hasOwn(context.bundled, filterType);
+    const rateLimits = bundled ? buildFilterRateLimits(context, message) : undefined;
     // Without own bytes there is nothing that a guest could ask for: the id stays 0, "none".
+    const id = bytes === undefined ? 0 : context.nextOverrideId();
     Object.defineProperty(result, name, {
-      value: { disabled, id: bytes === undefined ? 0 : context.nextOverrideId(), bytes },
+      value: { disabled, id, bytes, ...(rateLimits === undefined ? {} : { rateLimits }) },
       enumerable: true,
     });
   }

@@ -7,6 +7,7 @@ import { encodeMessage } from "../schema/wire.ts";
 import type { PluginConfig } from "../snapshot.ts";
 import type { BuildContext } from "./context.ts";
 import { configuredPath, readDataSource } from "./data-source.ts";
+import { buildFilterRateLimits } from "./rate-limit.ts";
 
 /** What the place of a plugin adds to its configuration. */
 export interface PluginPlace {
@@ -56,8 +57,10 @@ export function buildBundledPlugin(context: BuildContext, filter: Message, place
   const module = context.bundled[filter.type.name]?.module ?? "";
   if (!existsSync(module))
     context.error(filter, "", "module", `the module ${module} is not there; run "npm run build"`);
+  const rateLimits = buildFilterRateLimits(context, filter);
   return addPlugin(context, {
     ...place,
+    ...(rateLimits === undefined ? {} : { rateLimits }),
     name: place.filterName,
     rootId: "",
     vmId: "",

@@ -16,6 +16,20 @@ export function buildRateLimits(context: BuildContext, owner: Message): RateLimi
   }));
 }
 
+/**
+ * The rate limits in a filter's own configuration, which come in place of those of routes; undefined when there are
+ * none. They all belong to the one stage of their filter and cannot be switched off one by one.
+ */
+export function buildFilterRateLimits(context: BuildContext, owner: Message): RateLimitConfig[] | undefined {
+  const limits = owner.messages("rate_limits");
+  for (const limit of limits) {
+    for (const field of ["stage", "disable_key"]) {
+      if (limit.has(field)) context.error(limit, field, "rate-limit", `${field} has no meaning in a filter's own rate_limits`);
+    }
+  }
+  return limits.length === 0 ? undefined : buildRateLimits(context, owner);
+}
+
 function buildAction(context: BuildContext, action: Message): RateLimitAction | undefined {
   const kind = action.which("action_specifier");
   const inner = kind === undefined ? undefined : action.message(kind);

@@ -171,8 +171,10 @@ function knownTypes(roots: readonly string[]): string[] {
 
 function rawMessage(type: protobuf.Type, addition: protobuf.Type | undefined): RawMessage {
   // Extensions that some file declares stand in the list by their full name.
-  const fields = type.fieldsArray.filter((field) => !field.name.startsWith("."));
-  for (const field of addition?.fieldsArray ?? []) if (type.fields[field.name] === undefined) fields.push(field);
+  const fields = type.fieldsArray.filter(
+    (field) => !field.name.startsWith(".") && !isReplaced(field, addition?.fields[field.name]),
+  );
+  for (const field of addition?.fieldsArray ?? []) if (!fields.some((one) => one.name === field.name)) fields.push(field);
   const oneofs = [...type.oneofsArray, ...(addition?.oneofsArray ?? [])].filter((oneof) => !isSynthetic(oneof));
   const required = oneofs.filter((oneof) => flag(oneof, "(validate.required)")).map((oneof) => oneof.name);
   return {
@@ -180,6 +182,11 @@ function rawMessage(type: protobuf.Type, addition: protobuf.Type | undefined): R
     ...(required.length > 0 ? { r: [...new Set(required)] } : {}),
     ...(flag(type, "(validate.disabled)") || flag(type, "(validate.ignored)") ? { d: 1 as const } : {}),
   };
+}
+
+/** True when Envoy has given a field another message since: then the addition counts. */
+function isReplaced(field: protobuf.Field, addition: protobuf.Field | undefined): boolean {
+  return addition !== undefined && addition.id === field.id && typeText(addition) !== typeText(field);
 }
 
 function rawField(field: protobuf.Field): RawField {

@@ -38,7 +38,7 @@ function streamExtensions(instance: Instance): HostFunctions {
 
     get_rate_limit_descriptors(stage: number, mode: number, pp: number, sp: number): number {
       const stream = instance.effective.stream;
-      if (stream === null || mode >>> 0 > 2) return Status.BAD_ARGUMENT;
+      if (stream === null || mode >>> 0 > 3) return Status.BAD_ARGUMENT;
       return memory.giveBytes(encodeDescriptors(stream.rateLimitDescriptors(stage >>> 0, mode)), pp >>> 0, sp >>> 0);
     },
 

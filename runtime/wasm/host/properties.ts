@@ -136,6 +136,8 @@ function noMetadata(_info: StreamInfo, rest: readonly string[]): PropertyValue {
 
 const XDS_PROPERTIES: Readonly<Record<string, (info: StreamInfo, rest: readonly string[]) => PropertyValue>> = {
   cluster_name: ({ cluster }) => (cluster === null ? undefined : textValue(cluster.name)),
+  // Ours: the cluster's name in statistics, `cluster.<this>.`.
+  cluster_stat_name: ({ cluster }) => (cluster === null ? undefined : textValue(cluster.statName)),
   route_name: ({ route }) => (route === null ? undefined : textValue(route.name)),
   virtual_host_name: ({ virtualHost }) => (virtualHost === null ? undefined : textValue(virtualHost.name)),
   filter_chain_name: ({ connection }) => textValue(connection.filterChainName),
