@@ -8,6 +8,8 @@ import { LocalRateLimit, LocalRateLimitDescriptor, RateLimitDescriptor, TokenBuc
 const CONNECTIONS: u32 = 16384;
 /** Buckets of wildcard descriptors, unless `max_dynamic_descriptors` says otherwise. */
 const DYNAMIC_DESCRIPTORS: u32 = 20;
+/** `rateLimitDescriptors` (extensions.ts): those of the configuration at hand, not of the route. */
+const OWN_RATE_LIMITS: i32 = 3;
 const CONNECTION_ID = new Property("connection.id");
 
 /** One configured descriptor. An entry without a value stands for any value, and each has a bucket of its own. */
@@ -72,7 +74,7 @@ export class Limiter {
   /** `key` names this configuration among all of the process. */
   constructor(message: LocalRateLimit, key: string) {
     this.stage = <i32>message.stage;
-    this.virtualHostMode = message.vhRateLimits;
+    this.virtualHostMode = message.rateLimits.length > 0 ? OWN_RATE_LIMITS : message.vhRateLimits;
     const always = message.alwaysConsumeDefaultTokenBucket;
     this.alwaysDefault = always === null || always.value;
     const tokenBucket = message.tokenBucket;

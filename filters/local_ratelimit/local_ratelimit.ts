@@ -108,11 +108,10 @@ class LocalRateLimitFilter extends Filter {
   }
 }
 
-/** Fields that would limit something else than they say are refused, not ignored. */
+/** A field that would limit something else than it says is refused, not ignored. */
 function supported(message: LocalRateLimit): bool {
-  if (message.rateLimits.length > 0) log.error("rate_limits: not supported here; give the route rate_limits");
-  else if (message.localClusterRateLimit !== null) log.error("local_cluster_rate_limit: not supported");
-  else return true;
+  if (message.localClusterRateLimit === null) return true;
+  log.error("local_cluster_rate_limit: not supported");
   return false;
 }
 

@@ -7,6 +7,7 @@ import type { AddressInfo } from "node:net";
 import { after, before, describe, it } from "node:test";
 import * as Metric from "../../abi/metric.ts";
 import { ResponseFlag } from "../../runtime/errors.ts";
+import type { PluginConfig } from "../../runtime/config/snapshot.ts";
 import { SharedStore } from "../../runtime/wasm/shared.ts";
 import { cluster, forward, route } from "../http/engine.ts";
 import { encode, type FilterEngine, perFilter, startFilters } from "./filter-engine.ts";
@@ -43,6 +44,7 @@ interface Setting {
   readonly shared?: SharedStore;
   /** Of the route's rate limits: request headers as descriptor entries, one descriptor each. */
   readonly headers?: readonly string[];
+  readonly more?: Partial<PluginConfig>;
 }
 
 function serialize(fields: Fields): Uint8Array {
@@ -58,7 +60,7 @@ async function start(fields: Fields, setting: Setting = {}): Promise<FilterEngin
   }));
   const forwarding = forward("origin", { rateLimits });
   const override = setting.perRoute === undefined ? {} : perFilter("local_ratelimit", 5, serialize(setting.perRoute));
-  return startFilters([{ filter: "local_ratelimit", configuration: serialize(fields) }], {
+  return startFilters([{ filter: "local_ratelimit", configuration: serialize(fields), more: setting.more ?? {} }], {
     routes: [route("/override", forwarding, override), route("/", forwarding)],
     clusters: [cluster("origin", [port])],
     ...(setting.runtime === undefined ? {} : { runtime: setting.runtime }),
@@ -290,15 +292,10 @@ describe("per route", () => {
 });
 
 describe("fields that are not supported", () => {
-  const limit = { actions: [{ generic_key: { descriptor_value: "a" } }] };
-  for (const fields of [{ rate_limits: [limit] }, { local_cluster_rate_limit: {} }]) {
-    it(`${Object.keys(fields)[0]!} refuses the configuration`, async () => {
-      await assert.rejects(
-        start({ ...ON, token_bucket: bucket(1), ...fields }),
-        /envoy\.filters\.http\.local_ratelimit/,
-      );
-    });
-  }
+  it("local_cluster_rate_limit refuses the configuration", async () => {
+    const fields = { ...ON, token_bucket: bucket(1), local_cluster_rate_limit: {} };
+    await assert.rejects(start(fields), /envoy\.filters\.http\.local_ratelimit/);
+  });
 });
 
 describe("descriptors", () => {
@@ -343,6 +340,22 @@ describe("descriptors", () => {
         assert.deepEqual(await statuses(proxy, 2, "/", { "x-user": "bob" }), [200, 429]);
       },
     ));
+
+  it("come from the filter's own rate_limits instead of the route's", () => {
+    const rateLimits = [
+      { stage: 0, disableKey: "", actions: [{ kind: "generic_key", key: "x-own", value: "it" }] },
+    ] as const;
+    const action = { generic_key: { descriptor_key: "x-own", descriptor_value: "it" } };
+    const fields = {
+      ...ON,
+      token_bucket: bucket(100),
+      rate_limits: [{ actions: [action] }],
+      descriptors: [rule("x-own", "it", 2), rule("x-user", "amy", 1)],
+    };
+    return using(fields, { headers: ["x-user"], more: { rateLimits } }, async (proxy) => {
+      assert.deepEqual(await statuses(proxy, 3, "/", { "x-user": "amy" }), [200, 200, 429]);
+    });
+  });
 
   it("only count in shadow mode", () =>
     using(
