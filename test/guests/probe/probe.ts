@@ -106,7 +106,9 @@ class ProbeFilter extends Filter implements HttpCallback, GrpcCallback {
   onHttpResponse(token: u32, headers: u32, bodySize: u32, _trailers: u32): void {
     const status = callHeaders.get(":status");
     const body = callBody.text();
-    log.info(`${this.secret} http ${token} ${headers} ${bodySize} ${status === null ? "-" : status} ${body === null ? "-" : body}`);
+    log.info(
+      `${this.secret} http ${token} ${headers} ${bodySize} ${status === null ? "-" : status} ${body === null ? "-" : body}`,
+    );
     continueRequest();
   }
   onGrpcMessage(token: u32, size: u32): void {
@@ -132,7 +134,9 @@ class ProbeFilter extends Filter implements HttpCallback, GrpcCallback {
     log.info(empty === null ? "null" : "empty " + empty.length.toString());
     const host = requestHeaders.get(HOST);
     log.info(host === null ? "no host" : host);
-    log.info(`${requestHeaders.equals(HOST, "example.org")} ${requestHeaders.equals(HOST, "example.or")} ${requestHeaders.has("x-empty")}`);
+    log.info(
+      `${requestHeaders.equals(HOST, "example.org")} ${requestHeaders.equals(HOST, "example.or")} ${requestHeaders.has("x-empty")}`,
+    );
     const raw = requestHeaders.bytes("x-raw");
     log.info(raw === null ? "no raw" : Uint8Array.wrap(raw).toString());
     const rawText = requestHeaders.get("x-raw");
