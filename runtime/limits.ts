@@ -106,6 +106,10 @@ export const MAX_OPEN_CALLS = 10_000;
 export const MAX_METRICS_PER_INSTANCE = 10_000;
 /** Names of filter state that guests may set on one stream. */
 export const MAX_FILTER_STATE_ENTRIES = 256;
+/** Bytes of one value of filter state. */
+export const MAX_FILTER_STATE_BYTES = 64 * 1024;
+/** Milliseconds a guest's tick or timer may wait: longer ones overflow Node's timers, which then fire at once. */
+export const MAX_GUEST_TIMER_MS = 0x7fff_ffff;
 /** Restarts of one instance after a trap that happen at once within any second; more wait for the second to pass. */
 export const INSTANCE_RESTARTS_PER_SECOND = 20;
 /** Milliseconds before an instance that failed to start is tried again; doubled each time up to the next bound. */

@@ -45,8 +45,8 @@ export abstract class Context {
   mutableMap(_type: number): HeaderMap | null {
     return null;
   }
-  /** The guest has changed a map it got from {@link mutableMap}. */
-  mapChanged(_type: number): void {}
+  /** The guest has changed a map it got from {@link mutableMap}; pseudo-headers may be missing now. */
+  mapChanged(_type: number, _pseudoRemoved: boolean): void {}
   /** Request or response body (`response`) as far as it can be reached now. */
   body(_response: boolean): BodyBuffer | null {
     return null;

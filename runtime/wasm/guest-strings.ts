@@ -22,7 +22,7 @@ export class GuestStrings {
 
   /** One character per byte. The caller has checked the range. */
   text(bytes: Buffer, view: DataView, at: number, size: number): string {
-    if (size - 4 > MAX_INTERNED_BYTES - 4 || size < 4) return size === 0 ? "" : bytes.latin1Slice(at, at + size);
+    if (size > MAX_INTERNED_BYTES || size < 4) return size === 0 ? "" : bytes.latin1Slice(at, at + size);
     return this.#texts[this.#slot(bytes, view, at, size)]!;
   }
 

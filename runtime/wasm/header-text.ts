@@ -35,6 +35,20 @@ export function isFieldValue(value: string): boolean {
   return true;
 }
 
+/** A token, a target without spaces, a status: what a first line can carry without falling apart. */
+const PSEUDO_VALUES: Readonly<Record<string, RegExp>> = {
+  ":method": /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/,
+  ":path": /^[\x21-\x7e\x80-\xff]+$/,
+  ":authority": /^[\x21-\x7e\x80-\xff]*$/,
+  ":scheme": /^[A-Za-z][A-Za-z0-9+.-]*$/,
+  ":status": /^[2-9]\d\d$/,
+};
+
+/** Whether `value` may stand in the field `name`, which begins with a colon. */
+export function isPseudoValue(name: string, value: string): boolean {
+  return Object.hasOwn(PSEUDO_VALUES, name) && PSEUDO_VALUES[name]!.test(value);
+}
+
 /** A flat name, value, … list with names in lower case and pseudo-headers first; undefined when something is illegal. */
 export function fieldList(list: readonly string[]): string[] | undefined {
   const pseudo: string[] = [];
@@ -43,7 +57,9 @@ export function fieldList(list: readonly string[]): string[] | undefined {
     const name = fieldName(list[n]!);
     const value = list[n + 1]!;
     if (name === undefined || !isFieldValue(value)) return undefined;
-    (name.charCodeAt(0) === 0x3a ? pseudo : fields).push(name, value);
+    if (name.charCodeAt(0) !== 0x3a) fields.push(name, value);
+    else if (isPseudoValue(name, value) && !pseudo.includes(name)) pseudo.push(name, value);
+    else return undefined;
   }
   return pseudo.length === 0 ? fields : pseudo.concat(fields);
 }

@@ -10,6 +10,7 @@ import type { BodyBuffer } from "../codec/body.ts";
 import type { HeaderMap } from "../codec/headers.ts";
 import { DataStatus, HeadersStatus, TrailersStatus } from "../http/filter.ts";
 import type { HttpFilter, LocalReply, StreamView } from "../http/filter.ts";
+import { MAX_GUEST_TIMER_MS } from "../limits.ts";
 import { Alarm } from "../timers.ts";
 import type { HttpCallbacks } from "./callbacks.ts";
 import { applyFailurePolicy } from "./failure-policy.ts";
@@ -34,6 +35,8 @@ const State = {
   DETACHED: 512,
   /** on_done and on_delete are running. */
   CLOSING: 1024,
+  /** The guest has taken pseudo-headers away: look before headers go on. */
+  MAY_LACK: 2048,
 } as const;
 const REQUEST_OPEN = State.REQUEST_HEADERS_OPEN | State.REQUEST_TRAILERS_OPEN;
 const RESPONSE_OPEN = State.RESPONSE_HEADERS_OPEN | State.RESPONSE_TRAILERS_OPEN;
@@ -192,9 +195,12 @@ export class HttpContext extends Context implements HttpFilter {
       }
       if ((pending & ownContinue) !== 0) result = 0;
     }
-    if (result === 0) this.#state &= ~pausedBit;
-    else this.#state |= pausedBit;
-    return result;
+    if (result !== 0) {
+      this.#state |= pausedBit;
+      return result;
+    }
+    this.#state &= ~pausedBit;
+    return (this.#state & State.MAY_LACK) === 0 || this.#isWhole() ? 0 : STOPPED;
   }
 
   #headersStatus(action: number): number {
@@ -257,8 +263,30 @@ export class HttpContext extends Context implements HttpFilter {
     }
   }
 
-  override mapChanged(type: number): void {
+  override mapChanged(type: number, pseudoRemoved: boolean): void {
+    if (pseudoRemoved) this.#state |= State.MAY_LACK;
     if (type === MapType.HTTP_REQUEST_HEADERS) this.#view.clearRouteCache();
+  }
+
+  /** False when the guest took something away that a message cannot be without; the stream is answered then. */
+  #isWhole(): boolean {
+    const state = this.#state;
+    const request = (state & State.REQUEST_HEADERS_OPEN) === 0 ? null : this.#requestHeaders;
+    if (request !== null && !(request.has(":method") && request.has(":path") && request.has(":authority"))) {
+      this.#stripped(false);
+      return false;
+    }
+    const response = (state & State.RESPONSE_HEADERS_OPEN) === 0 ? null : this.#responseHeaders;
+    if (response !== null && !response.has(":status")) {
+      this.#stripped(true);
+      return false;
+    }
+    return true;
+  }
+
+  #stripped(response: boolean): void {
+    this.#state = (this.#state | State.DETACHED) & ~(REQUEST_OPEN | RESPONSE_OPEN);
+    if (!this.#view.sendLocalReply(strippedReply(response))) this.#view.resetStream(strippedReply(response).details);
   }
 
   override body(response: boolean): BodyBuffer | null {
@@ -282,7 +310,7 @@ export class HttpContext extends Context implements HttpFilter {
     this.#timer?.disarm();
     if (delayMs === 0) return true;
     this.#timer ??= new Alarm(() => this.#onTimer());
-    this.#timer.arm(delayMs);
+    this.#timer.arm(Math.min(delayMs, MAX_GUEST_TIMER_MS));
     return true;
   }
 
@@ -316,6 +344,7 @@ export class HttpContext extends Context implements HttpFilter {
   }
 
   #continue(response: boolean): void {
+    if ((this.#state & State.MAY_LACK) !== 0 && !this.#isWhole()) return;
     this.#state &= response ? ~(State.RESPONSE_PAUSED | RESPONSE_OPEN) : ~(State.REQUEST_PAUSED | REQUEST_OPEN);
     if (response) this.#view.continueResponse();
     else this.#view.continueRequest();
@@ -339,6 +368,11 @@ export class HttpContext extends Context implements HttpFilter {
     this.#state |= State.DETACHED;
     return applyFailurePolicy(this.root.plugin, this.#view) ? 0 : 1;
   }
+}
+
+function strippedReply(response: boolean): LocalReply {
+  const details = `filter_removed_required_${response ? "response" : "request"}_headers`;
+  return { status: response ? 500 : 503, body: "", headers: undefined, details, flag: -1, grpcStatus: -1 };
 }
 
 /** Nonzero in every phase: the stream is answered or reset, the value does not matter any more. */

@@ -158,12 +158,16 @@ export class Instance {
   settle(): void {
     if (this.#deferred.length === 0 || this.#depth !== 0 || this.#running) return;
     this.#running = true;
-    for (let n = 0; n < this.#deferred.length; n++) {
-      const context = this.#deferred[n]!;
-      if (context.pending !== 0) context.perform();
+    let done = 0;
+    try {
+      while (done < this.#deferred.length) {
+        const context = this.#deferred[done++]!;
+        if (context.pending !== 0) context.perform();
+      }
+    } finally {
+      this.#deferred.splice(0, done);
+      this.#running = false;
     }
-    this.#deferred.length = 0;
-    this.#running = false;
   }
 
   /** Logs for the effective context's plugin, in Envoy's form. Levels of abi/log-level.ts. */

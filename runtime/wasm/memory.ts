@@ -7,12 +7,10 @@
  */
 import * as Status from "../../abi/status.ts";
 import type { GuestStrings } from "./guest-strings.ts";
+import { writeLatin1 } from "./latin1.ts";
 
 const NOTHING = Buffer.alloc(0);
 const NO_VIEW = new DataView(new ArrayBuffer(0));
-/** Strings up to this length are copied faster by a loop than by a native call. */
-const SHORT = 32;
-
 export class GuestMemory {
   /** The whole memory. Only valid right after `has` returned true, and until the guest runs again. */
   bytes: Buffer = NOTHING;
@@ -94,7 +92,7 @@ export class GuestMemory {
     if (size !== 0) {
       at = this.allocate(size);
       if (at === 0) return Status.INVALID_MEMORY_ACCESS;
-      this.writeText(text, at);
+      writeLatin1(this.bytes, text, at);
     }
     return this.#give(at, size, pointerAt, sizeAt);
   }
@@ -108,17 +106,6 @@ export class GuestMemory {
       this.bytes.set(data, at);
     }
     return this.#give(at, size, pointerAt, sizeAt);
-  }
-
-  /** Writes one byte per character. The caller has checked the range. */
-  writeText(text: string, at: number): void {
-    const size = text.length;
-    if (size > SHORT) {
-      this.bytes.latin1Write(text, at, size);
-      return;
-    }
-    const bytes = this.bytes;
-    for (let n = 0; n < size; n++) bytes[at + n] = text.charCodeAt(n);
   }
 
   #give(at: number, size: number, pointerAt: number, sizeAt: number): number {

@@ -7,6 +7,7 @@
  * name, value, … lists of latin-1 strings (one character per byte).
  */
 import { MAX_PAIRS, MAX_PAIRS_BYTES } from "../limits.ts";
+import { writeLatin1 } from "./latin1.ts";
 
 /** Bytes that `list` takes; 0 for an empty one, which the ABI hands over as no bytes at all. */
 export function pairsSize(list: readonly string[]): number {
@@ -27,7 +28,7 @@ export function writePairs(list: readonly string[], bytes: Buffer, at: number): 
     const text = list[n]!;
     bytes.writeUInt32LE(text.length, lengths);
     lengths += 4;
-    bytes.latin1Write(text, data, text.length);
+    writeLatin1(bytes, text, data);
     data += text.length;
     bytes[data++] = 0;
   }

@@ -8,7 +8,7 @@ import * as MapType from "../../abi/map.ts";
 import * as Status from "../../abi/status.ts";
 import type { HeaderMap } from "../codec/headers.ts";
 import { ProxyError } from "../errors.ts";
-import { MAX_OPEN_CALLS, ROOT_DONE_TIMEOUT_MS } from "../limits.ts";
+import { MAX_GUEST_TIMER_MS, MAX_OPEN_CALLS, ROOT_DONE_TIMEOUT_MS } from "../limits.ts";
 import { Alarm } from "../timers.ts";
 import { grpcUnary } from "../upstream/grpc-call.ts";
 import type { GrpcUnary } from "../upstream/grpc-call.ts";
@@ -79,11 +79,11 @@ export class RootContext extends Context {
 
   /** 0 stops the ticks. */
   setTickPeriod(periodMs: number): void {
-    this.#tickMs = periodMs;
+    this.#tickMs = Math.min(periodMs, MAX_GUEST_TIMER_MS);
     this.#tick?.disarm();
     if (periodMs === 0 || this.#deleted) return;
     this.#tick ??= new Alarm(() => this.#onTick());
-    this.#tick.arm(periodMs);
+    this.#tick.arm(this.#tickMs);
   }
 
   #onTick(): void {

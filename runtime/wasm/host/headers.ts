@@ -2,12 +2,13 @@
 import { AbiVersion } from "../../../abi/functions.ts";
 import * as MapType from "../../../abi/map.ts";
 import * as Status from "../../../abi/status.ts";
-import { fieldList } from "../header-text.ts";
+import { fieldList, isPseudoValue } from "../header-text.ts";
 import type { Instance } from "../instance.ts";
 import { decodePairs, pairsSize, writePairs } from "../pairs.ts";
 import type { HostFunctions } from "./functions.ts";
 
 const LAST_MAP = MapType.HTTP_CALL_RESPONSE_TRAILERS;
+const COLON = 0x3a;
 
 /** A value with a legal name in `type`, added or replaced. Returns a status. */
 function writeValue(
@@ -28,10 +29,14 @@ function writeValue(
   const name = memory.fieldName(key, keySize);
   const text = memory.fieldValue(value, valueSize);
   if (name === undefined || text === undefined) return Status.BAD_ARGUMENT;
-  // A second pseudo-header would have to stand among the first ones and would be malformed there.
-  if (replace || (name.charCodeAt(0) === 0x3a && map.has(name))) map.set(name, text);
+  if (name.charCodeAt(0) === COLON) {
+    if (!isPseudoValue(name, text)) return Status.BAD_ARGUMENT;
+    // There is one of each, and they stand first.
+    if (map.has(name)) map.set(name, text);
+    else map.list.unshift(name, text);
+  } else if (replace) map.set(name, text);
   else map.add(name, text);
-  context.mapChanged(type);
+  context.mapChanged(type, false);
   return Status.OK;
 }
 
@@ -70,7 +75,8 @@ export function headerFunctions(instance: Instance): HostFunctions {
       const context = instance.effective;
       const map = context.mutableMap(type);
       if (map === null) return Status.BAD_ARGUMENT;
-      if (map.remove(memory.lookupName(keyAt >>> 0, keySize >>> 0)) > 0) context.mapChanged(type);
+      const name = memory.lookupName(keyAt >>> 0, keySize >>> 0);
+      if (map.remove(name) > 0) context.mapChanged(type, name.charCodeAt(0) === COLON);
       return Status.OK;
     },
 
@@ -97,7 +103,7 @@ export function headerFunctions(instance: Instance): HostFunctions {
       const list = pairs === undefined ? undefined : fieldList(pairs);
       if (list === undefined) return Status.BAD_ARGUMENT;
       map.list = list;
-      context.mapChanged(type);
+      context.mapChanged(type, true);
       return Status.OK;
     },
 

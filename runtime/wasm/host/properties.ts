@@ -1,7 +1,7 @@
 /** `proxy_get_property` and `proxy_set_property`: a path of segments joined by NUL. */
 import * as Status from "../../../abi/status.ts";
 import type { NodeConfig, PluginConfig } from "../../config/snapshot.ts";
-import { MAX_FILTER_STATE_ENTRIES, MAX_SHARED_KEY_BYTES, MAX_SHARED_VALUE_BYTES } from "../../limits.ts";
+import { MAX_FILTER_STATE_BYTES, MAX_FILTER_STATE_ENTRIES, MAX_SHARED_KEY_BYTES } from "../../limits.ts";
 import type { StreamView } from "../../http/filter.ts";
 import type { StreamInfo } from "../../observe/stream-info.ts";
 import type { Instance } from "../instance.ts";
@@ -49,7 +49,7 @@ export function propertyFunctions(instance: Instance): HostFunctions {
         return Status.INVALID_MEMORY_ACCESS;
       const info = instance.effective.stream?.info;
       if (info === undefined) return Status.NOT_FOUND;
-      if (pathSize >>> 0 > MAX_SHARED_KEY_BYTES || size >>> 0 > MAX_SHARED_VALUE_BYTES) return Status.BAD_ARGUMENT;
+      if (pathSize >>> 0 > MAX_SHARED_KEY_BYTES || size >>> 0 > MAX_FILTER_STATE_BYTES) return Status.BAD_ARGUMENT;
       const name = OWN_PREFIX + memory.latin1(pathAt >>> 0, pathSize >>> 0);
       const state = (info.filterState ??= new Map());
       if (state.size >= MAX_FILTER_STATE_ENTRIES && !state.has(name)) return Status.BAD_ARGUMENT;

@@ -51,7 +51,7 @@ describe("rate limit descriptors", () => {
     const puppet = new Puppet();
     const [pp, sp] = [puppet.cell(), puppet.cell()];
     const get = puppet.call("get_rate_limit_descriptors", 0, 0, pp, sp);
-    const badMode = puppet.call("get_rate_limit_descriptors", 0, 3, pp, sp);
+    const badMode = puppet.call("get_rate_limit_descriptors", 0, 4, pp, sp);
     const { stage, statuses } = run(puppet, [get, badMode], { descriptors: [Buffer.from("ab"), Buffer.from("c")] });
     assert.deepEqual(statuses, [0, BAD_ARGUMENT]);
     assert.equal(stage.given(pp, sp).toString("hex"), "020000000200000061620100000063");

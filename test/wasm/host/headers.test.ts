@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import * as MapType from "../../../abi/map.ts";
 import * as Status from "../../../abi/status.ts";
+import { HeadersStatus } from "../../../runtime/http/filter.ts";
 import { encodePairs } from "../../../runtime/wasm/pairs.ts";
 import { ALLOCATOR_FAILS, ALLOCATOR_GROWS, Puppet } from "../puppet.ts";
 import { bodyOf, Stage } from "../stage.ts";
@@ -154,6 +155,53 @@ describe("changing maps", () => {
     stream.requestHead();
     for (const call of attempts) assert.equal(stage.status(call), Status.BAD_ARGUMENT);
     assert.deepEqual(stream.requestHeaders!.list, [":path", "/"]);
+  });
+
+  test("pseudo-headers keep to what a first line can carry", () => {
+    const puppet = new Puppet();
+    const attempts: [name: string, value: string, status: number][] = [
+      [":path", "/a b HTTP/1.1", Status.BAD_ARGUMENT],
+      [":path", "", Status.BAD_ARGUMENT],
+      [":method", "GE T", Status.BAD_ARGUMENT],
+      [":authority", "a b", Status.BAD_ARGUMENT],
+      [":unknown", "x", Status.BAD_ARGUMENT],
+      [":status", "200", Status.OK],
+      [":status", "teapot", Status.BAD_ARGUMENT],
+      [":status", "99", Status.BAD_ARGUMENT],
+      [":method", "PUT", Status.OK],
+      [":path", "/ok?x=%20", Status.OK],
+    ];
+    const calls = attempts.map(([name, value]) =>
+      puppet.call("proxy_replace_header_map_value", 0, ...puppet.text(name), ...puppet.text(value)),
+    );
+    puppet.on(
+      "proxy_on_request_headers",
+      0,
+      puppet.call("proxy_remove_header_map_value", 0, ...puppet.text(":path")),
+      ...calls,
+    );
+    const stage = Stage.started(puppet);
+    const stream = stage.stream({ request: [":method", "GET", ":path", "/", ":authority", "a", "x", "1"] });
+    assert.equal(stream.requestHead(), HeadersStatus.CONTINUE);
+    attempts.forEach(([name, value, status], n) => assert.equal(stage.status(calls[n]!), status, `${name} ${value}`));
+    assert.equal(stream.requestHeaders!.get(":path"), "/ok?x=%20");
+    assert.ok(stream.requestHeaders!.list.indexOf(":path") < stream.requestHeaders!.list.indexOf("x"));
+  });
+
+  test("a message that lost what it needs is answered instead of sent", () => {
+    for (const [callback, map, name, expected] of [
+      ["proxy_on_request_headers", 0, ":path", "reply 503"],
+      ["proxy_on_request_headers", 0, ":method", "reply 503"],
+      ["proxy_on_response_headers", 2, ":status", "reply 500"],
+    ] as const) {
+      const puppet = new Puppet();
+      puppet.on(callback, 0, puppet.call("proxy_remove_header_map_value", map, ...puppet.text(name)));
+      const stream = Stage.started(puppet).stream();
+      const status = callback === "proxy_on_request_headers" ? stream.requestHead() : stream.responseHead();
+      assert.notEqual(status, HeadersStatus.CONTINUE);
+      assert.deepEqual(stream.events, [expected]);
+      assert.match(stream.replies[0]!.details, /^filter_removed_required_/);
+    }
   });
 
   test("headers are closed once their callback went on, trailers and answers are read-only elsewhere", () => {
