@@ -23,12 +23,16 @@ function bundled(name: string, file: string): BundledFilter {
 export const BUNDLED_HTTP_FILTERS: Readonly<Record<string, BundledFilter>> = {
   "envoy.extensions.filters.http.fault.v3.HTTPFault": bundled("envoy.filters.http.fault", "fault"),
   "envoy.extensions.filters.http.ratelimit.v3.RateLimit": bundled("envoy.filters.http.ratelimit", "ratelimit"),
-  "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit": bundled("envoy.filters.http.local_ratelimit", "local_ratelimit"),
+  "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit": bundled(
+    "envoy.filters.http.local_ratelimit",
+    "local_ratelimit",
+  ),
 };
 
 /** What the host itself implements, by full message name. */
 export const NATIVE_EXTENSIONS: Readonly<Record<string, string>> = {
-  "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager": "envoy.filters.network.http_connection_manager",
+  "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager":
+    "envoy.filters.network.http_connection_manager",
   "envoy.extensions.filters.http.router.v3.Router": "envoy.filters.http.router",
   "envoy.extensions.filters.http.wasm.v3.Wasm": "envoy.filters.http.wasm",
   "envoy.extensions.filters.network.wasm.v3.Wasm": "envoy.filters.network.wasm",

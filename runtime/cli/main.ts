@@ -13,7 +13,9 @@ import type { ConfigOptions } from "./validate.ts";
 
 /** `sluice/<version>/node-<version>`: for `--version` and admin. */
 export function versionText(): string {
-  const manifest = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { version: string };
+  const manifest = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
+    version: string;
+  };
   return `sluice/${manifest.version}/node-${process.versions.node}`;
 }
 
@@ -43,12 +45,12 @@ function program(report: (status: number) => void): Command {
     .showHelpAfterError("(add --help for what there is)")
     .exitOverride();
   runCommand(sluice, report);
-  withConfigOptions(sluice.command("validate").description("check a configuration and print every problem in it")).action(
-    async (options: ConfigOptions) => {
-      const { validate } = await import("./validate.ts");
-      report(validate(options));
-    },
-  );
+  withConfigOptions(
+    sluice.command("validate").description("check a configuration and print every problem in it"),
+  ).action(async (options: ConfigOptions) => {
+    const { validate } = await import("./validate.ts");
+    report(validate(options));
+  });
   sluice
     .command("build")
     .description("compile the bundled filters to WebAssembly (what has not changed is not compiled again)")
@@ -71,9 +73,21 @@ function program(report: (status: number) => void): Command {
 function runCommand(sluice: Command, report: (status: number) => void): void {
   withConfigOptions(sluice.command("run").description("run the proxy"))
     .addOption(concurrencyOption())
-    .addOption(new Option("--mode <mode>", "serve, or only validate the configuration").choices(["serve", "validate"]).default("serve"))
-    .addOption(new Option("-l, --log-level <level>", "trace, debug, info, warning, error, critical or off").argParser(checked(readLevel)).default("info"))
-    .addOption(new Option("--component-log-level <list>", "levels of single components, a:debug,b:info").argParser(checked(readComponentLevels)))
+    .addOption(
+      new Option("--mode <mode>", "serve, or only validate the configuration")
+        .choices(["serve", "validate"])
+        .default("serve"),
+    )
+    .addOption(
+      new Option("-l, --log-level <level>", "trace, debug, info, warning, error, critical or off")
+        .argParser(checked(readLevel))
+        .default("info"),
+    )
+    .addOption(
+      new Option("--component-log-level <list>", "levels of single components, a:debug,b:info").argParser(
+        checked(readComponentLevels),
+      ),
+    )
     .addOption(new Option("--log-format <format>", "how the process logs").choices(["text", "json"]).default("text"))
     .option("--admin-address-path <file>", "write the bound admin address to this file")
     .addOption(
@@ -109,7 +123,8 @@ function concurrencyOption(): Option {
 
 function wholeNumber(text: string, maximum: number): number {
   const number = /^\d{1,9}$/.test(text) ? Number(text) : -1;
-  if (number < 0 || number > maximum) throw new ProxyError("NOT_A_NUMBER", "config", `"${text}" is no whole number from 0 to ${maximum}`);
+  if (number < 0 || number > maximum)
+    throw new ProxyError("NOT_A_NUMBER", "config", `"${text}" is no whole number from 0 to ${maximum}`);
   return number;
 }
 

@@ -49,7 +49,7 @@ export async function quickstart({ freePorts = false, concurrency }: QuickstartO
     const onLive = (server: Server): void => {
       ready.then(
         (ports) => console.log(whatToTry(server, ports)),
-        (error: Error) => peersGone(error.message),
+        (error: unknown) => peersGone(error instanceof Error ? error.message : String(error)),
       );
     };
     return await run(runOptions(concurrency), { sources: [source], onLive, until });

@@ -54,7 +54,9 @@ function compileCacheDirectory() {
 function switchNode() {
   const name = NODE_PACKAGES[`${process.platform}-${process.arch}`];
   if (name === undefined) {
-    fail(`no Node ${MINIMUM_MAJOR} is packaged for ${process.platform}-${process.arch}; run this with a Node ${MINIMUM_MAJOR} of your own.`);
+    fail(
+      `no Node ${MINIMUM_MAJOR} is packaged for ${process.platform}-${process.arch}; run this with a Node ${MINIMUM_MAJOR} of your own.`,
+    );
   }
   let binary = "";
   let version = "";

@@ -50,8 +50,11 @@ export class AdminListener {
     const server = this.#server;
     await new Promise<void>((resolve, reject) => {
       server.once("error", (cause: NodeJS.ErrnoException) => {
-        const why = cause.code === "EADDRINUSE" ? "the address is in use (another process listens there)" : cause.message;
-        reject(new ProxyError("ADMIN_BIND_FAILED", "config", `admin: cannot bind ${formatAddress(address)}: ${why}`, cause));
+        const why =
+          cause.code === "EADDRINUSE" ? "the address is in use (another process listens there)" : cause.message;
+        reject(
+          new ProxyError("ADMIN_BIND_FAILED", "config", `admin: cannot bind ${formatAddress(address)}: ${why}`, cause),
+        );
       });
       if (address.kind === "pipe") server.listen(address.path, resolve);
       else server.listen({ host: address.host, port: address.port, exclusive: true }, resolve);
@@ -77,7 +80,9 @@ export class AdminListener {
     try {
       answer = this.#refusal(request) ?? (await this.#answer(request));
     } catch (error) {
-      this.#log.error(`admin ${request.url ?? ""}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+      this.#log.error(
+        `admin ${request.url ?? ""}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
+      );
       answer = { status: 500, body: "internal error, see the log\n" };
     }
     const body = Buffer.from(answer.body);

@@ -31,11 +31,13 @@ function dumpConfigs(bootstrap: Json, updated: string, keeps: ((name: string) =>
   const resources = record(bootstrap["static_resources"]);
   const wrap = (key: string, type: string, found: readonly Json[]): Json[] =>
     found
-      .filter((one) => keeps === undefined || keeps(String(one["name"] ?? "")))
+      .filter((one) => keeps === undefined || keeps(nameOf(one)))
       .map((one) => ({ [key]: { "@type": `type.googleapis.com/${type}`, ...one }, last_updated: updated }));
   const listeners = list(resources["listeners"]);
   return [
-    ...(keeps === undefined ? [{ "@type": `${ADMIN_PACKAGE}.BootstrapConfigDump`, bootstrap, last_updated: updated }] : []),
+    ...(keeps === undefined
+      ? [{ "@type": `${ADMIN_PACKAGE}.BootstrapConfigDump`, bootstrap, last_updated: updated }]
+      : []),
     {
       "@type": `${ADMIN_PACKAGE}.ClustersConfigDump`,
       static_clusters: wrap("cluster", "envoy.config.cluster.v3.Cluster", list(resources["clusters"])),
@@ -49,6 +51,11 @@ function dumpConfigs(bootstrap: Json, updated: string, keeps: ((name: string) =>
       static_route_configs: wrap("route_config", "envoy.config.route.v3.RouteConfiguration", routeConfigs(listeners)),
     },
   ];
+}
+
+function nameOf(resource: Json): string {
+  const name = resource["name"];
+  return typeof name === "string" ? name : "";
 }
 
 /** The route tables that stand inside connection managers. */

@@ -23,7 +23,12 @@ const OK: AdminAnswer = { body: "OK\n" };
 
 /** Sorted by path, as `/help` prints it. */
 export const ENDPOINTS: readonly Endpoint[] = [
-  { path: "/", help: "Admin home page", mutates: false, run: () => ({ contentType: "text/html; charset=UTF-8", body: indexPage() }) },
+  {
+    path: "/",
+    help: "Admin home page",
+    mutates: false,
+    run: () => ({ contentType: "text/html; charset=UTF-8", body: indexPage() }),
+  },
   {
     path: "/clusters",
     help: "upstream cluster status",
@@ -45,14 +50,27 @@ export const ENDPOINTS: readonly Endpoint[] = [
     path: "/drain_listeners",
     help: "drain listeners",
     mutates: true,
-    parameters: ["graceful: let streams finish for the drain time first", "inboundonly: listeners of INBOUND traffic only"],
+    parameters: [
+      "graceful: let streams finish for the drain time first",
+      "inboundonly: listeners of INBOUND traffic only",
+    ],
     run: (subject, parameters) => {
       subject.drainListeners({ graceful: parameters.has("graceful"), inboundOnly: parameters.has("inboundonly") });
       return OK;
     },
   },
-  { path: "/healthcheck/fail", help: "cause the server to fail health checks", mutates: true, run: (subject) => (subject.failHealthCheck(true), OK) },
-  { path: "/healthcheck/ok", help: "cause the server to pass health checks", mutates: true, run: (subject) => (subject.failHealthCheck(false), OK) },
+  {
+    path: "/healthcheck/fail",
+    help: "cause the server to fail health checks",
+    mutates: true,
+    run: (subject) => (subject.failHealthCheck(true), OK),
+  },
+  {
+    path: "/healthcheck/ok",
+    help: "cause the server to pass health checks",
+    mutates: true,
+    run: (subject) => (subject.failHealthCheck(false), OK),
+  },
   { path: "/help", help: "print out list of admin commands", mutates: false, run: () => ({ body: helpText() }) },
   {
     path: "/listeners",
@@ -82,8 +100,18 @@ export const ENDPOINTS: readonly Endpoint[] = [
     run: ({ state }) => ({ status: state === "LIVE" ? 200 : 503, body: `${state}\n` }),
   },
   { path: "/reopen_logs", help: "reopen access logs", mutates: true, run: (subject) => (subject.reopenLogs(), OK) },
-  { path: "/reset_counters", help: "reset all counters to zero", mutates: true, run: (subject) => (subject.resetCounters(), OK) },
-  { path: "/server_info", help: "print server version/status information", mutates: false, run: (subject) => json(serverInfo(subject)) },
+  {
+    path: "/reset_counters",
+    help: "reset all counters to zero",
+    mutates: true,
+    run: (subject) => (subject.resetCounters(), OK),
+  },
+  {
+    path: "/server_info",
+    help: "print server version/status information",
+    mutates: false,
+    run: (subject) => json(serverInfo(subject)),
+  },
   {
     path: "/stats",
     help: "print server stats",
@@ -107,7 +135,12 @@ export const ENDPOINTS: readonly Endpoint[] = [
       return statsPage(subject, parameters);
     },
   },
-  { path: "/workers", help: "print worker threads", mutates: false, run: (subject) => json({ workers: subject.workers() }) },
+  {
+    path: "/workers",
+    help: "print worker threads",
+    mutates: false,
+    run: (subject) => json({ workers: subject.workers() }),
+  },
   {
     path: "/workers/replace",
     help: "end one worker thread at once; a new one takes its place",

@@ -13,7 +13,10 @@ export function changeLogging(subject: AdminSubject, parameters: URLSearchParams
     changes = readChanges(parameters, known);
   } catch (error) {
     if (!(error instanceof ProxyError)) throw error;
-    return { status: 400, body: `${error.message}\nusage: /logging?level=<level>, /logging?paths=name1:level1,name2:level2\nlevels: ${LOG_LEVELS.join(" ")}\n` };
+    return {
+      status: 400,
+      body: `${error.message}\nusage: /logging?level=<level>, /logging?paths=name1:level1,name2:level2\nlevels: ${LOG_LEVELS.join(" ")}\n`,
+    };
   }
   for (const { component, level } of changes) subject.setLogLevel(level, component);
   const lines = subject.logLevels().map(([component, level]) => `  ${component}: ${level}\n`);

@@ -80,14 +80,19 @@ export class ServerStats {
     const stats = this.#registry.collect();
     const connections = activeConnections(stats);
     this.#totalConnections.set(connections);
-    return stats.map((stat) => (stat.name === "server.total_connections" && stat.type === "gauge" ? { ...stat, value: connections, used: true } : stat));
+    return stats.map((stat) =>
+      stat.name === "server.total_connections" && stat.type === "gauge"
+        ? { ...stat, value: connections, used: true }
+        : stat,
+    );
   }
 }
 
 function activeConnections(stats: readonly Stat[]): number {
   let connections = 0;
   for (const stat of stats) {
-    if (stat.type === "gauge" && stat.name.startsWith("listener.") && stat.name.endsWith(".downstream_cx_active")) connections += stat.value;
+    if (stat.type === "gauge" && stat.name.startsWith("listener.") && stat.name.endsWith(".downstream_cx_active"))
+      connections += stat.value;
   }
   return connections;
 }

@@ -159,7 +159,9 @@ export class Server implements AdminSubject, PoolOwner {
   }
 
   logLevels(): readonly (readonly [component: string, level: LogLevel])[] {
-    return LOG_COMPONENTS.map((name) => [name, this.#componentLevels.get(name) ?? this.#options.processLog.level] as const);
+    return LOG_COMPONENTS.map(
+      (name) => [name, this.#componentLevels.get(name) ?? this.#options.processLog.level] as const,
+    );
   }
 
   setLogLevel(level: LogLevel, component?: string): boolean {

@@ -20,10 +20,18 @@ export function statsPage(subject: AdminSubject, parameters: URLSearchParams): A
   if (buckets === undefined) return refuse(`usage: /stats?histogram_buckets=(${BUCKETS.join("|")})`);
   const filter = parameters.get("filter") ?? "";
   if (filter.length > ADMIN_REGEX_LENGTH) return refuse(`Invalid regex: longer than ${ADMIN_REGEX_LENGTH} characters`);
-  return render(subject, { type, filter, usedOnly: parameters.has("usedonly") }, { format: parameters.get("format") ?? "text", buckets });
+  return render(
+    subject,
+    { type, filter, usedOnly: parameters.has("usedonly") },
+    { format: parameters.get("format") ?? "text", buckets },
+  );
 }
 
-function render(subject: AdminSubject, selection: StatsSelection, form: { readonly format: string; readonly buckets: HistogramBuckets }): AdminAnswer {
+function render(
+  subject: AdminSubject,
+  selection: StatsSelection,
+  form: { readonly format: string; readonly buckets: HistogramBuckets },
+): AdminAnswer {
   let stats: readonly Stat[];
   try {
     stats = selectStats(subject.stats(), selection);

@@ -21,7 +21,11 @@ export function loadModules(plugins: readonly PluginConfig[]): ModuleTable {
     if (index === undefined) {
       index = modules.length;
       indexOf.set(key, index);
-      modules.push(code.kind === "file" ? loadModule(readCode(name, code.path), code.path) : loadModule(code.bytes, `inline code of ${name}`));
+      modules.push(
+        code.kind === "file"
+          ? loadModule(readCode(name, code.path), code.path)
+          : loadModule(code.bytes, `inline code of ${name}`),
+      );
     }
     return index;
   });

@@ -85,7 +85,10 @@ export class WorkerPool {
   #drainClose = false;
   #inboundStopped = false;
   #nextQuestion = 1;
-  readonly #questions = new Map<number, { missing: number; readonly answers: (readonly ClusterStatus[])[]; done: () => void }>();
+  readonly #questions = new Map<
+    number,
+    { missing: number; readonly answers: (readonly ClusterStatus[])[]; done: () => void }
+  >();
 
   /** Spawns the threads. */
   constructor({ concurrency, owner, log, code, watchMs }: PoolOptions) {
@@ -97,7 +100,15 @@ export class WorkerPool {
     this.#beats = new Int32Array(beats);
     for (let index = 0; index < concurrency; index++) {
       const thread = this.#spawn(index);
-      this.#places.push({ index, thread, restarts: 0, delayMs: WORKER_RESTART_MIN_MS, timer: null, lastBeat: 0, missedBeats: 0 });
+      this.#places.push({
+        index,
+        thread,
+        restarts: 0,
+        delayMs: WORKER_RESTART_MIN_MS,
+        timer: null,
+        lastBeat: 0,
+        missedBeats: 0,
+      });
     }
   }
 
@@ -246,7 +257,8 @@ export class WorkerPool {
   #recover(thread: number): void {
     const owner = this.#owners.get(thread);
     this.#owners.delete(thread);
-    if (owner !== undefined && this.#setup!.shared.recover(owner)) this.#log.warning("freed a lock that a lost worker held");
+    if (owner !== undefined && this.#setup!.shared.recover(owner))
+      this.#log.warning("freed a lock that a lost worker held");
   }
 
   #restartLater(place: Place): void {

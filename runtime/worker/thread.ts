@@ -76,7 +76,9 @@ export class WorkerThread {
   async drain(ms: number, graceMs: number): Promise<void> {
     if (this.#state !== "listening") return;
     this.#state = "draining";
-    await this.#ask({ kind: "drain", ms }, "drained", ms + graceMs).catch((error: Error) => this.terminate(error.message));
+    await this.#ask({ kind: "drain", ms }, "drained", ms + graceMs).catch((error: unknown) => {
+      this.terminate(error instanceof Error ? error.message : String(error));
+    });
   }
 
   post(message: ToWorker): void {
@@ -109,7 +111,10 @@ export class WorkerThread {
   #ask(message: ToWorker, kind: FromWorker["kind"], timeoutMs: number): Promise<FromWorker> {
     if (this.#state === "gone") return Promise.reject(this.#failure(this.#why));
     return new Promise<FromWorker>((resolve, reject) => {
-      const timer = setTimeout(() => this.#settle()?.reject(this.#failure(`no answer within ${timeoutMs} ms`)), timeoutMs);
+      const timer = setTimeout(
+        () => this.#settle()?.reject(this.#failure(`no answer within ${timeoutMs} ms`)),
+        timeoutMs,
+      );
       this.#waiter = {
         kind,
         resolve: (answer) => (clearTimeout(timer), resolve(answer)),

@@ -128,16 +128,28 @@ class DataPlane {
   }
 }
 
-function chainFactories(chain: FilterChainConfig, listener: ListenerConfig, http: HttpEnvironment): NetworkFilterFactory[] {
+function chainFactories(
+  chain: FilterChainConfig,
+  listener: ListenerConfig,
+  http: HttpEnvironment,
+): NetworkFilterFactory[] {
   return chain.filters.map((filter) => networkFilter(filter, listener, http));
 }
 
-function networkFilter(filter: NetworkFilterConfig, listener: ListenerConfig, http: HttpEnvironment): NetworkFilterFactory {
+function networkFilter(
+  filter: NetworkFilterConfig,
+  listener: ListenerConfig,
+  http: HttpEnvironment,
+): NetworkFilterFactory {
   switch (filter.kind) {
     case "http_connection_manager":
       return new ConnectionManager(filter.name, filter.hcm, listener.perConnectionBufferLimitBytes, http);
     case "wasm":
-      throw new ProxyError("NETWORK_FILTER", "config", `listener ${listener.name}: Wasm network filters (${filter.name}) are not served yet`);
+      throw new ProxyError(
+        "NETWORK_FILTER",
+        "config",
+        `listener ${listener.name}: Wasm network filters (${filter.name}) are not served yet`,
+      );
   }
 }
 

@@ -16,7 +16,13 @@ export async function startUpstream(port: number): Promise<{ port: number; close
   const server = createServer((request, response) => {
     readBody(request).then(
       (body) => {
-        const seen = { method: request.method, path: request.url, headers: request.headers, body: body.shown, body_bytes: body.bytes };
+        const seen = {
+          method: request.method,
+          path: request.url,
+          headers: request.headers,
+          body: body.shown,
+          body_bytes: body.bytes,
+        };
         const answer = `${JSON.stringify(seen, null, 2)}\n`;
         response.writeHead(200, { "content-type": "application/json", "content-length": Buffer.byteLength(answer) });
         response.end(answer);

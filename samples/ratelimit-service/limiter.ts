@@ -89,7 +89,9 @@ function find(nodes: readonly LimitNode[], entries: readonly Entry[]): LimitNode
   const [first, ...rest] = entries;
   if (first === undefined) return undefined;
   const named = nodes.filter((node) => node.key === first.key);
-  const node = named.find((candidate) => candidate.value === first.value) ?? named.find((candidate) => candidate.value === undefined);
+  const node =
+    named.find((candidate) => candidate.value === first.value) ??
+    named.find((candidate) => candidate.value === undefined);
   if (node === undefined || rest.length === 0) return node;
   return find(node.descriptors ?? [], rest);
 }

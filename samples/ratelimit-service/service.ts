@@ -21,7 +21,10 @@ interface Request {
 }
 
 /** Starts the service; port 0 takes a free one. Rejects when the port cannot be bound. */
-export async function startRateLimitService(limits: LimitsFile, port: number): Promise<{ port: number; close(): void }> {
+export async function startRateLimitService(
+  limits: LimitsFile,
+  port: number,
+): Promise<{ port: number; close(): void }> {
   const { root } = protobuf.parse(readFileSync(new URL("rls.proto", import.meta.url), "utf8"));
   const requestType = root.lookupType(`${PACKAGE}.RateLimitRequest`);
   const responseType = root.lookupType(`${PACKAGE}.RateLimitResponse`);
@@ -34,9 +37,11 @@ export async function startRateLimitService(limits: LimitsFile, port: number): P
         requestStream: false,
         responseStream: false,
         requestDeserialize: (bytes: Buffer) => requestType.toObject(requestType.decode(bytes), { defaults: true }),
-        requestSerialize: (request: Request) => Buffer.from(requestType.encode(requestType.fromObject(request)).finish()),
+        requestSerialize: (request: Request) =>
+          Buffer.from(requestType.encode(requestType.fromObject(request)).finish()),
         responseDeserialize: (bytes: Buffer) => responseType.toObject(responseType.decode(bytes)),
-        responseSerialize: (response: object) => Buffer.from(responseType.encode(responseType.fromObject(response)).finish()),
+        responseSerialize: (response: object) =>
+          Buffer.from(responseType.encode(responseType.fromObject(response)).finish()),
       },
     },
     {

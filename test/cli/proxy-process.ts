@@ -2,7 +2,8 @@
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
-import { Agent, request } from "node:http";
+import { request } from "node:http";
+import type { Agent } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after } from "node:test";
@@ -28,7 +29,10 @@ export interface Sketch {
 /** A bootstrap with one HTTP listener on port 0 and admin on port 0. */
 export function bootstrap({ routes, address, accessLog, httpFilters = "", clusters = "[]" }: Sketch): string {
   const type = (name: string): string => `"@type": type.googleapis.com/envoy.extensions.${name}`;
-  const log = accessLog === undefined ? "" : `access_log: [{ name: file, typed_config: { ${type("access_loggers.file.v3.FileAccessLog")}, path: "${accessLog}" } }]`;
+  const log =
+    accessLog === undefined
+      ? ""
+      : `access_log: [{ name: file, typed_config: { ${type("access_loggers.file.v3.FileAccessLog")}, path: "${accessLog}" } }]`;
   return `
 admin: { address: { socket_address: { address: 127.0.0.1, port_value: 0 } } }
 static_resources:
@@ -72,7 +76,8 @@ export class ProxyProcess {
     writeFileSync(path, config);
     const all = [BIN, "run", "-c", path, "--admin-address-path", join(this.folder, "admin"), ...args];
     this.process = spawn(process.execPath, all, { stdio: ["ignore", "pipe", "pipe"] });
-    for (const stream of [this.process.stdout!, this.process.stderr!]) stream.on("data", (data) => this.#heard(String(data)));
+    for (const stream of [this.process.stdout!, this.process.stderr!])
+      stream.on("data", (data) => this.#heard(String(data)));
     this.exited = new Promise((resolve) => this.process.on("close", (status) => (resolve(status), this.#heard(""))));
     after(async () => {
       this.process.kill("SIGKILL");
@@ -114,7 +119,9 @@ export class ProxyProcess {
 /** One request on a connection of its own, or of the agent. */
 export function ask(method: string, address: string, path: string, agent: Agent | false = false): Promise<Answer> {
   const colon = address.lastIndexOf(":");
-  const target = existsSync(address) ? { socketPath: address } : { host: address.slice(0, colon), port: address.slice(colon + 1) };
+  const target = existsSync(address)
+    ? { socketPath: address }
+    : { host: address.slice(0, colon), port: address.slice(colon + 1) };
   return new Promise((resolve, reject) => {
     const outgoing = request({ ...target, method, path, agent }, (response) => {
       let body = "";

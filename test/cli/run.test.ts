@@ -23,14 +23,17 @@ async function slowUpstream(): Promise<{ clusters: string; arrived: Promise<Serv
   });
   const { port } = server.address() as AddressInfo;
   const endpoint = `{ endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: ${port} } } } }`;
-  return { clusters: `[{ name: up, type: STATIC, load_assignment: { cluster_name: up, endpoints: [{ lb_endpoints: [${endpoint}] }] } }]`, arrived };
+  return {
+    clusters: `[{ name: up, type: STATIC, load_assignment: { cluster_name: up, endpoints: [{ lb_endpoints: [${endpoint}] }] } }]`,
+    arrived,
+  };
 }
 
 /** Connects until nobody accepts: workers close their sockets one after the other. */
 async function untilRefused(address: string): Promise<void> {
   const [host, port] = address.split(":");
   for (;;) {
-    const socket = connect(Number(port), host!);
+    const socket = connect(Number(port), host);
     const code = await new Promise<string>((resolve) => {
       socket.on("error", (error: NodeJS.ErrnoException) => resolve(error.code!));
       socket.on("close", () => resolve(""));
@@ -46,7 +49,10 @@ describe("sluice run", () => {
     for (let n = 0; n < 20; n++) assert.equal((await proxy.get("/")).body, "ok");
     assert.equal((await proxy.get("/ready", proxy.admin)).body, "LIVE\n");
     const { workers } = JSON.parse((await proxy.get("/workers", proxy.admin)).body) as { workers: { state: string }[] };
-    assert.deepEqual(workers.map((worker) => worker.state), ["listening", "listening", "listening"]);
+    assert.deepEqual(
+      workers.map((worker) => worker.state),
+      ["listening", "listening", "listening"],
+    );
     const stats = (await proxy.get("/stats", proxy.admin)).body;
     assert.match(stats, /^http.ingress.downstream_rq_2xx: 20$/m);
     assert.match(stats, /^server.concurrency: 3$/m);
@@ -106,7 +112,10 @@ describe("sluice run", () => {
   test("SIGUSR1 and /reopen_logs open access logs anew, and no debugger", async () => {
     const proxy = new ProxyProcess("", []);
     const log = join(proxy.folder, "access.log");
-    const real = await new ProxyProcess(bootstrap({ routes: [OK_ROUTE], accessLog: log }), ["--concurrency", "1"]).live();
+    const real = await new ProxyProcess(bootstrap({ routes: [OK_ROUTE], accessLog: log }), [
+      "--concurrency",
+      "1",
+    ]).live();
     for (const [turn, reopen] of [
       ["1", () => real.process.kill("SIGUSR1")],
       ["2", () => real.post("/reopen_logs")],
@@ -136,7 +145,11 @@ describe("sluice run", () => {
     let lost = 0;
     const load = Array.from({ length: 8 }, async () => {
       const agent = new Agent({ keepAlive: true, maxSockets: 1 });
-      while (!stop) await ask("GET", proxy.address, "/", agent).then(() => answered++, () => lost++);
+      while (!stop)
+        await ask("GET", proxy.address, "/", agent).then(
+          () => answered++,
+          () => lost++,
+        );
       agent.destroy();
     });
     assert.equal((await proxy.post("/workers/replace?index=1")).status, 200);
@@ -153,7 +166,8 @@ describe("sluice run", () => {
     const proxy = await new ProxyProcess(bootstrap({ routes: [OK_ROUTE] }), ["--concurrency", "1"]).live();
     const agent = new Agent({ keepAlive: true, maxSockets: 1 });
     after(() => agent.destroy());
-    const connection = async (): Promise<unknown> => (await ask("GET", proxy.address, "/", agent)).headers["connection"];
+    const connection = async (): Promise<unknown> =>
+      (await ask("GET", proxy.address, "/", agent)).headers["connection"];
     assert.equal(await connection(), undefined);
     await proxy.post("/healthcheck/fail");
     assert.equal((await proxy.get("/ready", proxy.admin)).status, 503);
@@ -180,8 +194,16 @@ describe("sluice run", () => {
   });
 
   test("log levels reach the workers", async () => {
-    const proxy = await new ProxyProcess(bootstrap({ routes: [OK_ROUTE] }), ["--component-log-level", "wasm:trace,main:info", "-l", "warn"]).live();
-    assert.equal((await proxy.post("/logging")).body, "active loggers:\n  admin: warning\n  listener: warning\n  main: info\n  wasm: trace\n");
+    const proxy = await new ProxyProcess(bootstrap({ routes: [OK_ROUTE] }), [
+      "--component-log-level",
+      "wasm:trace,main:info",
+      "-l",
+      "warn",
+    ]).live();
+    assert.equal(
+      (await proxy.post("/logging")).body,
+      "active loggers:\n  admin: warning\n  listener: warning\n  main: info\n  wasm: trace\n",
+    );
     assert.match((await proxy.post("/logging?level=error")).body, /main: error\n  wasm: error\n/);
   });
 
@@ -202,7 +224,10 @@ describe("sluice run", () => {
     const address = `{ socket_address: { address: 127.0.0.1, port_value: ${port} } }`;
     const proxy = new ProxyProcess(bootstrap({ routes: [OK_ROUTE], address }));
     assert.equal(await proxy.exited, 1);
-    assert.match(proxy.output, new RegExp(`cannot start: BIND_FAILED: listener ingress: cannot bind 127.0.0.1:${port}: the address is in use`));
+    assert.match(
+      proxy.output,
+      new RegExp(`cannot start: BIND_FAILED: listener ingress: cannot bind 127.0.0.1:${port}: the address is in use`),
+    );
   });
 
   test("a module that is none is a clear error and status 1", async () => {
@@ -216,7 +241,12 @@ describe("sluice run", () => {
   });
 
   test("a configuration with problems is refused with all of them and status 1", async () => {
-    const proxy = new ProxyProcess(bootstrap({ routes: ["{ match: { prefix: / }, route: { cluster: nowhere } }"] }).replace("stat_prefix", "stat_prefx"));
+    const proxy = new ProxyProcess(
+      bootstrap({ routes: ["{ match: { prefix: / }, route: { cluster: nowhere } }"] }).replace(
+        "stat_prefix",
+        "stat_prefx",
+      ),
+    );
     assert.equal(await proxy.exited, 1);
     assert.match(proxy.output, /bootstrap.yaml:\d+:\d+: error: .*stat_prefx/);
     assert.match(proxy.output, /unknown cluster 'nowhere'/);
@@ -231,9 +261,20 @@ describe("sluice run", () => {
   });
 
   test("--config-yaml and --service-* are merged in", async () => {
-    const args = ["--config-yaml", "node: { id: from-text }", "--service-node", "from-option", "--service-cluster", "c", "--service-zone", "z"];
+    const args = [
+      "--config-yaml",
+      "node: { id: from-text }",
+      "--service-node",
+      "from-option",
+      "--service-cluster",
+      "c",
+      "--service-zone",
+      "z",
+    ];
     const proxy = await new ProxyProcess(bootstrap({ routes: [OK_ROUTE] }), args).live();
-    const { node } = JSON.parse((await proxy.get("/server_info", proxy.admin)).body) as { node: { id: string; cluster: string; locality: object } };
+    const { node } = JSON.parse((await proxy.get("/server_info", proxy.admin)).body) as {
+      node: { id: string; cluster: string; locality: object };
+    };
     assert.equal(node.cluster, "c");
     assert.deepEqual(node.locality, { region: "", zone: "z", sub_zone: "" });
   });

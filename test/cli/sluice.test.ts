@@ -80,7 +80,8 @@ describe("the command line", () => {
   test("help lists the commands", async () => {
     const { status, stdout } = await start(["--help"]);
     assert.equal(status, 0);
-    for (const command of ["run", "validate", "build", "quickstart"]) assert.match(stdout, new RegExp(`^  ${command} `, "m"));
+    for (const command of ["run", "validate", "build", "quickstart"])
+      assert.match(stdout, new RegExp(`^  ${command} `, "m"));
   });
 
   for (const [args, message] of [

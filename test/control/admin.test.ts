@@ -21,7 +21,12 @@ const DUMP = {
   node: { id: "n" },
   static_resources: {
     listeners: [
-      { name: "in", filter_chains: [{ filters: [{ name: "hcm", typed_config: { "@type": "t", route_config: { name: "routes" } } }] }] },
+      {
+        name: "in",
+        filter_chains: [
+          { filters: [{ name: "hcm", typed_config: { "@type": "t", route_config: { name: "routes" } } }] },
+        ],
+      },
       { name: "out" },
     ],
     clusters: [{ name: "up" }],
@@ -36,7 +41,15 @@ class Subject implements AdminSubject {
   readonly startedAt = new Date(0);
   readonly commandLine = { concurrency: 2 };
   readonly snapshot = {
-    node: { id: "n", cluster: "c", zone: "z", region: "", subZone: "", metadata: { a: 1 }, serialized: new Uint8Array() },
+    node: {
+      id: "n",
+      cluster: "c",
+      zone: "z",
+      region: "",
+      subZone: "",
+      metadata: { a: 1 },
+      serialized: new Uint8Array(),
+    },
     clusters: [{}],
     listeners: [],
     dump: DUMP,
@@ -115,7 +128,10 @@ let port = 0;
 before(async () => {
   subject = new Subject();
   admin = new AdminListener(subject, LOG.component("admin"));
-  const bound = await admin.start({ address: { kind: "ip", host: "127.0.0.1", port: 0, ipv4Compat: false }, accessLogs: [] });
+  const bound = await admin.start({
+    address: { kind: "ip", host: "127.0.0.1", port: 0, ipv4Compat: false },
+    accessLogs: [],
+  });
   port = Number(bound.split(":")[1]);
 });
 after(() => admin.stop());
@@ -189,12 +205,26 @@ describe("admin", () => {
     assert.deepEqual(pick(await ask("HEAD", "/ready")), [200, ""]);
   });
 
-  for (const host of ["evil.example", "evil.example:9901", "localhost.evil.example", "127.0.0.1.evil.example", "a@127.0.0.1"]) {
+  for (const host of [
+    "evil.example",
+    "evil.example:9901",
+    "localhost.evil.example",
+    "127.0.0.1.evil.example",
+    "a@127.0.0.1",
+  ]) {
     test(`a loopback admin refuses the Host ${host}`, async () => {
       assert.equal((await ask("GET", "/ready", { host })).status, 403);
     });
   }
-  for (const host of ["localhost", "localhost:9901", "LOCALHOST:1", "x.localhost", "127.0.0.1:9901", "[::1]:9901", "192.0.2.1"]) {
+  for (const host of [
+    "localhost",
+    "localhost:9901",
+    "LOCALHOST:1",
+    "x.localhost",
+    "127.0.0.1:9901",
+    "[::1]:9901",
+    "192.0.2.1",
+  ]) {
     test(`a loopback admin answers the Host ${host}`, async () => {
       assert.equal((await ask("GET", "/ready", { host })).status, 200);
     });
@@ -228,7 +258,9 @@ describe("admin", () => {
     assert.doesNotMatch((await get("/stats?usedonly")).body, /no_route/);
     assert.equal((await get("/stats?filter=rq_2xx$")).body, "http.ingress.downstream_rq_2xx: 3\n");
     assert.equal((await get("/stats?type=Gauges&filter=ingress")).body, "");
-    assert.deepEqual(await getJson("/stats?format=json&filter=rq_2xx"), { stats: [{ name: "http.ingress.downstream_rq_2xx", value: 3 }] });
+    assert.deepEqual(await getJson("/stats?format=json&filter=rq_2xx"), {
+      stats: [{ name: "http.ingress.downstream_rq_2xx", value: 3 }],
+    });
     for (const path of ["/stats/prometheus?filter=rq_2xx", "/stats?format=prometheus&filter=rq_2xx"]) {
       const { body } = await get(path);
       assert.equal(
@@ -239,7 +271,13 @@ describe("admin", () => {
     }
   });
 
-  for (const query of ["filter=(", `filter=${"a".repeat(1025)}`, "type=Nonsense", "format=html", "histogram_buckets=odd"]) {
+  for (const query of [
+    "filter=(",
+    `filter=${"a".repeat(1025)}`,
+    "type=Nonsense",
+    "format=html",
+    "histogram_buckets=odd",
+  ]) {
     test(`/stats?${query.slice(0, 30)} is refused`, async () => {
       assert.equal((await get(`/stats?${query}`)).status, 400);
     });
@@ -274,7 +312,9 @@ describe("admin", () => {
     assert.match(body, /^up::127.0.0.1:8080::cx_active::1$/m);
     assert.match(body, /^up::127.0.0.1:8080::cx_total::7$/m);
     assert.match(body, /^up::127.0.0.1:8080::health_flags::healthy$/m);
-    const json = (await getJson("/clusters?format=json")) as { cluster_statuses: { host_statuses: { stats: unknown[] }[] }[] };
+    const json = (await getJson("/clusters?format=json")) as {
+      cluster_statuses: { host_statuses: { stats: unknown[] }[] }[];
+    };
     const [host] = json.cluster_statuses[0]!.host_statuses;
     assert.deepEqual(host!.stats[0], { name: "cx_connect_fail" });
     assert.deepEqual(host!.stats[1], { name: "cx_total", value: "7" });
@@ -287,10 +327,20 @@ describe("admin", () => {
       configs.map((config) => String(config["@type"]).replace("type.googleapis.com/envoy.admin.v3.", "")),
       ["BootstrapConfigDump", "ClustersConfigDump", "ListenersConfigDump", "RoutesConfigDump"],
     );
-    const listeners = (await getJson("/config_dump?resource=static_listeners&name_regex=in")) as { configs: { listener: { name: string } }[] };
-    assert.deepEqual(listeners.configs.map(({ listener }) => listener.name), ["in"]);
-    const routes = (await getJson("/config_dump?resource=static_route_configs")) as { configs: { route_config: object }[] };
-    assert.deepEqual(routes.configs[0]!.route_config, { "@type": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration", name: "routes" });
+    const listeners = (await getJson("/config_dump?resource=static_listeners&name_regex=in")) as {
+      configs: { listener: { name: string } }[];
+    };
+    assert.deepEqual(
+      listeners.configs.map(({ listener }) => listener.name),
+      ["in"],
+    );
+    const routes = (await getJson("/config_dump?resource=static_route_configs")) as {
+      configs: { route_config: object }[];
+    };
+    assert.deepEqual(routes.configs[0]!.route_config, {
+      "@type": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
+      name: "routes",
+    });
     assert.equal((await get("/config_dump?resource=nothing")).status, 404);
     assert.equal((await get("/config_dump?name_regex=(")).status, 400);
   });
@@ -305,7 +355,10 @@ describe("admin", () => {
   test("/logging shows and changes levels, all or nothing", async () => {
     assert.equal((await post("/logging")).body, "active loggers:\n  main: info\n  wasm: info\n");
     assert.equal((await post("/logging?wasm=debug")).body, "active loggers:\n  main: info\n  wasm: debug\n");
-    assert.equal((await post("/logging?paths=main:error,wasm:trace")).body, "active loggers:\n  main: error\n  wasm: trace\n");
+    assert.equal(
+      (await post("/logging?paths=main:error,wasm:trace")).body,
+      "active loggers:\n  main: error\n  wasm: trace\n",
+    );
     for (const query of ["level=loud", "paths=main:info,nobody:info", "nobody=info", "paths=main"]) {
       assert.equal((await post(`/logging?${query}`)).status, 400, query);
     }

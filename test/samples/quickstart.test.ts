@@ -20,7 +20,10 @@ before(async () => {
   assert.match(readme, /```sh\nnpm start\n```/);
   const { scripts } = JSON.parse(readFileSync(`${ROOT}package.json`, "utf8")) as { scripts: { start: string } };
   assert.equal(scripts.start, "node runtime/cli/sluice.js quickstart");
-  process_ = spawn(process.execPath, [BIN, "quickstart", "--free-ports", "--concurrency", "2"], { cwd: ROOT, stdio: ["ignore", "pipe", "pipe"] });
+  process_ = spawn(process.execPath, [BIN, "quickstart", "--free-ports", "--concurrency", "2"], {
+    cwd: ROOT,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   for (const stream of [process_.stdout!, process_.stderr!]) stream.on("data", (data) => (output += String(data)));
   const failed = once(process_, "exit").then(() => assert.fail(output));
   while (!output.includes("Ctrl-C ends everything.")) await Promise.race([once(process_.stdout!, "data"), failed]);
@@ -35,7 +38,7 @@ function run(...texts: readonly string[]): Promise<string> {
   const line = lines.find((one) => texts.every((text) => one.includes(text)));
   assert.ok(line, `no line with ${texts.join(" and ")} in ${output}`);
   return new Promise((resolve, reject) => {
-    execFile("sh", ["-c", line], (error, stdout) => (error === null ? resolve(stdout) : reject(error)));
+    execFile("sh", ["-c", line], (error, stdout) => (error instanceof Error ? reject(error) : resolve(stdout)));
   });
 }
 
@@ -48,7 +51,11 @@ describe("samples/quickstart: every line that it prints works", () => {
     const answer = await run("curl -i http");
     assert.match(answer, /^HTTP\/1.1 200 OK\r\n/);
     assert.equal(header(answer, "x-evangelist"), "hello from wasm");
-    const seen = JSON.parse(answer.slice(answer.indexOf("{"))) as { method: string; path: string; headers: Record<string, string> };
+    const seen = JSON.parse(answer.slice(answer.indexOf("{"))) as {
+      method: string;
+      path: string;
+      headers: Record<string, string>;
+    };
     assert.deepEqual([seen.method, seen.path, seen.headers["x-evangelist"]], ["GET", "/hello", "hello from wasm"]);
   });
 

@@ -18,7 +18,8 @@ async function envoyMessages(): Promise<{ request: protobuf.Type; response: prot
   const deps = `${ROOT}node_modules/@grpc/grpc-js-xds/deps`;
   const root = new protobuf.Root();
   root.resolvePath = (_origin, target) => {
-    if (target.startsWith("google/protobuf/") && target !== "google/protobuf/empty.proto") return `${ROOT}node_modules/protobufjs/${target}`;
+    if (target.startsWith("google/protobuf/") && target !== "google/protobuf/empty.proto")
+      return `${ROOT}node_modules/protobufjs/${target}`;
     for (const folder of ["envoy-api", "xds", "protoc-gen-validate", "googleapis"]) {
       const path = `${deps}/${folder}/${target}`;
       if (exists(path)) return path;
@@ -26,7 +27,10 @@ async function envoyMessages(): Promise<{ request: protobuf.Type; response: prot
     return `${ROOT}node_modules/protobufjs/${target}`;
   };
   await root.load("envoy/service/ratelimit/v3/rls.proto");
-  return { request: root.lookupType(`${PACKAGE}.RateLimitRequest`), response: root.lookupType(`${PACKAGE}.RateLimitResponse`) };
+  return {
+    request: root.lookupType(`${PACKAGE}.RateLimitRequest`),
+    response: root.lookupType(`${PACKAGE}.RateLimitResponse`),
+  };
 }
 
 function exists(path: string): boolean {
@@ -64,7 +68,8 @@ async function startSample(): Promise<Call> {
         (value: object) => Buffer.from(request.encode(request.fromObject(value)).finish()),
         (bytes: Buffer) => response.toObject(response.decode(bytes), { enums: String, longs: Number, defaults: true }),
         message,
-        (error: ServiceError | null, answer?: Record<string, unknown>) => (error === null ? resolve(answer!) : reject(error)),
+        (error: ServiceError | null, answer?: Record<string, unknown>) =>
+          error === null ? resolve(answer!) : reject(error),
       );
     });
 }
@@ -72,7 +77,10 @@ async function startSample(): Promise<Call> {
 describe("samples/ratelimit-service", () => {
   test("speaks Envoy's protocol and counts", async () => {
     const call = await startSample();
-    const descriptors = [{ entries: [{ key: "generic_key", value: "limited" }] }, { entries: [{ key: "other", value: "x" }] }];
+    const descriptors = [
+      { entries: [{ key: "generic_key", value: "limited" }] },
+      { entries: [{ key: "other", value: "x" }] },
+    ];
     for (let used = 1; used <= 7; used++) {
       const answer = await call({ domain: "quickstart", descriptors });
       assert.equal(answer["overallCode"], used <= 5 ? "OK" : "OVER_LIMIT");
@@ -126,7 +134,10 @@ describe("its limiter", () => {
 
   test("entries walk down the tree, and an entry without a node has no limit", () => {
     const limiter = new Limiter(limits, () => 0);
-    const down = [{ key: "path", value: "/z" }, { key: "user", value: "u" }];
+    const down = [
+      { key: "path", value: "/z" },
+      { key: "user", value: "u" },
+    ];
     assert.equal(limiter.decide("d", down, 1).limit?.unit, "DAY");
     assert.equal(limiter.decide("d", [...down, { key: "x", value: "y" }], 1).limit, undefined);
     assert.equal(limiter.decide("d", [{ key: "nothing", value: "" }], 1).limit, undefined);

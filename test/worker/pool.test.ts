@@ -47,7 +47,8 @@ class Bench {
   }
 
   async logged(text: string): Promise<void> {
-    while (!this.lines.some((line) => line.includes(text))) await new Promise<void>((resolve) => (this.#wake = resolve));
+    while (!this.lines.some((line) => line.includes(text)))
+      await new Promise<void>((resolve) => (this.#wake = resolve));
   }
 
   /** Sends a command to whichever worker gets the connection, and reads the answer to its end. */
@@ -65,7 +66,15 @@ class Bench {
 function setup(script: Script): PoolSetup {
   const logLevels = { level: "info", components: [] } as const;
   const snapshot = script as unknown as Snapshot;
-  return { concurrency: 2, snapshot, modules: [], moduleOfPlugin: [], shared: SharedStore.create(), logLevels, logFormat: "text" };
+  return {
+    concurrency: 2,
+    snapshot,
+    modules: [],
+    moduleOfPlugin: [],
+    shared: SharedStore.create(),
+    logLevels,
+    logFormat: "text",
+  };
 }
 
 describe("WorkerPool", () => {
@@ -132,7 +141,10 @@ describe("WorkerPool", () => {
 
   test("a worker that dies in set-up ends the start", async () => {
     const bench = new Bench(2);
-    await assert.rejects(bench.start({ diesInSetUp: 0 }), { code: "WORKER_FAILED", message: /worker 0: exited with status 9/ });
+    await assert.rejects(bench.start({ diesInSetUp: 0 }), {
+      code: "WORKER_FAILED",
+      message: /worker 0: exited with status 9/,
+    });
   });
 
   test("every worker is asked about its clusters", async () => {
@@ -146,12 +158,18 @@ describe("WorkerPool", () => {
     const bench = new Bench(2);
     await bench.start();
     await bench.pool.drain(1000);
-    assert.deepEqual(bench.pool.workers().map((worker) => worker.state), ["draining", "draining"]);
+    assert.deepEqual(
+      bench.pool.workers().map((worker) => worker.state),
+      ["draining", "draining"],
+    );
     const socket = connect(bench.port, "127.0.0.1");
     const [error] = (await once(socket, "error")) as [NodeJS.ErrnoException];
     assert.equal(error.code, "ECONNREFUSED");
     await bench.pool.stop();
-    assert.deepEqual(bench.pool.workers().map((worker) => worker.state), ["gone", "gone"]);
+    assert.deepEqual(
+      bench.pool.workers().map((worker) => worker.state),
+      ["gone", "gone"],
+    );
     assert.equal(bench.lost.length, 0);
   });
 });

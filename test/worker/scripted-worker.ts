@@ -43,10 +43,13 @@ port.on("message", (message: ToWorker) => {
     startHeartbeat(beats, index);
     say({ kind: "ready" });
   } else if (message.kind === "listen") {
-    server.listen({ host: "127.0.0.1", port: message.boundPorts["main/0"] ?? 0, reusePort: true, exclusive: true }, () => {
-      const bound = (server.address() as AddressInfo).port;
-      say({ kind: "listening", bound: [{ name: "main", index: 0, address: `127.0.0.1:${bound}`, port: bound }] });
-    });
+    server.listen(
+      { host: "127.0.0.1", port: message.boundPorts["main/0"] ?? 0, reusePort: true, exclusive: true },
+      () => {
+        const bound = (server.address() as AddressInfo).port;
+        say({ kind: "listening", bound: [{ name: "main", index: 0, address: `127.0.0.1:${bound}`, port: bound }] });
+      },
+    );
   } else if (message.kind === "drain") {
     server.close();
     say({ kind: "drained" });
