@@ -204,11 +204,18 @@ export class H2Request extends QueueLink implements PoolRequest {
   #onWantTrailers(stream: ClientHttp2Stream): void {
     // A request that was given up must not look complete to the host.
     if (this.done && !this.#ended) return;
-    // Without fields this is an empty DATA frame that ends the stream.
     const fields: Record<string, string[]> = {};
     const list = this.#trailers?.list ?? [];
-    for (let at = 0; at < list.length; at += 2) (fields[list[at]!] ??= []).push(list[at + 1]!);
-    stream.sendTrailers(fields);
+    for (let at = 0; at < list.length; at += 2) {
+      if (!list[at]!.startsWith(":")) (fields[list[at]!] ??= []).push(list[at + 1]!);
+    }
+    try {
+      // Without fields this is an empty DATA frame that ends the stream.
+      stream.sendTrailers(fields);
+    } catch {
+      // Fields that HTTP/2 cannot carry, from a guest perhaps: that request fails, nothing else.
+      setImmediate(failLocally, this);
+    }
   }
 
   #onClose(): void {
@@ -240,6 +247,10 @@ export class H2Request extends QueueLink implements PoolRequest {
 
 function cancelStream(stream: ClientHttp2Stream): void {
   if (!stream.destroyed) stream.close(CANCEL);
+}
+
+function failLocally(request: H2Request): void {
+  request.fail(ResetReason.LOCAL_RESET, false);
 }
 
 function ignore(): void {}

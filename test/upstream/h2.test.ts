@@ -283,6 +283,32 @@ test("headers that HTTP/2 cannot carry fail that request alone", async (t) => {
   assert.equal(sessions.length, 1);
 });
 
+test("trailers that HTTP/2 cannot carry fail that request alone; pseudo-headers among them are dropped", async (t) => {
+  const { port, sessions } = await h2Origin(t, (stream) => {
+    stream.resume();
+    stream.on("end", () => {
+      if (stream.aborted) return;
+      stream.respond({ ":status": 200 });
+      stream.end();
+    });
+  });
+  const { cluster } = clusterUnderTest(t, clusterConfig([endpoint(port)], http2));
+  for (const [name, reason] of [
+    ["connection", ResetReason.LOCAL_RESET],
+    ["a b", ResetReason.LOCAL_RESET],
+    [":path", null],
+  ] as const) {
+    const recorder = new Recorder();
+    const request = cluster.request(recorder);
+    request.sendHeaders(requestHeaders("POST", "/"), false);
+    request.sendData(Buffer.from("x"), false);
+    request.sendTrailers(new HeaderMap([name, "1"]));
+    await recorder.finished();
+    assert.equal(recorder.resetReason, reason, name);
+  }
+  assert.equal(sessions.length, 1);
+});
+
 test("reset cancels the stream at the host and keeps the connection", async (t) => {
   let code = -1;
   const { port, sessions } = await h2Origin(t, (stream, headers) => {
