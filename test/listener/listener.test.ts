@@ -1,0 +1,246 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { connect } from "node:net";
+import type { NetConnectOpts, Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import type { TestContext } from "node:test";
+import type { Address, ListenerConfig } from "../../runtime/config/snapshot.ts";
+import { ProxyError } from "../../runtime/errors.ts";
+import { formatAddress, plainIp } from "../../runtime/listener/address.ts";
+import { ListenerSet } from "../../runtime/listener/listener.ts";
+import { NetworkStatus } from "../../runtime/network/filter.ts";
+import type { ConnectionView, NetworkFilter, NetworkFilterFactory } from "../../runtime/network/filter.ts";
+import { StatsStore } from "../../runtime/observe/stats.ts";
+
+/** Sends back what comes; ends when told to drain. */
+class Echo implements NetworkFilter {
+  readonly #connection: ConnectionView;
+  constructor(connection: ConnectionView) {
+    this.#connection = connection;
+  }
+  onNewConnection(): number {
+    return NetworkStatus.CONTINUE;
+  }
+  onData(data: Buffer, endStream: boolean): number {
+    if (endStream) this.#connection.close(100);
+    else if (data.toString() === "who") this.#connection.write(JSON.stringify(this.#connection.info));
+    else if (data.toString() === "reset") this.#connection.reset();
+    else this.#connection.write(data);
+    return NetworkStatus.CONTINUE;
+  }
+  onWrite(): number {
+    return NetworkStatus.CONTINUE;
+  }
+  onWritable(): void {}
+  onDraining(): void {
+    this.#connection.close(100);
+  }
+  onClose(): void {}
+}
+
+/** Turns letters to upper case on the way in, and adds a mark on the way out; "stop" goes no further. */
+class Shout extends Echo {
+  override onData(data: Buffer): number {
+    if (data.toString() === "stop") return NetworkStatus.STOP;
+    for (let at = 0; at < data.length; at++) if (data[at]! >= 0x61) data[at]! -= 0x20;
+    return NetworkStatus.CONTINUE;
+  }
+  override onWrite(data: Buffer): number {
+    data[0] = 0x21;
+    return NetworkStatus.CONTINUE;
+  }
+}
+
+const echo: NetworkFilterFactory = { name: "echo", terminal: true, create: (connection) => new Echo(connection) };
+const shout: NetworkFilterFactory = { name: "shout", terminal: false, create: (connection) => new Shout(connection) };
+
+const ip = (host: string, port = 0, ipv4Compat = false): Address => ({ kind: "ip", host, port, ipv4Compat });
+
+function config(address: Address, more: Partial<ListenerConfig> = {}): ListenerConfig {
+  return {
+    name: "l",
+    address,
+    additionalAddresses: [],
+    statPrefix: "l",
+    bindToPort: true,
+    reusePort: true,
+    backlog: 128,
+    perConnectionBufferLimitBytes: 1024,
+    trafficDirection: 1,
+    filterChains: [{ name: "chain", filters: [] }],
+    accessLogs: [],
+    ...more,
+  };
+}
+
+async function start(
+  t: TestContext,
+  listeners: readonly ListenerConfig[],
+  chain: readonly NetworkFilterFactory[] = [echo],
+  workerIndex = 0,
+): Promise<{ set: ListenerSet; stats: StatsStore }> {
+  const stats = new StatsStore(() => {});
+  const set = new ListenerSet(listeners, {
+    stats,
+    chainFactories: () => chain,
+    boundPorts: {},
+    workerIndex,
+    log: () => {},
+  });
+  t.after(() => set.close());
+  await set.start();
+  return { set, stats };
+}
+
+async function say(options: NetConnectOpts, text: string): Promise<string> {
+  const socket = await open(options);
+  socket.write(text);
+  const [data] = (await once(socket, "data")) as [Buffer];
+  socket.destroy();
+  return data.toString();
+}
+
+async function open(options: NetConnectOpts): Promise<Socket> {
+  const socket = connect(options);
+  await once(socket, "connect");
+  return socket;
+}
+
+test("IPv4, IPv6 and further addresses of one listener", async (t) => {
+  const { set } = await start(t, [config(ip("127.0.0.1"), { additionalAddresses: [ip("::1")] })]);
+  const [first, second] = set.bound;
+  assert.equal(first!.address, `127.0.0.1:${first!.port}`);
+  assert.equal(second!.address, `[::1]:${second!.port}`);
+  const four = JSON.parse(await say({ host: "127.0.0.1", port: first!.port }, "who"));
+  assert.match(four.directRemoteAddress, /^127\.0\.0\.1:\d+$/);
+  assert.equal(four.localAddress, first!.address);
+  assert.deepEqual([four.listenerName, four.direction, four.filterChainName], ["l", 1, "chain"]);
+  const six = JSON.parse(await say({ host: "::1", port: second!.port }, "who"));
+  assert.match(six.directRemoteAddress, /^\[::1\]:\d+$/);
+  assert.equal(six.directRemoteIp, "::1");
+});
+
+test("a dual-stack listener shows IPv4 peers as IPv4", async (t) => {
+  const { set } = await start(t, [config(ip("::", 0, true))]);
+  const said = JSON.parse(await say({ host: "127.0.0.1", port: set.bound[0]!.port }, "who"));
+  assert.equal(said.directRemoteIp, "127.0.0.1");
+  assert.equal(plainIp("::ffff:1.2.3.4"), "1.2.3.4");
+  assert.equal(plainIp("::1"), "::1");
+});
+
+test("unix sockets: mode, stale socket files, and files that are none", async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "sluice-"));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const path = join(folder, "s");
+  const address: Address = { kind: "pipe", path, mode: 0o600 };
+  assert.equal(formatAddress(address), path);
+  const first = await start(t, [config(address)]);
+  assert.equal(statSync(path).mode & 0o777, 0o600);
+  assert.equal(await say({ path }, "hello"), "hello");
+  assert.equal(JSON.parse(await say({ path }, "who")).directRemoteAddress, path);
+  // A process that died leaves its socket file: the next one takes the name over.
+  const second = await start(t, [config(address)]);
+  assert.equal(await say({ path }, "again"), "again");
+  first.set.close();
+  second.set.close();
+  const file = join(folder, "file");
+  writeFileSync(file, "precious");
+  await assert.rejects(start(t, [config({ kind: "pipe", path: file, mode: 0 })]), /BIND_FAILED/);
+  assert.equal(readFileSync(file, "utf8"), "precious");
+});
+
+test("abstract unix sockets", async (t) => {
+  const name = `sluice-test-${process.pid}`;
+  await start(t, [config({ kind: "pipe", path: `@${name}`, mode: 0 })]);
+  assert.equal(await say({ path: `\0${name}` }, "hello"), "hello");
+});
+
+test("only worker 0 binds what can be bound once", async (t) => {
+  const { set } = await start(t, [config(ip("127.0.0.1"), { reusePort: false })], [echo], 1);
+  assert.deepEqual(set.bound, []);
+});
+
+test("bind_to_port false binds nothing", async (t) => {
+  const { set } = await start(t, [config(ip("127.0.0.1"), { bindToPort: false })]);
+  assert.deepEqual(set.bound, []);
+});
+
+test("a busy address is told with listener and address", async (t) => {
+  const { set } = await start(t, [config(ip("127.0.0.1"), { reusePort: false })]);
+  const busy = config(ip("127.0.0.1", set.bound[0]!.port), { name: "second", reusePort: false });
+  await assert.rejects(
+    start(t, [busy]),
+    (error: unknown) =>
+      error instanceof ProxyError &&
+      error.message ===
+        `BIND_FAILED: listener second: cannot bind 127.0.0.1:${set.bound[0]!.port}: the address is in use (another process listens there)`,
+  );
+  await assert.rejects(start(t, [config(ip("192.0.2.1", 1))]), /this machine has no such address/);
+});
+
+test("two workers share one port", async (t) => {
+  const { set } = await start(t, [config(ip("127.0.0.1"))]);
+  const port = set.bound[0]!.port;
+  const other = await start(t, [config(ip("127.0.0.1", port))], [echo], 1);
+  assert.equal(other.set.bound[0]!.port, port);
+  for (let n = 0; n < 40; n++) assert.equal(await say({ host: "127.0.0.1", port }, "x"), "x");
+});
+
+test("network filters see bytes in order, and in reverse on the way out", async (t) => {
+  const { set } = await start(t, [config(ip("127.0.0.1"))], [shout, echo]);
+  const port = set.bound[0]!.port;
+  assert.equal(await say({ host: "127.0.0.1", port }, "abc"), "!BC");
+  const socket = await open({ host: "127.0.0.1", port });
+  socket.write("stop");
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.equal(socket.bytesRead, 0);
+  socket.destroy();
+});
+
+test("statistics of connections", async (t) => {
+  const { set, stats } = await start(t, [config(ip("127.0.0.1"))]);
+  const socket = await open({ host: "127.0.0.1", port: set.bound[0]!.port });
+  socket.write("x");
+  await once(socket, "data");
+  assert.equal(stats.counter("listener.l.downstream_cx_total").value, 1);
+  assert.equal(stats.gauge("listener.l.downstream_cx_active").value, 1);
+  socket.end();
+  await once(socket, "close");
+  while (stats.gauge("listener.l.downstream_cx_active").value > 0)
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  assert.equal(stats.counter("listener.l.downstream_cx_destroy").value, 1);
+});
+
+test("reset ends with RST, not with FIN", async (t) => {
+  const { set } = await start(t, [config(ip("127.0.0.1"))]);
+  const socket = await open({ host: "127.0.0.1", port: set.bound[0]!.port });
+  socket.write("reset");
+  const [error] = (await once(socket, "error")) as [NodeJS.ErrnoException];
+  assert.equal(error.code, "ECONNRESET");
+});
+
+test("draining: no new connections, filters finish, and what does not finish is ended", async (t) => {
+  const { set } = await start(t, [config(ip("127.0.0.1"))]);
+  const port = set.bound[0]!.port;
+  const socket = await open({ host: "127.0.0.1", port });
+  const closed = once(socket, "close");
+  await set.drain(1000);
+  await closed;
+  await assert.rejects(open({ host: "127.0.0.1", port }), /ECONNREFUSED/);
+
+  const deaf: NetworkFilterFactory = {
+    name: "deaf",
+    terminal: true,
+    create: (connection) => Object.assign(new Echo(connection), { onDraining: () => {} }),
+  };
+  const stubborn = await start(t, [config(ip("127.0.0.1"))], [deaf]);
+  const stuck = await open({ host: "127.0.0.1", port: stubborn.set.bound[0]!.port });
+  stuck.on("error", () => {});
+  const ended = once(stuck, "close");
+  stuck.resume();
+  await stubborn.set.drain(50);
+  await ended;
+});

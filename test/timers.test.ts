@@ -1,0 +1,57 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Alarm } from "../runtime/timers.ts";
+
+const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+test("deadlines fire in order of time, once, and not when disarmed", async () => {
+  const fired: string[] = [];
+  const alarm = (name: string): Alarm => new Alarm(() => fired.push(name));
+  const [a, b, c, d] = [alarm("a"), alarm("b"), alarm("c"), alarm("d")];
+  a.arm(40);
+  b.arm(20);
+  c.arm(20);
+  d.arm(30);
+  assert.ok(a.armed);
+  c.disarm();
+  assert.ok(!c.armed);
+  await sleep(80);
+  assert.deepEqual(fired, ["b", "d", "a"]);
+  assert.ok(!a.armed);
+});
+
+test("arming again replaces the time", async () => {
+  let fired = 0;
+  const alarm = new Alarm(() => fired++);
+  alarm.arm(20);
+  await sleep(10);
+  alarm.arm(200);
+  await sleep(60);
+  assert.equal(fired, 0);
+  alarm.arm(5);
+  await sleep(40);
+  assert.equal(fired, 1);
+});
+
+test("a deadline may arm itself, and others of its list, while it fires", async () => {
+  let fired = 0;
+  const other = new Alarm(() => fired++);
+  const alarm: Alarm = new Alarm(() => {
+    if (++fired < 3) {
+      alarm.arm(10);
+      other.arm(10);
+    }
+  });
+  alarm.arm(10);
+  await sleep(120);
+  // alarm three times; other once per arming that was not replaced.
+  assert.ok(fired >= 4 && fired <= 5, String(fired));
+  assert.ok(!alarm.armed && !other.armed);
+});
+
+test("many different durations leave nothing behind", async () => {
+  let fired = 0;
+  for (let ms = 1; ms <= 200; ms++) new Alarm(() => fired++).arm(ms / 10);
+  await sleep(80);
+  assert.equal(fired, 200);
+});
