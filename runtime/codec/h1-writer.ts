@@ -12,7 +12,7 @@
  */
 import { kindOf, NameKind } from "./h1-chars.ts";
 import { contentLengthOf } from "./h1-fields.ts";
-import { LineMemory, lineOf } from "./h1-lines.ts";
+import { isOwn, LineMemory, lineOf } from "./h1-lines.ts";
 import { statusLine } from "./h1-reasons.ts";
 import { isAuthority } from "./h1-target.ts";
 import type { HeaderMap } from "./headers.ts";
@@ -102,30 +102,6 @@ abstract class Encoder {
   /** The first valid one counts: a second one would make the message ambiguous. */
   #noteLength(value: string): void {
     if (this.length === UNKNOWN) this.length = contentLengthOf(value);
-  }
-}
-
-/** Whether the codec writes this field itself, or never: pseudo-headers, framing and connection fields. */
-function isOwn(name: string): boolean {
-  switch (name.length) {
-    case 2:
-      return name === "te";
-    case 4:
-      return name === "host";
-    case 5:
-      return name === ":path";
-    case 7:
-      return name === ":method" || name === ":scheme" || name === ":status" || name === "upgrade";
-    case 10:
-      return name === ":authority" || name === "connection" || name === "keep-alive";
-    case 14:
-      return name === "content-length";
-    case 16:
-      return name === "proxy-connection";
-    case 17:
-      return name === "transfer-encoding";
-    default:
-      return false;
   }
 }
 

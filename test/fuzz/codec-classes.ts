@@ -18,7 +18,7 @@ export interface Case {
 export interface DisagreementClass {
   name: string;
   reason: string;
-  explains(seen: Case): boolean;
+  explains(seen: Case): boolean | undefined;
 }
 
 function values(raw: readonly string[] | undefined, name: string): string[] {
@@ -100,7 +100,7 @@ export const classes: readonly DisagreementClass[] = [
     explains: (seen) => {
       const { method = "", target = "" } = seen.heard ?? {};
       if (!weRefuse(seen, "h1.target")) return false;
-      if (method === "CONNECT") return !/^([^/:#]+|\[.*\]):\d{1,5}$/.test(target);
+      if (method === "CONNECT") return !(HOST.test(target) && /:\d{1,5}$/.test(target));
       const parts = /^https?:\/\/([^/?#]*)([^#]*)$/i.exec(target);
       return parts === null ? !/^\/[^#]*$/.test(target) : !HOST.test(parts[1]!);
     },
@@ -123,6 +123,7 @@ export const classes: readonly DisagreementClass[] = [
       "llhttp skips any number of CR and LF before a message; we take two empty lines before a request, none before a response",
     explains: (seen) =>
       (weRefuse(seen, "h1.line_terminator") && /^[\r\n]|(\r\n){3}|\r\n\n|\r\n\r[^\n]|[^\r]\n|\r\r/.test(seen.text)) ||
+      (weRefuse(seen, "h1.line_terminator") && seen.ours.messages.at(-1)?.body.endsWith("\r")) ||
       (weRefuse(seen, "h1.status_line") && /^\r\n|\r\n\r\n\r\n/.test(seen.text)) ||
       (seen.disagreement.kind === "we refuse: end" && seen.text.endsWith("\r")),
   },
@@ -145,6 +146,11 @@ export const classes: readonly DisagreementClass[] = [
       const method = seen.ours.messages[seen.disagreement.at]?.fields[5];
       return theyRefuse(seen, /^HPE_INVALID_(CONSTANT|VERSION)$/) && (method === "SOURCE" || method === "PRI");
     },
+  },
+  {
+    name: "PRI",
+    reason: "RFC 9113 section 3.4 keeps this method for the HTTP/2 preface; llhttp waits for the rest of one",
+    explains: (seen) => weRefuse(seen, "h1.method") && /^PRI /m.test(seen.text),
   },
   {
     name: "framing fields in trailers",
@@ -186,9 +192,8 @@ export const classes: readonly DisagreementClass[] = [
   {
     name: "too many fields",
     reason: "llhttp bounds bytes only",
-    explains: (seen) => /: h1.too_many_headers$/.test(seen.disagreement.kind) && /(^[^
-]+
-){101}/m.test(seen.text),
+    explains: (seen) =>
+      /: h1.too_many_headers$/.test(seen.disagreement.kind) && /(^[^\r\n]+\r\n){101}/m.test(seen.text),
   },
   {
     name: "chunk extension",
@@ -232,6 +237,11 @@ export const responseClasses: readonly DisagreementClass[] = [
       seen.theirs.error === "HPE_CLOSED_CONNECTION" && (seen.theirs.messages.at(-1)?.status ?? 200) < 200,
   },
   {
+    name: "informational responses without a name",
+    reason: "RFC 9110 section 15.2: no 1xx has a body; llhttp knows 100 to 103 only and reads one for the others",
+    explains: (seen) => (seen.heard?.status ?? 0) > 103 && (seen.heard?.status ?? 0) < 200,
+  },
+  {
     name: "ICE",
     reason: "llhttp also reads ICE/1.0 responses",
     explains: (seen) => weRefuse(seen, "h1.status_line") && /^ICE\//m.test(seen.text),
@@ -241,6 +251,6 @@ export const responseClasses: readonly DisagreementClass[] = [
     reason: "RFC 9112 section 4: reason = HTAB, SP, VCHAR, obs-text; llhttp takes all but CR and LF",
     explains: (seen) =>
       weRefuse(seen, "h1.invalid_characters") &&
-      /^(HTTP|ICE)\/[\d.]+ \d+ ?[^\r\n]*[\0-\x08\x0b\x0c\x0e-\x1f\x7f]/m.test(seen.text),
+      /^(HTTP|ICE)\/[\d.]+ \d+ ?[^\r\n]*[^\t\r\n\x20-\x7e\x80-\xff]/m.test(seen.text),
   },
 ];

@@ -66,7 +66,7 @@ function runCase(dice: Dice): { seen: Case | null; accepted: boolean; explained:
     trailers: null,
   }));
   // A whole response with bytes behind it was still a whole response.
-  const whole = ours.messages.at(-1)?.ended === true;
+  const whole = ours.messages.at(-1)?.ended ?? false;
   const merged = { ...ours, messages: [...before, ...ours.messages], ...(whole ? { error: null, end: null } : {}) };
   const disagreement = compare(merged, theirs, expectedResponse);
   const accepted = ours.error === null && ours.end === null;

@@ -306,7 +306,7 @@ function field(dice: Dice): string {
 function framed(dice: Dice): string {
   const way = dice.below(10);
   const body = "hello world ".repeat(3).slice(0, dice.below(30));
-  if (way < 3) return `${end(dice)}`;
+  if (way < 3) return end(dice);
   if (way < 6) {
     const length = dice.once(8) ? dice.pick(LENGTHS) : String(body.length);
     return `Content-Length: ${length}${end(dice)}${dice.once(30) ? `Content-Length: ${dice.pick([length, "1"])}\r\n` : ""}${end(dice)}${body}`;

@@ -92,10 +92,12 @@ parser[HTTPParser.kOnHeadersComplete] = (
   return method === undefined && requestMethod === "HEAD" ? 1 : 0;
 };
 parser[HTTPParser.kOnBody] = (chunk: Buffer) => {
-  heard.at(-1)!.body += chunk.latin1Slice();
+  const open = heard.at(-1);
+  if (open !== undefined) open.body += chunk.latin1Slice();
 };
 parser[HTTPParser.kOnMessageComplete] = () => {
-  heard.at(-1)!.ended = true;
+  const open = heard.at(-1);
+  if (open !== undefined) open.ended = true;
 };
 
 /** What llhttp makes of `bytes`; `method` is that of the request when they are responses. */
@@ -107,8 +109,7 @@ export function llhttp(bytes: Buffer, method: string | null): LlhttpRecording {
   parser.initialize(method === null ? HTTPParser.REQUEST : HTTPParser.RESPONSE, {}, MAX_HEADER_BYTES, 0);
   const result = parser.execute(bytes);
   if (typeof result !== "number") return { messages: heard, error: result.code, atEnd: false };
-  if (heard.at(-1)?.upgrade === true && heard.at(-1)?.ended === true)
-    return { messages: heard, error: null, atEnd: false };
+  if (heard.at(-1)?.upgrade && heard.at(-1)?.ended) return { messages: heard, error: null, atEnd: false };
   const end = parser.finish();
   return { messages: heard, error: end?.code ?? null, atEnd: end !== undefined };
 }
