@@ -7,7 +7,6 @@ import { ProcessLog } from "../observe/log.ts";
 import type { LogLevel } from "../observe/log.ts";
 import { versionText } from "./main.ts";
 import { handleSignals } from "./signals.ts";
-import { readSnapshot, readSources } from "./validate.ts";
 import type { ConfigOptions } from "./validate.ts";
 
 export interface RunOptions extends ConfigOptions {
@@ -64,6 +63,8 @@ export async function run(options: RunOptions, { sources, onLive, until }: RunEx
   void server.quitRequested.then(() => end("quitquitquit"));
   void until?.then(end);
   try {
+    // Loaded after the threads are spawned: it takes about as long as they need to load theirs.
+    const { readSnapshot, readSources } = await import("./validate.ts");
     const snapshot = readSnapshot(options, sources ?? readSources(options));
     if (snapshot === undefined) {
       await server.stop();
