@@ -11,7 +11,7 @@ import type { UpstreamHandler, UpstreamRequest } from "../upstream/request.ts";
 import type { ConnectionManager, RoutedCluster } from "./connection-manager.ts";
 import { reply, REPLIES, resetFlag, upstreamResetReply } from "./local-reply.ts";
 import { RetryState } from "./retry.ts";
-import { finalizeRequestHeaders, finalizeResponseHeaders, redirectLocation } from "./route-apply.ts";
+import { finalizeRequestHeaders, finalizeResponseHeaders, redirectLocation, rewriteHost } from "./route-apply.ts";
 import type { ResolvedRoute } from "./route-table.ts";
 import type { Stream } from "./stream.ts";
 
@@ -165,8 +165,18 @@ export class Router extends Deadline implements UpstreamHandler {
     }
     const upstream = this.#cluster!.upstream.request(this);
     this.#upstream = upstream;
+    this.#autoHost(upstream.hostname);
     if (this.#readingPaused) upstream.pauseReading();
     upstream.sendHeaders(this.#headers!, endStream);
+  }
+
+  /** RouteAction.auto_host_rewrite: the host is known only now, and may be another one in each attempt. */
+  #autoHost(hostname: string): void {
+    const action = this.#route!.action;
+    if (action.kind !== "route" || action.hostRewrite.kind !== "auto" || hostname === "") return;
+    const headers = this.#headers!;
+    if (this.#stream.info.upstreamAttempts > 1) headers.set(":authority", hostname);
+    else rewriteHost(headers, hostname, action.appendXForwardedHost, !this.#manager.router.suppressEnvoyHeaders);
   }
 
   #requestIsComplete(): void {
@@ -404,7 +414,7 @@ export class Router extends Deadline implements UpstreamHandler {
     this.#cluster!.perTryTimeout.inc();
     const upstream = this.#upstream;
     this.#upstream = null;
-    upstream?.reset();
+    upstream?.reset(true);
     if (this.#retry!.wantsReset(ResetReason.LOCAL_RESET, false) && this.#mayRetry()) this.#scheduleRetry();
     else this.#giveUp(REPLIES.perTryTimeout);
   }
@@ -416,7 +426,7 @@ export class Router extends Deadline implements UpstreamHandler {
     this.disarm();
     this.#perTry?.disarm();
     this.#cancelBackoff();
-    upstream?.reset();
+    upstream?.reset(true);
     if (!this.#responseStarted) this.#cluster!.codes.charge(answer.status);
     this.#stream.info.setFlag(ResponseFlag.UT);
     this.#stream.sendLocalReply(answer);

@@ -6,7 +6,7 @@ import { ClusterResources } from "./cluster-resources.ts";
 import { DnsTarget, type Lookup } from "./dns-target.ts";
 import { FailedRequest } from "./failed-request.ts";
 import { http1 } from "./h1-connection.ts";
-import { HTTP2 } from "./h2-connection.ts";
+import { http2 } from "./h2-connection.ts";
 import { addressText, Host, type HostFacts, type HostPool } from "./host.ts";
 import { LoadBalancer } from "./load-balancer.ts";
 import { Pool } from "./pool.ts";
@@ -28,10 +28,7 @@ export class Cluster implements Upstream {
     this.config = config;
     this.resources = new ClusterResources(config, stats);
     this.#balancer = new LoadBalancer(config.lbPolicy, () => this.resources.stats.lbHealthyPanic.inc());
-    this.#createPool =
-      config.protocol === "HTTP2"
-        ? (host) => new Pool(host, this.resources, HTTP2)
-        : (host) => new Pool(host, this.resources, http1());
+    this.#createPool = poolMaker(config, this.resources);
     this.#byEndpoint = config.endpoints.map(() => []);
     config.endpoints.forEach((endpoint, at) => {
       const { address } = endpoint;
@@ -77,7 +74,9 @@ export class Cluster implements Upstream {
   }
 
   #createHost(endpoint: EndpointConfig, target: Address): Host {
-    const { hostname, weight, priority, healthy } = endpoint;
+    const { weight, priority, healthy, address } = endpoint;
+    const resolved = this.config.type !== "STATIC" && address.kind === "ip" ? address.host : "";
+    const hostname = endpoint.hostname || resolved;
     const facts: HostFacts = { target, hostname, weight, priority, healthy };
     return new Host(facts, this.#createPool);
   }
@@ -137,4 +136,10 @@ export class Cluster implements Upstream {
 
 function withHost(address: Address, host: string): Address {
   return address.kind === "pipe" ? address : { ...address, host };
+}
+
+function poolMaker(config: ClusterConfig, resources: ClusterResources): (host: Host) => HostPool {
+  if (config.protocol !== "HTTP2") return (host) => new Pool(host, resources, http1());
+  const protocol = http2();
+  return (host) => new Pool(host, resources, protocol);
 }

@@ -3,6 +3,7 @@ import type { ResetReason } from "../errors.ts";
 import type { UpstreamHandler, UpstreamRequest } from "./request.ts";
 
 export class FailedRequest implements UpstreamRequest {
+  readonly hostname = "";
   #handler: UpstreamHandler | null;
   readonly #reason: ResetReason;
 

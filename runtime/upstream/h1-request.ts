@@ -41,6 +41,10 @@ export class H1Request extends QueueLink implements PoolRequest {
     this.#encoder = encoder;
   }
 
+  get hostname(): string {
+    return this.#pool.host.hostname;
+  }
+
   sendHeaders(headers: HeaderMap, endStream: boolean): void {
     if (this.done) return;
     this.method = headers.get(":method") ?? "GET";

@@ -1,5 +1,5 @@
 /** One HTTP/2 connection to a host, prior knowledge over TCP or a unix socket, carried by `node:http2`. */
-import { type ClientHttp2Session, type ClientHttp2Stream, connect as connectHttp2, constants } from "node:http2";
+import type { ClientHttp2Session, ClientHttp2Stream } from "node:http2";
 import { connect, type Socket } from "node:net";
 import type { HeaderMap } from "../codec/headers.ts";
 import { ResetReason } from "../errors.ts";
@@ -17,12 +17,23 @@ import { ipPort } from "./host.ts";
 import type { Pool, PoolConnection, PoolProtocol } from "./pool.ts";
 import { connectFailure } from "./transport-failure.ts";
 
-/** Many requests at a time on few connections. */
-export const HTTP2: PoolProtocol<H2Request> = {
-  createRequest: (handler, pool) => new H2Request(handler, pool),
-  connect: (pool) => new H2Connection(pool),
-  requestsPerConnection: H2_CONCURRENT_STREAMS,
-};
+type Http2 = typeof import("node:http2");
+
+/**
+ * Many requests at a time on few connections. To be called when a cluster is made: the module behind it takes
+ * 30 ms to load, too much for the first request and for the start of workers that have no such cluster.
+ */
+export function http2(): PoolProtocol<H2Request> {
+  const module = process.getBuiltinModule("node:http2");
+  return {
+    createRequest: (handler, pool) => new H2Request(handler, pool),
+    connect: (pool) => new H2Connection(pool, module),
+    requestsPerConnection: H2_CONCURRENT_STREAMS,
+  };
+}
+
+/** RFC 9113 section 7. */
+const NO_ERROR = 0;
 
 /** RFC 9113 section 8.2.2: fields of one HTTP/1 connection, which HTTP/2 refuses; Host is `:authority`. */
 const CONNECTION_FIELDS = new Set([
@@ -51,7 +62,7 @@ export class H2Connection extends Deadline implements PoolConnection<H2Request> 
   #retired = false;
   #bytesRead = 0;
 
-  constructor(pool: Pool<H2Request>) {
+  constructor(pool: Pool<H2Request>, module: Http2) {
     super();
     this.#pool = pool;
     const { target, address } = pool.host;
@@ -69,7 +80,7 @@ export class H2Connection extends Deadline implements PoolConnection<H2Request> 
             keepAliveInitialDelay: TCP_KEEPALIVE_DELAY_MS,
           });
     this.#socket = socket;
-    const session = connectHttp2("http://upstream", {
+    const session = module.connect("http://upstream", {
       createConnection: () => socket,
       maxHeaderListPairs: MAX_HEADERS + 1,
       settings: {
@@ -214,7 +225,7 @@ export class H2Connection extends Deadline implements PoolConnection<H2Request> 
       this.#pool.resources.connectionClosed(local, this.#requests.size > 0, performance.now() - this.#startMs);
     }
     for (const request of [...this.#requests]) request.fail(reason, false);
-    this.#session.destroy(undefined, constants.NGHTTP2_NO_ERROR);
+    this.#session.destroy(undefined, NO_ERROR);
     this.#socket.destroy();
     this.#pool.onClosed(this);
   }

@@ -38,6 +38,10 @@ export class H2Request extends QueueLink implements PoolRequest {
 
   // ---- Down ---------------------------------------------------------------------------------------------
 
+  get hostname(): string {
+    return this.#pool.host.hostname;
+  }
+
   sendHeaders(headers: HeaderMap, endStream: boolean): void {
     if (this.done) return;
     this.#headers = headers;

@@ -30,6 +30,8 @@ export interface UpstreamHandler {
 
 /** One attempt at one host of one cluster. */
 export interface UpstreamRequest {
+  /** Name of the host that was picked (endpoint.hostname, or the DNS name it came from); "" when it has none. */
+  readonly hostname: string;
   /** `headers` holds `:method`, `:path`, `:authority`, `:scheme`. */
   sendHeaders(headers: HeaderMap, endStream: boolean): void;
   /** False: more is taken, but the caller should stop until `onUpstreamDrain`. */

@@ -211,6 +211,20 @@ test("a per-try timeout is retried, the overall one is final", async (t) => {
   assert.equal(proxy.counter("cluster.c.upstream_rq_per_try_timeout"), 1);
 });
 
+test("auto_host_rewrite takes the name of the host that was picked", async (t) => {
+  const upstream = await fixedOrigin(OK);
+  t.after(() => upstream.close());
+  const named = { ...cluster("c", [upstream.port]).endpoints[0]!, hostname: "inner.example" };
+  const proxy = await engine(t, {
+    routes: [route("/", forward("c", { hostRewrite: { kind: "auto" }, appendXForwardedHost: true }))],
+    clusters: [cluster("c", [], { endpoints: [named] })],
+  });
+  await exchange(proxy.port, GET);
+  assert.match(upstream.seen[0]!, /\r\nhost: inner\.example\r\n/);
+  assert.match(upstream.seen[0]!, /\r\nx-forwarded-host: h\r\n/);
+  assert.match(upstream.seen[0]!, /\r\nx-envoy-original-host: h\r\n/);
+});
+
 test("redirects and direct responses", async (t) => {
   const redirect = {
     kind: "redirect" as const,

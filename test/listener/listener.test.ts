@@ -31,7 +31,7 @@ class Echo implements NetworkFilter {
     else this.#connection.write(data);
     return NetworkStatus.CONTINUE;
   }
-  onWrite(): number {
+  onWrite(_data: Buffer): number {
     return NetworkStatus.CONTINUE;
   }
   onWritable(): void {}
