@@ -2,7 +2,7 @@
  * The two peers of the quick start in one process: demo upstream and rate limit service. Started with an
  * IPC channel it tells its parent where they listen, and ends with it.
  *
- *     node samples/quickstart/peers.ts [UPSTREAM_PORT] [RATE_LIMIT_PORT]
+ *     npx node samples/quickstart/peers.ts [UPSTREAM_PORT] [RATE_LIMIT_PORT]
  */
 import { fileURLToPath } from "node:url";
 import { startUpstream } from "./upstream.ts";

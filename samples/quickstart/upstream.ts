@@ -1,7 +1,7 @@
 /**
  * The demo upstream: answers every request with the request it saw, as JSON.
  *
- *     node samples/quickstart/upstream.ts [PORT]
+ *     npx node samples/quickstart/upstream.ts [PORT]
  */
 import { createServer } from "node:http";
 import type { IncomingMessage } from "node:http";

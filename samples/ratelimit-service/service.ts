@@ -1,7 +1,7 @@
 /**
  * A rate limit service over gRPC (`envoy.service.ratelimit.v3.RateLimitService`), in memory, for samples and tests.
  *
- *     node samples/ratelimit-service/service.ts [PORT] [LIMITS.yaml]
+ *     npx node samples/ratelimit-service/service.ts [PORT] [LIMITS.yaml]
  */
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";

@@ -48,8 +48,8 @@ type Call = (request: object) => Promise<Record<string, unknown>>;
 async function startSample(): Promise<Call> {
   const readme = readFileSync(`${ROOT}samples/ratelimit-service/README.md`, "utf8");
   const command = /```sh\n(.*)\n```/.exec(readme)![1]!;
-  assert.equal(command, "node samples/ratelimit-service/service.ts 10002 samples/ratelimit-service/limits.yaml");
-  const [, ...args] = command.replace("10002", "0").split(" ");
+  assert.equal(command, "npx node samples/ratelimit-service/service.ts 10002 samples/ratelimit-service/limits.yaml");
+  const [, , ...args] = command.replace("10002", "0").split(" ");
   const child = spawn(process.execPath, args, { cwd: ROOT, stdio: ["ignore", "pipe", "inherit"] });
   const lines = createInterface({ input: child.stdout });
   const [line] = (await once(lines, "line")) as [string];
