@@ -129,16 +129,16 @@ export class Instance {
     const effective = this.effective;
     this.current = this.effective = context;
     this.#depth++;
+    let result = 0;
     try {
-      return callback(context.id, a, b);
+      result = callback(context.id, a, b);
     } catch (error) {
       this.#fail(error, name, context);
-      return 0;
-    } finally {
-      this.#depth--;
-      this.current = current;
-      this.effective = effective;
     }
+    this.#depth--;
+    this.current = current;
+    this.effective = effective;
+    return result;
   }
 
   /** The same with more arguments, for callbacks that are not on the path of every request. */

@@ -18,15 +18,15 @@ export function pairsSize(list: readonly string[]): number {
   return size;
 }
 
-/** Writes `list` at `at`; the caller made room for `pairsSize` bytes. */
-export function writePairs(list: readonly string[], bytes: Buffer, at: number): void {
+/** Writes `list` at `at`; the caller made room for `pairsSize` bytes. `view` shows the same bytes as `bytes`. */
+export function writePairs(list: readonly string[], bytes: Buffer, view: DataView, at: number): void {
   const count = list.length >> 1;
-  bytes.writeUInt32LE(count, at);
+  view.setUint32(at, count, true);
   let lengths = at + 4;
   let data = lengths + count * 8;
   for (let n = 0; n < list.length; n++) {
     const text = list[n]!;
-    bytes.writeUInt32LE(text.length, lengths);
+    view.setUint32(lengths, text.length, true);
     lengths += 4;
     writeLatin1(bytes, text, data);
     data += text.length;
@@ -38,7 +38,7 @@ export function writePairs(list: readonly string[], bytes: Buffer, at: number): 
 export function encodePairs(list: readonly string[]): Buffer {
   const size = pairsSize(list);
   const bytes = Buffer.alloc(size);
-  if (size > 0) writePairs(list, bytes, 0);
+  if (size > 0) writePairs(list, bytes, new DataView(bytes.buffer, bytes.byteOffset, size), 0);
   return bytes;
 }
 

@@ -87,7 +87,7 @@ export function headerFunctions(instance: Instance): HostFunctions {
       const size = pairsSize(map.list);
       const at = memory.allocate(size);
       if (at === 0) return Status.INVALID_MEMORY_ACCESS;
-      writePairs(map.list, memory.bytes, at);
+      writePairs(map.list, memory.bytes, memory.view, at);
       if (!memory.putU32(pp >>> 0, at) || !memory.putU32(sp >>> 0, size)) return Status.INVALID_MEMORY_ACCESS;
       return Status.OK;
     },
