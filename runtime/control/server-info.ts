@@ -1,4 +1,5 @@
 /** `/server_info`: admin.v3.ServerInfo in protobuf JSON. */
+import { BUNDLED_HTTP_FILTERS, NATIVE_EXTENSIONS } from "../extensions.ts";
 import type { AdminSubject } from "./subject.ts";
 
 export function serverInfo(subject: AdminSubject): object {
@@ -12,6 +13,20 @@ export function serverInfo(subject: AdminSubject): object {
     uptime_all_epochs: uptime,
     hot_restart_version: "disabled",
     command_line_options: commandLine,
-    node: { id, cluster, metadata, locality: { region, zone, sub_zone: subZone }, user_agent_name: "sluice" },
+    node: {
+      id,
+      cluster,
+      metadata,
+      locality: { region, zone, sub_zone: subZone },
+      user_agent_name: "sluice",
+      extensions: extensions(),
+    },
   };
+}
+
+/** core.v3.Extension of everything that is built in. */
+function extensions(): object[] {
+  const native = Object.entries(NATIVE_EXTENSIONS);
+  const bundled = Object.entries(BUNDLED_HTTP_FILTERS).map(([type, { name }]) => [type, name] as const);
+  return [...native, ...bundled].map(([type, name]) => ({ name, type_urls: [type] }));
 }

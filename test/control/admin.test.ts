@@ -350,6 +350,9 @@ describe("admin", () => {
     assert.equal(info["state"], "LIVE");
     assert.equal(info["uptime_current_epoch"], "61s");
     assert.deepEqual(info["command_line_options"], { concurrency: 2 });
+    const { extensions } = info["node"] as { extensions: { name: string }[] };
+    const names = extensions.map(({ name }) => name);
+    for (const name of ["envoy.filters.http.router", "envoy.filters.http.fault"]) assert.ok(names.includes(name), name);
   });
 
   test("/logging shows and changes levels, all or nothing", async () => {
