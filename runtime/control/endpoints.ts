@@ -51,7 +51,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
     help: "drain listeners",
     mutates: true,
     parameters: [
-      "graceful: let streams finish for the drain time first",
+      "graceful: responses ask downstream to close its connection, too",
       "inboundonly: listeners of INBOUND traffic only",
     ],
     run: (subject, parameters) => {

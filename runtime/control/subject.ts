@@ -31,7 +31,7 @@ export interface AdminSubject {
   reopenLogs(): void;
   /** From now on `/ready` says no and responses ask downstream to close; or the contrary. */
   failHealthCheck(failed: boolean): void;
-  /** No listener accepts any more; graceful: streams finish first, for the drain time. */
+  /** No listener accepts any more; graceful: responses ask downstream to close its connection, too. */
   drainListeners(options: { readonly graceful: boolean; readonly inboundOnly: boolean }): void;
   /** Ends the process cleanly, soon. */
   quit(): void;
