@@ -1,0 +1,62 @@
+/** What the README says of closed sets is what the code says. */
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { test } from "node:test";
+import { README, withTables } from "./tables.ts";
+
+const readme = readFileSync(README, "utf8");
+const manifest = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as Record<
+  string,
+  Record<string, string>
+>;
+
+test("tables are those of the code (else: node test/readme/tables.ts)", () => {
+  assert.equal(withTables(readme), readme);
+});
+
+test("every dependency has its reason, and no other package has one", () => {
+  const rationale = readme.slice(readme.indexOf("Each dependency has its reason"));
+  const cells = [...rationale.matchAll(/^\| (`[^|]+) \|/gm)].map((match) => match[1]!).join();
+  const named = new Set([...cells.matchAll(/`([^`]+)`/g)].map((match) => match[1]!));
+  for (const kind of ["dependencies", "devDependencies", "optionalDependencies"]) {
+    for (const name of Object.keys(manifest[kind] ?? {}))
+      assert.ok(named.delete(name), `${name} has no reason in the README`);
+  }
+  assert.deepEqual([...named], []);
+});
+
+test("every npm script that the README names exists", () => {
+  const scripts = manifest["scripts"]!;
+  for (const [, name] of readme.matchAll(/npm run ([a-z:]+)/g)) assert.ok(name! in scripts, name);
+});
+
+test("every file that the README names exists", () => {
+  for (const [, path] of readme.matchAll(/\]\(((?:filters|runtime|samples)\/[^)#]*)\)/g)) {
+    assert.doesNotThrow(() => readFileOrFolder(path!), path);
+  }
+  for (const [, path] of readme.matchAll(/`((?:runtime|filters|abi|test|samples)\/[\w./-]*)`/g)) {
+    assert.doesNotThrow(() => readFileOrFolder(path!), path);
+  }
+});
+
+test("every internal link has its heading", () => {
+  const anchors = new Set(
+    [...readme.matchAll(/^#+ (.+)$/gm)].map((match) =>
+      match[1]!
+        .toLowerCase()
+        .replaceAll(/[^\w\- ]/g, "")
+        .replaceAll(" ", "-"),
+    ),
+  );
+  for (const [, anchor] of readme.matchAll(/\]\(#([^)]+)\)/g)) assert.ok(anchors.has(anchor!), anchor);
+});
+
+function readFileOrFolder(path: string): void {
+  const url = new URL(`../../${path}`, import.meta.url);
+  try {
+    readFileSync(url);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EISDIR") throw error;
+    readdirSync(url);
+  }
+}
