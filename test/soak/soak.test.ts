@@ -1,0 +1,57 @@
+/** A bounded share of the soak scripts: the same loads, smaller. */
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { CONNECTIONS } from "../bench/wrk.ts";
+import { slowReaders, slowUpstream, slowWriters, streamDown, streamUp } from "./body-soak.ts";
+import { soakRequests } from "./request-soak.ts";
+
+const MIB = 1024 * 1024;
+/** Far less than the bodies, and more than V8 takes before it collects. */
+const ALLOWED_GROWTH = 128 * MIB;
+
+const folder = mkdtempSync(join(tmpdir(), "sluice-soak-"));
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+test("requests through three filters, none lost", async () => {
+  const outcome = await soakRequests({ folder, requests: 10_000 });
+  assert.deepEqual(
+    { errors: outcome.errors, wrong: outcome.wrong, restarts: outcome.restarts },
+    { errors: 0, wrong: 0, restarts: 0 },
+  );
+  assert.ok(outcome.requests >= 10_000, `${outcome.requests} requests`);
+});
+
+test("a worker that is ended under load costs its own requests at most, and is back", async () => {
+  const outcome = await soakRequests({ folder, requests: 20_000, killAfter: 4000 });
+  assert.deepEqual(
+    { wrong: outcome.wrong, restarts: outcome.restarts, serving: outcome.serving },
+    { wrong: 0, restarts: 1, serving: 2 },
+  );
+  assert.ok(outcome.errors <= CONNECTIONS, `${outcome.errors} errors on ${CONNECTIONS} connections`);
+});
+
+test("large bodies flow down and up in bounded memory", async () => {
+  const bytes = 256 * MIB;
+  for (const outcome of [
+    await streamDown(folder, bytes, true),
+    await streamUp(folder, bytes, true, true),
+    await streamUp(folder, bytes, false, false),
+  ]) {
+    assert.equal(outcome.received, bytes);
+    assert.ok(outcome.peakBytes - outcome.beforeBytes < ALLOWED_GROWTH, JSON.stringify(outcome));
+  }
+});
+
+test("sides that stand still do not fill the memory", async () => {
+  for (const outcome of [
+    await slowReaders(folder, 16, 32 * MIB),
+    await slowUpstream(folder, 16, 32 * MIB),
+    await slowWriters(folder, 32, 200),
+  ]) {
+    assert.ok(outcome.whole, JSON.stringify(outcome));
+    assert.ok(outcome.afterBytes - outcome.beforeBytes < ALLOWED_GROWTH, JSON.stringify(outcome));
+  }
+});
