@@ -11,7 +11,7 @@ const manifest = JSON.parse(readFileSync(new URL("../../package.json", import.me
 >;
 
 test("tables are those of the code (else: node test/readme/tables.ts)", () => {
-  assert.equal(withTables(readme), readme);
+  assert.ok(withTables(readme) === readme);
 });
 
 test("every dependency has its reason, and no other package has one", () => {

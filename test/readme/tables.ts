@@ -60,9 +60,9 @@ export function withTables(readme: string): string {
     const at = text.indexOf(marker);
     if (at < 0) throw new Error(`README.md has no marker ${marker}`);
     const from = at + marker.length;
-    // A table ends at the first empty line after its first line.
-    const old = text.slice(from).match(/^\n\n?(?:(?:\||[A-Z]{2}).*\n)*/)?.[0] ?? "";
-    text = `${text.slice(0, from)}\n\n${lines.join("\n")}\n${text.slice(from + old.length)}`;
+    // The old table: lines that begin with a bar, or the one line of flags.
+    const old = text.slice(from).match(/^\n*(?:(?:\||LH ).*\n)*\n*/)?.[0] ?? "";
+    text = `${text.slice(0, from)}\n\n${lines.join("\n")}\n\n${text.slice(from + old.length)}`;
   }
   return text;
 }
