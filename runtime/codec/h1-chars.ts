@@ -3,7 +3,7 @@
  * name into one shared lower-case string.
  *
  * API: `LINE`, `TOKEN`, `TARGET`, `HEX` tables; `fieldName(bytes, at, end, hash)` → string, and the
- * kind of the name it found in `lastKind()`.
+ * kind of the name it found in `lastKind()`; `guessName` before it, and `beginNames` before a section.
  */
 
 /** 1 for bytes that may stand inside a line: everything but control characters, with HTAB. */
@@ -53,7 +53,7 @@ const KINDS = new Map<string, number>([
   ["http2-settings", NameKind.DROPPED],
 ]);
 
-/** Slots of the name table; a power of two. A name that meets another one in its slot takes its place. */
+/** Slots of the name table; a power of two. A name that meets another one in its slot takes its place; slot 0 stays empty. */
 const SLOTS = 1024;
 /** Longest name that is shared. */
 const SLOT_BYTES = 32;
@@ -62,11 +62,49 @@ const slotNames: string[] = Array.from({ length: SLOTS }, () => "");
 const slotKinds = new Uint8Array(SLOTS);
 const slotHashes = new Int32Array(SLOTS);
 const slotBytes = new Uint8Array(SLOTS * SLOT_BYTES);
+/** The slot that came after a slot last time: peers send their fields in the same order again and again. */
+const successors = new Uint16Array(SLOTS);
+/** Slot of the name before, or the one that stands for the beginning of a section. */
+let previous = 0;
 let kind = 0;
+let found = "";
 
 /** The {@link NameKind} of the name that {@link fieldName} returned last. */
 export function lastKind(): number {
   return kind;
+}
+
+/** The name that {@link guessName} found. */
+export function guessedName(): string {
+  return found;
+}
+
+/** Forgets the name before: a new section begins. */
+export function beginNames(): void {
+  previous = 0;
+}
+
+/**
+ * Tries the name that followed the previous one last time at `at`: the index of its colon when it is there
+ * again, else 0. One pass over the bytes, where {@link fieldName} needs the caller's hash and a second one.
+ */
+export function guessName(bytes: Uint8Array, at: number): number {
+  const slot = successors[previous]!;
+  const name = slotNames[slot]!;
+  const stop = at + name.length;
+  const token = TOKEN;
+  const known = slotBytes;
+  let from = slot * SLOT_BYTES;
+  let i = at;
+  while (i < stop && known[from] === token[bytes[i]!]) {
+    from++;
+    i++;
+  }
+  if (i < stop || i === at || bytes[i] !== 0x3a) return 0;
+  previous = slot;
+  kind = slotKinds[slot]!;
+  found = name;
+  return i;
 }
 
 /** Kind of a lower-case name. */
@@ -92,6 +130,8 @@ export function fieldName(bytes: Uint8Array, at: number, end: number, hash: numb
       i++;
     }
     if (i === end) {
+      successors[previous] = slot;
+      previous = slot;
       kind = slotKinds[slot]!;
       return name;
     }
@@ -105,7 +145,9 @@ function learn(bytes: Uint8Array, at: number, end: number, hash: number, slot: n
     .latin1Slice()
     .toLowerCase();
   kind = kindOf(name);
-  if (name.length > SLOT_BYTES) return name;
+  if (name.length > SLOT_BYTES || slot === 0) return name;
+  successors[previous] = slot;
+  previous = slot;
   slotNames[slot] = name;
   slotKinds[slot] = kind;
   slotHashes[slot] = hash;

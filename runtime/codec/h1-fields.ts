@@ -5,7 +5,7 @@
  * API: `fields.begin(reserved)`, `fields.read(…)` → H1Error | null, then `fields.list/count`, `fields.facts`,
  * `fields.contentLength`, `fields.host`; `fields.take()` copies the list out.
  */
-import { fieldName, lastKind, NameKind, TOKEN } from "./h1-chars.ts";
+import { beginNames, fieldName, guessedName, guessName, lastKind, NameKind, TOKEN } from "./h1-chars.ts";
 import { H1Errors, type H1Error } from "./h1-errors.ts";
 import { lineEnd, sectionBytes } from "./h1-section.ts";
 
@@ -90,17 +90,24 @@ class FieldReader {
     const token = TOKEN;
     const list = this.list;
     let at = lineEnd(from - 1) + 2;
+    beginNames();
     for (let index = from; index < to; index++) {
       const end = lineEnd(index);
-      let i = at;
-      let hash = 0;
-      let char = token[bytes[i]!]!;
-      while (char !== 0) {
-        hash = (Math.imul(hash, 31) + char) | 0;
-        char = token[bytes[++i]!]!;
+      let i = guessName(bytes, at);
+      let name: string;
+      if (i > 0) {
+        name = guessedName();
+      } else {
+        i = at;
+        let hash = 0;
+        let char = token[bytes[i]!]!;
+        while (char !== 0) {
+          hash = (Math.imul(hash, 31) + char) | 0;
+          char = token[bytes[++i]!]!;
+        }
+        if (bytes[i] !== 0x3a || i === at) return lineError(bytes[at]!);
+        name = fieldName(bytes, at, i, hash);
       }
-      if (bytes[i] !== 0x3a || i === at) return lineError(bytes[at]!);
-      const name = fieldName(bytes, at, i, hash);
       const kind = lastKind();
       let first = i + 1;
       while (first < end && isSpace(bytes[first]!)) first++;

@@ -52,6 +52,8 @@ export class RequestParser extends MessageParser {
   #lastHead = "";
   #lastBlock = "";
   #lastMinor = 1;
+  /** Heads parsed since one was recognised. */
+  #misses = 0;
   #lastList: string[] = [];
   #lastFacts = 0;
   #lastLength = 0;
@@ -103,7 +105,7 @@ export class RequestParser extends MessageParser {
   protected override readHead(bytes: Buffer, start: number, end: number): number {
     if (this.progress.at === 0) {
       if (bytes[start] === 13) return this.#emptyLine(bytes, start, end);
-      if (this.#lastBlock !== "") {
+      if (this.#lastBlock !== "" && this.#remembers()) {
         const next = this.#repeated(bytes, start, end);
         if (next !== 0) return next;
       }
@@ -151,7 +153,11 @@ export class RequestParser extends MessageParser {
     const upgrade = this.#upgrades(method);
     if ((this.#facts & Fact.UPGRADE_FIELD) !== 0 && (!upgrade || method === "CONNECT")) fields.drop("upgrade");
     if (upgrade) this.#upgrade(list, method);
-    else if (bytes[this.#methodEnd + 1] === SLASH && next - start <= MAX_REMEMBERED_HEAD_BYTES) {
+    else if (
+      bytes[this.#methodEnd + 1] === SLASH &&
+      next - start <= MAX_REMEMBERED_HEAD_BYTES &&
+      (this.#lastBlock === "" || this.#remembers())
+    ) {
       this.#lastHead = text;
       this.#lastBlock = text.substring(line + 2);
       this.#lastMinor = this.#minor;
@@ -159,8 +165,14 @@ export class RequestParser extends MessageParser {
       this.#lastFacts = this.#facts;
       this.#lastLength = this.remaining;
     }
+    this.#misses++;
     this.#deliver(fields.take());
     return null;
+  }
+
+  /** Heads that keep changing are seldom looked up and stored: twice in a row out of sixteen. */
+  #remembers(): boolean {
+    return this.#misses < 4 || (this.#misses & 14) === 0;
   }
 
   /**
@@ -169,8 +181,10 @@ export class RequestParser extends MessageParser {
    */
   #repeated(bytes: Buffer, start: number, end: number): number {
     let next = start + this.#lastHead.length;
+    let text = "";
     if (next <= end && bytes[next - 1] === 10) {
-      if (bytes.latin1Slice(start, next) === this.#lastHead) {
+      text = bytes.latin1Slice(start, next);
+      if (text === this.#lastHead) {
         this.#minor = this.#lastMinor;
         this.#again(this.#lastList.slice());
         return next;
@@ -182,7 +196,7 @@ export class RequestParser extends MessageParser {
     if (line < 2 || next > end || next - start > this.maxHeadBytes || bytes[next - 1] !== 10) return 0;
     if (bytes[line - 2] !== 13 || bytes[line - 1] !== 10 || bytes[this.#methodEnd + 1] !== SLASH) return 0;
     if (this.#minor === 0 && (this.#lastFacts & FRAMING) !== 0) return 0;
-    const text = bytes.latin1Slice(start, next);
+    if (text.length !== next - start) text = bytes.latin1Slice(start, next);
     if (text.substring(line - start) !== block) return 0;
     const method = methodOf(bytes, text, start, this.#methodEnd);
     if (method === "CONNECT" || method === "PRI") return 0;
@@ -194,6 +208,7 @@ export class RequestParser extends MessageParser {
   }
 
   #again(list: string[]): void {
+    this.#misses = 0;
     this.#facts = this.#lastFacts;
     this.remaining = this.#lastLength;
     this.#deliver(list);

@@ -20,9 +20,9 @@ import { HeadFlag, type ResponseSink } from "./message.ts";
 
 /** Places of the list that the pseudo-header takes. */
 const PSEUDO = 2;
-const STATUS_LINE = /^HTTP\/1\.([01]) ([1-9][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?$/;
-const VERSION = /^HTTP\/[0-9]\.[0-9] /;
+const OTHER_VERSION = /^HTTP\/(?!1\.[01] )[0-9]\.[0-9] /;
 const EMPTY = Buffer.alloc(0);
+const SP = 0x20;
 
 export class ResponseParser extends MessageParser {
   readonly #sink: ResponseSink;
@@ -117,18 +117,15 @@ export class ResponseParser extends MessageParser {
     this.progress.reset();
     if (lines === 0) return H1Errors.STATUS_LINE;
     const text = bytes.latin1Slice(start, next);
-    const line = text.substring(0, lineEnd(0));
-    const parts = STATUS_LINE.exec(line);
-    if (parts === null) {
-      return VERSION.test(line) && !/^HTTP\/1\.[01] /.test(line) ? H1Errors.VERSION : H1Errors.STATUS_LINE;
-    }
-    this.#minor = parts[1] === "1" ? 1 : 0;
-    this.#status = Number(parts[2]);
+    const status = statusOf(text, lineEnd(0));
+    if (status === 0) return statusLineError(text.substring(0, lineEnd(0)));
+    this.#minor = text.charCodeAt(7) - 0x30;
+    this.#status = status;
     fields.begin(PSEUDO, this.underscores);
     const error = fields.read(text, 1, lines) ?? this.#framing();
     if (error !== null) return error;
     fields.list[0] = ":status";
-    fields.list[1] = parts[2]!;
+    fields.list[1] = text.substring(9, 12);
     this.remaining = fields.contentLength;
     if (this.#status < 200) return this.#informed();
     // RFC 9110 section 8.6: no Content-Length in 204.
@@ -204,4 +201,21 @@ export class ResponseParser extends MessageParser {
     this.state = State.DONE;
     this.onDone(rest);
   }
+}
+
+/** The status of the status line that ends at `end` of a head, 0 when it is malformed. The scan has judged the reason's characters. */
+function statusOf(text: string, end: number): number {
+  const minor = text.charCodeAt(7);
+  if (end < 12 || !text.startsWith("HTTP/1.") || (minor !== 0x30 && minor !== 0x31) || text.charCodeAt(8) !== SP)
+    return 0;
+  if (end > 12 && text.charCodeAt(12) !== SP) return 0;
+  const hundreds = text.charCodeAt(9) - 0x30;
+  const tens = text.charCodeAt(10) - 0x30;
+  const ones = text.charCodeAt(11) - 0x30;
+  if (hundreds < 1 || hundreds > 9 || tens < 0 || tens > 9 || ones < 0 || ones > 9) return 0;
+  return hundreds * 100 + tens * 10 + ones;
+}
+
+function statusLineError(line: string): H1Error {
+  return OTHER_VERSION.test(line) ? H1Errors.VERSION : H1Errors.STATUS_LINE;
 }
