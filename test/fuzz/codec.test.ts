@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { classes, responseClasses } from "./codec-classes.ts";
-import { differential } from "./codec-differential.ts";
+import { differential } from "./codec.ts";
 
 test("our parsers and llhttp disagree on nothing that is not listed and explained (50,000 cases)", () => {
   const outcome = differential(50_000, 20_261_122);

@@ -3,7 +3,7 @@
  * trailers, and where each message ends. Every disagreement must be of a class that is listed and
  * explained in `codec-classes.ts`.
  *
- * `node test/fuzz/codec-differential.ts --cases N --seed S` runs N cases; case i of a seed is always the same.
+ * `npm run fuzz:codec -- --cases N --seed S` runs N cases; case i of a seed is always the same.
  */
 import { parseArgs } from "node:util";
 import { recordRequests, recordResponse } from "../codec/record.ts";
