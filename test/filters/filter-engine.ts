@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { readFileSync } from "node:fs";
 import { buildFilter } from "../../filters/build/build.ts";
 import { loadProtos, protoFolders } from "../../filters/build/proto.ts";
-import type { PluginConfig, RouteConfigEntry, RuntimeValue } from "../../runtime/config/snapshot.ts";
+import type { PluginConfig, RateLimitConfig, RouteConfigEntry, RuntimeValue } from "../../runtime/config/snapshot.ts";
 import type { Upstreams } from "../../runtime/upstream/request.ts";
 import { loadModule } from "../../runtime/wasm/module.ts";
 import { PluginSet } from "../../runtime/wasm/plugin-set.ts";
@@ -97,7 +97,13 @@ export function encode(proto: string, type: string, fields: Record<string, unkno
   return message.encode(message.fromObject(fields)).finish();
 }
 
-/** typed_per_filter_config of one filter. */
-export function perFilter(filter: string, id: number, config: Uint8Array): Pick<RouteConfigEntry, "perFilter"> {
-  return { perFilter: { [`envoy.filters.http.${filter}`]: { disabled: false, id, bytes: config } } };
+/** typed_per_filter_config of one filter, with the `rate_limits` that the message holds. */
+export function perFilter(
+  filter: string,
+  id: number,
+  config: Uint8Array,
+  rateLimits?: readonly RateLimitConfig[],
+): Pick<RouteConfigEntry, "perFilter"> {
+  const override = { disabled: false, id, bytes: config, ...(rateLimits === undefined ? {} : { rateLimits }) };
+  return { perFilter: { [`envoy.filters.http.${filter}`]: override } };
 }
