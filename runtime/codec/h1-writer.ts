@@ -43,7 +43,7 @@ const PATH = /^(?:\/[\x21\x22\x24-\x7e]*|\*)$/;
 /** Length not known. */
 const UNKNOWN = -1;
 
-/** Size line of a chunk; the data and CRLF follow. */
+/** Size line of a chunk; the data and CRLF follow. `length` must not be 0: an empty chunk is the end of a body. */
 export function chunkHead(length: number): string {
   return `${length.toString(16)}\r\n`;
 }
