@@ -4,6 +4,23 @@
  * list, there is one list per duration, appended at its end, and one Node timer per list.
  */
 
+/** Time of the socket event that is being handled, 0 outside of one. */
+let eventMs = 0;
+
+/** Monotonic milliseconds. The same for all of one socket event: a request asks a dozen times while it passes through. */
+export function now(): number {
+  return eventMs === 0 ? performance.now() : eventMs;
+}
+
+/** A socket event begins: `now` stands still until `endEvent`. */
+export function beginEvent(): void {
+  eventMs = performance.now();
+}
+
+export function endEvent(): void {
+  eventMs = 0;
+}
+
 /** Something that waits for one deadline at a time. Extend it; `onDeadline` runs when time is up. */
 export abstract class Deadline {
   /** @internal links of {@link DeadlineList} */
@@ -56,7 +73,7 @@ class DeadlineList {
   }
 
   append(node: Deadline): void {
-    node.expiresAt = performance.now() + this.#ms;
+    node.expiresAt = now() + this.#ms;
     node.list = this;
     node.previous = this.#last;
     node.next = null;
@@ -81,12 +98,12 @@ class DeadlineList {
 
   #fire(): void {
     // The spent timer stays in place meanwhile, so that arming from onDeadline starts no second one.
-    const now = performance.now();
+    const firedMs = performance.now();
     for (;;) {
       const node = this.#first;
       if (node === null) break;
-      if (node.expiresAt > now) {
-        this.#start(node.expiresAt - now);
+      if (node.expiresAt > firedMs) {
+        this.#start(node.expiresAt - firedMs);
         return;
       }
       this.remove(node);

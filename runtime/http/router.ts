@@ -6,7 +6,7 @@
 import type { HeaderMap } from "../codec/headers.ts";
 import { ResetReason, ResponseFlag } from "../errors.ts";
 import { REPLAY_BODY_BYTES } from "../limits.ts";
-import { Alarm, Deadline } from "../timers.ts";
+import { Alarm, Deadline, now } from "../timers.ts";
 import type { UpstreamHandler, UpstreamRequest } from "../upstream/request.ts";
 import type { ConnectionManager, RoutedCluster } from "./connection-manager.ts";
 import { reply, REPLIES, resetFlag, upstreamResetReply } from "./local-reply.ts";
@@ -272,7 +272,7 @@ export class Router extends Deadline implements UpstreamHandler {
     this.#responseStarted = true;
     this.#replay = null;
     const info = stream.info;
-    info.upstreamFirstByteMs = performance.now();
+    info.upstreamFirstByteMs = now();
     info.responseCodeDetails = "via_upstream";
     this.#cluster!.codes.charge(status);
     if (endStream) this.#responseIsComplete();
@@ -386,7 +386,7 @@ export class Router extends Deadline implements UpstreamHandler {
     this.#done = true;
     this.disarm();
     const info = this.#stream.info;
-    info.upstreamLastByteMs = performance.now();
+    info.upstreamLastByteMs = now();
     this.#cluster!.time.record(
       info.upstreamLastByteMs - (info.requestCompleteMs >= 0 ? info.requestCompleteMs : info.startMs),
     );

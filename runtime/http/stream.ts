@@ -11,7 +11,7 @@ import { ResponseFlag } from "../errors.ts";
 import { isGrpcContentType } from "../observe/grpc-status-text.ts";
 import type { ConnectionInfo } from "../observe/stream-info.ts";
 import { StreamInfo } from "../observe/stream-info.ts";
-import { Alarm, Deadline } from "../timers.ts";
+import { Alarm, Deadline, now } from "../timers.ts";
 import type { ConnectionManager } from "./connection-manager.ts";
 import { Phase } from "./filter.ts";
 import type { HttpFilter, LocalReply } from "./filter.ts";
@@ -154,7 +154,7 @@ export class Stream extends Deadline implements PacedSink {
     super();
     this.manager = manager;
     this.session = session;
-    this.info = new StreamInfo(connection, Date.now(), performance.now());
+    this.info = new StreamInfo(connection, Date.now(), now());
     const factories = manager.filters;
     const slots: FilterSlot[] = [];
     for (let at = 0; at < factories.length; at++) slots.push(new FilterSlot(this, factories[at]!, at));
@@ -238,7 +238,7 @@ export class Stream extends Deadline implements PacedSink {
 
   #completeRequest(): void {
     this.#requestComplete = true;
-    this.info.requestCompleteMs = performance.now();
+    this.info.requestCompleteMs = now();
     this.#requestAlarm?.disarm();
   }
 
@@ -337,7 +337,7 @@ export class Stream extends Deadline implements PacedSink {
     info.responseCode = status >= 200 && status <= 999 ? status : 502;
     if (info.responseCode !== status) headers.set(":status", "502");
     info.responseHeaders = headers;
-    info.responseFirstByteMs = performance.now();
+    info.responseFirstByteMs = now();
     this.session.sendResponseHeaders(headers, endStream);
     if (endStream) this.#finish(true);
   }
@@ -446,7 +446,7 @@ export class Stream extends Deadline implements PacedSink {
     this.response.closed = true;
     this.router.abandon();
     const info = this.info;
-    info.completeMs = performance.now();
+    info.completeMs = now();
     const slots = this.slots;
     for (let at = 0; at < slots.length; at++) {
       const slot = slots[at]!;

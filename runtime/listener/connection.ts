@@ -6,11 +6,11 @@ import type { Socket } from "node:net";
 import type { ConnectionView, NetworkFilter, NetworkFilterFactory } from "../network/filter.ts";
 import { NetworkStatus } from "../network/filter.ts";
 import type { ConnectionInfo } from "../observe/stream-info.ts";
+import { beginEvent, endEvent } from "../timers.ts";
 
 /** What a connection tells the listener that accepted it. */
 export interface ConnectionOwner {
   onConnectionClosed(connection: DownstreamConnection): void;
-  onBytes(received: number): void;
 }
 
 export class DownstreamConnection implements ConnectionView {
@@ -104,7 +104,12 @@ export class DownstreamConnection implements ConnectionView {
   }
 
   #onData(data: Buffer, endStream: boolean): void {
-    this.#owner.onBytes(data.length);
+    beginEvent();
+    this.#passData(data, endStream);
+    endEvent();
+  }
+
+  #passData(data: Buffer, endStream: boolean): void {
     for (const filter of this.#filters) {
       if (filter.onData(data, endStream) === NetworkStatus.STOP) return;
     }

@@ -110,8 +110,6 @@ class Listener implements ConnectionOwner {
     if (this.#connections.size === 0 && this.#idle !== null) this.#idle();
   }
 
-  onBytes(_received: number): void {}
-
   #accept(socket: Socket): void {
     this.#cxTotal.inc();
     this.#cxActive.inc();

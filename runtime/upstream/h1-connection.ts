@@ -9,7 +9,7 @@ import { ResponseParser } from "../codec/h1-response-parser.ts";
 import { HeadFlag, type ResponseSink } from "../codec/message.ts";
 import { ResetReason } from "../errors.ts";
 import { TCP_KEEPALIVE_DELAY_MS, UPSTREAM_READ_BYTES } from "../limits.ts";
-import { Deadline } from "../timers.ts";
+import { beginEvent, Deadline, endEvent } from "../timers.ts";
 import { H1Request } from "./h1-request.ts";
 import { ipPort } from "./host.ts";
 import type { Pool, PoolConnection, PoolProtocol } from "./pool.ts";
@@ -62,7 +62,9 @@ export class H1Connection extends Deadline implements PoolConnection<H1Request>,
     const onread = {
       buffer: readBuffer,
       callback: (length: number): boolean => {
+        beginEvent();
         this.#onRead(readBuffer.subarray(0, length));
+        endEvent();
         return true;
       },
     };
