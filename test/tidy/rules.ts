@@ -106,7 +106,7 @@ export const ENTRIES: readonly string[] = ["runtime/cli/sluice.js"];
 
 /** Files of `runtime/` that are run by hand or by a script, and their reason. */
 export const RUN_BY_HAND: ReadonlyMap<string, string> = new Map([
-  ["runtime/config/bundle/generate.ts", "writes the descriptor bundle: run by npm run build"],
+  ["runtime/config/bundle/generate.ts", "writes the descriptor bundle: npm run bundle"],
 ]);
 
 /** Words that say what a bound counts. Every bound's comment begins with its unit or holds one. */
