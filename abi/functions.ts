@@ -92,6 +92,12 @@ const SLUICE: readonly Row[] = [
     "stage, virtual host mode (0 default, 1 include, 2 ignore; 3: the filter's own limits), pp sp: u32 count, then per descriptor u32 length and a serialized RateLimitDescriptor",
   ],
   ["set_response_flag", "i>i", ALL, "bit number of a response flag"],
+  [
+    "set_dynamic_metadata",
+    "iiii>i",
+    ALL,
+    "namespace, serialized google.protobuf.Struct: its fields join those of the namespace; PARSE_FAILURE",
+  ],
   ["set_response_pace", "i>i", ALL, "bytes per second of the response body, in slices of 50 ms"],
   [
     "define_token_bucket",

@@ -11,7 +11,13 @@ import * as ResponseFlag from "../../abi/response-flag.ts";
 import { grpcMessage } from "../sdk/body.ts";
 import { Filter, RootContext, StreamContext } from "../sdk/context.ts";
 import { register } from "../sdk/contexts.ts";
-import { rateLimitDescriptors, routeConfiguration, routeConfigurationId, setResponseFlag } from "../sdk/extensions.ts";
+import {
+  rateLimitDescriptors,
+  routeConfiguration,
+  routeConfigurationId,
+  setDynamicMetadata,
+  setResponseFlag,
+} from "../sdk/extensions.ts";
 import { cancelGrpcCall, grpcCall, GrpcCallback } from "../sdk/grpc-call.ts";
 import { requestHeaders, responseHeaders } from "../sdk/headers.ts";
 import { Text } from "../sdk/memory.ts";
@@ -30,6 +36,8 @@ const METHOD = "ShouldRateLimit";
 const CLUSTER = new Property("xds.cluster_stat_name");
 const RATE_LIMITED = new Text("x-envoy-ratelimited");
 const CONTENT_TYPE = new Text("content-type");
+/** Of dynamic metadata. */
+const NAMESPACE = new Text("envoy.filters.http.ratelimit");
 const TRUE = new Text("true");
 const NO_BODY = new ArrayBuffer(0);
 
@@ -161,6 +169,8 @@ class RateLimitFilter extends Filter implements GrpcCallback {
 
   private complete(answer: RateLimitResponse): void {
     const settings = this.root.settings;
+    const metadata = answer.dynamicMetadata;
+    if (metadata !== null && metadata.fields.size > 0) setDynamicMetadata<Text>(NAMESPACE, metadata.encode());
     const headers = headerPairs(answer.responseHeadersToAdd);
     const over = answer.overallCode == OVER_LIMIT;
     if (over) {

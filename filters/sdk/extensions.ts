@@ -70,6 +70,13 @@ export function setResponseFlag(flag: i32): void {
   sluice.set_response_flag(flag);
 }
 
+/** Adds the fields of a serialized `google.protobuf.Struct` to a namespace of the stream's dynamic metadata. */
+export function setDynamicMetadata<N>(namespace: N, fields: ArrayBuffer): bool {
+  beginCall();
+  const address = bytesOf<N>(namespace);
+  return sluice.set_dynamic_metadata(address, bytesSize, changetype<usize>(fields), fields.byteLength) == Status.OK;
+}
+
 /** From now on the response body leaves at this rate. */
 export function paceResponse(bytesPerSecond: i32): void {
   sluice.set_response_pace(bytesPerSecond);

@@ -42,6 +42,32 @@ describe("OK", () => {
       assert.deepEqual(counters(proxy), [1, 0, 0, 0]);
     }));
 
+  it("leaves the service's metadata for others, whatever the answer", () =>
+    stage.using({}, {}, async (proxy) => {
+      for (const code of ["OK", "OVER_LIMIT"]) {
+        stage.peer.reply = () => ({
+          overall_code: code,
+          dynamic_metadata: {
+            fields: {
+              plan: { stringValue: "göld" },
+              left: { numberValue: 2.5 },
+              nothing: { nullValue: 0 },
+              deep: { structValue: { fields: { on: { boolValue: true } } } },
+              list: { listValue: { values: [{ numberValue: -1 }, { stringValue: "" }, { boolValue: false }] } },
+            },
+          },
+        });
+        await ask(proxy);
+        assert.deepEqual(proxy.engine.finished.at(-1)!.dynamicMetadata?.get("envoy.filters.http.ratelimit"), {
+          plan: "göld",
+          left: 2.5,
+          nothing: null,
+          deep: { on: true },
+          list: [-1, "", false],
+        });
+      }
+    }));
+
   it("lets a body through that waited, larger than the buffer", () =>
     stage.using({}, { bufferLimitBytes: 1024 }, async (proxy) => {
       const body = "x".repeat(300_000);

@@ -1,10 +1,18 @@
 /** The import module `sluice`: what the bundled filters need beyond Proxy-Wasm. */
 import * as Status from "../../../abi/status.ts";
 import { ResponseFlag } from "../../errors.ts";
-import { MAX_BUCKET_TOKENS, MAX_GUEST_REGEX_BYTES, MAX_GUEST_REGEXES, MAX_SHARED_KEY_BYTES } from "../../limits.ts";
+import {
+  MAX_BUCKET_TOKENS,
+  MAX_GUEST_REGEXES,
+  MAX_GUEST_REGEX_BYTES,
+  MAX_METADATA_BYTES,
+  MAX_METADATA_NAMESPACES,
+  MAX_SHARED_KEY_BYTES,
+} from "../../limits.ts";
 import { compileRegex, type TextTest } from "../../observe/match.ts";
 import type { Instance } from "../instance.ts";
 import { encodeDescriptors } from "../descriptors.ts";
+import { readStruct } from "../struct-wire.ts";
 import { sampled } from "../runtime-fraction.ts";
 import type { HostFunctions } from "./functions.ts";
 
@@ -46,6 +54,24 @@ function streamExtensions(instance: Instance): HostFunctions {
       const stream = instance.effective.stream;
       if (stream === null || flag >>> 0 > LAST_FLAG) return Status.BAD_ARGUMENT;
       stream.info.setFlag(flag);
+      return Status.OK;
+    },
+
+    set_dynamic_metadata(name: number, nameSize: number, at: number, size: number): number {
+      if (!memory.has(name >>> 0, nameSize >>> 0) || !memory.has(at >>> 0, size >>> 0)) {
+        return Status.INVALID_MEMORY_ACCESS;
+      }
+      const info = instance.effective.stream?.info;
+      if (info === undefined || nameSize >>> 0 > MAX_SHARED_KEY_BYTES || size >>> 0 > MAX_METADATA_BYTES) {
+        return Status.BAD_ARGUMENT;
+      }
+      const fields = readStruct(memory.copy(at >>> 0, size >>> 0));
+      if (fields === undefined) return Status.PARSE_FAILURE;
+      const namespace = memory.utf8(name >>> 0, nameSize >>> 0);
+      const namespaces = (info.dynamicMetadata ??= new Map());
+      const before = namespaces.get(namespace);
+      if (before === undefined && namespaces.size >= MAX_METADATA_NAMESPACES) return Status.BAD_ARGUMENT;
+      namespaces.set(namespace, before === undefined ? fields : { ...before, ...fields });
       return Status.OK;
     },
 
