@@ -17,7 +17,7 @@ export interface DiagnosticMessage {
   readonly range: { readonly start: number; readonly source: { readonly normalizedPath: string } } | null;
 }
 
-/** Opaque: an object with methods of the compiler's own naming. */
+/** An object with methods of the compiler's own naming. */
 export type Transform = object;
 
 export interface Program {

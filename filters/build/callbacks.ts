@@ -61,7 +61,7 @@ interface Identifier {
 export function overriddenMethods(program: Program): Set<string> {
   const methods = new Set<string>();
   for (const element of program.elementsByDeclaration.values()) {
-    const candidate = element as unknown as ClassElement;
+    const candidate = element as ClassElement;
     const base = contextClass(candidate);
     if (base === undefined) continue;
     for (const [name, member] of candidate.instanceMembers ?? []) {

@@ -30,7 +30,7 @@ export async function compileFilter(filter: FilterSource, repository: string, ta
       readFile: (name: string) => readSource(name, filter, repository),
       writeFile: (name: string, content: string | Uint8Array) => void written.set(name, content),
       listFiles: () => [],
-      transforms: [exportSelection() as unknown as asc.Transform],
+      transforms: [exportSelection()],
       reportDiagnostic: (diagnostic: asc.DiagnosticMessage) => {
         if (diagnostic.category === CATEGORY_ERROR) mistakes.push(describe(diagnostic, filter, repository));
       },

@@ -6,7 +6,7 @@
  * Life: start → … → finish (both sides done, or given up) → onLog of filters → access log → onDestroy.
  */
 import type { BodyBuffer } from "../codec/body.ts";
-import { HeaderMap } from "../codec/headers.ts";
+import type { HeaderMap } from "../codec/headers.ts";
 import { ResponseFlag } from "../errors.ts";
 import { isGrpcContentType } from "../observe/grpc-status-text.ts";
 import type { ConnectionInfo } from "../observe/stream-info.ts";

@@ -225,7 +225,7 @@ function describe(server: Server, name: string, index: number, address: Address)
 
 function connectionInfo(socket: Socket, config: ListenerConfig, filterChainName: string): ConnectionInfo {
   const pipe = socket.remoteAddress === undefined;
-  const remoteIp = pipe ? "" : plainIp(socket.remoteAddress!);
+  const remoteIp = pipe ? "" : plainIp(socket.remoteAddress);
   return {
     id: nextConnectionId++,
     listenerName: config.name,

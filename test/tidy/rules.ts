@@ -112,3 +112,6 @@ export const RUN_BY_HAND: ReadonlyMap<string, string> = new Map([
 /** Words that say what a bound counts. Every bound's comment begins with its unit or holds one. */
 export const UNIT_WORDS =
   /\b(bytes?|milliseconds|seconds|header fields|pages|characters|levels|percent|tokens?|connections?|streams|hosts?|entries|pairs|items|names|types|imports|exports|metrics|doubles|slots|calls|looks|tries|restarts|threads?|values|buckets|lines|heads|responses|expressions|levels|problems|messages|the same)\b/i;
+
+/** Bounds of other things begin with their name in the plural: "Namespaces …", "Empty lines …". */
+export const COUNTED_THINGS = /^\s*\/\*\* (\S+ )?\S+s\b/;
