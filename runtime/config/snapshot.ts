@@ -279,6 +279,8 @@ export interface RateLimitConfig {
   readonly stage: number;
   readonly disableKey: string;
   readonly actions: readonly RateLimitAction[];
+  /** How many hits one request counts for; unset: as the rate limit service has it, which is 1. */
+  readonly hitsAddend?: number;
 }
 export type RateLimitAction =
   | { readonly kind: "source_cluster" }

@@ -93,7 +93,8 @@ function descriptorOf(limit: RateLimitConfig, request: Request): Uint8Array | un
     if (entry === undefined) return undefined;
     entries += entry;
   }
-  return entries === "" ? undefined : Buffer.from(entries, "latin1");
+  if (entries === "") return undefined;
+  return Buffer.from(limit.hitsAddend === undefined ? entries : entries + encodeHits(limit.hitsAddend), "latin1");
 }
 
 function compileAction(action: RateLimitAction): Step {
@@ -161,17 +162,29 @@ function entryOrSkip(key: string, value: string | undefined, skipIfAbsent: boole
 /** Tags of fields 1 and 2 with a length in front of the content. */
 const FIELD_1 = "\u000a";
 const FIELD_2 = "\u0012";
+const FIELD_3 = "\u001a";
+/** Tag of field 1 as a number; numbers here stay below 2^31. */
+const VARINT_1 = "\u0008";
 
 /** `entries { key value }` of the descriptor: field 1, holding key as field 1 and value as field 2. Byte strings join cheaply. */
 function encodeEntry(key: string, value: string): string {
   return field(FIELD_1, field(FIELD_1, utf8Only(key)) + field(FIELD_2, utf8Only(value)));
 }
 
+/** `hits_addend` of the descriptor: a UInt64Value, which holds its number as field 1. */
+function encodeHits(hits: number): string {
+  return field(FIELD_3, hits === 0 ? "" : VARINT_1 + varint(hits));
+}
+
 function field(tag: string, content: string): string {
-  let length = content.length;
-  let size = "";
-  for (; length >= 0x80; length >>>= 7) size += String.fromCharCode((length & 0x7f) | 0x80);
-  return tag + size + String.fromCharCode(length) + content;
+  return tag + varint(content.length) + content;
+}
+
+function varint(value: number): string {
+  let left = value;
+  let bytes = "";
+  for (; left >= 0x80; left >>>= 7) bytes += String.fromCharCode((left & 0x7f) | 0x80);
+  return bytes + String.fromCharCode(left);
 }
 
 /** Protobuf strings are UTF-8: bytes of a header that are not become U+FFFD. */

@@ -14,6 +14,8 @@ export interface Asked {
   readonly domain: string;
   /** `key=value` of each entry, per descriptor. */
   readonly descriptors: readonly (readonly string[])[];
+  /** hits_addend of each descriptor that has one. */
+  readonly hits: readonly number[];
   readonly metadata: Readonly<Record<string, unknown>>;
   readonly deadline: Date | number;
 }
@@ -70,11 +72,12 @@ export class RateLimitPeer {
   #serve(call: ServerUnaryCall<object, object>, done: sendUnaryData<object>): void {
     const { domain, descriptors } = call.request as {
       domain: string;
-      descriptors: { entries: { key: string; value: string }[] }[];
+      descriptors: { entries: { key: string; value: string }[]; hits_addend: { value: unknown } | null }[];
     };
     const asked: Asked = {
       domain,
       descriptors: descriptors.map(({ entries }) => entries.map(({ key, value }) => `${key}=${value}`)),
+      hits: descriptors.flatMap((one) => (one.hits_addend === null ? [] : [Number(one.hits_addend.value)])),
       metadata: call.metadata.getMap(),
       deadline: call.getDeadline(),
     };

@@ -211,6 +211,20 @@ describe("from a file", () => {
     assert.match((await logged(started))[0]!, /" 429 RL /);
   });
 
+  it("hits_addend of own limits goes with its descriptor", async (t) => {
+    const peer = await service(t);
+    const limit = (value: string, hits: string): string =>
+      `{ actions: [{ generic_key: { descriptor_value: ${value} } }]${hits === "" ? "" : `, hits_addend: { number: ${hits} }`} }`;
+    const limits = [limit("none", ""), limit("zero", "0"), limit("some", "300"), limit("most", "1000000000")];
+    const { proxy } = await start(peer, filterText(`, rate_limits: [${limits.join(", ")}]`), [ALL]);
+    assert.equal((await proxy.get("/")).status, 200);
+    assert.deepEqual(
+      peer.asked[0]!.descriptors.flat(),
+      ["none", "zero", "some", "most"].map((one) => `generic_key=${one}`),
+    );
+    assert.deepEqual(peer.asked[0]!.hits, [0, 300, 1_000_000_000]);
+  });
+
   const config = (fields: string, perRoute = ""): string =>
     sketch({
       filters: `{ name: ${NAME}, typed_config: { "@type": ${TYPE}.RateLimit, domain: d, rate_limit_service: { grpc_service: { envoy_grpc: { cluster_name: up } } }, ${fields} } },`,
@@ -236,6 +250,16 @@ describe("from a file", () => {
     ["rate_limits: [{ stage: 1, actions: [{ remote_address: {} }] }]", "", "rate_limits[0].stage"],
     ["rate_limits: [{ disable_key: k, actions: [{ remote_address: {} }] }]", "", "rate_limits[0].disable_key"],
     ["rate_limits: [{ actions: [] }]", "", "rate_limits[0].actions"],
+    [
+      "rate_limits: [{ hits_addend: { number: 1000000001 }, actions: [{ remote_address: {} }] }]",
+      "",
+      "hits_addend.number",
+    ],
+    [
+      'rate_limits: [{ hits_addend: { format: "%PROTOCOL%" }, actions: [{ remote_address: {} }] }]',
+      "",
+      "hits_addend.format",
+    ],
     ["", "vh_rate_limits: 3", "vh_rate_limits"],
     ["", "rate_limits: [{ stage: 1, actions: [{ remote_address: {} }] }]", "rate_limits[0].stage"],
   ];
@@ -246,6 +270,14 @@ describe("from a file", () => {
       assert.ok(problems[0]!.split(" ")[1]!.endsWith(path), problems.join("\n"));
     });
   }
+
+  it("refuses hits_addend in a route's limits, which no filter would read", () => {
+    const limits = "rate_limits: [{ hits_addend: { number: 2 }, actions: [{ remote_address: {} }] }]";
+    const problems = brief(
+      load(config("").replace("route: { cluster: up }", `route: { cluster: up, ${limits} }`)).errors,
+    );
+    assert.match(problems.join("\n"), /^\S+ \S+rate_limits\[0\]\.hits_addend not-supported$/);
+  });
 
   it("refuses a service without a cluster, and one without a service", () => {
     const text = config("");

@@ -6,14 +6,22 @@ import { buildHeaderMatcher, buildQueryParameterMatcher } from "./matcher.ts";
 
 /** The rate limits of a route or virtual host. */
 export function buildRateLimits(context: BuildContext, owner: Message): RateLimitConfig[] {
-  return owner.messages("rate_limits").map((limit) => ({
+  return owner.messages("rate_limits").map((limit) => {
+    if (limit.has("hits_addend"))
+      context.unsupported(limit, "hits_addend", "hits_addend outside of a filter's own rate_limits");
+    return buildRateLimit(context, limit);
+  });
+}
+
+function buildRateLimit(context: BuildContext, limit: Message): RateLimitConfig {
+  return {
     stage: limit.wrappedNumber("stage", 0),
     disableKey: limit.text("disable_key"),
     actions: limit
       .messages("actions")
       .map((action) => buildAction(context, action))
       .filter((action) => action !== undefined),
-  }));
+  };
 }
 
 /**
@@ -24,10 +32,16 @@ export function buildFilterRateLimits(context: BuildContext, owner: Message): Ra
   const limits = owner.messages("rate_limits");
   for (const limit of limits) {
     for (const field of ["stage", "disable_key"]) {
-      if (limit.has(field)) context.error(limit, field, "rate-limit", `${field} has no meaning in a filter's own rate_limits`);
+      if (limit.has(field))
+        context.error(limit, field, "rate-limit", `${field} has no meaning in a filter's own rate_limits`);
     }
   }
-  return limits.length === 0 ? undefined : buildRateLimits(context, owner);
+  if (limits.length === 0) return undefined;
+  return limits.map((limit) => {
+    const hits = limit.message("hits_addend");
+    const built = buildRateLimit(context, limit);
+    return hits?.has("number") === true ? { ...built, hitsAddend: hits.wrappedNumber("number", 1) } : built;
+  });
 }
 
 function buildAction(context: BuildContext, action: Message): RateLimitAction | undefined {

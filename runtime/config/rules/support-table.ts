@@ -63,7 +63,8 @@ export const SUPPORTED_FIELDS: ReadonlyMap<string, ReadonlySet<string>> = new Ma
     "envoy.config.route.v3.RetryPolicy",
     "retry_on num_retries per_try_timeout retriable_status_codes retry_back_off",
   ),
-  fields("envoy.config.route.v3.RateLimit", "stage disable_key actions"),
+  fields("envoy.config.route.v3.RateLimit", "stage disable_key actions hits_addend"),
+  fields("envoy.config.route.v3.RateLimit.HitsAddend", "number"),
   fields("envoy.config.core.v3.SocketAddress", "protocol address port_value named_port ipv4_compat"),
   fields(
     "envoy.config.core.v3.SubstitutionFormatString",
