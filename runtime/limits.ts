@@ -108,6 +108,10 @@ export const MAX_METRICS_PER_INSTANCE = 10_000;
 export const MAX_FILTER_STATE_ENTRIES = 256;
 /** Bytes of one value of filter state. */
 export const MAX_FILTER_STATE_BYTES = 64 * 1024;
+/** Namespaces of dynamic metadata that guests may set on one stream. */
+export const MAX_METADATA_NAMESPACES = 64;
+/** Bytes of one serialized value of a namespace. */
+export const MAX_METADATA_BYTES = 64 * 1024;
 /** Milliseconds a guest's tick or timer may wait: longer ones overflow Node's timers, which then fire at once. */
 export const MAX_GUEST_TIMER_MS = 0x7fff_ffff;
 /** Restarts of one instance after a trap that happen at once within any second; more wait for the second to pass. */
