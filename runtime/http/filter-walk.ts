@@ -20,6 +20,8 @@ class Hold {
   /** True while the trailers callback answered "stop". */
   trailers = false;
   body: BodyBuffer | null = null;
+  /** Data was given up here (STOP_NO_BUFFER). */
+  dropped = false;
   /** The end of the stream is waiting here, and was not yet seen by this filter's body callback. */
   unseen = false;
   endStream = false;
@@ -205,6 +207,7 @@ export abstract class FilterWalk<Slot extends WalkSlot> {
     kept.data = true;
     kept.endStream = endStream;
     if (status === DataStatus.STOP_NO_BUFFER) {
+      kept.dropped = true;
       body.take();
       kept.body = null;
       return null;
@@ -308,6 +311,7 @@ export abstract class FilterWalk<Slot extends WalkSlot> {
     const data = hold.body?.take() ?? EMPTY;
     hold.body = null;
     const endStream = hold.endStream;
+    hold.endStream = false;
     const waiting = hold.trailersWaiting;
     hold.trailersWaiting = false;
     this.#walkData(p, data, endStream);
@@ -316,7 +320,7 @@ export abstract class FilterWalk<Slot extends WalkSlot> {
 
   /** Sends on what this filter held; it has seen all of it. */
   #flushHeld(p: number, hold: Hold): void {
-    const data = hold.body?.take();
+    const data = hold.body?.take() ?? EMPTY;
     hold.body = null;
     const endStream = hold.endStream;
     hold.endStream = false;
@@ -324,8 +328,8 @@ export abstract class FilterWalk<Slot extends WalkSlot> {
     hold.trailers = false;
     const waiting = hold.trailersWaiting;
     hold.trailersWaiting = false;
-    if (data !== undefined && (data.length > 0 || endStream))
-      this.#walkData(p + 1, data, endStream && this.trailers === null);
+    // The end goes on even where its data was given up.
+    if (data.length > 0 || endStream) this.#walkData(p + 1, data, endStream && this.trailers === null);
     if (this.closed) return;
     if (seenTrailers) this.#walkTrailers(p + 1);
     else if (waiting) this.#walkTrailers(p);
@@ -334,8 +338,8 @@ export abstract class FilterWalk<Slot extends WalkSlot> {
 
   /** A filter that held headers back may have changed the body: what it holds is then the whole truth. */
   #fixLength(hold: Hold): void {
-    if (hold.body === null || !hold.body.edited || this.headers === null) return;
-    if (hold.endStream) this.headers.set("content-length", String(hold.body.length));
+    if (this.headers === null || !(hold.dropped || hold.body?.edited === true)) return;
+    if (hold.endStream) this.headers.set("content-length", String(hold.body?.length ?? 0));
     else this.headers.remove("content-length");
   }
 

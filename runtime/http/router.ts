@@ -210,13 +210,13 @@ export class Router extends Deadline implements UpstreamHandler {
   #pauseRequest(): void {
     if (this.#requestPaused) return;
     this.#requestPaused = true;
-    this.#stream.session.pauseRequest();
+    this.#stream.pauseRequest();
   }
 
   onUpstreamDrain(): void {
     if (!this.#requestPaused) return;
     this.#requestPaused = false;
-    this.#stream.session.resumeRequest();
+    this.#stream.resumeRequest();
   }
 
   // ---- answers without upstream ---------------------------------------------------------------
@@ -385,6 +385,7 @@ export class Router extends Deadline implements UpstreamHandler {
     this.#upstream = null;
     this.#done = true;
     this.disarm();
+    this.#perTry?.disarm();
     const info = this.#stream.info;
     info.upstreamLastByteMs = now();
     this.#cluster!.time.record(

@@ -76,10 +76,10 @@ class RequestWalk extends FilterWalk<FilterSlot> {
     this.#stream.sendLocalReply(REPLIES.requestTooLarge);
   }
   protected pushBack(): void {
-    this.#stream.session.pauseRequest();
+    this.#stream.pauseRequest();
   }
   protected letGo(): void {
-    this.#stream.session.resumeRequest();
+    this.#stream.resumeRequest();
   }
 }
 
@@ -140,8 +140,8 @@ export class Stream extends Deadline implements PacedSink {
   #resolved: ResolvedRoute | null | undefined = undefined;
   #idleTimeoutMs: number;
   #requestComplete = false;
-  #replied = false;
   #finished = false;
+  #requestPauses = 0;
   #responsePauses = 0;
   #downstreamFull = false;
   #pacer: Pacer | null = null;
@@ -291,17 +291,16 @@ export class Stream extends Deadline implements PacedSink {
   }
 
   /**
-   * A response of our own. The first one wins: false when another came before, or when response headers are
-   * out already, in which case the stream is reset instead.
+   * A response of our own. False when the stream is over, or response headers are out already, in which case it is
+   * reset instead. A second one takes the place of a first one that filters still hold (Envoy: `sendDirectLocalReply`).
    */
   sendLocalReply(from: LocalReply): boolean {
-    if (this.#finished || this.#replied) return false;
+    if (this.#finished) return false;
     if (this.responseStarted) {
       if (from.flag >= 0) this.info.setFlag(from.flag);
       this.reset(from.details);
       return false;
     }
-    this.#replied = true;
     const info = this.info;
     info.responseCodeDetails = from.details;
     if (from.flag >= 0) info.setFlag(from.flag);
@@ -385,7 +384,19 @@ export class Stream extends Deadline implements PacedSink {
     if (bytesPerSecond > 0) this.#pacer ??= new Pacer(bytesPerSecond, this.response.bufferLimit, this);
   }
 
-  // ---- flow control of the response -----------------------------------------------------------
+  // ---- flow control ---------------------------------------------------------------------------
+
+  /** Downstream shall send no more of the request; each pause needs its resume, or the end of the stream. */
+  pauseRequest(): void {
+    if (this.#finished) return;
+    this.#requestPauses++;
+    this.session.pauseRequest();
+  }
+  resumeRequest(): void {
+    if (this.#requestPauses === 0) return;
+    this.#requestPauses--;
+    this.session.resumeRequest();
+  }
 
   pauseResponse(): void {
     if (this.#responsePauses++ === 0) this.router.pauseReading();
@@ -408,6 +419,8 @@ export class Stream extends Deadline implements PacedSink {
   onDeadline(): void {
     this.manager.stats.rqIdleTimeout.inc();
     this.#give(this.#requestComplete ? REPLIES.idleWhileResponding : REPLIES.idleWhileRequesting, ResponseFlag.SI);
+    // A filter may hold the reply back: it gets this long again, then the next one passes it by.
+    if (!this.#finished) this.touch();
   }
 
   #onRequestTimeout(): void {
@@ -445,6 +458,8 @@ export class Stream extends Deadline implements PacedSink {
     this.request.closed = true;
     this.response.closed = true;
     this.router.abandon();
+    // Whoever pushed the request back may never let it go now; the connection's next request must be read.
+    while (this.#requestPauses > 0) this.resumeRequest();
     const info = this.info;
     info.completeMs = now();
     const slots = this.slots;
