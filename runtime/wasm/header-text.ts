@@ -35,9 +35,12 @@ export function isFieldValue(value: string): boolean {
   return true;
 }
 
-/** A token, a target without spaces, a status: what a first line can carry without falling apart. */
+/**
+ * A token, a target without spaces, a status: what a first line can carry without falling apart. CONNECT would turn
+ * the connection upstream into a tunnel: nothing frames what follows, and the pool would use it again.
+ */
 const PSEUDO_VALUES: Readonly<Record<string, RegExp>> = {
-  ":method": /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/,
+  ":method": /^(?!CONNECT$)[!#$%&'*+.^_`|~0-9A-Za-z-]+$/,
   ":path": /^[\x21-\x7e\x80-\xff]+$/,
   ":authority": /^[\x21-\x7e\x80-\xff]*$/,
   ":scheme": /^[A-Za-z][A-Za-z0-9+.-]*$/,
