@@ -26,6 +26,8 @@ export const MAX_REMEMBERED_HEAD_BYTES = 2048;
 
 /** Bytes buffered per connection and direction before reading pauses. Envoy: `per_connection_buffer_limit_bytes`. */
 export const CONNECTION_BUFFER_BYTES = 1024 * 1024;
+/** Bytes of the buffer that all downstream connections of a thread are read into. */
+export const DOWNSTREAM_READ_BYTES = 64 * 1024;
 /** Milliseconds a stream may go without any byte. Envoy: `stream_idle_timeout`, 5 minutes. */
 export const STREAM_IDLE_TIMEOUT_MS = 300_000;
 /** Milliseconds a downstream connection may stay without a stream. Envoy: `idle_timeout`, 1 hour. */

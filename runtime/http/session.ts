@@ -207,7 +207,8 @@ export class Session extends Deadline implements NetworkFilter, RequestSink, Dow
   }
 
   onRequestData(chunk: Buffer, endStream: boolean): void {
-    this.#stream?.onRequestData(chunk, endStream);
+    // The bytes lie in the thread's read buffer, and a body may wait in filters, for a retry or for upstream.
+    this.#stream?.onRequestData(chunk.length === 0 ? chunk : Buffer.from(chunk), endStream);
   }
 
   onRequestTrailers(trailers: HeaderMap): void {

@@ -6,6 +6,7 @@ import type { Socket } from "node:net";
 import type { ConnectionView, NetworkFilter, NetworkFilterFactory } from "../network/filter.ts";
 import { NetworkStatus } from "../network/filter.ts";
 import type { ConnectionInfo } from "../observe/stream-info.ts";
+import { readInto } from "./read-buffer.ts";
 import { beginEvent, endEvent } from "../timers.ts";
 
 /** What a connection tells the listener that accepted it. */
@@ -26,9 +27,10 @@ export class DownstreamConnection implements ConnectionView {
   #localClose = false;
   #closeTimer: NodeJS.Timeout | null = null;
 
-  constructor(socket: Socket, info: ConnectionInfo, limitBytes: number, owner: ConnectionOwner) {
+  /** `accepted` was not read from yet (`pauseOnConnect`). */
+  constructor(accepted: Socket, info: ConnectionInfo, limitBytes: number, owner: ConnectionOwner) {
     this.info = info;
-    this.#socket = socket;
+    this.#socket = readInto(accepted, (data) => this.#onData(data, false));
     this.#owner = owner;
     this.#limitBytes = limitBytes;
   }
@@ -41,7 +43,6 @@ export class DownstreamConnection implements ConnectionView {
       if (factory.terminal) this.#terminal = filter;
       else this.#filters.push(filter);
     }
-    socket.on("data", (data: Buffer) => this.#onData(data, false));
     socket.on("end", () => this.#onEnd());
     socket.on("drain", () => this.#onDrain());
     // An error is always followed by close, which is where the connection ends for everyone.
@@ -75,8 +76,6 @@ export class DownstreamConnection implements ConnectionView {
     const socket = this.#socket;
     socket.end();
     // What still comes in is read and dropped, so that the peer sees our answer and not a reset (RFC 9112 9.6).
-    socket.removeAllListeners("data");
-    socket.on("data", noop);
     this.#pauses = 0;
     socket.resume();
     if (delayedMs > 0) {
@@ -104,6 +103,7 @@ export class DownstreamConnection implements ConnectionView {
   }
 
   #onData(data: Buffer, endStream: boolean): void {
+    if (this.#localClose) return;
     beginEvent();
     this.#passData(data, endStream);
     endEvent();
@@ -117,7 +117,7 @@ export class DownstreamConnection implements ConnectionView {
   }
 
   #onEnd(): void {
-    if (!this.#localClose) this.#onData(EMPTY, true);
+    this.#onData(EMPTY, true);
   }
 
   #onDrain(): void {

@@ -75,7 +75,9 @@ class Listener implements ConnectionOwner {
     const addresses = [this.config.address, ...this.config.additionalAddresses];
     for (const [index, address] of addresses.entries()) {
       if ((address.kind === "pipe" || !this.config.reusePort) && this.#environment.workerIndex !== 0) continue;
-      const server = createServer({ noDelay: true, allowHalfOpen: true }, (socket) => this.#accept(socket));
+      const server = createServer({ noDelay: true, allowHalfOpen: true, pauseOnConnect: true }, (socket) =>
+        this.#accept(socket),
+      );
       this.#servers.push(server);
       const given = this.#environment.boundPorts[`${this.config.name}/${index}`];
       await listen(server, address, given ?? 0, this.config);

@@ -8,7 +8,7 @@ export const NetworkStatus = { CONTINUE: 0, STOP: 1 } as const;
 
 export interface NetworkFilter {
   onNewConnection(): number;
-  /** Bytes from downstream. */
+  /** Bytes from downstream; they are the filter's only until it returns, so what it keeps it copies. */
   onData(data: Buffer, endStream: boolean): number;
   /** Bytes towards downstream. */
   onWrite(data: Buffer, endStream: boolean): number;
