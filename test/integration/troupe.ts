@@ -130,9 +130,9 @@ export interface TroupeOptions extends EngineOptions {
 export class Troupe {
   readonly engine: Engine;
   readonly stages: readonly Stage[];
-  readonly lives: readonly Life[];
+  readonly lives: Life[];
 
-  private constructor(engine: Engine, stages: readonly Stage[], lives: readonly Life[]) {
+  private constructor(engine: Engine, stages: readonly Stage[], lives: Life[]) {
     this.engine = engine;
     this.stages = stages;
     this.lives = lives;
@@ -150,6 +150,13 @@ export class Troupe {
       (stage, index) => new WatchedFactory(stage, index, lives, parts[index]!.contextCell ?? 0),
     );
     return new Troupe(await Engine.start({ ...options, filters }), stages, lives);
+  }
+
+  /** Drops what the test keeps of finished streams. */
+  forget(): void {
+    this.lives.length = 0;
+    this.engine.finished.length = 0;
+    armedDeadlines();
   }
 
   gauge(name: string): number {
