@@ -4,16 +4,18 @@
  * out, bad characters of values become spaces (RFC 9110 section 5.5), and so do characters above U+00FF,
  * which a latin-1 write would cut down to some other byte, perhaps a line feed.
  *
- * API: `isOwn(name)`; `lineOf(name, value)` → checked `name: value\r\n`, "" when the name is refused;
- * `new LineMemory().line(at, name, value)` the same, remembered by place.
+ * API: `isOwn(name)`; `lineOf(name, value)` → checked `name: value\r\n`, "" when the name is refused.
  */
 
-const GOOD_LINE = /^[!#$%&'*+\-.^_`|~0-9a-z]+: [\t\x20-\x7e\x80-\xff]*\r\n$/;
 const NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const BAD_CHARACTERS = /[^\t\x20-\x7e\x80-\xff]/g;
-/** Longest line and highest place remembered: bounds what a connection holds. */
-const LINE_BYTES = 256;
-const PLACES = 32;
+/** Names whose line starts are remembered in this thread; those that guests make up beyond are checked each time. */
+const MAX_NAMES = 1024;
+const starts = new Map<string, string>();
+/** Longest name remembered. */
+const SHORT_NAME = 64;
+/** Characters up to which a value is checked by a loop. */
+const SHORT_VALUE = 128;
 
 /** Whether the codec writes this field itself, or never: pseudo-headers, framing and connection fields. */
 export function isOwn(name: string): boolean {
@@ -41,35 +43,25 @@ export function isOwn(name: string): boolean {
 
 /** One header line with its end; control characters of the value are replaced, "" when the name is no token. */
 export function lineOf(name: string, value: string): string {
-  const line = `${name}: ${value}\r\n`;
-  // One pass over the whole line, which also makes it one flat string. The name's end is looked at by itself:
-  // `x: y` as a name would pass as `x`.
-  if (GOOD_LINE.test(line) && line.indexOf(":") === name.length) return line;
-  // Maps hold lower-case names, but a guest may write what it likes: `Transfer-Encoding` must not slip through.
-  if (!NAME.test(name)) return "";
-  const lower = name.toLowerCase();
-  if (isOwn(lower)) return "";
-  return `${lower}: ${value.replace(BAD_CHARACTERS, " ")}\r\n`;
+  let start = starts.get(name);
+  if (start === undefined) {
+    if (!NAME.test(name)) return "";
+    // Maps hold lower-case names, but a guest may write what it likes: `Transfer-Encoding` must not slip through.
+    const lower = name.toLowerCase();
+    if (lower !== name && isOwn(lower)) return "";
+    start = `${lower}: `;
+    if (starts.size < MAX_NAMES && name.length <= SHORT_NAME) starts.set(name, start);
+  }
+  return isClean(value) ? `${start}${value}\r\n` : `${start}${value.replace(BAD_CHARACTERS, " ")}\r\n`;
 }
 
-/**
- * Remembers the line last written at each place of a head. Heads on one connection resemble each other
- * and values that came out of a parser's memory are the same string objects, so most lines are neither
- * built nor checked again.
- */
-export class LineMemory {
-  readonly #names: string[] = [];
-  readonly #values: string[] = [];
-  readonly #lines: string[] = [];
-
-  line(at: number, name: string, value: string): string {
-    if (at < this.#lines.length && this.#values[at] === value && this.#names[at] === name) return this.#lines[at]!;
-    const line = lineOf(name, value);
-    if (at <= this.#lines.length && at < PLACES && line.length <= LINE_BYTES) {
-      this.#names[at] = name;
-      this.#values[at] = value;
-      this.#lines[at] = line;
-    }
-    return line;
+/** A loop over the few characters of a usual value is quicker than the expression, which it stands for. */
+function isClean(value: string): boolean {
+  const length = value.length;
+  if (length > SHORT_VALUE) return value.search(BAD_CHARACTERS) < 0;
+  for (let at = 0; at < length; at++) {
+    const code = value.charCodeAt(at);
+    if (code > 0xff || code === 0x7f || (code < 0x20 && code !== 0x09)) return false;
   }
+  return true;
 }

@@ -12,7 +12,7 @@
  */
 import { kindOf, NameKind } from "./h1-chars.ts";
 import { contentLengthOf } from "./h1-fields.ts";
-import { isOwn, LineMemory, lineOf } from "./h1-lines.ts";
+import { isOwn, lineOf } from "./h1-lines.ts";
 import { statusLine } from "./h1-reasons.ts";
 import { isAuthority } from "./h1-target.ts";
 import type { HeaderMap } from "./headers.ts";
@@ -40,8 +40,11 @@ const KEEP_ALIVE_LINE = "connection: keep-alive\r\n";
 const UPGRADE_LINE = "connection: upgrade\r\n";
 const METHOD = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const PATH = /^(?:\/[\x21\x22\x24-\x7e]*|\*)$/;
+/** Longest text of fields remembered: bounds what a connection holds. */
+const RUN_BYTES = 2048;
 /** Length not known. */
 const UNKNOWN = -1;
+const COLON = 0x3a;
 
 /** Size line of a chunk; the data and CRLF follow. `length` must not be 0: an empty chunk is the end of a body. */
 export function chunkHead(length: number): string {
@@ -64,7 +67,10 @@ abstract class Encoder {
   chunked = false;
   /** Bytes of body still to be written, or -1 when no length was said. */
   remaining = UNKNOWN;
-  readonly #memory = new LineMemory();
+  /** Names and values of the first fields of the heads before, their lines, and the length among them. */
+  #run: readonly string[] = [];
+  #runText = "";
+  #runLength = UNKNOWN;
   /** Content-Length found by `fieldLines`, or -1. */
   protected length = UNKNOWN;
 
@@ -83,17 +89,49 @@ abstract class Encoder {
 
   /** The lines of all fields that are not the codec's own; notes Content-Length in `length`. */
   protected fieldLines(list: readonly string[], upgrade: boolean): string {
+    if (upgrade) {
+      this.length = UNKNOWN;
+      return this.#lines(list, 0, list.length, true);
+    }
+    // Heads of one connection mostly begin with the same fields: their lines are one remembered string.
+    let first = 0;
+    while (first < list.length && list[first]!.charCodeAt(0) === COLON) first += 2;
+    const run = this.#run;
+    let same = 0;
+    while (same < run.length && list[first + same] === run[same]) same++;
+    if (same === run.length && same > 0) {
+      this.length = this.#runLength;
+      return this.#runText + this.#lines(list, first + same, list.length, false);
+    }
+    return this.#remember(list, first, same & ~1);
+  }
+
+  /** Remembers the lines of the first `same` fields, or of all fields when none stayed the same. */
+  #remember(list: readonly string[], first: number, same: number): string {
+    const end = same > 0 ? first + same : list.length;
     this.length = UNKNOWN;
+    const text = this.#lines(list, first, end, false);
+    if (text.length <= RUN_BYTES) {
+      this.#run = list.slice(first, end);
+      // Through bytes and back: one flat string, where concatenation only made a tree of its parts.
+      this.#runText = Buffer.from(text, "latin1").toString("latin1");
+      this.#runLength = this.length;
+    } else {
+      this.#run = [];
+    }
+    return text + this.#lines(list, end, list.length, false);
+  }
+
+  #lines(list: readonly string[], from: number, to: number, upgrade: boolean): string {
     let text = "";
-    let place = 0;
-    for (let at = 0; at < list.length; at += 2) {
+    for (let at = from; at < to; at += 2) {
       const name = list[at]!;
       if (isOwn(name)) {
         if (name.length === 14) this.#noteLength(list[at + 1]!);
         else if (upgrade && name === "upgrade") text += lineOf(name, list[at + 1]!);
         else if (name === "te" && list[at + 1] === "trailers") text += "te: trailers\r\n";
       } else {
-        text += this.#memory.line(place++, name, list[at + 1]!);
+        text += lineOf(name, list[at + 1]!);
       }
     }
     return text;
