@@ -356,8 +356,7 @@ export class HttpContext extends Context implements HttpFilter {
     this.pending = 0;
     const paused = this.#state & (State.REQUEST_PAUSED | State.RESPONSE_PAUSED);
     if (paused === 0 || (this.#state & State.CLOSING) !== 0) return;
-    this.#outcome();
-    if (this.root.plugin.config.failurePolicy !== "FAIL_OPEN") return;
+    if (this.#outcome() === 1 || this.root.plugin.config.failurePolicy !== "FAIL_OPEN") return;
     if ((paused & State.REQUEST_PAUSED) !== 0) this.#view.continueRequest();
     if ((paused & State.RESPONSE_PAUSED) !== 0) this.#view.continueResponse();
   }
@@ -366,7 +365,9 @@ export class HttpContext extends Context implements HttpFilter {
   #outcome(): 0 | 1 {
     if ((this.#state & State.DETACHED) !== 0) return 0;
     this.#state |= State.DETACHED;
-    return applyFailurePolicy(this.root.plugin, this.#view) ? 0 : 1;
+    if (!applyFailurePolicy(this.root.plugin, this.#view)) return 1;
+    // The stream goes on, but not with what the guest left unfinished.
+    return (this.#state & State.MAY_LACK) === 0 || this.#isWhole() ? 0 : 1;
   }
 }
 

@@ -237,4 +237,35 @@ describe("guests against the wire", () => {
       }
     });
   }
+
+  const TAKEN = [
+    ["proxy_on_request_headers", MapType.HTTP_REQUEST_HEADERS, ":path"],
+    ["proxy_on_request_headers", MapType.HTTP_REQUEST_HEADERS, ":method"],
+    ["proxy_on_request_headers", MapType.HTTP_REQUEST_HEADERS, ":authority"],
+    ["proxy_on_response_headers", MapType.HTTP_RESPONSE_HEADERS, ":status"],
+  ] as const;
+  for (const [callback, map, name] of TAKEN) {
+    for (const failurePolicy of ["FAIL_OPEN", "FAIL_CLOSED"] as const) {
+      for (const trap of ["in the same callback", "in the body callback", "while paused"]) {
+        test(`${name} taken away, then a trap ${trap}, ${failurePolicy}`, async (t) => {
+          const puppet = new Puppet();
+          const remove = puppet.call("proxy_remove_header_map_value", map, ...puppet.text(name));
+          if (trap === "in the same callback") puppet.on(callback, 0, remove, puppet.trap());
+          else puppet.on(callback, 1, remove, ...(trap === "while paused" ? [puppet.call("set_timer", 1)] : []));
+          puppet.on("sluice_on_timer", 0, puppet.trap());
+          puppet.on(
+            callback.replace("headers", "body"),
+            0,
+            ...(trap === "in the body callback" ? [puppet.trap()] : []),
+          );
+          if (trap === "while paused") puppet.on(callback.replace("headers", "body"), 1);
+          const config = { failurePolicy, allowOnHeadersStopIteration: true };
+          const result = await run(t, [{ puppet, config }, { puppet: new Puppet() }], [POST], FIXED, QUICK);
+          assertSafe(result, name);
+          assert.equal(result.responses.length, 1);
+          assert.match(result.responses[0]!.start, / (?:500|503) /);
+        });
+      }
+    }
+  }
 });
