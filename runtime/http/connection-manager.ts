@@ -21,6 +21,7 @@ import { ResponseCodeStats } from "../observe/response-code-stats.ts";
 import type { Counter, Gauge, Histogram, Stats } from "../observe/stats.ts";
 import type { StreamInfo } from "../observe/stream-info.ts";
 import type { Upstream, Upstreams } from "../upstream/request.ts";
+import { Phase } from "./filter.ts";
 import type { HttpFilterFactory } from "./filter.ts";
 import { RequestHeaders } from "./request-headers.ts";
 import { describeOwnRateLimits, describeRateLimits } from "./rate-limit-descriptors.ts";
@@ -184,6 +185,8 @@ export class ConnectionManager implements NetworkFilterFactory {
   readonly mayDisable: boolean;
   /** False: no route carries any configuration for a filter. */
   readonly mayOverride: boolean;
+  /** Some filter sees response bodies, or holds responses, and may keep bytes of them. */
+  readonly holdsResponses: boolean;
   readonly bufferLimitBytes: number;
   readonly drainState: DrainState;
   readonly requestHeaders: RequestHeaders;
@@ -220,6 +223,9 @@ export class ConnectionManager implements NetworkFilterFactory {
     this.router = router;
     const filters = config.httpFilters.slice(0, -1) as Exclude<HttpFilterConfig, { kind: "router" }>[];
     this.filters = filters.map((filter) => environment.filterFactory(filter));
+    this.holdsResponses = this.filters.some(
+      ({ phases }) => (phases & (Phase.RESPONSE_HEADERS | Phase.RESPONSE_DATA | Phase.RESPONSE_TRAILERS)) !== 0,
+    );
     this.#disabledByDefault = filters.map((filter) => filter.disabled);
     const overrides = [...perFilterConfigs(config.routeConfig)];
     this.mayOverride = overrides.some((found) => Object.keys(found).length > 0);

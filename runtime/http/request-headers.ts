@@ -3,10 +3,10 @@
  * (Envoy: `ConnectionManagerUtility::mutateRequestHeaders`; reference section 3.5).
  */
 import { BlockList, isIP } from "node:net";
-import { randomUUID } from "node:crypto";
 import type { HeaderMap } from "../codec/headers.ts";
 import type { HttpConnectionManagerConfig, NodeConfig } from "../config/snapshot.ts";
 import type { StreamInfo } from "../observe/stream-info.ts";
+import { newRequestId } from "./request-id.ts";
 
 /** Removed from requests that do not come from inside: they steer the router. */
 const INTERNAL_ONLY = new Set([
@@ -137,7 +137,7 @@ export class RequestHeaders {
     if (!config.generateRequestId) return;
     const given = headers.get("x-request-id");
     if (given !== undefined && (!edge || config.preserveExternalRequestId)) return;
-    headers.set("x-request-id", randomUUID());
+    headers.set("x-request-id", newRequestId());
   }
 }
 

@@ -396,7 +396,8 @@ export class Session extends Deadline implements NetworkFilter, RequestSink, Dow
     }
     if (chunked) this.#held += chunkHead(data.length);
     this.flushResponse();
-    this.#write(data);
+    // The socket may keep them past this call, and they may lie in the thread's read buffer.
+    this.#write(Buffer.from(data));
     if (chunked) this.#held = CRLF;
   }
 

@@ -38,6 +38,9 @@ export interface DownstreamSession {
   onStreamFinished(clean: boolean): void;
 }
 
+/** Parts of the idle timeout in which what is left of it is counted: it fires at most one part late. */
+const IDLE_STEPS = 16;
+
 class RequestWalk extends FilterWalk<FilterSlot> {
   readonly #stream: Stream;
   protected readonly headersPhase = Phase.REQUEST_HEADERS;
@@ -139,6 +142,7 @@ export class Stream extends Deadline implements PacedSink {
   readonly router: Router;
   #resolved: ResolvedRoute | null | undefined = undefined;
   #idleTimeoutMs: number;
+  #touchedMs = 0;
   #requestComplete = false;
   #finished = false;
   #requestPauses = 0;
@@ -254,8 +258,7 @@ export class Stream extends Deadline implements PacedSink {
     if (action?.kind === "route") {
       this.info.cluster = this.manager.clusterConfig(resolved!.clusterName);
       if (action.idleTimeoutMs !== undefined) {
-        this.#idleTimeoutMs = action.idleTimeoutMs;
-        this.touch();
+        this.#setIdleTimeout(action.idleTimeoutMs);
       }
     }
     return resolved;
@@ -283,7 +286,9 @@ export class Stream extends Deadline implements PacedSink {
   }
   onResponseData(chunk: Buffer, endStream: boolean): void {
     this.touch();
-    this.response.push(chunk, endStream);
+    // Filters and the pacer may keep bytes, which lie in the thread's read buffer.
+    const kept = this.#pacer !== null || this.manager.holdsResponses;
+    this.response.push(kept && chunk.length > 0 ? Buffer.from(chunk) : chunk, endStream);
   }
   onResponseTrailers(trailers: HeaderMap): void {
     this.touch();
@@ -412,11 +417,26 @@ export class Stream extends Deadline implements PacedSink {
 
   /** Something happened: the idle timeout starts again. */
   touch(): void {
-    if (this.#idleTimeoutMs > 0) this.arm(this.#idleTimeoutMs);
-    else this.disarm();
+    this.#touchedMs = now();
+    if (!this.armed && this.#idleTimeoutMs > 0) this.arm(this.#idleTimeoutMs);
   }
 
+  /** A route has a timeout of its own. */
+  #setIdleTimeout(ms: number): void {
+    this.#idleTimeoutMs = ms;
+    this.disarm();
+    this.touch();
+  }
+
+  /** Armed once and not at every event: it looks how long nothing has happened, and waits on if that is not enough. */
   onDeadline(): void {
+    const left = this.#idleTimeoutMs - (now() - this.#touchedMs);
+    if (left > 0.5) {
+      // In steps, so that few durations are in use (timers.ts has a list for each).
+      const step = this.#idleTimeoutMs / IDLE_STEPS;
+      this.arm(Math.ceil(left / step) * step);
+      return;
+    }
     this.manager.stats.rqIdleTimeout.inc();
     this.#give(this.#requestComplete ? REPLIES.idleWhileResponding : REPLIES.idleWhileRequesting, ResponseFlag.SI);
     // A filter may hold the reply back: it gets this long again, then the next one passes it by.

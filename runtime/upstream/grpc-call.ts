@@ -70,7 +70,7 @@ class GrpcCall extends Deadline implements Call, UpstreamHandler {
   }
 
   onUpstreamData(chunk: Buffer, endStream: boolean): void {
-    const fault = this.#reader.push(chunk);
+    const fault = this.#reader.push(Buffer.from(chunk));
     if (fault !== null) this.#giveUp(fault.status, fault.text, endStream);
     else if (endStream) this.#fail(GrpcStatus.UNKNOWN, "response without grpc-status");
   }

@@ -273,7 +273,7 @@ export class H1Connection extends Deadline implements PoolConnection<H1Request>,
     if (request === null) return;
     if (endStream) this.#complete(request);
     // The bytes are gone with the next read; the handler may keep them until its peer has taken them.
-    request.handler.onUpstreamData(chunk.length === 0 ? chunk : Buffer.from(chunk), endStream);
+    request.handler.onUpstreamData(chunk, endStream);
   }
 
   onResponseTrailers(trailers: HeaderMap): void {

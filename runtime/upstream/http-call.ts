@@ -79,7 +79,7 @@ class HttpCall extends Deadline implements Call, UpstreamHandler {
       this.#over()?.onHttpCallFailure(ResetReason.LOCAL_RESET);
       return;
     }
-    this.#response.append(chunk);
+    this.#response.append(Buffer.from(chunk));
     if (endStream) this.#answer(new HeaderMap());
   }
 

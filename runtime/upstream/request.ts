@@ -15,6 +15,7 @@ export interface UpstreamHandler {
   onUpstreamInformational(status: number, headers: HeaderMap): void;
   /** The map holds `:status` first. Hop-by-hop fields are already gone. */
   onUpstreamHeaders(status: number, headers: HeaderMap, endStream: boolean): void;
+  /** The bytes are the handler's only until it returns: what it keeps it copies. */
   onUpstreamData(chunk: Buffer, endStream: boolean): void;
   onUpstreamTrailers(trailers: HeaderMap): void;
   /**

@@ -340,3 +340,55 @@ test("a slow origin stops the downstream instead of filling memory", async (t) =
   await downstream.until((text) => text.endsWith("ok"));
   assert.equal(proxy.finished[0]!.bytesReceived, total);
 });
+
+test("bodies of many connections at once do not mix, in both directions, read slowly or not", async (t) => {
+  const upstream = await origin((socket) => {
+    // Sends back what it gets, and marks each byte's owner by the path.
+    let head = "";
+    let left = 0;
+    let mark = 0;
+    socket.on("data", (data: Buffer) => {
+      let body = data;
+      if (left === 0) {
+        head += data.toString("latin1");
+        const end = head.indexOf("\r\n\r\n");
+        if (end < 0) return;
+        mark = Number(/^POST \/(\d+)/.exec(head)![1]);
+        left = Number(/content-length: (\d+)/.exec(head)![1]);
+        body = Buffer.from(head.slice(end + 4), "latin1");
+        head = "";
+        socket.write(`HTTP/1.1 200 OK\r\ncontent-length: ${left}\r\n\r\n`);
+      }
+      for (const byte of body) assert.equal(byte, mark);
+      left -= body.length;
+      socket.write(body);
+    });
+  });
+  t.after(() => upstream.close());
+  const proxy = await engine(t, {
+    routes: [route("/", forward("c"))],
+    clusters: [cluster("c", [upstream.port], { perConnectionBufferLimitBytes: 32 * 1024 })],
+    bufferLimitBytes: 32 * 1024,
+  });
+  const size = 300_000;
+  await Promise.all(
+    Array.from({ length: 24 }, async (_, at) => {
+      const mark = at + 1;
+      const downstream = await Downstream.open(proxy.port);
+      downstream.send(`POST /${mark} HTTP/1.1\r\nHost: h\r\nContent-Length: ${size}\r\n\r\n`);
+      if (at % 3 === 0) downstream.socket.pause();
+      for (let sent = 0; sent < size; sent += 1000 * mark) {
+        downstream.socket.write(Buffer.alloc(Math.min(1000 * mark, size - sent), mark));
+        if (at % 2 === 0) await new Promise((resolve) => setImmediate(resolve));
+      }
+      downstream.socket.resume();
+      const text = await downstream.until(
+        (got) => got.length >= size && got.indexOf("\r\n\r\n") + 4 + size <= got.length,
+      );
+      const body = text.slice(text.indexOf("\r\n\r\n") + 4);
+      assert.equal(body.length, size);
+      assert.ok(body === String.fromCharCode(mark).repeat(size), `bytes of others in body ${mark}`);
+      downstream.close();
+    }),
+  );
+});

@@ -271,7 +271,8 @@ export class Recorder implements UpstreamHandler {
   }
   onUpstreamData(chunk: Buffer, endStream: boolean): void {
     if (this.over) this.events.push("AFTER THE END: data");
-    if (this.keepChunks) this.chunks.push(chunk);
+    // The bytes are ours only until we return (UpstreamHandler).
+    if (this.keepChunks) this.chunks.push(Buffer.from(chunk));
     this.bytes += chunk.length;
     this.ended = endStream;
     this.#settle("data");
