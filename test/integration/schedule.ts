@@ -216,6 +216,7 @@ export function randomPart(dice: Dice): Part {
   return {
     puppet,
     contextCell: author.contextCell,
+    twice: dice.chance(0.3),
     config: {
       failurePolicy: dice.chance(0.5) ? "FAIL_OPEN" : "FAIL_CLOSED",
       allowOnHeadersStopIteration: dice.chance(0.5),

@@ -10,6 +10,7 @@ import type { HttpFilter, HttpFilterFactory, StreamView } from "../../runtime/ht
 import { Deadline } from "../../runtime/timers.ts";
 import type { PluginConfig } from "../../runtime/config/snapshot.ts";
 import type { Upstreams } from "../../runtime/upstream/request.ts";
+import { Plugin, PluginFilterFactory } from "../../runtime/wasm/plugin.ts";
 import { HttpContext } from "../../runtime/wasm/http-filter.ts";
 import { Engine } from "../http/engine.ts";
 import type { EngineOptions } from "../http/engine.ts";
@@ -91,14 +92,16 @@ class WatchedFilter implements HttpFilter {
 class WatchedFactory implements HttpFilterFactory {
   readonly name: string;
   readonly phases: number;
+  readonly #inner: HttpFilterFactory;
   readonly #stage: Stage;
   readonly #index: number;
   readonly #lives: Life[];
   readonly #contextCell: number;
 
-  constructor(stage: Stage, index: number, lives: Life[], contextCell: number) {
+  constructor(inner: HttpFilterFactory, stage: Stage, index: number, lives: Life[], contextCell: number) {
     this.name = `puppet-${index}`;
-    this.phases = stage.factory.phases;
+    this.phases = inner.phases;
+    this.#inner = inner;
     this.#stage = stage;
     this.#index = index;
     this.#lives = lives;
@@ -108,7 +111,7 @@ class WatchedFactory implements HttpFilterFactory {
   create(stream: StreamView): HttpFilter {
     const life: Life = { filter: this.#index, logs: 0, destroys: 0, late: [] };
     this.#lives.push(life);
-    return new WatchedFilter(this.#stage.factory.create(stream), life, (id) => {
+    return new WatchedFilter(this.#inner.create(stream), life, (id) => {
       if (this.#contextCell !== 0 && this.#stage.plugin.root !== null) this.#stage.poke(this.#contextCell, id);
     });
   }
@@ -120,6 +123,8 @@ export interface Part {
   readonly config?: Partial<PluginConfig>;
   /** A cell of the puppet that always holds the id of the last stream context, for `proxy_set_effective_context`. */
   readonly contextCell?: number;
+  /** The chain has this part twice, as two plugins in one VM. */
+  readonly twice?: boolean;
 }
 
 export interface TroupeOptions extends EngineOptions {
@@ -140,15 +145,25 @@ export class Troupe {
 
   static async start(parts: readonly Part[], options: TroupeOptions): Promise<Troupe> {
     const lives: Life[] = [];
-    const stages = parts.map((part) =>
-      Stage.started(part.puppet, {
+    const filters: HttpFilterFactory[] = [];
+    const stages = parts.map((part) => {
+      const stage = new Stage(part.puppet, {
         ...(part.config === undefined ? {} : { config: part.config }),
         ...(options.upstreams === undefined ? {} : { upstreams: options.upstreams }),
-      }),
-    );
-    const filters = stages.map(
-      (stage, index) => new WatchedFactory(stage, index, lives, parts[index]!.contextCell ?? 0),
-    );
+      });
+      const { vm, plugin, stats, factory } = stage;
+      const add = (inner: HttpFilterFactory): number =>
+        filters.push(new WatchedFactory(inner, stage, filters.length, lives, part.contextCell ?? 0));
+      add(factory);
+      if (part.twice === true) {
+        const second = new Plugin(plugin.config, vm, stats);
+        vm.plugins.push(second);
+        add(new PluginFilterFactory(second, factory.phases));
+      }
+      vm.start();
+      part.puppet.live = stage.instance.memory;
+      return stage;
+    });
     return new Troupe(await Engine.start({ ...options, filters }), stages, lives);
   }
 
@@ -186,6 +201,7 @@ export class Troupe {
 
   close(): void {
     this.engine.close();
+    assert.equal(this.gauge("cluster.up.upstream_cx_active"), 0);
     for (const stage of this.stages) stage.vm.close();
   }
 }
