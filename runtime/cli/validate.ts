@@ -1,6 +1,7 @@
 /** `sluice validate`, and reading the configuration for `sluice run`. */
 import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
+import colors from "picocolors";
 import { loadBootstrap } from "../config/load.ts";
 import { formatProblem } from "../config/problem.ts";
 import type { Source } from "../config/problem.ts";
@@ -44,7 +45,12 @@ export function readSnapshot(options: ConfigOptions, sources: readonly Source[])
     serviceZone: options.serviceZone,
     bundledFilters: BUNDLED_HTTP_FILTERS,
   });
-  for (const problem of [...errors, ...warnings]) process.stderr.write(`${formatProblem(problem)}\n`);
+  const { red, yellow } = colors.createColors(process.stderr.isTTY && colors.isColorSupported);
+  for (const problem of [...errors, ...warnings]) {
+    const text = formatProblem(problem);
+    const word = `${problem.severity}:`;
+    process.stderr.write(`${text.replace(word, problem.severity === "error" ? red(word) : yellow(word))}\n`);
+  }
   if (errors.length === 0) return snapshot;
   const count = errors.length === 1 ? "1 error" : `${errors.length} errors`;
   process.stderr.write(`error initializing configuration '${configName(options)}': ${count}\n`);

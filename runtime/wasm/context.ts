@@ -17,9 +17,6 @@ export const Pending = {
   DONE: 16,
 } as const;
 
-/** Answer to setting a property. */
-export const PropertyWrite = { OK: 0, NO_STREAM: 1, REFUSED: 2 } as const;
-
 export abstract class Context {
   /** 0 until the guest was told of it (and for ever in the VM context). */
   id = 0;

@@ -27,7 +27,7 @@ test("every dependency has its reason, and no other package has one", () => {
 
 test("every npm script that the README names exists", () => {
   const scripts = manifest["scripts"]!;
-  for (const [, name] of readme.matchAll(/npm run ([a-z:]+)/g)) assert.ok(name! in scripts, name!);
+  for (const [, name] of readme.matchAll(/npm run ([a-z:]+)/g)) assert.ok(Object.hasOwn(scripts, name!), name!);
 });
 
 test("every file that the README names exists", () => {

@@ -174,7 +174,8 @@ function rawMessage(type: protobuf.Type, addition: protobuf.Type | undefined): R
   const fields = type.fieldsArray.filter(
     (field) => !field.name.startsWith(".") && !isReplaced(field, addition?.fields[field.name]),
   );
-  for (const field of addition?.fieldsArray ?? []) if (!fields.some((one) => one.name === field.name)) fields.push(field);
+  for (const field of addition?.fieldsArray ?? [])
+    if (!fields.some((one) => one.name === field.name)) fields.push(field);
   const oneofs = [...type.oneofsArray, ...(addition?.oneofsArray ?? [])].filter((oneof) => !isSynthetic(oneof));
   const required = oneofs.filter((oneof) => flag(oneof, "(validate.required)")).map((oneof) => oneof.name);
   return {

@@ -1,0 +1,32 @@
+/** Strings of AssemblyScript guests as the host reads them (abort, console), against AssemblyScript's own loader. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { instantiate } from "@assemblyscript/loader";
+import asc from "assemblyscript/dist/asc.js";
+import { assemblyScriptFunctions } from "../../runtime/wasm/host/assemblyscript.ts";
+import type { Instance } from "../../runtime/wasm/instance.ts";
+import { GuestStrings } from "../../runtime/wasm/guest-strings.ts";
+import { GuestMemory } from "../../runtime/wasm/memory.ts";
+
+const SOURCE = 'export function text(): string { return "grüße, \\u{1F980} and \\0 NUL"; }';
+
+test("a guest's string is the same to the host and to the loader", async () => {
+  let bytes = new Uint8Array();
+  const { error } = await asc.main(["guest.ts", "--outFile", "guest.wasm", "--exportRuntime"], {
+    readFile: (name: string) => (name === "guest.ts" ? SOURCE : null),
+    writeFile: (name: string, contents: string | Uint8Array) => {
+      if (name === "guest.wasm") bytes = new Uint8Array(contents as Uint8Array);
+    },
+    listFiles: () => [],
+  });
+  assert.equal(error, null);
+  const { exports } = await instantiate(bytes, {});
+  const at = (exports["text"] as () => number)();
+  const logged: string[] = [];
+  const memory = new GuestMemory(new GuestStrings());
+  memory.attach(exports.memory!, () => 0);
+  const instance = { memory, log: (_level: number, text: string) => logged.push(text) } as unknown as Instance;
+  (assemblyScriptFunctions(instance)["console.log"] as (text: number) => void)(at);
+  assert.deepEqual(logged, [exports.__getString(at)]);
+  assert.equal(logged[0], "grüße, \u{1F980} and \0 NUL");
+});
