@@ -23,7 +23,6 @@ function section(text: string): (readonly [string, string])[] {
     const colon = line.indexOf(":");
     const name = line.slice(0, colon);
     if (colon < 1 || !NAME.test(name)) throw new Error(`bad field ${JSON.stringify(line)}`);
-    // eslint-disable-next-line no-control-regex
     if (/[\r\n\0]/.test(line)) throw new Error(`control character in ${JSON.stringify(line)}`);
     return [name.toLowerCase(), line.slice(colon + 1).trim()] as const;
   });
