@@ -5,7 +5,6 @@
  * → session. A failure anywhere becomes a local reply (`local-reply.ts`) and joins the way up.
  * Life: start → … → finish (both sides done, or given up) → onLog of filters → access log → onDestroy.
  */
-import type { BodyBuffer } from "../codec/body.ts";
 import type { HeaderMap } from "../codec/headers.ts";
 import { ResponseFlag } from "../errors.ts";
 import { isGrpcContentType } from "../observe/grpc-status-text.ts";
@@ -14,15 +13,15 @@ import { StreamInfo } from "../observe/stream-info.ts";
 import { Alarm, Deadline, now } from "../timers.ts";
 import type { ConnectionManager } from "./connection-manager.ts";
 import { Phase } from "./filter.ts";
-import type { HttpFilter, LocalReply } from "./filter.ts";
+import type { LocalReply } from "./filter.ts";
 import { FilterSlot } from "./filter-slot.ts";
-import { FilterWalk } from "./filter-walk.ts";
 import { replyHeaders, REPLIES } from "./local-reply.ts";
 import { Pacer } from "./pacer.ts";
 import type { PacedSink } from "./pacer.ts";
 import type { ResolvedRoute } from "./route-table.ts";
 import { finalizeResponseHeaders } from "./route-apply.ts";
 import { Router } from "./router.ts";
+import { RequestWalk, ResponseWalk } from "./stream-walks.ts";
 
 /** The downstream session as a stream sees it. */
 export interface DownstreamSession {
@@ -40,96 +39,6 @@ export interface DownstreamSession {
 
 /** Parts of the idle timeout in which what is left of it is counted: it fires at most one part late. */
 const IDLE_STEPS = 16;
-
-class RequestWalk extends FilterWalk<FilterSlot> {
-  readonly #stream: Stream;
-  protected readonly headersPhase = Phase.REQUEST_HEADERS;
-  protected readonly dataPhase = Phase.REQUEST_DATA;
-  protected readonly trailersPhase = Phase.REQUEST_TRAILERS;
-
-  constructor(stream: Stream, slots: readonly FilterSlot[], limitBytes: number) {
-    super(slots, limitBytes);
-    this.#stream = stream;
-  }
-  protected at(p: number): FilterSlot {
-    return this.slots[p]!;
-  }
-  protected enter(slot: FilterSlot): HttpFilter | null {
-    return slot.enter();
-  }
-  protected callHeaders(filter: HttpFilter, headers: HeaderMap, endStream: boolean): number {
-    return filter.onRequestHeaders(headers, endStream);
-  }
-  protected callData(filter: HttpFilter, body: BodyBuffer, endStream: boolean): number {
-    return filter.onRequestData(body, endStream);
-  }
-  protected callTrailers(filter: HttpFilter, trailers: HeaderMap): number {
-    return filter.onRequestTrailers(trailers);
-  }
-  protected endHeaders(headers: HeaderMap, endStream: boolean): void {
-    this.#stream.router.onRequestHeaders(headers, endStream);
-  }
-  protected endData(chunk: Buffer, endStream: boolean): void {
-    this.#stream.router.onRequestData(chunk, endStream);
-  }
-  protected endTrailers(trailers: HeaderMap): void {
-    this.#stream.router.onRequestTrailers(trailers);
-  }
-  protected overflow(): void {
-    this.#stream.sendLocalReply(REPLIES.requestTooLarge);
-  }
-  protected pushBack(): void {
-    this.#stream.pauseRequest();
-  }
-  protected letGo(): void {
-    this.#stream.resumeRequest();
-  }
-}
-
-class ResponseWalk extends FilterWalk<FilterSlot> {
-  readonly #stream: Stream;
-  protected readonly headersPhase = Phase.RESPONSE_HEADERS;
-  protected readonly dataPhase = Phase.RESPONSE_DATA;
-  protected readonly trailersPhase = Phase.RESPONSE_TRAILERS;
-
-  constructor(stream: Stream, slots: readonly FilterSlot[], limitBytes: number) {
-    super(slots, limitBytes);
-    this.#stream = stream;
-  }
-  protected at(p: number): FilterSlot {
-    return this.slots[this.slots.length - 1 - p]!;
-  }
-  protected enter(slot: FilterSlot): HttpFilter | null {
-    return slot.filter;
-  }
-  protected callHeaders(filter: HttpFilter, headers: HeaderMap, endStream: boolean): number {
-    return filter.onResponseHeaders(headers, endStream);
-  }
-  protected callData(filter: HttpFilter, body: BodyBuffer, endStream: boolean): number {
-    return filter.onResponseData(body, endStream);
-  }
-  protected callTrailers(filter: HttpFilter, trailers: HeaderMap): number {
-    return filter.onResponseTrailers(trailers);
-  }
-  protected endHeaders(headers: HeaderMap, endStream: boolean): void {
-    this.#stream.deliverHeaders(headers, endStream);
-  }
-  protected endData(chunk: Buffer, endStream: boolean): void {
-    this.#stream.deliverData(chunk, endStream);
-  }
-  protected endTrailers(trailers: HeaderMap): void {
-    this.#stream.deliverTrailers(trailers);
-  }
-  protected overflow(): void {
-    this.#stream.sendLocalReply(REPLIES.responseTooLarge);
-  }
-  protected pushBack(): void {
-    this.#stream.pauseResponse();
-  }
-  protected letGo(): void {
-    this.#stream.resumeResponse();
-  }
-}
 
 /** The deadline of the base class is Envoy's stream idle timeout. */
 export class Stream extends Deadline implements PacedSink {
