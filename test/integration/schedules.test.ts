@@ -148,7 +148,8 @@ async function play(seed: number, callPort: number): Promise<void> {
   await calls.start();
   const peers = new Peers(dice);
   await peers.start();
-  const parts = Array.from({ length: 1 + dice.below(3) }, () => randomPart(dice));
+  const requestOnly = dice.chance(0.3);
+  const parts = Array.from({ length: 1 + dice.below(3) }, () => randomPart(dice, requestOnly));
   const troupe = await Troupe.start(parts, {
     routes: [route("/", forward("up", { timeoutMs: dice.pick([0, 30, 15_000]) }))],
     clusters: [cluster("up", [peers.origin.port])],
