@@ -102,7 +102,7 @@ export interface StreamView {
   /** Legal from request trailers-less ends: creates trailers that follow the body. Null when too late. */
   addRequestTrailers(): HeaderMap | null;
   addResponseTrailers(): HeaderMap | null;
-  /** First one wins; later ones, or after response headers have left, are refused with false. */
+  /** A later reply replaces one that a filter still holds. False when the stream is over, or reset since response headers are out. */
   sendLocalReply(reply: LocalReply): boolean;
   /** Ends the stream abruptly (both sides). */
   resetStream(details: string): void;
