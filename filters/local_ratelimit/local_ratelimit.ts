@@ -7,7 +7,7 @@ import * as GrpcStatus from "../../abi/grpc-status.ts";
 import * as ResponseFlag from "../../abi/response-flag.ts";
 import { Filter, RootContext, StreamContext } from "../sdk/context.ts";
 import { register } from "../sdk/contexts.ts";
-import { routeConfiguration, routeConfigurationId, setResponseFlag } from "../sdk/extensions.ts";
+import { routeConfiguration, routeConfigurationId, setResponseFlag, skipResponse } from "../sdk/extensions.ts";
 import { HeaderOption } from "../sdk/header-option.ts";
 import { requestHeaders, responseHeaders } from "../sdk/headers.ts";
 import * as log from "../sdk/log.ts";
@@ -71,7 +71,11 @@ class LocalRateLimitFilter extends Filter {
 
   override onRequestHeaders(_headers: u32, _endOfStream: bool): i32 {
     const settings = this.root.settings();
-    if (settings === null || !settings.filterEnabled.holds()) return Action.CONTINUE;
+    if (settings === null || !settings.filterEnabled.holds()) {
+      skipResponse();
+      return Action.CONTINUE;
+    }
+    if (!settings.limitHeaders) skipResponse();
     settings.enabled.increment();
     const allowed = settings.limiter.allows();
     const decider = settings.limiter.decider;

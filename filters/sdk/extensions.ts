@@ -77,6 +77,11 @@ export function setDynamicMetadata<N>(namespace: N, fields: ArrayBuffer): bool {
   return sluice.set_dynamic_metadata(address, bytesSize, changetype<usize>(fields), fields.byteLength) == Status.OK;
 }
 
+/** This filter has nothing to do with the current stream's response: the host does not call it for that. */
+export function skipResponse(): void {
+  sluice.skip_response();
+}
+
 /** From now on the response body leaves at this rate. */
 export function paceResponse(bytesPerSecond: i32): void {
   sluice.set_response_pace(bytesPerSecond);

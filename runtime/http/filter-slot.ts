@@ -2,17 +2,19 @@
 import type { BodyBuffer } from "../codec/body.ts";
 import { HeaderMap } from "../codec/headers.ts";
 import type { StreamInfo } from "../observe/stream-info.ts";
+import { Phase } from "./filter.ts";
 import type { HttpFilter, HttpFilterFactory, LocalReply, StreamView } from "./filter.ts";
 import { VirtualHostMode } from "./rate-limit-descriptors.ts";
 import type { Stream } from "./stream.ts";
 
+const RESPONSE_PHASES = Phase.RESPONSE_HEADERS | Phase.RESPONSE_DATA | Phase.RESPONSE_TRAILERS;
 const NO_DESCRIPTORS: readonly Uint8Array[] = [];
 
 export class FilterSlot implements StreamView {
   readonly #stream: Stream;
   readonly #factory: HttpFilterFactory;
   readonly #index: number;
-  readonly phases: number;
+  phases: number;
   filter: HttpFilter | null = null;
 
   constructor(stream: Stream, factory: HttpFilterFactory, index: number) {
@@ -112,6 +114,10 @@ export class FilterSlot implements StreamView {
       return stream.manager.describeRateLimits(resolved, stage, virtualHostMode, stream.info);
     const own = resolved.perFilter(this.#factory.name)?.rateLimits ?? this.#factory.rateLimits;
     return own === undefined ? NO_DESCRIPTORS : stream.manager.describeOwnRateLimits(resolved, own, stream.info);
+  }
+
+  skipResponse(): void {
+    this.phases &= ~RESPONSE_PHASES;
   }
 
   paceResponse(bytesPerSecond: number): void {

@@ -119,6 +119,8 @@ export interface StreamView {
    * 3 the limits in the filter's own configuration instead, those of its override for the route if that has any.
    */
   rateLimitDescriptors(stage: number, virtualHostMode: number): readonly Uint8Array[];
+  /** This filter's response callbacks are not called for this stream. */
+  skipResponse(): void;
   /** Sends response body bytes at this rate from now on, in slices of 50 ms. */
   paceResponse(bytesPerSecond: number): void;
 }

@@ -298,6 +298,9 @@ export class FakeStream implements StreamView {
   rateLimitDescriptors(): readonly Uint8Array[] {
     return this.#options.descriptors ?? [];
   }
+  skipResponse(): void {
+    this.events.push("skip response");
+  }
   paceResponse(bytesPerSecond: number): void {
     this.events.push(`pace ${bytesPerSecond}`);
   }

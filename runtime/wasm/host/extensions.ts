@@ -75,6 +75,13 @@ function streamExtensions(instance: Instance): HostFunctions {
       return Status.OK;
     },
 
+    skip_response(): number {
+      const stream = instance.effective.stream;
+      if (stream === null) return Status.BAD_ARGUMENT;
+      stream.skipResponse();
+      return Status.OK;
+    },
+
     set_response_pace(bytesPerSecond: number): number {
       const stream = instance.effective.stream;
       if (stream === null || bytesPerSecond >>> 0 === 0) return Status.BAD_ARGUMENT;

@@ -69,10 +69,11 @@ describe("flags and pace", () => {
       puppet.call("set_response_flag", -1),
       puppet.call("set_response_pace", 1024),
       puppet.call("set_response_pace", 0),
+      puppet.call("skip_response"),
     ]);
-    assert.deepEqual(statuses, [0, BAD_ARGUMENT, BAD_ARGUMENT, 0, BAD_ARGUMENT]);
+    assert.deepEqual(statuses, [0, BAD_ARGUMENT, BAD_ARGUMENT, 0, BAD_ARGUMENT, 0]);
     assert.equal(stream.info.hasFlag(ResponseFlag.FI), true);
-    assert.deepEqual(stream.events, ["pace 1024"]);
+    assert.deepEqual(stream.events, ["pace 1024", "skip response"]);
   });
 });
 
