@@ -173,10 +173,12 @@ export const classes: readonly DisagreementClass[] = [
   },
   {
     name: "close and keep-alive on HTTP/1.0",
-    reason: "RFC 9112 section 9.3: close wins; llhttp goes on",
+    reason: "RFC 9112 section 9.3: close wins, from Proxy-Connection too, as in Envoy; llhttp goes on",
     explains: (seen) => {
       const before = seen.theirs.messages[seen.ours.messages.length - 1];
-      const options = values(before?.raw, "connection").join(",").toLowerCase();
+      const options = [...values(before?.raw, "connection"), ...values(before?.raw, "proxy-connection")]
+        .join(",")
+        .toLowerCase();
       return before?.minor === 10 && /close/.test(options) && /keep-alive/.test(options) && seen.ours.error === null;
     },
   },
