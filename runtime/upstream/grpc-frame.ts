@@ -1,5 +1,6 @@
 /** The gRPC wire format of one unary call: length-prefixed messages, status and its text, timeouts. */
 import * as GrpcStatus from "../../abi/grpc-status.ts";
+import { grpcStatusOfHttp } from "../observe/grpc-status-text.ts";
 
 const PREFIX_BYTES = 5;
 const EMPTY = Buffer.alloc(0);
@@ -78,23 +79,7 @@ export function decodeMessage(text: string): string {
   return Buffer.from(bytes, "latin1").toString("utf8");
 }
 
-/** What a response that is not gRPC at all means. */
+/** What a response that is not gRPC at all means; 200 tells nothing of the call. */
 export function statusOfHttp(status: number): number {
-  switch (status) {
-    case 400:
-      return GrpcStatus.INTERNAL;
-    case 401:
-      return GrpcStatus.UNAUTHENTICATED;
-    case 403:
-      return GrpcStatus.PERMISSION_DENIED;
-    case 404:
-      return GrpcStatus.UNIMPLEMENTED;
-    case 429:
-    case 502:
-    case 503:
-    case 504:
-      return GrpcStatus.UNAVAILABLE;
-    default:
-      return GrpcStatus.UNKNOWN;
-  }
+  return status === 200 ? GrpcStatus.UNKNOWN : grpcStatusOfHttp(status);
 }
