@@ -245,7 +245,7 @@ export class Stream extends Deadline implements PacedSink {
   deliverHeaders(headers: HeaderMap, endStream: boolean): void {
     if (this.#finished) return;
     const info = this.info;
-    const status = Number(headers.get(":status"));
+    const status = statusOf(headers.get(":status"));
     // A guest can write anything into :status; what cannot be sent is our failure, not the peer's.
     info.responseCode = status >= 200 && status <= 999 ? status : 502;
     if (info.responseCode !== status) headers.set(":status", "502");
@@ -400,4 +400,16 @@ export class Stream extends Deadline implements PacedSink {
     for (let at = 0; at < slots.length; at++) slots[at]!.destroy();
     this.session.onStreamFinished(complete && this.#requestComplete);
   }
+}
+
+/** The number of a `:status` of three digits, 0 for anything else. */
+function statusOf(text: string | undefined): number {
+  if (text === undefined || text.length !== 3) return 0;
+  let status = 0;
+  for (let at = 0; at < 3; at++) {
+    const digit = text.charCodeAt(at) - 48;
+    if (digit < 0 || digit > 9) return 0;
+    status = status * 10 + digit;
+  }
+  return status;
 }
