@@ -99,7 +99,7 @@ export const LOAD_CORE = 0;
 
 /** Starts a command pinned to one core. */
 export function startPinned(
-  core: number,
+  core: number | string,
   command: readonly string[],
   environment: Readonly<Record<string, string>> = {},
 ): Started {

@@ -91,7 +91,8 @@ export async function startSide(
   side: Side,
   folder: string,
   upstream: number,
+  cores: number | string = PROXY_CORE,
 ): Promise<{ readonly started: Started; readonly port: number }> {
   const port = await freePort();
-  return { started: startPinned(PROXY_CORE, side.command({ folder, port, upstream })), port };
+  return { started: startPinned(cores, side.command({ folder, port, upstream })), port };
 }
