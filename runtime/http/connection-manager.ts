@@ -61,7 +61,6 @@ export class RoutedCluster {
   readonly time: Histogram;
   readonly timeout: Counter;
   readonly perTryTimeout: Counter;
-  readonly cancelled: Counter;
   readonly retryLimitExceeded: Counter;
   readonly retryOrShadowAbandoned: Counter;
   readonly #retry: Counter;
@@ -77,7 +76,6 @@ export class RoutedCluster {
     this.time = stats.histogram(`${prefix}upstream_rq_time`);
     this.timeout = stats.counter(`${prefix}upstream_rq_timeout`);
     this.perTryTimeout = stats.counter(`${prefix}upstream_rq_per_try_timeout`);
-    this.cancelled = stats.counter(`${prefix}upstream_rq_cancelled`);
     this.retryLimitExceeded = stats.counter(`${prefix}upstream_rq_retry_limit_exceeded`);
     this.retryOrShadowAbandoned = stats.counter(`${prefix}retry_or_shadow_abandoned`);
     this.#retry = stats.counter(`${prefix}upstream_rq_retry`);

@@ -110,10 +110,7 @@ export class Router extends Deadline implements UpstreamHandler {
     this.#cancelBackoff();
     const upstream = this.#upstream;
     this.#upstream = null;
-    if (upstream !== null) {
-      this.#cluster!.cancelled.inc();
-      upstream.reset();
-    }
+    upstream?.reset();
     this.#replay = null;
   }
 

@@ -196,8 +196,6 @@ export class Session extends Deadline implements NetworkFilter, RequestSink, Dow
     const refusal = this.#check(headers, flags);
     if (refusal !== null) {
       stream.prepare(headers);
-      stream.info.remoteIp = stream.info.connection.directRemoteIp;
-      stream.info.remoteAddress = stream.info.connection.directRemoteAddress;
       stream.sendLocalReply(refusal);
       return;
     }
@@ -285,8 +283,6 @@ export class Session extends Deadline implements NetworkFilter, RequestSink, Dow
       const headers = new HeaderMap();
       stream = this.#newStream(headers);
       stream.prepare(headers);
-      stream.info.remoteIp = stream.info.connection.directRemoteIp;
-      stream.info.remoteAddress = stream.info.connection.directRemoteAddress;
     }
     stream.info.setFlag(ResponseFlag.DPE);
     if (stream.responseStarted) stream.reset(error.details);

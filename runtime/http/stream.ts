@@ -173,11 +173,6 @@ export class Stream extends Deadline implements PacedSink {
     return resolved;
   }
 
-  /** The route if it was computed already. */
-  get knownRoute(): ResolvedRoute | null {
-    return this.#resolved ?? null;
-  }
-
   clearRouteCache(): void {
     // Once the request has reached the router its route is fixed (Envoy: the route is blocked then).
     if (this.request.delivered) return;
@@ -317,9 +312,6 @@ export class Stream extends Deadline implements PacedSink {
   }
   resumeResponse(): void {
     if (this.#responsePauses > 0 && --this.#responsePauses === 0) this.router.resumeReading();
-  }
-  get responsePaused(): boolean {
-    return this.#responsePauses > 0;
   }
 
   // ---- time -----------------------------------------------------------------------------------

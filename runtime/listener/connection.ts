@@ -18,7 +18,6 @@ export class DownstreamConnection implements ConnectionView {
   readonly info: ConnectionInfo;
   readonly #socket: Socket;
   readonly #owner: ConnectionOwner;
-  readonly #limitBytes: number;
   /** Every filter but the terminal one; usually none, and then bytes go straight to the terminal filter. */
   readonly #filters: NetworkFilter[] = [];
   #terminal: NetworkFilter | null = null;
@@ -30,9 +29,8 @@ export class DownstreamConnection implements ConnectionView {
   /** `accepted` was not read from yet (`pauseOnConnect`). */
   constructor(accepted: Socket, info: ConnectionInfo, limitBytes: number, owner: ConnectionOwner) {
     this.info = info;
-    this.#socket = readInto(accepted, (data) => this.#onData(data, false));
+    this.#socket = readInto(accepted, limitBytes, (data) => this.#onData(data, false));
     this.#owner = owner;
-    this.#limitBytes = limitBytes;
   }
 
   /** Builds the filters and starts reading. */
@@ -57,9 +55,7 @@ export class DownstreamConnection implements ConnectionView {
   write(data: Buffer | string): boolean {
     const socket = this.#socket;
     if (this.#filters.length !== 0) return this.#writeThroughFilters(data);
-    if (typeof data === "string") socket.write(data, "latin1");
-    else socket.write(data);
-    return this.#room();
+    return this.#noteRoom(typeof data === "string" ? socket.write(data, "latin1") : socket.write(data));
   }
 
   pauseReading(): void {
@@ -136,16 +132,15 @@ export class DownstreamConnection implements ConnectionView {
   #writeThroughFilters(data: Buffer | string): boolean {
     const bytes = typeof data === "string" ? Buffer.from(data, "latin1") : data;
     for (let at = this.#filters.length - 1; at >= 0; at--) {
-      if (this.#filters[at]!.onWrite(bytes, false) === NetworkStatus.STOP) return this.#room();
+      if (this.#filters[at]!.onWrite(bytes, false) === NetworkStatus.STOP) return !this.#blocked;
     }
-    this.#socket.write(bytes);
-    return this.#room();
+    return this.#noteRoom(this.#socket.write(bytes));
   }
 
-  #room(): boolean {
-    if (this.#socket.writableLength <= this.#limitBytes) return true;
-    this.#blocked = true;
-    return false;
+  /** The socket's own word on its buffer: `drain` follows exactly when it said no. */
+  #noteRoom(room: boolean): boolean {
+    if (!room) this.#blocked = true;
+    return room;
   }
 }
 

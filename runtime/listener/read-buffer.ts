@@ -18,9 +18,9 @@ interface Handed {
 
 /**
  * The socket to use instead of an accepted one that was not read yet (`pauseOnConnect`). `onBytes` gets what
- * comes in; the bytes are its own only until it returns.
+ * comes in; the bytes are its own only until it returns. `limitBytes` is what `write` may buffer before it says stop.
  */
-export function readInto(accepted: Socket, onBytes: (data: Buffer) => void): Socket {
+export function readInto(accepted: Socket, limitBytes: number, onBytes: (data: Buffer) => void): Socket {
   const handed = accepted as unknown as Handed;
   const handle = handed._handle;
   if (handle === null || typeof handle !== "object") {
@@ -32,6 +32,7 @@ export function readInto(accepted: Socket, onBytes: (data: Buffer) => void): Soc
   const options = {
     handle,
     allowHalfOpen: true,
+    writableHighWaterMark: limitBytes,
     onread: {
       buffer: readBuffer,
       callback: (length: number): boolean => {

@@ -51,8 +51,8 @@ export class StreamInfo {
   upstreamTransportFailure = "";
   upstreamAttempts = 0;
   /** Trusted downstream address (after x-forwarded-for), `ip:port`, and without the port. */
-  remoteAddress = "";
-  remoteIp = "";
+  remoteAddress: string;
+  remoteIp: string;
   requestHeaders: HeaderMap | null = null;
   responseHeaders: HeaderMap | null = null;
   responseTrailers: HeaderMap | null = null;
@@ -65,6 +65,8 @@ export class StreamInfo {
 
   constructor(connection: ConnectionInfo, startTimeMs: number, startMs: number) {
     this.connection = connection;
+    this.remoteAddress = connection.directRemoteAddress;
+    this.remoteIp = connection.directRemoteIp;
     this.startTimeMs = startTimeMs;
     this.startMs = startMs;
   }

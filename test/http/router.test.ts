@@ -392,3 +392,40 @@ test("bodies of many connections at once do not mix, in both directions, read sl
     }),
   );
 });
+
+test("a buffer limit below the socket's own does not leave a paused response for good", async (t) => {
+  const total = 8 * 1024 * 1024;
+  let sent = 0;
+  const upstream = await origin((socket) => {
+    const chunk = Buffer.alloc(1500, 0x61);
+    const pump = (): void => {
+      if (sent >= total) return;
+      const part = chunk.subarray(0, Math.min(chunk.length, total - sent));
+      sent += part.length;
+      if (socket.write(part)) setImmediate(pump);
+      else socket.once("drain", pump);
+    };
+    socket.once("data", () => {
+      socket.write(`HTTP/1.1 200 OK\r\ncontent-length: ${total}\r\n\r\n`);
+      pump();
+    });
+  });
+  t.after(() => upstream.close());
+  const proxy = await engine(t, {
+    routes: [route("/", forward("c", { timeoutMs: 0 }))],
+    clusters: [cluster("c", [upstream.port])],
+    bufferLimitBytes: 1024,
+  });
+  const downstream = await Downstream.open(proxy.port);
+  t.after(() => downstream.close());
+  downstream.socket.pause();
+  downstream.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+  for (let before = -1; before !== sent || sent === 0; await new Promise((resolve) => setTimeout(resolve, 200)))
+    before = sent;
+  downstream.socket.removeAllListeners("data");
+  let received = 0;
+  downstream.socket.on("data", (data: Buffer) => (received += data.length));
+  downstream.socket.resume();
+  while (received < total || proxy.finished.length === 0) await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.equal(proxy.finished[0]!.bytesSent, total);
+});
