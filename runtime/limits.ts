@@ -245,3 +245,35 @@ export const LISTEN_BACKLOG = 4096;
 export const MAX_GUEST_REGEX_BYTES = 4096;
 /** Compiled expressions an instance keeps; past it they are compiled anew. */
 export const MAX_GUEST_REGEXES = 256;
+
+// ---- Small memories and loops -------------------------------------------------------------------
+
+/** Fields that one Connection header may name. Envoy refuses ten or more. */
+export const MAX_NOMINATED_FIELDS = 10;
+
+/** Header names whose line starts a thread remembers; more are checked each time they are written. */
+export const MAX_REMEMBERED_NAMES = 1024;
+
+/** Characters of a header name that is remembered: longer ones are rare and would fill memory. */
+export const REMEMBERED_NAME_CHARACTERS = 64;
+
+/** Bytes of repeated header lines that a connection remembers: bounds what an idle one holds. */
+export const REMEMBERED_RUN_BYTES = 2048;
+
+/** Characters of a misspelt name that is still compared: comparing grows with the square. */
+export const MAX_SUGGESTED_CHARACTERS = 160;
+
+/** Attempts after reused connections that turned out dead: each one in the pool may be, but not for ever. */
+export const MAX_DEAD_CONNECTION_RETRIES = 3;
+
+/** Labels of `console.time` that an instance may have running: guests choose the names. */
+export const MAX_CONSOLE_TIMERS = 64;
+
+/** Property paths a thread remembers split: filters use a few, over and over. */
+export const MAX_REMEMBERED_PATHS = 1024;
+
+/** Pieces of one `fd_write`. IOV_MAX of Linux. */
+export const MAX_WRITE_PIECES = 1024;
+
+/** Levels of a `Struct` from a guest: reading it recurses. */
+export const MAX_STRUCT_DEPTH = 32;

@@ -5,6 +5,7 @@
  * API: `fields.begin(reserved)`, `fields.read(…)` → H1Error | null, then `fields.list/count`, `fields.facts`,
  * `fields.contentLength`, `fields.host`; `fields.take()` copies the list out.
  */
+import { MAX_NOMINATED_FIELDS } from "../limits.ts";
 import { beginNames, fieldName, guessedName, guessName, lastKind, NameKind, TOKEN } from "./h1-chars.ts";
 import { H1Errors, type H1Error } from "./h1-errors.ts";
 import { lineEnd, sectionBytes } from "./h1-section.ts";
@@ -28,8 +29,6 @@ export const Fact = {
 /** What to do with names that hold `_`. Envoy: `headers_with_underscores_action`. */
 export type Underscores = "ALLOW" | "REJECT_REQUEST" | "DROP_HEADER";
 
-/** Names that `Connection` may nominate before it is refused, as in Envoy. */
-const MAX_NOMINATED = 10;
 const DECIMAL = /^[0-9]{1,32}$/;
 // The value is trimmed by hand: a lazy match before optional spaces would be quadratic.
 const FIELD_LINE = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([^]*)$/;
@@ -210,7 +209,7 @@ class FieldReader {
         if (!TOKEN_TEXT.test(token) || PROTECTED_NAMES.has(token) || token.startsWith("x-forwarded-")) {
           return H1Errors.CONNECTION;
         }
-        if (++this.#nominations >= MAX_NOMINATED) return H1Errors.CONNECTION;
+        if (++this.#nominations >= MAX_NOMINATED_FIELDS) return H1Errors.CONNECTION;
         this.#nominated.push(token);
       }
     }

@@ -6,14 +6,11 @@
  *
  * API: `isOwn(name)`; `lineOf(name, value)` → checked `name: value\r\n`, "" when the name is refused.
  */
+import { MAX_REMEMBERED_NAMES, REMEMBERED_NAME_CHARACTERS } from "../limits.ts";
 
 const NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const BAD_CHARACTERS = /[^\t\x20-\x7e\x80-\xff]/g;
-/** Names whose line starts are remembered in this thread; those that guests make up beyond are checked each time. */
-const MAX_NAMES = 1024;
 const starts = new Map<string, string>();
-/** Longest name remembered. */
-const SHORT_NAME = 64;
 /** Characters up to which a value is checked by a loop. */
 const SHORT_VALUE = 128;
 
@@ -50,7 +47,7 @@ export function lineOf(name: string, value: string): string {
     const lower = name.toLowerCase();
     if (lower !== name && isOwn(lower)) return "";
     start = `${lower}: `;
-    if (starts.size < MAX_NAMES && name.length <= SHORT_NAME) starts.set(name, start);
+    if (starts.size < MAX_REMEMBERED_NAMES && name.length <= REMEMBERED_NAME_CHARACTERS) starts.set(name, start);
   }
   return isClean(value) ? `${start}${value}\r\n` : `${start}${value.replace(BAD_CHARACTERS, " ")}\r\n`;
 }

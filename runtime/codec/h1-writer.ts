@@ -10,6 +10,7 @@
  * than its Content-Length, which must not be written: the peer would take it for another message.
  * `complete` says at the end whether it is as long as it said.
  */
+import { REMEMBERED_RUN_BYTES } from "../limits.ts";
 import { kindOf, NameKind } from "./h1-chars.ts";
 import { contentLengthOf } from "./h1-fields.ts";
 import { isOwn, lineOf } from "./h1-lines.ts";
@@ -40,8 +41,6 @@ const KEEP_ALIVE_LINE = "connection: keep-alive\r\n";
 const UPGRADE_LINE = "connection: upgrade\r\n";
 const METHOD = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const PATH = /^(?:\/[\x21\x22\x24-\x7e]*|\*)$/;
-/** Longest text of fields remembered: bounds what a connection holds. */
-const RUN_BYTES = 2048;
 /** Length not known. */
 const UNKNOWN = -1;
 const COLON = 0x3a;
@@ -111,7 +110,7 @@ abstract class Encoder {
     const end = same > 0 ? first + same : list.length;
     this.length = UNKNOWN;
     const text = this.#lines(list, first, end, false);
-    if (text.length <= RUN_BYTES) {
+    if (text.length <= REMEMBERED_RUN_BYTES) {
       this.#run = list.slice(first, end);
       // Through bytes and back: one flat string, where concatenation only made a tree of its parts.
       this.#runText = Buffer.from(text, "latin1").toString("latin1");

@@ -5,7 +5,7 @@
  */
 import type { HeaderMap } from "../codec/headers.ts";
 import { ResetReason, ResponseFlag } from "../errors.ts";
-import { REPLAY_BODY_BYTES } from "../limits.ts";
+import { MAX_DEAD_CONNECTION_RETRIES, REPLAY_BODY_BYTES } from "../limits.ts";
 import { Alarm, Deadline, now } from "../timers.ts";
 import type { UpstreamHandler, UpstreamRequest } from "../upstream/request.ts";
 import type { ConnectionManager, RoutedCluster } from "./connection-manager.ts";
@@ -14,9 +14,6 @@ import { RetryState } from "./retry.ts";
 import { finalizeRequestHeaders, finalizeResponseHeaders, redirectLocation, rewriteHost } from "./route-apply.ts";
 import type { ResolvedRoute } from "./route-table.ts";
 import type { Stream } from "./stream.ts";
-
-/** Dead reused connections are tried again this often before the failure is told: each pool entry may be dead. */
-const MAX_DEAD_CONNECTION_RETRIES = 3;
 
 export class Router extends Deadline implements UpstreamHandler {
   readonly #stream: Stream;

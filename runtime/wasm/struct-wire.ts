@@ -1,7 +1,6 @@
 /** Reads `google.protobuf.Struct` from a guest into plain values, for dynamic metadata. */
+import { MAX_STRUCT_DEPTH } from "../limits.ts";
 
-/** Structs and lists inside each other; deeper ones are refused. */
-const MAX_DEPTH = 32;
 const VARINT = 0;
 const FIXED64 = 1;
 const LENGTH_DELIMITED = 2;
@@ -25,7 +24,7 @@ export function readStruct(bytes: Buffer): Record<string, unknown> | undefined {
 
 /** `fields` (1) is a map: entries of key (1) and Value (2). */
 function structOf(bytes: Buffer, depth: number): Record<string, Value> | undefined {
-  const fields = depth > MAX_DEPTH ? undefined : readFields(bytes);
+  const fields = depth > MAX_STRUCT_DEPTH ? undefined : readFields(bytes);
   if (fields === undefined) return undefined;
   const entries: [string, Value][] = [];
   for (const { number, wire, content } of fields) {
@@ -56,7 +55,7 @@ function valueOf(bytes: Buffer, depth: number): Value | undefined {
 }
 
 function listOf(bytes: Buffer, depth: number): Value[] | undefined {
-  const fields = depth > MAX_DEPTH ? undefined : readFields(bytes);
+  const fields = depth > MAX_STRUCT_DEPTH ? undefined : readFields(bytes);
   if (fields === undefined) return undefined;
   const list: Value[] = [];
   for (const { number, wire, content } of fields) {

@@ -1,8 +1,9 @@
 /** Suggestions for misspelt names. */
+import { MAX_SUGGESTED_CHARACTERS } from "../../limits.ts";
 
 /** The candidate nearest to `word`, or undefined when none is near enough to be meant. */
 export function nearest(word: string, candidates: Iterable<string>): string | undefined {
-  const wanted = normalize(word).slice(0, MAX_LENGTH);
+  const wanted = normalize(word).slice(0, MAX_SUGGESTED_CHARACTERS);
   const bound = Math.max(1, Math.floor(wanted.length / 3));
   let best: string | undefined;
   let bestDistance = bound + 1;
@@ -21,9 +22,6 @@ export function didYouMean(word: string, candidates: Iterable<string>): string {
   const best = nearest(word, candidates);
   return best === undefined ? "" : `; did you mean "${best}"?`;
 }
-
-/** Names are compared no further than this: distances of longer texts cost time and tell nothing. */
-const MAX_LENGTH = 160;
 
 function normalize(text: string): string {
   return text.replaceAll(/[_\-\s]/g, "").toLowerCase();

@@ -1,12 +1,9 @@
 /** What AssemblyScript's standard library imports from `env`, and two leftovers of emscripten. */
 import * as LogLevel from "../../../abi/log-level.ts";
-import { MAX_GUEST_LOG_BYTES } from "../../limits.ts";
+import { MAX_CONSOLE_TIMERS, MAX_GUEST_LOG_BYTES } from "../../limits.ts";
 import { GuestExit } from "../instance.ts";
 import type { Instance } from "../instance.ts";
 import type { HostFunctions } from "./functions.ts";
-
-/** Labels of console.time remembered at a time. */
-const MAX_TIMERS = 64;
 
 /** An AssemblyScript string: UTF-16, its length in bytes stands four bytes before it. */
 function stringAt(instance: Instance, at: number): string {
@@ -47,7 +44,7 @@ export function assemblyScriptFunctions(instance: Instance): HostFunctions {
     "console.warn": logAt(LogLevel.WARN),
     "console.error": logAt(LogLevel.ERROR),
     "console.time": (label: number): void => {
-      if (timers.size < MAX_TIMERS) timers.set(stringAt(instance, label), performance.now());
+      if (timers.size < MAX_CONSOLE_TIMERS) timers.set(stringAt(instance, label), performance.now());
     },
     "console.timeLog": (label: number): void => instance.log(LogLevel.INFO, elapsed(label)),
     "console.timeEnd": (label: number): void => {

@@ -1,7 +1,12 @@
 /** `proxy_get_property` and `proxy_set_property`: a path of segments joined by NUL. */
 import * as Status from "../../../abi/status.ts";
 import type { NodeConfig, PluginConfig } from "../../config/snapshot.ts";
-import { MAX_FILTER_STATE_BYTES, MAX_FILTER_STATE_ENTRIES, MAX_SHARED_KEY_BYTES } from "../../limits.ts";
+import {
+  MAX_FILTER_STATE_BYTES,
+  MAX_FILTER_STATE_ENTRIES,
+  MAX_REMEMBERED_PATHS,
+  MAX_SHARED_KEY_BYTES,
+} from "../../limits.ts";
 import type { StreamView } from "../../http/filter.ts";
 import type { StreamInfo } from "../../observe/stream-info.ts";
 import type { Instance } from "../instance.ts";
@@ -14,8 +19,6 @@ import type { HostFunctions } from "./functions.ts";
 
 /** What set_property writes carries this prefix in the filter state. */
 const OWN_PREFIX = "wasm.";
-/** Paths remembered split: filters use a few, over and over. */
-const MAX_REMEMBERED_PATHS = 1024;
 const paths = new Map<string, readonly string[]>();
 
 /** Top-level names up to Envoy 1.32, which published filters still use. */

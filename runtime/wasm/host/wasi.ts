@@ -1,7 +1,7 @@
 /** WASI preview 1 as far as toolchains import it: log, clock, random, own environment; no files, no sockets. */
 import { randomFillSync } from "node:crypto";
 import * as LogLevel from "../../../abi/log-level.ts";
-import { MAX_GUEST_LOG_BYTES, MAX_RANDOM_BYTES } from "../../limits.ts";
+import { MAX_GUEST_LOG_BYTES, MAX_RANDOM_BYTES, MAX_WRITE_PIECES } from "../../limits.ts";
 import { GuestExit } from "../instance.ts";
 import type { Instance } from "../instance.ts";
 import { wallClockNanoseconds } from "../wall-clock.ts";
@@ -11,8 +11,6 @@ const Errno = { SUCCESS: 0, BADF: 8, NOTDIR: 20, FAULT: 21, INVAL: 28, NOENT: 44
 /** rights_base of a descriptor that can only be written. */
 const RIGHT_FD_WRITE = 64n;
 const FDSTAT_BYTES = 24;
-/** Pieces of one fd_write. IOV_MAX of Linux. */
-const MAX_PIECES = 1024;
 
 export function wasiFunctions(instance: Instance): HostFunctions {
   return { ...output(instance), ...clocks(instance), ...environment(instance), ...files(instance), ...constants() };
@@ -27,7 +25,7 @@ function output(instance: Instance): HostFunctions {
 
   function write(fd: number, piecesAt: number, count: number, writtenAt: number): number {
     if (!isOutput(fd)) return Errno.BADF;
-    if (count >>> 0 > MAX_PIECES) return Errno.INVAL;
+    if (count >>> 0 > MAX_WRITE_PIECES) return Errno.INVAL;
     if (!memory.has(piecesAt >>> 0, (count >>> 0) * 8)) return Errno.FAULT;
     const pieces: Buffer[] = [];
     let size = 0;
