@@ -3,7 +3,7 @@ import type { PluginConfig } from "../config/snapshot.ts";
 import { ProxyError } from "../errors.ts";
 import type { HttpFilterFactory } from "../http/filter.ts";
 import type { WasmEnvironment } from "./environment.ts";
-import type { LoadedModule } from "./module.ts";
+import type { LoadedModule } from "./module/module.ts";
 import { Plugin, PluginFilterFactory } from "./plugin.ts";
 import { Vm } from "./vm.ts";
 

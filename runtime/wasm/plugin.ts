@@ -2,10 +2,10 @@
 import type { PluginConfig, RateLimitConfig } from "../config/snapshot.ts";
 import type { HttpFilter, HttpFilterFactory, StreamView } from "../http/filter.ts";
 import type { Counter, Stats } from "../observe/stats.ts";
-import type { HttpCallbacks } from "./callbacks.ts";
-import { AbsentFilter } from "./failure-policy.ts";
-import { HttpContext } from "./http-filter.ts";
-import type { RootContext } from "./root-context.ts";
+import type { HttpCallbacks } from "./instance/callbacks.ts";
+import { AbsentFilter } from "./contexts/failure-policy.ts";
+import { HttpContext } from "./contexts/http-context.ts";
+import type { RootContext } from "./contexts/root-context.ts";
 import type { Vm } from "./vm.ts";
 
 export class Plugin {

@@ -6,15 +6,15 @@ import type { PluginConfig } from "../config/snapshot.ts";
 import { ProxyError } from "../errors.ts";
 import { INSTANCE_RESTARTS_PER_SECOND, MAX_RESTART_BACKOFF_MS, RESTART_BACKOFF_MS } from "../limits.ts";
 import { Alarm } from "../timers.ts";
-import { httpCallbacks } from "./callbacks.ts";
+import { httpCallbacks } from "./instance/callbacks.ts";
 import type { WasmEnvironment } from "./environment.ts";
-import { GuestStrings } from "./guest-strings.ts";
-import { describeFailure, Instance } from "./instance.ts";
-import type { GuestFailure, VmFacts } from "./instance.ts";
-import { hostImports } from "./link.ts";
-import type { LoadedModule } from "./module.ts";
+import { GuestStrings } from "./instance/guest-strings.ts";
+import { describeFailure, Instance } from "./instance/instance.ts";
+import type { GuestFailure, VmFacts } from "./instance/instance.ts";
+import { hostImports } from "./instance/link.ts";
+import type { LoadedModule } from "./module/module.ts";
 import type { Plugin } from "./plugin.ts";
-import { RootContext } from "./root-context.ts";
+import { RootContext } from "./contexts/root-context.ts";
 
 export class Vm {
   readonly plugins: Plugin[] = [];

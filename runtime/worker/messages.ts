@@ -7,7 +7,7 @@ import type { BoundAddress } from "../listener/listener.ts";
 import type { LogLevel } from "../observe/log.ts";
 import type { StatsAnnouncement } from "../observe/stats.ts";
 import type { ClusterStatus } from "../upstream/cluster-status.ts";
-import type { LoadedModule } from "../wasm/module.ts";
+import type { LoadedModule } from "../wasm/module/module.ts";
 import type { SharedHandle } from "../wasm/shared.ts";
 
 /** What a worker is given when its thread starts, before there is a configuration. */

@@ -2,8 +2,8 @@
 import { readFileSync } from "node:fs";
 import type { PluginConfig } from "../config/snapshot.ts";
 import { ProxyError } from "../errors.ts";
-import { loadModule } from "../wasm/module.ts";
-import type { LoadedModule } from "../wasm/module.ts";
+import { loadModule } from "../wasm/module/module.ts";
+import type { LoadedModule } from "../wasm/module/module.ts";
 
 /** Compiled modules, and for each plugin which one is its code. */
 export interface ModuleTable {

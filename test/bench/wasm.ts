@@ -1,7 +1,7 @@
 /** What the Wasm host costs: nanoseconds per host function, per callback, and per filter and direction. Run: node test/bench/wasm.ts */
 import { HeaderMap } from "../../runtime/codec/headers.ts";
 import type { HttpFilter } from "../../runtime/http/filter.ts";
-import { loadModule } from "../../runtime/wasm/module.ts";
+import { loadModule } from "../../runtime/wasm/module/module.ts";
 import { Plugin, PluginFilterFactory } from "../../runtime/wasm/plugin.ts";
 import { Vm } from "../../runtime/wasm/vm.ts";
 import { assemble } from "../wasm/puppet.ts";

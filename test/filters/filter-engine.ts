@@ -8,7 +8,7 @@ import { buildFilter } from "../../filters/build/build.ts";
 import { loadProtos, protoFolders } from "../../filters/build/proto.ts";
 import type { PluginConfig, RateLimitConfig, RouteConfigEntry, RuntimeValue } from "../../runtime/config/snapshot.ts";
 import type { Upstreams } from "../../runtime/upstream/request.ts";
-import { loadModule } from "../../runtime/wasm/module.ts";
+import { loadModule } from "../../runtime/wasm/module/module.ts";
 import { PluginSet } from "../../runtime/wasm/plugin-set.ts";
 import { SharedStore } from "../../runtime/wasm/shared.ts";
 import { Engine, type EngineOptions } from "../http/engine.ts";

@@ -4,9 +4,9 @@ import { createRequire } from "node:module";
 import { test } from "node:test";
 import * as asc from "assemblyscript/asc";
 import { assemblyScriptFunctions } from "../../runtime/wasm/host/assemblyscript.ts";
-import type { Instance } from "../../runtime/wasm/instance.ts";
-import { GuestStrings } from "../../runtime/wasm/guest-strings.ts";
-import { GuestMemory } from "../../runtime/wasm/memory.ts";
+import type { Instance } from "../../runtime/wasm/instance/instance.ts";
+import { GuestStrings } from "../../runtime/wasm/instance/guest-strings.ts";
+import { GuestMemory } from "../../runtime/wasm/instance/memory.ts";
 
 // Its declarations bring AssemblyScript's globals along, which would weaken the type check of everything else.
 const require = createRequire(import.meta.url);

@@ -4,7 +4,7 @@ import { describe, test } from "node:test";
 import type { TestContext } from "node:test";
 import * as StreamType from "../../abi/stream.ts";
 import { ClusterSet } from "../../runtime/upstream/clusters.ts";
-import { encodePairs } from "../../runtime/wasm/pairs.ts";
+import { encodePairs } from "../../runtime/wasm/values/pairs.ts";
 import { cluster, exchange, fixedOrigin, forward, route } from "../http/engine.ts";
 import { Puppet } from "../wasm/puppet.ts";
 import type { Call } from "../wasm/puppet.ts";

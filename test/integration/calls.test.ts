@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as StreamType from "../../abi/stream.ts";
 import { ClusterSet } from "../../runtime/upstream/clusters.ts";
-import { encodePairs } from "../../runtime/wasm/pairs.ts";
+import { encodePairs } from "../../runtime/wasm/values/pairs.ts";
 import { cluster, exchange, fixedOrigin, forward, origin, route } from "../http/engine.ts";
 import { Puppet } from "../wasm/puppet.ts";
 import { RecordingStats } from "../wasm/stage.ts";

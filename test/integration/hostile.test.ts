@@ -6,7 +6,7 @@ import { describe, test } from "node:test";
 import type { TestContext } from "node:test";
 import * as BufferType from "../../abi/buffer.ts";
 import * as MapType from "../../abi/map.ts";
-import { encodePairs } from "../../runtime/wasm/pairs.ts";
+import { encodePairs } from "../../runtime/wasm/values/pairs.ts";
 import { cluster, forward, origin, route } from "../http/engine.ts";
 import type { EngineOptions } from "../http/engine.ts";
 import { Puppet } from "../wasm/puppet.ts";

@@ -2,7 +2,7 @@
 import * as BufferType from "../../abi/buffer.ts";
 import * as MapType from "../../abi/map.ts";
 import * as StreamType from "../../abi/stream.ts";
-import { encodePairs } from "../../runtime/wasm/pairs.ts";
+import { encodePairs } from "../../runtime/wasm/values/pairs.ts";
 import { CALLBACKS, Puppet } from "../wasm/puppet.ts";
 import type { Call } from "../wasm/puppet.ts";
 import type { Part } from "./troupe.ts";

@@ -11,7 +11,7 @@ import { Deadline } from "../../runtime/timers.ts";
 import type { PluginConfig } from "../../runtime/config/snapshot.ts";
 import type { Upstreams } from "../../runtime/upstream/request.ts";
 import { Plugin, PluginFilterFactory } from "../../runtime/wasm/plugin.ts";
-import { HttpContext } from "../../runtime/wasm/http-filter.ts";
+import { HttpContext } from "../../runtime/wasm/contexts/http-context.ts";
 import { Engine } from "../http/engine.ts";
 import type { EngineOptions } from "../http/engine.ts";
 import type { Puppet } from "../wasm/puppet.ts";

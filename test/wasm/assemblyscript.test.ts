@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import asc from "assemblyscript/asc";
-import { loadModule } from "../../runtime/wasm/module.ts";
+import { loadModule } from "../../runtime/wasm/module/module.ts";
 import { PluginSet } from "../../runtime/wasm/plugin-set.ts";
 import { environmentFor, FakeStream, pluginConfig, RecordingLog, RecordingStats } from "./stage.ts";
 

@@ -5,7 +5,7 @@ import * as Status from "../../abi/status.ts";
 import { HeaderMap } from "../../runtime/codec/headers.ts";
 import { HeadersStatus } from "../../runtime/http/filter.ts";
 import { PluginSet } from "../../runtime/wasm/plugin-set.ts";
-import { loadModule } from "../../runtime/wasm/module.ts";
+import { loadModule } from "../../runtime/wasm/module/module.ts";
 import { functionIndex, Puppet } from "./puppet.ts";
 import { bodyOf, environmentFor, FakeStream, pluginConfig, RecordingLog, RecordingStats, Stage } from "./stage.ts";
 

@@ -3,7 +3,7 @@ import { describe, test } from "node:test";
 import { AbiVersion, EXPORTS, HOST_FUNCTIONS } from "../../abi/functions.ts";
 import { ProxyError } from "../../runtime/errors.ts";
 import { Phase } from "../../runtime/http/filter.ts";
-import { loadModule } from "../../runtime/wasm/module.ts";
+import { loadModule } from "../../runtime/wasm/module/module.ts";
 import { assemble, Puppet } from "./puppet.ts";
 import { Stage } from "./stage.ts";
 

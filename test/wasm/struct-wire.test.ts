@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { structMessage } from "../../runtime/wasm/metadata-wire.ts";
-import { readStruct } from "../../runtime/wasm/struct-wire.ts";
+import { structMessage } from "../../runtime/wasm/values/metadata-wire.ts";
+import { readStruct } from "../../runtime/wasm/values/struct-wire.ts";
 
 const object = fc
   .dictionary(fc.string({ unit: "grapheme" }), fc.jsonValue({ maxDepth: 4 }), { noNullPrototype: true })

@@ -1,8 +1,8 @@
 /** What AssemblyScript's standard library imports from `env`, and two leftovers of emscripten. */
 import * as LogLevel from "../../../abi/log-level.ts";
 import { MAX_CONSOLE_TIMERS, MAX_GUEST_LOG_BYTES } from "../../limits.ts";
-import { GuestExit } from "../instance.ts";
-import type { Instance } from "../instance.ts";
+import { GuestExit } from "../instance/instance.ts";
+import type { Instance } from "../instance/instance.ts";
 import type { HostFunctions } from "./functions.ts";
 
 /** An AssemblyScript string: UTF-16, its length in bytes stands four bytes before it. */

@@ -3,7 +3,7 @@ import { AbiVersion } from "../../../abi/functions.ts";
 import * as BufferType from "../../../abi/buffer.ts";
 import * as Status from "../../../abi/status.ts";
 import { MAX_GUEST_BODY_BYTES } from "../../limits.ts";
-import type { Instance } from "../instance.ts";
+import type { Instance } from "../instance/instance.ts";
 import type { HostFunctions } from "./functions.ts";
 
 const LAST_BUFFER = BufferType.CALL_DATA;

@@ -1,6 +1,6 @@
 /** Which context calls act on, and the end of a root context. */
 import * as Status from "../../../abi/status.ts";
-import type { Instance } from "../instance.ts";
+import type { Instance } from "../instance/instance.ts";
 import type { HostFunctions } from "./functions.ts";
 
 export function contextFunctions(instance: Instance): HostFunctions {

@@ -10,10 +10,10 @@ import {
   MAX_SHARED_KEY_BYTES,
 } from "../../limits.ts";
 import { compileRegex, type TextTest } from "../../observe/match.ts";
-import type { Instance } from "../instance.ts";
-import { encodeDescriptors } from "../descriptors.ts";
-import { readStruct } from "../struct-wire.ts";
-import { sampled } from "../runtime-fraction.ts";
+import type { Instance } from "../instance/instance.ts";
+import { encodeDescriptors } from "../values/descriptors.ts";
+import { readStruct } from "../values/struct-wire.ts";
+import { sampled } from "../values/runtime-fraction.ts";
 import type { HostFunctions } from "./functions.ts";
 
 const LAST_FLAG = ResponseFlag.UDO;

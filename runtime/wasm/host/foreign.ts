@@ -1,6 +1,6 @@
 /** `proxy_call_foreign_function`: functions by name. One is known so far; every other is NOT_FOUND, which SDKs take calmly. */
 import * as Status from "../../../abi/status.ts";
-import type { Instance } from "../instance.ts";
+import type { Instance } from "../instance/instance.ts";
 import type { HostFunctions } from "./functions.ts";
 
 export function foreignFunctions(instance: Instance): HostFunctions {

@@ -1,10 +1,10 @@
 /** `proxy_grpc_call` (unary), cancel and close. Streams have their names here and answer UNIMPLEMENTED. */
 import * as Status from "../../../abi/status.ts";
 import { HeaderMap } from "../../codec/headers.ts";
-import { grpcTarget } from "../grpc-target.ts";
-import { fieldList } from "../header-text.ts";
-import type { Instance } from "../instance.ts";
-import { decodePairs } from "../pairs.ts";
+import { grpcTarget } from "../values/grpc-target.ts";
+import { fieldList } from "../values/header-text.ts";
+import type { Instance } from "../instance/instance.ts";
+import { decodePairs } from "../values/pairs.ts";
 import type { HostFunctions } from "./functions.ts";
 
 export function grpcCallFunctions(instance: Instance): HostFunctions {

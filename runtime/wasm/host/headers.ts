@@ -2,9 +2,9 @@
 import { AbiVersion } from "../../../abi/functions.ts";
 import * as MapType from "../../../abi/map.ts";
 import * as Status from "../../../abi/status.ts";
-import { fieldList, isPseudoValue } from "../header-text.ts";
-import type { Instance } from "../instance.ts";
-import { decodePairs, pairsSize, writePairs } from "../pairs.ts";
+import { fieldList, isPseudoValue } from "../values/header-text.ts";
+import type { Instance } from "../instance/instance.ts";
+import { decodePairs, pairsSize, writePairs } from "../values/pairs.ts";
 import type { HostFunctions } from "./functions.ts";
 
 const LAST_MAP = MapType.HTTP_CALL_RESPONSE_TRAILERS;

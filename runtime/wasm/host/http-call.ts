@@ -1,9 +1,9 @@
 /** `proxy_http_call`: a buffered HTTP request to a cluster; the answer comes to the root context. */
 import * as Status from "../../../abi/status.ts";
 import { HeaderMap } from "../../codec/headers.ts";
-import { fieldList } from "../header-text.ts";
-import type { Instance } from "../instance.ts";
-import { decodePairs } from "../pairs.ts";
+import { fieldList } from "../values/header-text.ts";
+import type { Instance } from "../instance/instance.ts";
+import { decodePairs } from "../values/pairs.ts";
 import type { HostFunctions } from "./functions.ts";
 
 export function httpCallFunctions(instance: Instance): HostFunctions {

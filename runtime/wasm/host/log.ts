@@ -2,7 +2,7 @@
 import * as LogLevel from "../../../abi/log-level.ts";
 import * as Status from "../../../abi/status.ts";
 import { MAX_GUEST_LOG_BYTES } from "../../limits.ts";
-import type { Instance } from "../instance.ts";
+import type { Instance } from "../instance/instance.ts";
 import type { HostFunctions } from "./functions.ts";
 
 export function logFunctions(instance: Instance): HostFunctions {

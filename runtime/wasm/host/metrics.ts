@@ -2,7 +2,7 @@
 import * as MetricKind from "../../../abi/metric.ts";
 import * as Status from "../../../abi/status.ts";
 import { MAX_METRIC_NAME_BYTES, MAX_METRICS_PER_INSTANCE } from "../../limits.ts";
-import type { Instance } from "../instance.ts";
+import type { Instance } from "../instance/instance.ts";
 import type { HostFunctions } from "./functions.ts";
 
 export function metricFunctions(instance: Instance): HostFunctions {

@@ -9,12 +9,12 @@ import {
 } from "../../limits.ts";
 import type { StreamView } from "../../http/filter.ts";
 import type { StreamInfo } from "../../observe/stream-info.ts";
-import type { Instance } from "../instance.ts";
-import { localityMessage, metadataMessage, structMessage } from "../metadata-wire.ts";
-import { encodePairs } from "../pairs.ts";
-import { integerValue, jsonValue, textValue, walkJson } from "../property-value.ts";
-import type { PropertyValue } from "../property-value.ts";
-import { STREAM_PROPERTIES } from "../stream-properties.ts";
+import type { Instance } from "../instance/instance.ts";
+import { localityMessage, metadataMessage, structMessage } from "../values/metadata-wire.ts";
+import { encodePairs } from "../values/pairs.ts";
+import { integerValue, jsonValue, textValue, walkJson } from "../values/property-value.ts";
+import type { PropertyValue } from "../values/property-value.ts";
+import { STREAM_PROPERTIES } from "../values/stream-properties.ts";
 import type { HostFunctions } from "./functions.ts";
 
 /** What set_property writes carries this prefix in the filter state. */

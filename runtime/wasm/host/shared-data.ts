@@ -1,7 +1,7 @@
 /** Key-value data shared by all VMs of one vm_id, on all workers. */
 import * as Status from "../../../abi/status.ts";
 import { MAX_SHARED_KEY_BYTES, MAX_SHARED_VALUE_BYTES } from "../../limits.ts";
-import type { Instance } from "../instance.ts";
+import type { Instance } from "../instance/instance.ts";
 import type { HostFunctions } from "./functions.ts";
 
 export function sharedDataFunctions(instance: Instance): HostFunctions {

@@ -1,7 +1,7 @@
 /** First-in first-out queues shared by all VMs of the process. */
 import * as Status from "../../../abi/status.ts";
 import { MAX_SHARED_KEY_BYTES, MAX_SHARED_VALUE_BYTES } from "../../limits.ts";
-import type { Instance } from "../instance.ts";
+import type { Instance } from "../instance/instance.ts";
 import type { HostFunctions } from "./functions.ts";
 
 export function sharedQueueFunctions(instance: Instance): HostFunctions {

@@ -2,10 +2,10 @@
 import * as LogLevel from "../../../abi/log-level.ts";
 import * as Status from "../../../abi/status.ts";
 import * as StreamType from "../../../abi/stream.ts";
-import { Pending } from "../context.ts";
-import { fieldName, isFieldValue } from "../header-text.ts";
-import type { Instance } from "../instance.ts";
-import { decodePairs } from "../pairs.ts";
+import { Pending } from "../contexts/context.ts";
+import { fieldName, isFieldValue } from "../values/header-text.ts";
+import type { Instance } from "../instance/instance.ts";
+import { decodePairs } from "../values/pairs.ts";
 import type { HostFunctions } from "./functions.ts";
 
 function continueStream(instance: Instance, type: number): number {

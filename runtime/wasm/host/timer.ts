@@ -1,7 +1,7 @@
 /** Time and ticks. */
 import * as Status from "../../../abi/status.ts";
-import type { Instance } from "../instance.ts";
-import { wallClockNanoseconds } from "../wall-clock.ts";
+import type { Instance } from "../instance/instance.ts";
+import { wallClockNanoseconds } from "../values/wall-clock.ts";
 import type { HostFunctions } from "./functions.ts";
 
 export function timerFunctions(instance: Instance): HostFunctions {

@@ -2,9 +2,9 @@
 import { randomFillSync } from "node:crypto";
 import * as LogLevel from "../../../abi/log-level.ts";
 import { MAX_GUEST_LOG_BYTES, MAX_RANDOM_BYTES, MAX_WRITE_PIECES } from "../../limits.ts";
-import { GuestExit } from "../instance.ts";
-import type { Instance } from "../instance.ts";
-import { wallClockNanoseconds } from "../wall-clock.ts";
+import { GuestExit } from "../instance/instance.ts";
+import type { Instance } from "../instance/instance.ts";
+import { wallClockNanoseconds } from "../values/wall-clock.ts";
 import type { HostFunctions } from "./functions.ts";
 
 const Errno = { SUCCESS: 0, BADF: 8, NOTDIR: 20, FAULT: 21, INVAL: 28, NOENT: 44, NOSYS: 52, NOTSUP: 58 } as const;

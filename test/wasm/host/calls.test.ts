@@ -10,7 +10,7 @@ import * as BufferType from "../../../abi/buffer.ts";
 import * as Status from "../../../abi/status.ts";
 import type { ClusterConfig } from "../../../runtime/config/snapshot.ts";
 import { ClusterSet } from "../../../runtime/upstream/clusters.ts";
-import { encodePairs } from "../../../runtime/wasm/pairs.ts";
+import { encodePairs } from "../../../runtime/wasm/values/pairs.ts";
 import { clusterConfig, endpoint } from "../../upstream/fixtures.ts";
 import { Puppet } from "../puppet.ts";
 import type { Call } from "../puppet.ts";

@@ -3,7 +3,7 @@ import { describe, test } from "node:test";
 import * as MapType from "../../../abi/map.ts";
 import * as Status from "../../../abi/status.ts";
 import { HeadersStatus } from "../../../runtime/http/filter.ts";
-import { encodePairs } from "../../../runtime/wasm/pairs.ts";
+import { encodePairs } from "../../../runtime/wasm/values/pairs.ts";
 import { ALLOCATOR_FAILS, ALLOCATOR_GROWS, Puppet } from "../puppet.ts";
 import { bodyOf, Stage } from "../stage.ts";
 

@@ -4,7 +4,7 @@ import * as Status from "../../../abi/status.ts";
 import { HeaderMap } from "../../../runtime/codec/headers.ts";
 import type { ClusterConfig, RouteConfigEntry, VirtualHostConfig } from "../../../runtime/config/snapshot.ts";
 import { MAX_FILTER_STATE_ENTRIES } from "../../../runtime/limits.ts";
-import { encodePairs } from "../../../runtime/wasm/pairs.ts";
+import { encodePairs } from "../../../runtime/wasm/values/pairs.ts";
 import { Puppet } from "../puppet.ts";
 import type { FakeStream } from "../stage.ts";
 import { Stage } from "../stage.ts";

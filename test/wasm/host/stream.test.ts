@@ -3,7 +3,7 @@ import { describe, test } from "node:test";
 import * as Status from "../../../abi/status.ts";
 import { DataStatus, HeadersStatus, TrailersStatus } from "../../../runtime/http/filter.ts";
 import { HeaderMap } from "../../../runtime/codec/headers.ts";
-import { encodePairs } from "../../../runtime/wasm/pairs.ts";
+import { encodePairs } from "../../../runtime/wasm/values/pairs.ts";
 import { Puppet } from "../puppet.ts";
 import { bodyOf, Stage } from "../stage.ts";
 

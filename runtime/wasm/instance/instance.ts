@@ -4,18 +4,18 @@
  *
  * Life: construct → link → start → callbacks → fail or close. After a failure the guest is never called again.
  */
-import { ProxyError } from "../errors.ts";
-import { IMPORTED_MEMORY_PAGES } from "../limits.ts";
+import { ProxyError } from "../../errors.ts";
+import { IMPORTED_MEMORY_PAGES } from "../../limits.ts";
 import { ContextTable } from "./context-table.ts";
-import { VmContext } from "./context.ts";
-import type { Context } from "./context.ts";
-import type { WasmEnvironment } from "./environment.ts";
+import { VmContext } from "../contexts/context.ts";
+import type { Context } from "../contexts/context.ts";
+import type { WasmEnvironment } from "../environment.ts";
 import type { GuestStrings } from "./guest-strings.ts";
 import { GuestMemory } from "./memory.ts";
-import type { GuestMetric } from "./shared/metrics.ts";
-import type { TokenBucket } from "./shared/token-bucket.ts";
-import type { LoadedModule } from "./module.ts";
-import { START_EXPORT } from "./module-start.ts";
+import type { GuestMetric } from "../shared/metrics.ts";
+import type { TokenBucket } from "../shared/token-bucket.ts";
+import type { LoadedModule } from "../module/module.ts";
+import { START_EXPORT } from "../module/start.ts";
 
 /** An exported function of the guest. Functions without a result answer undefined, which nobody looks at. */
 export type GuestFunction = (...args: number[]) => number;

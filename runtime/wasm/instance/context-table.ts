@@ -2,7 +2,7 @@
  * Contexts of one instance by id. Ids count up and are not handed out again soon, so that a late answer meant for a
  * context that is gone never reaches another one; the slot is the id's low bits, so that finding one costs an array access.
  */
-import type { Context } from "./context.ts";
+import type { Context } from "../contexts/context.ts";
 
 const FIRST_SIZE = 64;
 const LAST_ID = 0x7fff_ffff;

@@ -1,5 +1,5 @@
 /** Reads `google.protobuf.Struct` from a guest into plain values, for dynamic metadata. */
-import { MAX_STRUCT_DEPTH } from "../limits.ts";
+import { MAX_STRUCT_DEPTH } from "../../limits.ts";
 
 const VARINT = 0;
 const FIXED64 = 1;

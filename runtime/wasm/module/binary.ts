@@ -3,8 +3,8 @@
  * names of custom sections. The JS API tells names and kinds only, and links ill-typed imports silently.
  * Code is left to V8, which validates it when it compiles.
  */
-import { ProxyError } from "../errors.ts";
-import { MAX_MODULE_BYTES, MAX_MODULE_EXPORTS, MAX_MODULE_IMPORTS, MAX_MODULE_TYPES } from "../limits.ts";
+import { ProxyError } from "../../errors.ts";
+import { MAX_MODULE_BYTES, MAX_MODULE_EXPORTS, MAX_MODULE_IMPORTS, MAX_MODULE_TYPES } from "../../limits.ts";
 
 /** Kinds of imports and exports as the binary numbers them. */
 export const ExternalKind = { FUNCTION: 0, TABLE: 1, MEMORY: 2, GLOBAL: 3, TAG: 4 } as const;

@@ -5,7 +5,7 @@
  * access needs anyway also notices growth: when it fails, the views are renewed and the check is repeated.
  * Addresses and sizes must be unsigned (`>>> 0`): guests hand over signed 32-bit integers.
  */
-import * as Status from "../../abi/status.ts";
+import * as Status from "../../../abi/status.ts";
 import type { GuestStrings } from "./guest-strings.ts";
 import { writeLatin1 } from "./latin1.ts";
 

@@ -2,10 +2,10 @@
  * What a guest call acts on. Every callback has one (`current`), and the guest may choose another of its VM
  * (`effective`) until the callback returns. This base answers "nothing here"; root and stream contexts override what they have.
  */
-import * as MapType from "../../abi/map.ts";
-import type { BodyBuffer } from "../codec/body.ts";
-import type { HeaderMap } from "../codec/headers.ts";
-import type { LocalReply, StreamView } from "../http/filter.ts";
+import * as MapType from "../../../abi/map.ts";
+import type { BodyBuffer } from "../../codec/body.ts";
+import type { HeaderMap } from "../../codec/headers.ts";
+import type { LocalReply, StreamView } from "../../http/filter.ts";
 import type { RootContext } from "./root-context.ts";
 
 /** Actions a guest asked for that wait until the outermost guest call has returned; bits of Context.pending. */

@@ -3,21 +3,21 @@
  *
  * Life: context_create(id, 0) → on_vm_start → on_configure → ticks and answers … → on_done → (proxy_done) → on_delete.
  */
-import * as BufferType from "../../abi/buffer.ts";
-import * as MapType from "../../abi/map.ts";
-import * as Status from "../../abi/status.ts";
-import type { HeaderMap } from "../codec/headers.ts";
-import { ProxyError } from "../errors.ts";
-import { MAX_GUEST_TIMER_MS, MAX_OPEN_CALLS, ROOT_DONE_TIMEOUT_MS } from "../limits.ts";
-import { Alarm } from "../timers.ts";
-import { grpcUnary } from "../upstream/grpc-call.ts";
-import type { GrpcUnary } from "../upstream/grpc-call.ts";
-import { httpCall } from "../upstream/http-call.ts";
-import type { HttpCallRequest } from "../upstream/http-call.ts";
-import type { Call, GrpcHandler, HttpCallHandler } from "../upstream/request.ts";
+import * as BufferType from "../../../abi/buffer.ts";
+import * as MapType from "../../../abi/map.ts";
+import * as Status from "../../../abi/status.ts";
+import type { HeaderMap } from "../../codec/headers.ts";
+import { ProxyError } from "../../errors.ts";
+import { MAX_GUEST_TIMER_MS, MAX_OPEN_CALLS, ROOT_DONE_TIMEOUT_MS } from "../../limits.ts";
+import { Alarm } from "../../timers.ts";
+import { grpcUnary } from "../../upstream/grpc-call.ts";
+import type { GrpcUnary } from "../../upstream/grpc-call.ts";
+import { httpCall } from "../../upstream/http-call.ts";
+import type { HttpCallRequest } from "../../upstream/http-call.ts";
+import type { Call, GrpcHandler, HttpCallHandler } from "../../upstream/request.ts";
 import { Context, Pending } from "./context.ts";
-import type { Instance } from "./instance.ts";
-import type { Plugin } from "./plugin.ts";
+import type { Instance } from "../instance/instance.ts";
+import type { Plugin } from "../plugin.ts";
 
 /** The low bits of a token tell its kind, as in Envoy: http calls 4, 8, 12 …, gRPC calls 5, 9 … */
 const TOKEN_STEP = 4;

@@ -3,8 +3,8 @@
  * A remembered string is verified against memory word by word, so it is right whatever the guest wrote there since.
  * Shared by the instances of one module, whose constants lie at the same addresses.
  */
-import { MAX_INTERNED_BYTES } from "../limits.ts";
-import { fieldName, isFieldValue, lowered } from "./header-text.ts";
+import { MAX_INTERNED_BYTES } from "../../limits.ts";
+import { fieldName, isFieldValue, lowered } from "../values/header-text.ts";
 
 /** A collision only costs a decode; a power of two. */
 const SLOTS = 512;

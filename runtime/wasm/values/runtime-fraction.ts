@@ -1,5 +1,5 @@
 /** Sampling by a runtime key, as Envoy's `featureEnabled` does it. */
-import type { RuntimeValue } from "../config/snapshot.ts";
+import type { RuntimeValue } from "../../config/snapshot.ts";
 
 /** True for the configured share of calls: the key's value if it has one (a bare number is a percentage), else the default. */
 export function sampled(value: RuntimeValue | undefined, numerator: number, denominator: number): boolean {

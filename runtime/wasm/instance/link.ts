@@ -1,24 +1,24 @@
 /** Puts all families of host functions together for one instance. */
-import { HOST_FUNCTIONS } from "../../abi/functions.ts";
-import * as Status from "../../abi/status.ts";
+import { HOST_FUNCTIONS } from "../../../abi/functions.ts";
+import * as Status from "../../../abi/status.ts";
 import type { Instance } from "./instance.ts";
-import { assemblyScriptFunctions } from "./host/assemblyscript.ts";
-import { bufferFunctions } from "./host/buffers.ts";
-import { contextFunctions } from "./host/context.ts";
-import { extensionFunctions } from "./host/extensions.ts";
-import { foreignFunctions } from "./host/foreign.ts";
-import type { HostFunctions } from "./host/functions.ts";
-import { grpcCallFunctions } from "./host/grpc-call.ts";
-import { headerFunctions } from "./host/headers.ts";
-import { httpCallFunctions } from "./host/http-call.ts";
-import { logFunctions } from "./host/log.ts";
-import { metricFunctions } from "./host/metrics.ts";
-import { propertyFunctions } from "./host/properties.ts";
-import { sharedDataFunctions } from "./host/shared-data.ts";
-import { sharedQueueFunctions } from "./host/shared-queue.ts";
-import { streamFunctions } from "./host/stream.ts";
-import { timerFunctions } from "./host/timer.ts";
-import { wasiFunctions } from "./host/wasi.ts";
+import { assemblyScriptFunctions } from "../host/assemblyscript.ts";
+import { bufferFunctions } from "../host/buffers.ts";
+import { contextFunctions } from "../host/context.ts";
+import { extensionFunctions } from "../host/extensions.ts";
+import { foreignFunctions } from "../host/foreign.ts";
+import type { HostFunctions } from "../host/functions.ts";
+import { grpcCallFunctions } from "../host/grpc-call.ts";
+import { headerFunctions } from "../host/headers.ts";
+import { httpCallFunctions } from "../host/http-call.ts";
+import { logFunctions } from "../host/log.ts";
+import { metricFunctions } from "../host/metrics.ts";
+import { propertyFunctions } from "../host/properties.ts";
+import { sharedDataFunctions } from "../host/shared-data.ts";
+import { sharedQueueFunctions } from "../host/shared-queue.ts";
+import { streamFunctions } from "../host/stream.ts";
+import { timerFunctions } from "../host/timer.ts";
+import { wasiFunctions } from "../host/wasi.ts";
 
 /** errno of WASI for what the capability list forbids. */
 const NOT_CAPABLE = 76;

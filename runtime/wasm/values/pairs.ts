@@ -6,8 +6,8 @@
  * All numbers little-endian, lengths without the zero bytes. Pure functions over flat
  * name, value, … lists of latin-1 strings (one character per byte).
  */
-import { MAX_PAIRS, MAX_PAIRS_BYTES } from "../limits.ts";
-import { writeLatin1 } from "./latin1.ts";
+import { MAX_PAIRS, MAX_PAIRS_BYTES } from "../../limits.ts";
+import { writeLatin1 } from "../instance/latin1.ts";
 
 /** Bytes that `list` takes; 0 for an empty one, which the ABI hands over as no bytes at all. */
 export function pairsSize(list: readonly string[]): number {

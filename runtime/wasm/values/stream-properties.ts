@@ -1,6 +1,6 @@
 /** Properties of a stream: request, response, connection, source, destination, upstream. */
-import type { HeaderMap } from "../codec/headers.ts";
-import type { StreamView } from "../http/filter.ts";
+import type { HeaderMap } from "../../codec/headers.ts";
+import type { StreamView } from "../../http/filter.ts";
 import { encodePairs } from "./pairs.ts";
 import { booleanValue, integerValue, textValue, timeValue } from "./property-value.ts";
 import type { PropertyValue } from "./property-value.ts";

@@ -3,12 +3,12 @@
  * Runs on the main thread; the result is plain data and a WebAssembly.Module, so it can be posted.
  */
 import { createHash } from "node:crypto";
-import { ABI_MARKERS, AbiVersion, EXPORTS, HOST_FUNCTIONS } from "../../abi/functions.ts";
-import { ProxyError } from "../errors.ts";
-import { Phase } from "../http/filter.ts";
-import { ExternalKind, readModuleBinary } from "./module-binary.ts";
-import type { BinaryImport, ModuleBinary } from "./module-binary.ts";
-import { exposeStart, START_EXPORT } from "./module-start.ts";
+import { ABI_MARKERS, AbiVersion, EXPORTS, HOST_FUNCTIONS } from "../../../abi/functions.ts";
+import { ProxyError } from "../../errors.ts";
+import { Phase } from "../../http/filter.ts";
+import { ExternalKind, readModuleBinary } from "./binary.ts";
+import type { BinaryImport, ModuleBinary } from "./binary.ts";
+import { exposeStart, START_EXPORT } from "./start.ts";
 
 /** A table or memory that the module wants to be given. */
 export interface ImportedStorage {

@@ -4,18 +4,18 @@
  * Life: context_create(id, root) at the first callback → request and response callbacks → on_log → on_done → on_delete
  * (Envoy's order for HTTP). When the instance fails, `orphan` applies the plugin's failure policy to the stream.
  */
-import * as Action from "../../abi/action.ts";
-import * as MapType from "../../abi/map.ts";
-import type { BodyBuffer } from "../codec/body.ts";
-import type { HeaderMap } from "../codec/headers.ts";
-import { DataStatus, HeadersStatus, TrailersStatus } from "../http/filter.ts";
-import type { HttpFilter, LocalReply, StreamView } from "../http/filter.ts";
-import { MAX_GUEST_TIMER_MS } from "../limits.ts";
-import { Alarm } from "../timers.ts";
-import type { HttpCallbacks } from "./callbacks.ts";
+import * as Action from "../../../abi/action.ts";
+import * as MapType from "../../../abi/map.ts";
+import type { BodyBuffer } from "../../codec/body.ts";
+import type { HeaderMap } from "../../codec/headers.ts";
+import { DataStatus, HeadersStatus, TrailersStatus } from "../../http/filter.ts";
+import type { HttpFilter, LocalReply, StreamView } from "../../http/filter.ts";
+import { MAX_GUEST_TIMER_MS } from "../../limits.ts";
+import { Alarm } from "../../timers.ts";
+import type { HttpCallbacks } from "../instance/callbacks.ts";
 import { applyFailurePolicy } from "./failure-policy.ts";
 import { Context, Pending } from "./context.ts";
-import type { Instance } from "./instance.ts";
+import type { Instance } from "../instance/instance.ts";
 import type { RootContext } from "./root-context.ts";
 
 /** Where the stream stands, as bits. */

@@ -2,7 +2,7 @@
  * Turns the start section into an exported function. A start section runs inside the instantiation,
  * before the host can see the guest's memory, so whatever it logs would be lost (default AssemblyScript builds have one).
  */
-import type { ModuleBinary } from "./module-binary.ts";
+import type { ModuleBinary } from "./binary.ts";
 
 /** Name of the export that the start function gets. */
 export const START_EXPORT = "sluice_start";

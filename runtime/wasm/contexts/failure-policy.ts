@@ -1,8 +1,8 @@
 /** What becomes of a stream whose filter cannot run: its instance trapped, or none could be started. */
-import * as GrpcStatus from "../../abi/grpc-status.ts";
-import type { HttpFilter, LocalReply, StreamView } from "../http/filter.ts";
-import { DataStatus, HeadersStatus, TrailersStatus } from "../http/filter.ts";
-import type { Plugin } from "./plugin.ts";
+import * as GrpcStatus from "../../../abi/grpc-status.ts";
+import type { HttpFilter, LocalReply, StreamView } from "../../http/filter.ts";
+import { DataStatus, HeadersStatus, TrailersStatus } from "../../http/filter.ts";
+import type { Plugin } from "../plugin.ts";
 
 const FAILED: LocalReply = {
   status: 503,
