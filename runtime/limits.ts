@@ -122,6 +122,25 @@ export const INSTANCE_RESTARTS_PER_SECOND = 20;
 export const RESTART_BACKOFF_MS = 100;
 /** Milliseconds, the upper end of that backoff. */
 export const MAX_RESTART_BACKOFF_MS = 30_000;
+/**
+ * Units of fuel for one callback: about one per WebAssembly instruction, 100 per host call, more by the bytes moved.
+ * About 10 ms of optimised code; the count, not the clock, decides, so that a filter behaves alike on every machine.
+ */
+export const GUEST_FUEL = 20_000_000;
+/** Times that fuel for start functions, on_vm_start and on_configure: languages start their runtimes there. */
+export const GUEST_START_FUEL_FACTOR = 100;
+/** Bytes of guest memory at most. Larger ones are granted by configuration. */
+export const GUEST_MEMORY_BYTES = 64 * 1024 * 1024;
+/** Bytes of guest stack (an estimate from the functions' locals) before recursion fails: V8's own end, a few MiB, must stay far away from host functions. */
+export const GUEST_STACK_BYTES = 512 * 1024;
+/** Elements of one table. */
+export const MAX_TABLE_ELEMENTS = 1_000_000;
+/** Instances of one plugin per worker, where connections or streams have their own. */
+export const MAX_PLUGIN_INSTANCES = 256;
+/** Instances in one process: each memory reserves 8 GiB of the 128 TiB of addresses, so V8 ends at about 16,000. */
+export const MAX_PROCESS_INSTANCES = 15_000;
+/** Milliseconds between restarts under FAIL_RELOAD. Envoy: `reload_config.backoff.base_interval`, 1 s. */
+export const RELOAD_INTERVAL_MS = 1000;
 /** Milliseconds a root context may take from on_done (answered 0) to proxy_done. */
 export const ROOT_DONE_TIMEOUT_MS = 10_000;
 

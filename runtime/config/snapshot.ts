@@ -71,7 +71,21 @@ export interface FilterChainConfig {
 
 export type NetworkFilterConfig =
   | { readonly kind: "http_connection_manager"; readonly name: string; readonly hcm: HttpConnectionManagerConfig }
+  | { readonly kind: "tcp_proxy"; readonly name: string; readonly tcp: TcpProxyConfig }
   | { readonly kind: "wasm"; readonly name: string; readonly plugin: number };
+
+/** envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy. */
+export interface TcpProxyConfig {
+  readonly statPrefix: string;
+  /** One entry for `cluster`, several for `weighted_clusters`. */
+  readonly clusters: readonly { readonly name: string; readonly weight: number }[];
+  /** 0: never. Envoy: `idle_timeout`, 1 hour. */
+  readonly idleTimeoutMs: number;
+  /** 0: never. Envoy: `max_downstream_connection_duration`. */
+  readonly maxConnectionDurationMs: number;
+  readonly maxConnectAttempts: number;
+  readonly accessLogs: readonly AccessLogConfig[];
+}
 
 export interface HttpConnectionManagerConfig {
   readonly statPrefix: string;
@@ -389,16 +403,36 @@ export interface EndpointConfig {
   readonly healthy: boolean;
 }
 
+/** `worker`: all streams of a worker share one instance. `connection`, `stream`: each gets a pristine one. */
+export type Isolation = "worker" | "connection" | "stream";
+
+/** envoy.config.core.v3.RemoteDataSource. */
+export interface RemoteCode {
+  readonly kind: "remote";
+  readonly uri: string;
+  /** Where the request is sent; the URI gives the Host header and the path. */
+  readonly cluster: string;
+  readonly timeoutMs: number;
+  /** Lower-case hexadecimal. */
+  readonly sha256: string;
+  readonly retries: number;
+  readonly retryBaseIntervalMs: number;
+  readonly retryMaxIntervalMs: number;
+  /** VmConfig.nack_on_code_cache_miss. */
+  readonly nackOnCacheMiss: boolean;
+}
+
 /** envoy.extensions.wasm.v3.PluginConfig, plus what a bundled filter's own message turns into. */
 export interface PluginConfig {
   /** PluginConfig.name, or the HttpFilter's name for bundled filters. */
   readonly name: string;
   readonly rootId: string;
   readonly vmId: string;
-  /** Module code: an absolute file, or the bytes themselves. */
+  /** Module code: an absolute file, the bytes themselves, or where to fetch them. */
   readonly code:
     | { readonly kind: "file"; readonly path: string }
-    | { readonly kind: "inline"; readonly bytes: Uint8Array };
+    | { readonly kind: "inline"; readonly bytes: Uint8Array }
+    | RemoteCode;
   /** What buffer PluginConfiguration holds. */
   readonly configuration: Uint8Array;
   readonly vmConfiguration: Uint8Array;
@@ -406,6 +440,16 @@ export interface PluginConfig {
   /** undefined: everything is allowed. */
   readonly allowedCapabilities: readonly string[] | undefined;
   readonly failurePolicy: "FAIL_CLOSED" | "FAIL_OPEN" | "FAIL_RELOAD";
+  /** Shortest time between two restarts of a failed instance under FAIL_RELOAD. Envoy: `reload_config.backoff.base_interval`, 1 s. */
+  readonly reloadIntervalMs: number;
+  /** Who shares an instance; undefined: what the module's manifest wants, else `worker`. */
+  readonly isolation: Isolation | undefined;
+  /** Units of fuel for one callback, see limits.ts GUEST_FUEL. */
+  readonly fuel: number;
+  /** Bytes of guest memory at most, in whole pages of 64 KiB. */
+  readonly memoryBytes: number;
+  /** Instances per worker at most, for the isolations that keep a pool. */
+  readonly maxInstances: number;
   readonly allowOnHeadersStopIteration: boolean;
   /** True for modules that ship with Sluice: their metrics carry Envoy's names, not `wasmcustom.`. */
   readonly bundled: boolean;

@@ -16,6 +16,8 @@ export function loadModules(plugins: readonly PluginConfig[]): ModuleTable {
   const modules: LoadedModule[] = [];
   const indexOf = new Map<string, number>();
   const moduleOfPlugin = plugins.map(({ name, code }) => {
+    if (code.kind === "remote")
+      throw new ProxyError("MODULE_UNREADABLE", "config", `plugin ${name}: code from the network is not fetched yet`);
     const key = code.kind === "file" ? code.path : `inline ${Buffer.from(code.bytes).toString("latin1")}`;
     let index = indexOf.get(key);
     if (index === undefined) {

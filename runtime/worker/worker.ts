@@ -144,11 +144,12 @@ function networkFilter(
   switch (filter.kind) {
     case "http_connection_manager":
       return new ConnectionManager(filter.name, filter.hcm, listener.perConnectionBufferLimitBytes, http);
+    case "tcp_proxy":
     case "wasm":
       throw new ProxyError(
         "NETWORK_FILTER",
         "config",
-        `listener ${listener.name}: Wasm network filters (${filter.name}) are not served yet`,
+        `listener ${listener.name}: network filter ${filter.name} is not served yet`,
       );
   }
 }

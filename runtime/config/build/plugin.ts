@@ -1,7 +1,13 @@
 /** envoy.extensions.wasm.v3.PluginConfig, and the plugins that bundled filters are. */
 import { existsSync } from "node:fs";
 
-import { MAX_MODULE_BYTES } from "../../limits.ts";
+import {
+  GUEST_FUEL,
+  GUEST_MEMORY_BYTES,
+  MAX_MODULE_BYTES,
+  MAX_PLUGIN_INSTANCES,
+  RELOAD_INTERVAL_MS,
+} from "../../limits.ts";
 import type { Message } from "../document/message.ts";
 import { encodeMessage } from "../schema/wire.ts";
 import type { PluginConfig } from "../snapshot.ts";
@@ -16,6 +22,14 @@ export interface PluginPlace {
   readonly statPrefix: string;
   readonly direction: number;
 }
+
+const SANDBOX = {
+  reloadIntervalMs: RELOAD_INTERVAL_MS,
+  isolation: undefined,
+  fuel: GUEST_FUEL,
+  memoryBytes: GUEST_MEMORY_BYTES,
+  maxInstances: MAX_PLUGIN_INSTANCES,
+} as const;
 
 const FAILURE_POLICIES = ["FAIL_CLOSED", "FAIL_RELOAD", "FAIL_CLOSED", "FAIL_OPEN"] as const;
 
@@ -47,6 +61,7 @@ export function buildWasmPlugin(context: BuildContext, wasm: Message, place: Plu
     environment: environment(context, vm.message("environment_variables")),
     allowedCapabilities: capabilities(config),
     failurePolicy: failurePolicy(context, config),
+    ...SANDBOX,
     allowOnHeadersStopIteration: config.wrappedFlag("allow_on_headers_stop_iteration", false),
     bundled: false,
   });
@@ -70,6 +85,7 @@ export function buildBundledPlugin(context: BuildContext, filter: Message, place
     environment: {},
     allowedCapabilities: undefined,
     failurePolicy: "FAIL_CLOSED",
+    ...SANDBOX,
     allowOnHeadersStopIteration: true,
     bundled: true,
   });

@@ -4,6 +4,7 @@
  *
  * Life: construct → link → start → callbacks → fail or close. After a failure the guest is never called again.
  */
+import * as LogLevel from "../../../abi/log-level.ts";
 import { ProxyError } from "../../errors.ts";
 import { IMPORTED_MEMORY_PAGES } from "../../limits.ts";
 import { ContextTable } from "./context-table.ts";
@@ -16,6 +17,7 @@ import type { GuestMetric } from "../shared/metrics.ts";
 import type { TokenBucket } from "../shared/token-bucket.ts";
 import type { LoadedModule } from "../module/module.ts";
 import { START_EXPORT } from "../module/start.ts";
+import { statusName } from "../values/status-name.ts";
 
 /** An exported function of the guest. Functions without a result answer undefined, which nobody looks at. */
 export type GuestFunction = (...args: number[]) => number;
@@ -177,6 +179,16 @@ export class Instance {
     const config = this.effective.root?.plugin.config;
     log.guest(level, `wasm log ${config?.name ?? ""} ${config?.rootId ?? ""} ${this.facts.vmId}: ${message}`);
   }
+
+  /** Answers `status` of the host function `call`, and at debug level says why: which argument, what was wrong. */
+  refuse(status: number, call: string, why: string): number {
+    if (this.facts.environment.log.enabled(LogLevel.DEBUG))
+      this.log(LogLevel.DEBUG, `${call} answers ${statusName(status)}: ${why}`);
+    return status;
+  }
+
+  /** Takes fuel for work that the host does for the guest in proportion to its size. */
+  spend(_units: number): void {}
 
   #fail(error: unknown, callback: string, context: Context): void {
     if (this.failed) return;

@@ -1,0 +1,52 @@
+/**
+ * What hardening adds to a module and tells about it: the contract between the rewriter, which runs once per module on
+ * the main thread, and the instances in the workers. Every name the host adds begins with `sluice_`.
+ */
+
+/** Exports that every hardened module has. */
+export const HostExport = {
+  /** `() -> ()`: the module's start section, when it had one. */
+  START: "sluice_start",
+  /** Global `mut i32`: fuel left in the callback that runs; below 0 once it ran out. */
+  FUEL: "sluice_fuel",
+  /** Global `mut i32`: what each callback starts with. The exported callbacks are wrappers that refill from it. */
+  BUDGET: "sluice_budget",
+  /** Global `mut i64`: fuel used by all callbacks that returned. */
+  USED: "sluice_used",
+  /** Global `mut i32`: estimated bytes of guest stack in use by functions that can recurse. */
+  STACK: "sluice_stack",
+  /** Global `mut i32`: bits of {@link GuestFlag}. */
+  FLAGS: "sluice_flags",
+  /** `() -> ()`: remembers all mutable globals of the guest inside the instance. */
+  SAVE: "sluice_save",
+  /** `() -> i32`: brings them back; answers the flags. */
+  RESTORE: "sluice_restore",
+  /** Prefix of the guest's own mutable globals, in order: `sluice_global_0` … */
+  GLOBAL: "sluice_global_",
+} as const;
+
+/** Bits of `sluice_flags`. */
+export const GuestFlag = {
+  /** memory.grow was refused. */
+  MEMORY_DENIED: 1,
+  /** Something happened that copying memory and globals does not undo: a table was written, a segment dropped. */
+  UNRESTORABLE: 2,
+} as const;
+
+/** Facts about a hardened module. Plain data: survives structured clone. */
+export interface Hardened {
+  /** Types of the guest's mutable globals in the order of their exports: letters of abi/functions.ts, `v` and `r` for v128 and references. */
+  readonly globals: string;
+  /** False when the state of an instance can never be copied: mutable reference globals. */
+  readonly restorable: boolean;
+  /** Pages of memory that the binary's maximum says now. */
+  readonly memoryPages: number;
+  /** Pairs of offsets into the file, ascending: from `[2n]` of the rewritten module on, code comes from `[2n+1]` on of the original. On shared memory. */
+  readonly offsets: Uint32Array;
+}
+
+/** What the loader is told beside the bytes. */
+export interface HardenOptions {
+  /** Pages of 64 KiB that the memory may have at most. A module that begins with more is refused. */
+  readonly memoryPages: number;
+}
