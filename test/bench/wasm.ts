@@ -1,105 +1,46 @@
 /** What the Wasm host costs: nanoseconds per host function, per callback, and per filter and direction. Run: node test/bench/wasm.ts */
+import { HOST_FUNCTIONS } from "../../abi/functions.ts";
+import { BodyBuffer } from "../../runtime/codec/body.ts";
 import { HeaderMap } from "../../runtime/codec/headers.ts";
 import type { HttpFilter } from "../../runtime/http/filter.ts";
 import { loadModule } from "../../runtime/wasm/module/module.ts";
 import { Plugin, PluginFilterFactory } from "../../runtime/wasm/plugin.ts";
 import { Vm } from "../../runtime/wasm/vm.ts";
 import { assemble } from "../wasm/puppet.ts";
+import { HOST_CALLS, hostImportsText, textData } from "./host-calls.ts";
+import type { HostCall } from "./host-calls.ts";
 import { environmentFor, FakeStream, pluginConfig, RecordingLog, RecordingStats } from "../wasm/stage.ts";
 
-/** Text constants at 16, answers at 512, path at 600. */
+/** Text constants at 16, answers at 512, texts of host calls from 1024, the heap from 65,536. */
+const i = (n: number): string => `(i32.const ${n})`;
 const GUEST_HEAD = `
   (memory (export "memory") 4)
   (data (i32.const 16) "x-request-id")
   (data (i32.const 48) "x-evangelist")
   (data (i32.const 80) "sluice")
   (data (i32.const 96) "x-absent")
-  (data (i32.const 600) "request\\00path")
-  (global $heap (mut i32) (i32.const 4096))
+  (global $heap (mut i32) (i32.const 65536))
   (func (export "proxy_abi_version_0_2_1"))
   (func (export "malloc") (param $size i32) (result i32) (local $at i32)
     (local.set $at (global.get $heap))
-    (global.set $heap (i32.add (i32.const 4096) (i32.and (i32.add (i32.sub (local.get $at) (i32.const 4096)) (i32.and (i32.add (local.get $size) (i32.const 7)) (i32.const -8))) (i32.const 65535))))
+    (global.set $heap (i32.add (i32.const 65536) (i32.and (i32.add (i32.sub (local.get $at) (i32.const 65536)) (i32.and (i32.add (local.get $size) (i32.const 7)) (i32.const -8))) (i32.const 65535))))
     (local.get $at))`;
 
-interface HostCall {
-  readonly label: string;
-  readonly name: string;
-  readonly params: string;
-  readonly args: string;
-  readonly module?: string;
-  /** Once, before the loop. */
-  readonly before?: string;
-}
-const i = (n: number): string => `(i32.const ${n})`;
-const HOST_CALLS: readonly HostCall[] = [
-  {
-    label: "nothing (set_effective_context)",
-    name: "proxy_set_effective_context",
-    params: "i",
-    args: "(local.get $id)",
-  },
-  {
-    label: "get_header_map_value, 36 characters",
-    name: "proxy_get_header_map_value",
-    params: "iiiii",
-    args: i(0) + i(16) + i(12) + i(512) + i(516),
-  },
-  {
-    label: "get_header_map_value, absent",
-    name: "proxy_get_header_map_value",
-    params: "iiiii",
-    args: i(0) + i(96) + i(8) + i(512) + i(516),
-  },
-  {
-    label: "replace_header_map_value",
-    name: "proxy_replace_header_map_value",
-    params: "iiiii",
-    args: i(0) + i(48) + i(12) + i(80) + i(6),
-  },
-  {
-    label: "get_header_map_pairs, 8 fields",
-    name: "proxy_get_header_map_pairs",
-    params: "iii",
-    args: i(0) + i(512) + i(516),
-  },
-  {
-    label: "get_property request.path",
-    name: "proxy_get_property",
-    params: "iiii",
-    args: i(600) + i(12) + i(512) + i(516),
-  },
-  { label: "get_current_time_nanoseconds", name: "proxy_get_current_time_nanoseconds", params: "i", args: i(512) },
-  { label: "log, level off", name: "proxy_log", params: "iii", args: i(0) + i(16) + i(12) },
-  {
-    label: "increment_metric",
-    name: "proxy_increment_metric",
-    params: "iI",
-    args: `(i32.load ${i(520)}) (i64.const 1)`,
-    before: `(drop (call $define ${i(0)} ${i(16)} ${i(12)} ${i(520)}))`,
-  },
-  {
-    label: "take_tokens",
-    name: "take_tokens",
-    module: "sluice",
-    params: "iiii",
-    args: `(i32.load ${i(524)}) ${i(1)} ${i(528)} ${i(532)}`,
-    before: `(drop (call $bucket ${i(16)} ${i(12)} ${i(1_000_000_000)} ${i(1)} ${i(1000)} ${i(524)}))`,
-  },
-];
+const ROUNDS_OF_CALLS = 10_000;
 
-function loopGuest(call: HostCall): Uint8Array {
-  const param = [...call.params].map((one) => `(param ${one === "i" ? "i32" : "i64"})`).join("");
+function loopGuest(row: HostCall): Uint8Array {
+  const name = row.inBody === true ? "proxy_on_request_body" : "proxy_on_request_headers";
+  const result = HOST_FUNCTIONS.find((one) => one.name === row.name)!.type.endsWith(">") ? "" : "drop";
   return assemble(`(module
-    (import "${call.module ?? "env"}" "${call.name}" (func $host ${param} (result i32)))
-    (import "env" "proxy_define_metric" (func $define (param i32 i32 i32 i32) (result i32)))
-    (import "sluice" "define_token_bucket" (func $bucket (param i32 i32 i32 i32 i32 i32) (result i32)))
+    ${hostImportsText()}
     ${GUEST_HEAD}
-    (func (export "proxy_on_request_headers") (param $id i32) (param $n i32) (param i32) (result i32) (local $left i32)
-      ${call.before ?? ""}
-      (local.set $left ${i(10_000)})
+    ${textData()}
+    (func (export "${name}") (param $id i32) (param $n i32) (param i32) (result i32) (local $left i32)
+      ${row.before ?? ""}
+      (local.set $left ${i(ROUNDS_OF_CALLS)})
       (loop $next
-        (drop (call $host ${call.args}))
+        (${result} (call $${row.name} ${row.args}))
+        ${row.also ?? ""}
         (local.set $left (i32.sub (local.get $left) (i32.const 1)))
         (br_if $next (local.get $left)))
       (i32.const 0)))`);
@@ -177,12 +118,12 @@ function line(label: string, nanoseconds: number): void {
 }
 
 function benchHostCalls(): void {
-  for (const call of HOST_CALLS) {
-    const stream = new FakeStream(factoryOf(loopGuest(call)), { request: REQUEST });
-    line(
-      call.label,
-      measure(() => stream.requestHead(), 10_000),
-    );
+  for (const row of HOST_CALLS) {
+    const stream = new FakeStream(factoryOf(loopGuest(row)), { request: REQUEST });
+    const body = new BodyBuffer();
+    body.append(Buffer.alloc(4096, "x"));
+    const run = row.inBody === true ? () => stream.requestData(body, false) : () => stream.requestHead();
+    line(row.detail === undefined ? row.name : `${row.name}, ${row.detail}`, measure(run, ROUNDS_OF_CALLS));
   }
 }
 
