@@ -82,14 +82,18 @@ export const LOG_RETRIES = 100;
 
 /** Bytes of one module: the largest published filters have about 20 MiB. */
 export const MAX_MODULE_BYTES = 64 * 1024 * 1024;
+/** Functions, globals or segments of one module. V8's own bound. */
+export const MAX_MODULE_FUNCTIONS = 1_000_000;
+/** Locals of one function. V8's own bound. */
+export const MAX_FUNCTION_LOCALS = 50_000;
+/** Blocks inside each other in one function: the state machines of Go runtimes have some thousands. */
+export const MAX_NESTED_BLOCKS = 50_000;
 /** Types of one module; V8's own bound is a million. */
 export const MAX_MODULE_TYPES = 100_000;
 /** Imports of one module: the host has about 200 functions, and an import may be listed twice. */
 export const MAX_MODULE_IMPORTS = 1000;
 /** Exports of one module; the host looks at about 40. */
 export const MAX_MODULE_EXPORTS = 10_000;
-/** Pages of an imported table or memory that are reserved when the module states no maximum (64 MiB). */
-export const IMPORTED_MEMORY_PAGES = 1024;
 /** Bytes of a serialized header map from a guest. proxy-wasm-cpp-host: 1 MiB. */
 export const MAX_PAIRS_BYTES = 1024 * 1024;
 /** Pairs of a serialized header map from a guest. proxy-wasm-cpp-host: 1024. */
@@ -127,6 +131,10 @@ export const MAX_RESTART_BACKOFF_MS = 30_000;
  * About 10 ms of optimised code; the count, not the clock, decides, so that a filter behaves alike on every machine.
  */
 export const GUEST_FUEL = 20_000_000;
+/** Units that a call of a host function costs: about a hundred times an instruction. */
+export const HOST_CALL_FUEL = 100;
+/** Instructions that one charge of fuel may stand for without all of them running: less is fairer, more is faster. */
+export const MERGED_SEGMENT_INSTRUCTIONS = 64;
 /** Times that fuel for start functions, on_vm_start and on_configure: languages start their runtimes there. */
 export const GUEST_START_FUEL_FACTOR = 100;
 /** Bytes of guest memory at most. Larger ones are granted by configuration. */

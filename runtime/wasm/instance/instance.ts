@@ -6,7 +6,6 @@
  */
 import * as LogLevel from "../../../abi/log-level.ts";
 import { ProxyError } from "../../errors.ts";
-import { IMPORTED_MEMORY_PAGES } from "../../limits.ts";
 import { ContextTable } from "./context-table.ts";
 import { VmContext } from "../contexts/context.ts";
 import type { Context } from "../contexts/context.ts";
@@ -16,7 +15,7 @@ import { GuestMemory } from "./memory.ts";
 import type { GuestMetric } from "../shared/metrics.ts";
 import type { TokenBucket } from "../shared/token-bucket.ts";
 import type { LoadedModule } from "../module/module.ts";
-import { START_EXPORT } from "../module/start.ts";
+import { HostExport } from "../module/hardened.ts";
 import { statusName } from "../values/status-name.ts";
 
 /** An exported function of the guest. Functions without a result answer undefined, which nobody looks at. */
@@ -86,6 +85,7 @@ export class Instance {
       this.#exports = instance.exports;
       const allocator = instance.exports[module.allocator] as GuestFunction;
       this.memory.attach(instance.exports["memory"] as WebAssembly.Memory, allocator);
+      (instance.exports[HostExport.BUDGET] as WebAssembly.Global).value = 2_000_000_000;
       this.#start();
     } catch (error) {
       this.failed = true;
@@ -94,7 +94,7 @@ export class Instance {
   }
 
   #start(): void {
-    if (this.facts.module.hasStartSection) this.#run(START_EXPORT);
+    if (this.facts.module.hasStartSection) this.#run(HostExport.START);
     if (this.export("_initialize") !== null) {
       this.#run("_initialize");
       if (this.export("main") !== null) this.#run("main");
@@ -210,7 +210,7 @@ function withStorage(imports: WebAssembly.Imports, module: LoadedModule): WebAss
   if (module.storage.length === 0) return imports;
   const all: WebAssembly.Imports = { ...imports };
   for (const { module: space, name, kind, minimum, maximum } of module.storage) {
-    const limits = { initial: minimum, maximum: maximum ?? Math.max(minimum, IMPORTED_MEMORY_PAGES) };
+    const limits = { initial: minimum, maximum };
     const value =
       kind === "memory" ? new WebAssembly.Memory(limits) : new WebAssembly.Table({ element: "anyfunc", ...limits });
     all[space] = { ...all[space], [name]: value };

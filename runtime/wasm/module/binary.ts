@@ -4,7 +4,14 @@
  * Code is left to V8, which validates it when it compiles.
  */
 import { ProxyError } from "../../errors.ts";
-import { MAX_MODULE_BYTES, MAX_MODULE_EXPORTS, MAX_MODULE_IMPORTS, MAX_MODULE_TYPES } from "../../limits.ts";
+import {
+  MAX_MODULE_BYTES,
+  MAX_MODULE_EXPORTS,
+  MAX_MODULE_FUNCTIONS,
+  MAX_MODULE_IMPORTS,
+  MAX_MODULE_TYPES,
+} from "../../limits.ts";
+import { corrupted, Reader } from "./reader.ts";
 
 /** Kinds of imports and exports as the binary numbers them. */
 export const ExternalKind = { FUNCTION: 0, TABLE: 1, MEMORY: 2, GLOBAL: 3, TAG: 4 } as const;
@@ -43,60 +50,6 @@ export interface ModuleBinary {
 }
 
 const VALUE_LETTERS: Readonly<Record<number, string>> = { 0x7f: "i", 0x7e: "I", 0x7d: "f", 0x7c: "F", 0x7b: "v" };
-const utf8 = new TextDecoder("utf-8", { fatal: true });
-
-class Reader {
-  readonly bytes: Uint8Array;
-  at: number;
-  end: number;
-
-  constructor(bytes: Uint8Array, at: number, end: number) {
-    this.bytes = bytes;
-    this.at = at;
-    this.end = end;
-  }
-
-  byte(): number {
-    if (this.at >= this.end) throw corrupted("ends in the middle of a section");
-    return this.bytes[this.at++]!;
-  }
-
-  /** Unsigned LEB128 of at most 64 bits; as a number, since nothing here exceeds 2^53. */
-  unsigned(): number {
-    let value = 0;
-    let scale = 1;
-    for (let n = 0; n < 10; n++) {
-      const byte = this.byte();
-      value += (byte & 0x7f) * scale;
-      if (byte < 0x80) return value;
-      scale *= 128;
-    }
-    throw corrupted("holds an over-long number");
-  }
-
-  name(): string {
-    const length = this.unsigned();
-    if (length > this.end - this.at) throw corrupted("holds a name that overruns its section");
-    const text = this.bytes.subarray(this.at, this.at + length);
-    this.at += length;
-    try {
-      return utf8.decode(text);
-    } catch (cause) {
-      throw corrupted("holds a name that is not UTF-8", cause);
-    }
-  }
-
-  count(limit: number, what: string): number {
-    const count = this.unsigned();
-    if (count > limit) throw new ProxyError("MODULE_TOO_LARGE", "config", `${count} ${what}, at most ${limit}`);
-    return count;
-  }
-}
-
-function corrupted(what: string, cause?: unknown): ProxyError {
-  return new ProxyError("MODULE_CORRUPTED", "config", `the module ${what}`, cause);
-}
-
 /** Throws ProxyError MODULE_CORRUPTED or MODULE_TOO_LARGE. */
 export function readModuleBinary(bytes: Uint8Array): ModuleBinary {
   if (bytes.length > MAX_MODULE_BYTES) {
@@ -194,7 +147,8 @@ function readFunctions(
 ): void {
   const reader = sectionReader(bytes, sections, 3);
   if (reader === undefined) return;
-  for (let left = reader.unsigned(); left > 0; left--) into.push(typeAt(types, reader.unsigned()));
+  for (let left = reader.count(MAX_MODULE_FUNCTIONS, "functions"); left > 0; left--)
+    into.push(typeAt(types, reader.unsigned()));
 }
 
 function readExports(bytes: Uint8Array, sections: readonly Section[], functions: readonly string[]): BinaryExport[] {

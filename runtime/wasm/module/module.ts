@@ -5,10 +5,12 @@
 import { createHash } from "node:crypto";
 import { ABI_MARKERS, AbiVersion, EXPORTS, HOST_FUNCTIONS } from "../../../abi/functions.ts";
 import { ProxyError } from "../../errors.ts";
+import { GUEST_MEMORY_BYTES, MAX_TABLE_ELEMENTS } from "../../limits.ts";
 import { Phase } from "../../http/filter.ts";
 import { ExternalKind, readModuleBinary } from "./binary.ts";
 import type { BinaryImport, ModuleBinary } from "./binary.ts";
-import { exposeStart, START_EXPORT } from "./start.ts";
+import { harden } from "./harden.ts";
+import type { Hardened, HardenOptions } from "./hardened.ts";
 
 /** A table or memory that the module wants to be given. */
 export interface ImportedStorage {
@@ -16,7 +18,7 @@ export interface ImportedStorage {
   readonly name: string;
   readonly kind: "memory" | "table";
   readonly minimum: number;
-  readonly maximum: number | undefined;
+  readonly maximum: number;
 }
 
 /** A checked, compiled module. Plain data beside the WebAssembly.Module: survives structured clone. */
@@ -30,8 +32,9 @@ export interface LoadedModule {
   readonly exports: readonly string[];
   /** Name of the export that allocates guest memory. */
   readonly allocator: "malloc" | "proxy_on_memory_allocate";
-  /** The module had a start section; it is now the export START_EXPORT, called first. */
+  /** The module had a start section; it is now the export HostExport.START, called first. */
   readonly hasStartSection: boolean;
+  readonly hardened: Hardened;
   readonly storage: readonly ImportedStorage[];
   /** http/filter.ts Phase bits: callbacks that the module exports. */
   readonly phases: number;
@@ -51,21 +54,25 @@ const PHASE_EXPORTS: Readonly<Record<string, number>> = {
   proxy_on_log: Phase.LOG,
 };
 
+const DEFAULTS: HardenOptions = { memoryPages: GUEST_MEMORY_BYTES / 65_536 };
+
 const hostTypes = new Map(HOST_FUNCTIONS.map((one) => [`${one.module}.${one.name}`, one.type]));
 const exportTypes = new Map(EXPORTS.map((one) => [one.name, one.types]));
 
 /**
  * Reads, checks and compiles a module. `origin` names it in errors.
- * Throws ProxyError: MODULE_CORRUPTED, MODULE_TOO_LARGE, MODULE_IMPORT, MODULE_EXPORT, MODULE_ABI.
+ * Throws ProxyError: MODULE_CORRUPTED, MODULE_TOO_LARGE, MODULE_IMPORT, MODULE_EXPORT, MODULE_ABI,
+ * MODULE_UNSUPPORTED.
  */
-export function loadModule(bytes: Uint8Array, origin: string): LoadedModule {
+export function loadModule(bytes: Uint8Array, origin: string, options: HardenOptions = DEFAULTS): LoadedModule {
   try {
     const binary = readModuleBinary(bytes);
-    const storage = checkImports(binary.imports);
+    const storage = checkImports(binary.imports, options);
     const exports = checkExports(binary);
-    const code = harden(bytes, binary);
+    const { bytes: code, facts } = harden(bytes, binary, options);
     return {
       module: compile(code),
+      hardened: facts,
       sha256: createHash("sha256").update(bytes).digest("hex"),
       abiVersion: abiVersion(binary),
       exports,
@@ -83,14 +90,6 @@ export function loadModule(bytes: Uint8Array, origin: string): LoadedModule {
   }
 }
 
-/**
- * Step "harden": rewrites the binary once before it is compiled. Today it only turns the start section
- * into an export; fuel counters, the memory cap and exported globals go here.
- */
-function harden(bytes: Uint8Array, binary: ModuleBinary): Uint8Array {
-  return exposeStart(bytes, binary);
-}
-
 function compile(code: Uint8Array): WebAssembly.Module {
   try {
     return new WebAssembly.Module(code);
@@ -100,12 +99,19 @@ function compile(code: Uint8Array): WebAssembly.Module {
   }
 }
 
-function checkImports(imports: readonly BinaryImport[]): ImportedStorage[] {
+function checkImports(imports: readonly BinaryImport[], options: HardenOptions): ImportedStorage[] {
   const storage: ImportedStorage[] = [];
   for (const { module, name, kind, type, minimum, maximum } of imports) {
     const full = `${module}.${name}`;
     if (kind === ExternalKind.MEMORY || kind === ExternalKind.TABLE) {
-      storage.push({ module, name, kind: kind === ExternalKind.MEMORY ? "memory" : "table", minimum, maximum });
+      const most = kind === ExternalKind.MEMORY ? options.memoryPages : MAX_TABLE_ELEMENTS;
+      storage.push({
+        module,
+        name,
+        kind: kind === ExternalKind.MEMORY ? "memory" : "table",
+        minimum,
+        maximum: Math.min(maximum ?? most, most),
+      });
       continue;
     }
     if (kind !== ExternalKind.FUNCTION) {
@@ -145,8 +151,9 @@ function checkExports(binary: ModuleBinary): string[] {
   }
   const hasMemory = binary.exports.some((one) => one.name === "memory" && one.kind === ExternalKind.MEMORY);
   if (!hasMemory) throw new ProxyError("MODULE_EXPORT", "config", "exports no memory of the name memory");
-  if (binary.exports.some((one) => one.name === START_EXPORT)) {
-    throw new ProxyError("MODULE_EXPORT", "config", `export ${START_EXPORT}: the name belongs to the host`);
+  const taken = binary.exports.find(({ name }) => name.startsWith("sluice_") && name !== "sluice_on_timer");
+  if (taken !== undefined) {
+    throw new ProxyError("MODULE_EXPORT", "config", `export ${taken.name}: names with sluice_ belong to the host`);
   }
   return known;
 }

@@ -1,0 +1,274 @@
+/**
+ * Writes the code section anew: the guest's instructions as they were, with fuel taken at the places that the scan
+ * found, recursion counted, and notes about what a copy of memory and globals does not bring back.
+ */
+import { GUEST_STACK_BYTES } from "../../limits.ts";
+import { ByteWriter } from "./byte-writer.ts";
+import { EVENT_SIZE, Event } from "./code-scan.ts";
+import type { CodeScan, FunctionScan } from "./code-scan.ts";
+import { GuestFlag } from "./hardened.ts";
+import { IntList } from "./int-list.ts";
+
+/** Indices of the globals that the host adds. */
+export interface HostGlobals {
+  readonly fuel: number;
+  readonly stack: number;
+  readonly flags: number;
+}
+
+export interface RewriteInput {
+  readonly bytes: Uint8Array;
+  readonly scan: CodeScan;
+  readonly globals: HostGlobals;
+  /** By function without imports: parameters, whether its frame is counted, its estimated bytes, its block type. */
+  readonly params: readonly number[];
+  readonly counted: readonly boolean[];
+  readonly frames: readonly number[];
+  /** Block type of a block that leaves the function's results: 0x40, a value type, or an index; as bytes. */
+  readonly resultBlocks: readonly (readonly number[])[];
+}
+
+/** Offsets are into the code section's contents as written, and into the original file. */
+export interface Rewritten {
+  readonly code: ByteWriter;
+  /** Pairs: written offset, original offset. */
+  readonly offsets: IntList;
+}
+
+const I32 = 0x7f;
+const EMPTY_BLOCK = 0x40;
+const CODE = {
+  UNREACHABLE: 0x00,
+  BLOCK: 0x02,
+  IF: 0x04,
+  END: 0x0b,
+  BR: 0x0c,
+  LOCAL_GET: 0x20,
+  LOCAL_SET: 0x21,
+  LOCAL_TEE: 0x22,
+  GLOBAL_GET: 0x23,
+  GLOBAL_SET: 0x24,
+  I32_CONST: 0x41,
+  I32_EQ: 0x46,
+  I32_LT_S: 0x48,
+  I32_GT_S: 0x4a,
+  I32_ADD: 0x6a,
+  I32_SUB: 0x6b,
+  I32_OR: 0x72,
+  I32_SHR_U: 0x76,
+} as const;
+
+/** A unit of fuel for four bytes that a bulk instruction moves: memory takes about that long. */
+const BULK_SHIFT = 2;
+
+/** Bodies of all functions of the module, each behind its size; the count in front is not written. */
+export function rewriteCode(input: RewriteInput): Rewritten {
+  return new Rewriter(input).run();
+}
+
+class Rewriter {
+  readonly #input: RewriteInput;
+  readonly #code: ByteWriter;
+  /** One body; copied behind its size once that is known. */
+  readonly #body: ByteWriter;
+  readonly #offsets = new IntList();
+  /** Pairs of the body under way, relative to it. */
+  #bodyOffsets = new IntList();
+  /** Locals of the function under way that the host adds: fuel left, length of a bulk instruction, stack in use. */
+  #left = 0;
+  #length = 0;
+  #stack = 0;
+  #counted = false;
+  #weight = 0;
+
+  constructor(input: RewriteInput) {
+    this.#input = input;
+    const size = input.bytes.length;
+    this.#code = new ByteWriter(size + (size >> 1));
+    this.#body = new ByteWriter(64 * 1024);
+  }
+
+  run(): Rewritten {
+    this.#input.scan.functions.forEach((one, n) => this.#function(one, n));
+    return { code: this.#code, offsets: this.#offsets };
+  }
+
+  #function(one: FunctionScan, n: number): void {
+    const body = this.#body;
+    body.length = 0;
+    this.#bodyOffsets.length = 0;
+    this.#counted = this.#input.counted[n]!;
+    this.#weight = this.#input.frames[n]!;
+    this.#left = this.#input.params[n]! + one.locals;
+    this.#length = this.#left + 1;
+    this.#stack = this.#left + 2;
+    this.#locals(one);
+    if (this.#counted) this.#enter(this.#input.resultBlocks[n]!);
+    this.#instructions(one);
+    if (this.#counted) {
+      this.#leave();
+      body.byte(CODE.END);
+    }
+    this.#code.unsigned(body.length);
+    const start = this.#code.length;
+    for (let at = 0; at < this.#bodyOffsets.length; at += 2) {
+      this.#offsets.push(start + this.#bodyOffsets.at(at));
+      this.#offsets.push(this.#bodyOffsets.at(at + 1));
+    }
+    this.#code.copy(body.bytes, 0, body.length);
+  }
+
+  #locals(one: FunctionScan): void {
+    const { bytes } = this.#input;
+    const body = this.#body;
+    let groups = one.start;
+    while (bytes[groups]! >= 0x80) groups++;
+    body.unsigned(one.localGroups + 1);
+    body.copy(bytes, groups + 1, one.codeStart);
+    body.unsigned(3);
+    body.byte(I32);
+  }
+
+  /** Copies the code, and at each event puts in what it asks for. */
+  #instructions(one: FunctionScan): void {
+    const { bytes, scan } = this.#input;
+    const { events } = scan;
+    let copied = one.codeStart;
+    for (let n = one.firstEvent; n < one.lastEvent; n++) {
+      const offset = events.at(n * EVENT_SIZE);
+      const kind = events.at(n * EVENT_SIZE + 1);
+      const argument = events.at(n * EVENT_SIZE + 2);
+      if (!this.#acts(kind, argument, one)) continue;
+      this.#copy(copied, offset);
+      this.#note(offset);
+      copied = this.#insert(kind, argument, offset);
+    }
+    this.#note(copied);
+    this.#body.copy(bytes, copied, one.end);
+  }
+
+  #copy(from: number, to: number): void {
+    if (to === from) return;
+    this.#note(from);
+    this.#body.copy(this.#input.bytes, from, to);
+  }
+
+  #note(original: number): void {
+    this.#bodyOffsets.push(this.#body.length);
+    this.#bodyOffsets.push(original);
+  }
+
+  #acts(kind: number, argument: number, one: FunctionScan): boolean {
+    switch (kind) {
+      case Event.CHARGE:
+        return this.#input.scan.costs.at(argument) > 0;
+      case Event.RETURN:
+      case Event.TAIL_CALL:
+        return this.#counted;
+      case Event.CALL:
+        return this.#counted && one.catches;
+      default:
+        return true;
+    }
+  }
+
+  /** Answers where copying goes on in the original. */
+  #insert(kind: number, argument: number, offset: number): number {
+    switch (kind) {
+      case Event.CHARGE:
+        this.#takeFuel(() => this.#constant(this.#input.scan.costs.at(argument)));
+        return offset;
+      case Event.RETURN:
+        this.#body.byte(CODE.BR);
+        this.#body.unsigned(argument);
+        return offset + 1;
+      case Event.TAIL_CALL:
+        this.#leave();
+        return offset;
+      case Event.CALL:
+        this.#local(CODE.LOCAL_GET, this.#stack);
+        this.#global(CODE.GLOBAL_SET, this.#input.globals.stack);
+        return offset;
+      case Event.GROWN:
+        this.#noteDenied();
+        return offset;
+      case Event.BULK:
+        this.#local(CODE.LOCAL_TEE, this.#length);
+        this.#takeFuel(() => {
+          this.#local(CODE.LOCAL_GET, this.#length);
+          this.#constant(BULK_SHIFT);
+          this.#body.byte(CODE.I32_SHR_U);
+        });
+        return offset;
+      default:
+        this.#setFlag(GuestFlag.UNRESTORABLE);
+        return offset;
+    }
+  }
+
+  #takeFuel(amount: () => void): void {
+    const { fuel } = this.#input.globals;
+    this.#global(CODE.GLOBAL_GET, fuel);
+    amount();
+    this.#body.byte(CODE.I32_SUB);
+    this.#local(CODE.LOCAL_TEE, this.#left);
+    this.#global(CODE.GLOBAL_SET, fuel);
+    this.#local(CODE.LOCAL_GET, this.#left);
+    this.#constant(0);
+    this.#body.list([CODE.I32_LT_S, CODE.IF, EMPTY_BLOCK, CODE.UNREACHABLE, CODE.END]);
+  }
+
+  #enter(resultBlock: readonly number[]): void {
+    const { stack } = this.#input.globals;
+    this.#global(CODE.GLOBAL_GET, stack);
+    this.#constant(this.#weight);
+    this.#body.byte(CODE.I32_ADD);
+    this.#local(CODE.LOCAL_TEE, this.#stack);
+    this.#global(CODE.GLOBAL_SET, stack);
+    this.#local(CODE.LOCAL_GET, this.#stack);
+    this.#constant(GUEST_STACK_BYTES);
+    this.#body.list([CODE.I32_GT_S, CODE.IF, EMPTY_BLOCK, CODE.UNREACHABLE, CODE.END]);
+    this.#body.byte(CODE.BLOCK);
+    this.#body.list(resultBlock);
+  }
+
+  /** Sets the stack to what it was when the function began, whatever happened in between. */
+  #leave(): void {
+    this.#local(CODE.LOCAL_GET, this.#stack);
+    this.#constant(this.#weight);
+    this.#body.byte(CODE.I32_SUB);
+    this.#global(CODE.GLOBAL_SET, this.#input.globals.stack);
+  }
+
+  #noteDenied(): void {
+    this.#local(CODE.LOCAL_TEE, this.#left);
+    this.#constant(-1);
+    this.#body.list([CODE.I32_EQ, CODE.IF, EMPTY_BLOCK]);
+    this.#setFlag(GuestFlag.MEMORY_DENIED);
+    this.#body.byte(CODE.END);
+    this.#local(CODE.LOCAL_GET, this.#left);
+  }
+
+  #setFlag(flag: number): void {
+    const { flags } = this.#input.globals;
+    this.#global(CODE.GLOBAL_GET, flags);
+    this.#constant(flag);
+    this.#body.byte(CODE.I32_OR);
+    this.#global(CODE.GLOBAL_SET, flags);
+  }
+
+  #constant(value: number): void {
+    this.#body.byte(CODE.I32_CONST);
+    this.#body.signed(value);
+  }
+
+  #local(code: number, index: number): void {
+    this.#body.byte(code);
+    this.#body.unsigned(index);
+  }
+
+  #global(code: number, index: number): void {
+    this.#body.byte(code);
+    this.#body.unsigned(index);
+  }
+}

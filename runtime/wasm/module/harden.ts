@@ -1,0 +1,462 @@
+/**
+ * Step "harden": rewrites a module once, before it is compiled, so that whatever runs in it stays inside its bounds and
+ * its state can be copied. See hardened.ts for what it adds. Indices of the guest's own functions and globals do not
+ * move, so its `name` section stays true.
+ *
+ * Left out of the result: the start section (it becomes an export) and custom sections that only other tools read.
+ */
+import { EXPORTS } from "../../../abi/functions.ts";
+import { ProxyError } from "../../errors.ts";
+import { GUEST_STACK_BYTES, MAX_TABLE_ELEMENTS } from "../../limits.ts";
+import { ExternalKind } from "./binary.ts";
+import type { ModuleBinary } from "./binary.ts";
+import { ByteWriter } from "./byte-writer.ts";
+import { countedFunctions } from "./call-graph.ts";
+import { rewriteCode } from "./code-rewrite.ts";
+import { scanCode } from "./code-scan.ts";
+import type { CodeScan } from "./code-scan.ts";
+import { HostExport } from "./hardened.ts";
+import type { Hardened, HardenOptions } from "./hardened.ts";
+import { IntList } from "./int-list.ts";
+import { readLayout, SectionId } from "./layout.ts";
+import type { Layout } from "./layout.ts";
+
+/** Order of sections in a module. */
+const ORDER = [
+  SectionId.TYPE,
+  SectionId.IMPORT,
+  SectionId.FUNCTION,
+  SectionId.TABLE,
+  SectionId.MEMORY,
+  SectionId.TAG,
+  SectionId.GLOBAL,
+  SectionId.EXPORT,
+  SectionId.ELEMENT,
+  SectionId.DATA_COUNT,
+  SectionId.CODE,
+  SectionId.DATA,
+] as const;
+
+const I32 = 0x7f;
+const I64 = 0x7e;
+const V128 = 0x7b;
+const END = 0x0b;
+const CALL = 0x10;
+const LOCAL_GET = 0x20;
+const GLOBAL_GET = 0x23;
+const GLOBAL_SET = 0x24;
+/** global.set used of (used + (budget - fuel)): see `#wrapper`. */
+const I32_SUB = 0x6b;
+const I64_ADD = 0x7c;
+const I64_EXTEND_I32_U = 0xad;
+
+/** Zero of each type that the host may remember, as a constant. */
+const ZERO: Readonly<Record<number, readonly number[]>> = {
+  [I32]: [0x41, 0],
+  [I64]: [0x42, 0],
+  0x7d: [0x43, 0, 0, 0, 0],
+  0x7c: [0x44, 0, 0, 0, 0, 0, 0, 0, 0],
+  [V128]: [0xfd, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+};
+const LETTERS: Readonly<Record<number, string>> = { [I32]: "i", [I64]: "I", 0x7d: "f", 0x7c: "F", [V128]: "v" };
+
+const ALLOCATORS: ReadonlySet<string> = new Set(["malloc", "proxy_on_memory_allocate"]);
+const CALLBACKS: ReadonlySet<string> = new Set(EXPORTS.map(({ name }) => name).filter((name) => !ALLOCATORS.has(name)));
+
+/** Bytes that a frame takes beside its values: return address, instance, spilled registers. */
+const FRAME_BYTES = 128;
+
+export interface HardenedModule {
+  readonly bytes: Uint8Array;
+  readonly facts: Hardened;
+}
+
+/** Throws ProxyError MODULE_CORRUPTED, MODULE_TOO_LARGE or MODULE_UNSUPPORTED. */
+export function harden(bytes: Uint8Array, binary: ModuleBinary, options: HardenOptions): HardenedModule {
+  const layout = readLayout(bytes, binary.sections);
+  checkMemory(layout, options);
+  return new Hardener(bytes, binary, layout, options).run();
+}
+
+function checkMemory({ memory }: Layout, { memoryPages }: HardenOptions): void {
+  if (memory === undefined || memory.minimum <= memoryPages) return;
+  throw new ProxyError(
+    "MODULE_TOO_LARGE",
+    "config",
+    `begins with ${memory.minimum} pages of memory (64 KiB each), at most ${memoryPages}; the plugin's memory limit can be raised`,
+  );
+}
+
+class Hardener {
+  readonly #bytes: Uint8Array;
+  readonly #binary: ModuleBinary;
+  readonly #layout: Layout;
+  readonly #options: HardenOptions;
+  readonly #scan: CodeScan;
+  /** Index of each function type by its bytes as text; grows with the types that the host needs. */
+  readonly #typeIndex = new Map<string, number>();
+  readonly #newTypes: { params: readonly number[]; results: readonly number[] }[] = [];
+  /** Type and code of functions that the host adds, in order. */
+  readonly #newFunctions: { readonly type: number; readonly code: ByteWriter }[] = [];
+  readonly #newExports: { readonly name: string; readonly kind: number; readonly index: number }[] = [];
+  readonly #wrapperOf = new Map<number, number>();
+  /** Indices of the guest's globals that can change and be remembered, and of the shadow of the first. */
+  readonly #mutable: readonly number[];
+  readonly #firstHostGlobal: number;
+  readonly #firstShadow: number;
+
+  constructor(bytes: Uint8Array, binary: ModuleBinary, layout: Layout, options: HardenOptions) {
+    this.#bytes = bytes;
+    this.#binary = binary;
+    this.#layout = layout;
+    this.#options = options;
+    layout.types.forEach((type, index) => {
+      const key = typeKey(type.params, type.results);
+      if (!this.#typeIndex.has(key)) this.#typeIndex.set(key, index);
+    });
+    this.#mutable = layout.globals.flatMap(({ mutable, type }, index) => (mutable && type in ZERO ? [index] : []));
+    this.#firstHostGlobal = layout.globals.length;
+    this.#firstShadow = this.#firstHostGlobal + HOST_GLOBALS.length;
+    this.#scan = this.#scanCode();
+  }
+
+  run(): HardenedModule {
+    const { layout, counted, frames } = { layout: this.#layout, ...this.#countStack() };
+    const code = rewriteCode({
+      bytes: this.#bytes,
+      scan: this.#scan,
+      globals: { fuel: this.#global("FUEL"), stack: this.#global("STACK"), flags: this.#global("FLAGS") },
+      params: this.#ownTypes().map(({ params }) => params.length),
+      counted,
+      frames,
+      resultBlocks: this.#ownTypes().map(({ results }, n) => (counted[n]! ? this.#resultBlock(results) : [])),
+    });
+    this.#addFunctions();
+    const out = new ByteWriter(this.#bytes.length + code.code.length);
+    out.copy(this.#bytes, 0, 8);
+    let codeStart = 0;
+    for (const id of ORDER) {
+      if (id === SectionId.CODE) codeStart = this.#writeCode(out, code.code);
+      else this.#writeSection(out, id);
+    }
+    this.#copyCustom(out);
+    const refs = layout.globals.some(({ mutable, type }) => mutable && !(type in ZERO));
+    const wide = layout.globals.some(({ mutable, type }) => mutable && type === V128);
+    return {
+      bytes: out.view(),
+      facts: {
+        globals: this.#mutable.map((index) => LETTERS[layout.globals[index]!.type]!).join(""),
+        restorable: !refs && !wide,
+        memoryPages: this.#memoryMaximum(),
+        offsets: sharedOffsets(code.offsets, codeStart),
+      },
+    };
+  }
+
+  // ---- code -----------------------------------------------------------------------------------
+
+  #scanCode(): CodeScan {
+    const layout = this.#layout;
+    const section = layout.sections.get(SectionId.CODE);
+    const none = { start: 0, end: 1, bytes: Uint8Array.of(0) };
+    const { start, end, bytes } = section === undefined ? none : { ...section, bytes: this.#bytes };
+    return scanCode({
+      bytes,
+      start,
+      end,
+      types: layout.types.map(({ params, results }) => ({ params: params.length, results: results.length })),
+      functionTypes: layout.functionTypes,
+      importedFunctions: layout.importedFunctions,
+      hostInTable: [...layout.taken].some((index) => index < layout.importedFunctions),
+    });
+  }
+
+  /** Types of the module's own functions. */
+  #ownTypes(): { readonly params: readonly number[]; readonly results: readonly number[] }[] {
+    const { functionTypes, importedFunctions, types } = this.#layout;
+    return functionTypes.slice(importedFunctions).map((type) => types[type]!);
+  }
+
+  #countStack(): { counted: readonly boolean[]; frames: readonly number[] } {
+    const { functionTypes, importedFunctions, types, taken } = this.#layout;
+    const scan = this.#scan;
+    const own = this.#ownTypes();
+    const frames = scan.functions.map((one, n) => {
+      const values = one.locals + own[n]!.params.length + one.height;
+      return Math.min(FRAME_BYTES + values * (one.wide ? 16 : 8), GUEST_STACK_BYTES);
+    });
+    const signatures = new Map<string, number>();
+    const signatureOfType = types.map(({ params, results }) => {
+      const key = typeKey(params, results);
+      const known = signatures.get(key);
+      if (known !== undefined) return known;
+      signatures.set(key, signatures.size);
+      return signatures.size - 1;
+    });
+    const counted = countedFunctions(
+      {
+        functions: functionTypes.length,
+        signatures: functionTypes.map((type) => signatureOfType[type]!),
+        signatureCount: signatures.size,
+        signatureOfType,
+        calls: scan.calls,
+        indirectCalls: scan.indirectCalls,
+        taken: new Set([...taken, ...scan.taken]),
+        frames: [...Array.from({ length: importedFunctions }, () => 0), ...frames],
+      },
+      GUEST_STACK_BYTES / 2,
+    );
+    return { counted: scan.functions.map((one, n) => counted[importedFunctions + n]! || one.catches), frames };
+  }
+
+  #resultBlock(results: readonly number[]): readonly number[] {
+    if (results.length === 0) return [0x40];
+    if (results.length === 1) return [results[0]!];
+    const index = new ByteWriter(8);
+    // A block's type is a signed number; types have small indices, so it reads the same unless bit 6 is set.
+    index.signed(this.#type([], results));
+    return [...index.view()];
+  }
+
+  #writeCode(out: ByteWriter, code: ByteWriter): number {
+    const count = new ByteWriter(8);
+    count.unsigned(this.#scan.functions.length + this.#newFunctions.length);
+    const added = new ByteWriter(1024);
+    for (const { code: body } of this.#newFunctions) {
+      added.unsigned(body.length);
+      added.copy(body.bytes, 0, body.length);
+    }
+    out.byte(SectionId.CODE);
+    out.unsigned(count.length + code.length + added.length);
+    out.copy(count.bytes, 0, count.length);
+    const start = out.length;
+    out.copy(code.bytes, 0, code.length);
+    out.copy(added.bytes, 0, added.length);
+    return start;
+  }
+
+  // ---- what the host adds ---------------------------------------------------------------------
+
+  #addFunctions(): void {
+    for (const { name, kind, index } of this.#layout.exports) {
+      if (kind === ExternalKind.FUNCTION && CALLBACKS.has(name)) this.#wrapper(index);
+    }
+    if (this.#binary.startFunction >= 0) {
+      const index = this.#wrapper(this.#binary.startFunction);
+      this.#newExports.push({ name: HostExport.START, kind: ExternalKind.FUNCTION, index });
+    }
+    const save = new ByteWriter(64);
+    const restore = new ByteWriter(64);
+    for (const body of [save, restore]) body.byte(0);
+    this.#mutable.forEach((global, n) => {
+      const shadow = this.#firstShadow + n;
+      for (const [body, from, to] of [
+        [save, global, shadow],
+        [restore, shadow, global],
+      ] as const) {
+        body.byte(GLOBAL_GET);
+        body.unsigned(from);
+        body.byte(GLOBAL_SET);
+        body.unsigned(to);
+      }
+      this.#newExports.push({ name: `${HostExport.GLOBAL}${n}`, kind: ExternalKind.GLOBAL, index: global });
+    });
+    restore.byte(GLOBAL_GET);
+    restore.unsigned(this.#global("FLAGS"));
+    save.byte(END);
+    restore.byte(END);
+    this.#exportFunction(HostExport.SAVE, this.#function(this.#type([], []), save));
+    this.#exportFunction(HostExport.RESTORE, this.#function(this.#type([], [I32]), restore));
+    for (const name of HOST_GLOBALS) {
+      this.#newExports.push({ name: HostExport[name], kind: ExternalKind.GLOBAL, index: this.#global(name) });
+    }
+  }
+
+  #exportFunction(name: string, index: number): void {
+    this.#newExports.push({ name, kind: ExternalKind.FUNCTION, index });
+  }
+
+  #function(type: number, code: ByteWriter): number {
+    this.#newFunctions.push({ type, code });
+    return this.#layout.functionTypes.length + this.#newFunctions.length - 1;
+  }
+
+  /** A function that fills the fuel up, calls `index`, and adds up what it used. */
+  #wrapper(index: number): number {
+    const known = this.#wrapperOf.get(index);
+    if (known !== undefined) return known;
+    const typeIndex = this.#layout.functionTypes[index];
+    if (typeIndex === undefined) throw new ProxyError("MODULE_CORRUPTED", "config", `there is no function ${index}`);
+    const body = new ByteWriter(64);
+    const global = (code: number, name: (typeof HOST_GLOBALS)[number]): void => {
+      body.byte(code);
+      body.unsigned(this.#global(name));
+    };
+    body.byte(0);
+    global(GLOBAL_GET, "BUDGET");
+    global(GLOBAL_SET, "FUEL");
+    this.#layout.types[typeIndex]!.params.forEach((_, n) => {
+      body.byte(LOCAL_GET);
+      body.unsigned(n);
+    });
+    body.byte(CALL);
+    body.unsigned(index);
+    global(GLOBAL_GET, "USED");
+    global(GLOBAL_GET, "BUDGET");
+    global(GLOBAL_GET, "FUEL");
+    body.list([I32_SUB, I64_EXTEND_I32_U, I64_ADD]);
+    global(GLOBAL_SET, "USED");
+    body.byte(END);
+    const wrapper = this.#function(typeIndex, body);
+    this.#wrapperOf.set(index, wrapper);
+    return wrapper;
+  }
+
+  #type(params: readonly number[], results: readonly number[]): number {
+    const key = typeKey(params, results);
+    let index = this.#typeIndex.get(key);
+    if (index === undefined) {
+      index = this.#layout.types.length + this.#newTypes.length;
+      this.#newTypes.push({ params, results });
+      this.#typeIndex.set(key, index);
+    }
+    return index;
+  }
+
+  #global(name: (typeof HOST_GLOBALS)[number]): number {
+    return this.#firstHostGlobal + HOST_GLOBALS.indexOf(name);
+  }
+
+  #memoryMaximum(): number {
+    return Math.min(this.#layout.memory?.maximum ?? this.#options.memoryPages, this.#options.memoryPages);
+  }
+
+  // ---- sections -------------------------------------------------------------------------------
+
+  #writeSection(out: ByteWriter, id: number): void {
+    const contents = new ByteWriter(1024);
+    switch (id) {
+      case SectionId.TYPE:
+        this.#writeTypes(contents);
+        break;
+      case SectionId.FUNCTION:
+        this.#writeFunctions(contents);
+        break;
+      case SectionId.TABLE:
+        if (this.#layout.tables.length === 0) return;
+        this.#writeTables(contents);
+        break;
+      case SectionId.MEMORY:
+        if (!this.#layout.sections.has(SectionId.MEMORY) || this.#layout.memory === undefined) return;
+        contents.list([1, 1]);
+        contents.unsigned(this.#layout.memory.minimum);
+        contents.unsigned(this.#memoryMaximum());
+        break;
+      case SectionId.GLOBAL:
+        this.#writeGlobals(contents);
+        break;
+      case SectionId.EXPORT:
+        this.#writeExports(contents);
+        break;
+      default: {
+        const section = this.#layout.sections.get(id);
+        if (section !== undefined) out.copy(this.#bytes, section.at, section.end);
+        return;
+      }
+    }
+    out.byte(id);
+    out.unsigned(contents.length);
+    out.copy(contents.bytes, 0, contents.length);
+  }
+
+  /** The entries of a section as they stand, behind a new count. */
+  #extend(out: ByteWriter, id: number, present: number, more: number): void {
+    out.unsigned(present + more);
+    const section = this.#layout.sections.get(id);
+    if (section === undefined) return;
+    let at = section.start;
+    while (this.#bytes[at]! >= 0x80) at++;
+    out.copy(this.#bytes, at + 1, section.end);
+  }
+
+  #writeTypes(out: ByteWriter): void {
+    this.#extend(out, SectionId.TYPE, this.#layout.types.length, this.#newTypes.length);
+    for (const { params, results } of this.#newTypes) {
+      out.byte(0x60);
+      for (const values of [params, results]) {
+        out.unsigned(values.length);
+        out.list(values);
+      }
+    }
+  }
+
+  #writeFunctions(out: ByteWriter): void {
+    const own = this.#layout.functionTypes.length - this.#layout.importedFunctions;
+    this.#extend(out, SectionId.FUNCTION, own, this.#newFunctions.length);
+    for (const { type } of this.#newFunctions) out.unsigned(type);
+  }
+
+  #writeTables(out: ByteWriter): void {
+    out.unsigned(this.#layout.tables.length);
+    for (const { head, tail, minimum, maximum } of this.#layout.tables) {
+      out.copy(head, 0, head.length);
+      out.byte(1);
+      out.unsigned(minimum);
+      out.unsigned(Math.min(maximum ?? MAX_TABLE_ELEMENTS, MAX_TABLE_ELEMENTS));
+      out.copy(tail, 0, tail.length);
+    }
+  }
+
+  #writeGlobals(out: ByteWriter): void {
+    const { globals } = this.#layout;
+    this.#extend(out, SectionId.GLOBAL, globals.length, HOST_GLOBALS.length + this.#mutable.length);
+    const types = [
+      ...HOST_GLOBALS.map((name) => (name === "USED" ? I64 : I32)),
+      ...this.#mutable.map((n) => globals[n]!.type),
+    ];
+    for (const type of types) {
+      out.byte(type);
+      out.byte(1);
+      out.list(ZERO[type]!);
+      out.byte(END);
+    }
+  }
+
+  #writeExports(out: ByteWriter): void {
+    const { exports } = this.#layout;
+    out.unsigned(exports.length + this.#newExports.length);
+    for (const { name, kind, index } of exports) {
+      const wrapped = kind === ExternalKind.FUNCTION && CALLBACKS.has(name) ? this.#wrapperOf.get(index) : undefined;
+      writeExport(out, name, kind, wrapped ?? index);
+    }
+    for (const { name, kind, index } of this.#newExports) writeExport(out, name, kind, index);
+  }
+
+  #copyCustom(out: ByteWriter): void {
+    for (const { id, name, at, end } of this.#binary.sections) {
+      if (id === SectionId.CUSTOM && name === "name") out.copy(this.#bytes, at, end);
+    }
+  }
+}
+
+/** Globals of the host's own, in order. */
+const HOST_GLOBALS = ["FUEL", "BUDGET", "USED", "STACK", "FLAGS"] as const;
+
+function typeKey(params: readonly number[], results: readonly number[]): string {
+  return `${params.join()}>${results.join()}`;
+}
+
+function writeExport(out: ByteWriter, name: string, kind: number, index: number): void {
+  out.name(name);
+  out.byte(kind);
+  out.unsigned(index);
+}
+
+function sharedOffsets(pairs: IntList, codeStart: number): Uint32Array {
+  const offsets = new Uint32Array(new SharedArrayBuffer(pairs.length * 4));
+  for (let n = 0; n < pairs.length; n += 2) {
+    offsets[n] = pairs.at(n) + codeStart;
+    offsets[n + 1] = pairs.at(n + 1);
+  }
+  return offsets;
+}

@@ -1,0 +1,22 @@
+/** A list of 32-bit integers that grows, without an object per entry. */
+export class IntList {
+  #items = new Int32Array(1024);
+  length = 0;
+
+  push(value: number): void {
+    if (this.length === this.#items.length) {
+      const larger = new Int32Array(this.length * 2);
+      larger.set(this.#items);
+      this.#items = larger;
+    }
+    this.#items[this.length++] = value;
+  }
+
+  at(index: number): number {
+    return this.#items[index]!;
+  }
+
+  add(index: number, amount: number): void {
+    this.#items[index]! += amount;
+  }
+}
