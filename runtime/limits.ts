@@ -145,6 +145,16 @@ export const GUEST_STACK_BYTES = 512 * 1024;
 export const MAX_TABLE_ELEMENTS = 1_000_000;
 /** Instances of one plugin per worker, where connections or streams have their own. */
 export const MAX_PLUGIN_INSTANCES = 256;
+/** Bytes of zeros that restoring an instance writes: with more, a new instance, which the system gives zeroed, costs less. */
+export const MAX_CLEARED_BYTES = 4 * 1024 * 1024;
+/** Instances that are restored in one turn of the event loop: each takes a microsecond, up to a few hundred for big ones. */
+export const RESTORES_PER_TURN = 16;
+/** Milliseconds over which the most instances in use at a time are remembered: so many are kept ready. */
+export const POOL_MEMORY_MS = 10_000;
+/** Milliseconds between two lines of log that say that a plugin has no instance for somebody. */
+export const NO_INSTANCE_LOG_MS = 1000;
+/** Milliseconds between two looks at the memory and fuel of a worker's instances, for statistics. */
+export const VM_GAUGES_INTERVAL_MS = 1000;
 /** Instances in one process: each memory reserves 8 GiB of the 128 TiB of addresses, so V8 ends at about 16,000. */
 export const MAX_PROCESS_INSTANCES = 15_000;
 /** Milliseconds between restarts under FAIL_RELOAD. Envoy: `reload_config.backoff.base_interval`, 1 s. */

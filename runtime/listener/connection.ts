@@ -126,6 +126,7 @@ export class DownstreamConnection implements ConnectionView {
     if (this.#closeTimer !== null) clearTimeout(this.#closeTimer);
     for (const filter of this.#filters) filter.onClose(this.#localClose);
     this.#terminal?.onClose(this.#localClose);
+    if (this.info.closers !== undefined) for (const close of this.info.closers) close();
     this.#owner.onConnectionClosed(this);
   }
 

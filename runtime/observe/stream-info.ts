@@ -20,6 +20,8 @@ export interface ConnectionInfo {
   readonly serverName: string;
   readonly tls: boolean;
   readonly startTimeMs: number;
+  /** Called once each when the connection has closed and its streams are over. */
+  closers?: (() => void)[];
 }
 
 export class StreamInfo {

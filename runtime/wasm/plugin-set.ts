@@ -6,11 +6,13 @@ import type { WasmEnvironment } from "./environment.ts";
 import type { LoadedModule } from "./module/module.ts";
 import { Plugin, PluginFilterFactory } from "./plugin.ts";
 import { Vm } from "./vm.ts";
+import { refreshRegularly } from "./vm-stats.ts";
 
 export class PluginSet {
   readonly #plugins: Plugin[] = [];
   readonly #factories: PluginFilterFactory[] = [];
   readonly #vms = new Map<string, Vm>();
+  #stopRefreshing = (): void => {};
 
   /** `modules[n]` is the loaded code of `plugins[n]`; the same module may stand there more than once. */
   constructor(plugins: readonly PluginConfig[], modules: readonly LoadedModule[], environment: WasmEnvironment) {
@@ -32,6 +34,7 @@ export class PluginSet {
   start(): void {
     try {
       for (const vm of this.#vms.values()) vm.start();
+      this.#stopRefreshing = refreshRegularly(() => this.#vms.values().map(({ stats }) => stats));
     } catch (error) {
       this.close();
       throw error;
@@ -47,6 +50,7 @@ export class PluginSet {
 
   /** Ends the plugins: on_done and on_delete of each root context. Streams still open finish first in their instances. */
   close(): void {
+    this.#stopRefreshing();
     for (const vm of this.#vms.values()) vm.close();
   }
 }
@@ -65,5 +69,9 @@ function vmKey(config: PluginConfig, module: LoadedModule, index: number): strin
     Buffer.from(config.vmConfiguration).toString("base64"),
     environment,
     capabilities,
+    config.isolation ?? "worker",
+    config.fuel,
+    config.memoryBytes,
+    config.failurePolicy,
   ].join("|");
 }

@@ -2,7 +2,7 @@
 import type { PluginConfig, RateLimitConfig } from "../config/snapshot.ts";
 import type { HttpFilter, HttpFilterFactory, StreamView } from "../http/filter.ts";
 import type { Counter, Stats } from "../observe/stats.ts";
-import type { HttpCallbacks } from "./instance/callbacks.ts";
+import type { FailureReason } from "./instance/failure.ts";
 import { AbsentFilter } from "./contexts/failure-policy.ts";
 import { HttpContext } from "./contexts/http-context.ts";
 import type { RootContext } from "./contexts/root-context.ts";
@@ -11,21 +11,34 @@ import type { Vm } from "./vm.ts";
 export class Plugin {
   readonly config: PluginConfig;
   readonly vm: Vm;
+  /** Failures of all kinds, and of each. */
   readonly traps: Counter;
+  readonly #failures = new Map<FailureReason, Counter>();
+  readonly #stats: Stats;
   readonly failedStreams: Counter;
   readonly skippedStreams: Counter;
   /** What the last trap was, one line. */
   lastFailure = "";
+  lastReason: FailureReason = "trap";
   /** In the live instance; null while there is none. */
   root: RootContext | null = null;
-  callbacks: HttpCallbacks | null = null;
 
   constructor(config: PluginConfig, vm: Vm, stats: Stats) {
     this.config = config;
     this.vm = vm;
+    this.#stats = stats;
     this.traps = stats.counter(`wasm.${config.name}.traps`);
     this.failedStreams = stats.counter(`wasm.${config.name}.failed_streams`);
     this.skippedStreams = stats.counter(`wasm.${config.name}.skipped_streams`);
+  }
+
+  countFailure(reason: FailureReason): void {
+    this.traps.inc();
+    let counter = this.#failures.get(reason);
+    if (counter === undefined) {
+      this.#failures.set(reason, (counter = this.#stats.counter(`wasm.${this.config.name}.failures.${reason}`)));
+    }
+    counter.inc();
   }
 
   onRootDeleted(root: RootContext): void {
@@ -49,9 +62,8 @@ export class PluginFilterFactory implements HttpFilterFactory {
 
   create(stream: StreamView): HttpFilter {
     const plugin = this.#plugin;
-    if (plugin.root === null || plugin.root.instance.failed) plugin.vm.revive();
-    const root = plugin.root;
-    if (root === null || plugin.callbacks === null) return new AbsentFilter(plugin, stream);
-    return new HttpContext(root, stream, plugin.callbacks);
+    const root = plugin.vm.rootFor(plugin, stream.info.connection);
+    if (root === null || root.callbacks === null) return new AbsentFilter(plugin, stream);
+    return new HttpContext(root, stream, root.callbacks);
   }
 }

@@ -2,6 +2,7 @@
  * What guests share across workers: data, metrics, token buckets, queues. Made once by the main thread and handed to
  * each worker as plain shared buffers; nothing here needs a message between threads.
  */
+import { MAX_CONCURRENCY } from "../limits.ts";
 import type { Stat } from "../observe/stats-registry.ts";
 import { SharedData } from "./shared/data.ts";
 import { MapCounter, SHARED_MAP_BYTES, SharedMap } from "./shared/map.ts";
@@ -15,6 +16,8 @@ export interface SharedHandle {
   readonly metrics: SharedArrayBuffer;
   readonly buckets: SharedArrayBuffer;
   readonly queues: SharedArrayBuffer;
+  /** One Int32 per worker: its module instances. */
+  readonly instances: SharedArrayBuffer;
   /** The thread's number: marks what it holds, so that `recover` can free it. */
   readonly owner: number;
 }
@@ -25,11 +28,13 @@ export class SharedStore {
   readonly buckets: TokenBuckets;
   readonly queues: SharedQueues;
   readonly #map: SharedMap;
+  readonly #instances: Int32Array;
   readonly #handle: SharedHandle;
 
   /** The store as the thread with this handle sees it. */
   constructor(handle: SharedHandle) {
     this.#handle = handle;
+    this.#instances = new Int32Array(handle.instances);
     this.#map = new SharedMap(handle.map, handle.owner);
     this.data = new SharedData(this.#map);
     this.metrics = new GuestMetrics(this.#map, handle.metrics);
@@ -44,6 +49,7 @@ export class SharedStore {
       metrics: new SharedArrayBuffer(METRIC_BYTES),
       buckets: new SharedArrayBuffer(BUCKET_BYTES),
       queues: new SharedArrayBuffer(QUEUE_BYTES),
+      instances: new SharedArrayBuffer(MAX_CONCURRENCY * 4),
       owner: 1,
     });
     store.#map.words[MapCounter.OWNERS] = 1;
@@ -53,6 +59,20 @@ export class SharedStore {
   /** A handle with a number of its own: one for every worker that is started, replacements too. */
   handle(): SharedHandle {
     return { ...this.#handle, owner: Atomics.add(this.#map.words, MapCounter.OWNERS, 1) + 1 };
+  }
+
+  /** Module instances of the whole process. Only approximately now: other workers count at the same time. */
+  instances(): number {
+    return this.#instances.reduce((sum, count) => sum + count, 0);
+  }
+
+  countInstance(worker: number, change: number): void {
+    this.#instances[worker]! += change;
+  }
+
+  /** The worker starts, perhaps in place of one that died: it has none. */
+  resetInstances(worker: number): void {
+    this.#instances[worker] = 0;
   }
 
   /**

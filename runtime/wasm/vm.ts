@@ -1,27 +1,55 @@
 /**
- * One VM of a worker: module, VM configuration and the plugins that share it. Keeps one instance alive: when it
- * traps, the streams in it get their plugins' failure policies and a fresh instance takes over.
+ * One VM of a worker: module, VM configuration and the plugins that share it.
+ *
+ * With isolation `worker` it keeps one instance alive that all streams share: when that traps, its streams get their
+ * plugins' failure policies and a fresh instance takes over. With `connection` and `stream` that instance is the template:
+ * it is started and configured, runs ticks and queue notices, and what streams get are copies of it from a pool.
  */
-import type { PluginConfig } from "../config/snapshot.ts";
+import type { Isolation, PluginConfig } from "../config/snapshot.ts";
 import { ProxyError } from "../errors.ts";
-import { INSTANCE_RESTARTS_PER_SECOND, MAX_RESTART_BACKOFF_MS, RESTART_BACKOFF_MS } from "../limits.ts";
+import {
+  INSTANCE_RESTARTS_PER_SECOND,
+  MAX_PROCESS_INSTANCES,
+  MAX_RESTART_BACKOFF_MS,
+  NO_INSTANCE_LOG_MS,
+  RESTART_BACKOFF_MS,
+} from "../limits.ts";
+import type { ConnectionInfo } from "../observe/stream-info.ts";
 import { Alarm } from "../timers.ts";
-import { httpCallbacks } from "./instance/callbacks.ts";
+import { RootContext } from "./contexts/root-context.ts";
 import type { WasmEnvironment } from "./environment.ts";
+import { httpCallbacks } from "./instance/callbacks.ts";
+import { describeFailure } from "./instance/failure.ts";
 import { GuestStrings } from "./instance/guest-strings.ts";
-import { describeFailure, Instance } from "./instance/instance.ts";
-import type { GuestFailure, VmFacts } from "./instance/instance.ts";
+import { Instance } from "./instance/instance.ts";
+import type { GuestFailure, Snapshot, VmFacts } from "./instance/instance.ts";
 import { hostImports } from "./instance/link.ts";
 import type { LoadedModule } from "./module/module.ts";
 import type { Plugin } from "./plugin.ts";
-import { RootContext } from "./contexts/root-context.ts";
+import { InstancePool } from "./pool.ts";
+import type { Pooled, PoolOwner } from "./pool.ts";
+import { VmStats } from "./vm-stats.ts";
 
-export class Vm {
+export class Vm implements PoolOwner {
   readonly plugins: Plugin[] = [];
+  readonly isolation: Isolation;
+  /** Number of the template's present state, for the pool. */
+  version = 1;
   readonly #facts: VmFacts;
   readonly #name: string;
+  readonly #config: PluginConfig;
+  readonly stats: VmStats;
+  readonly #pool: InstancePool | null;
   #instance: Instance | null = null;
+  /** Instances that run or wait, the template included. */
+  readonly #instances = new Set<Instance>();
   #closed = false;
+  /** The template's state; null until it is needed, and when `#version` says that it is older than the template. */
+  #snapshot: Snapshot | null = null;
+  #snapshotVersion = 0;
+  /** Copying memory and globals of the template does not catch its state: each instance starts by itself. */
+  #freshOnly = false;
+  #loggedMs = -Infinity;
   /** Restarts in the second that began at `#windowMs`. */
   #restarts = 0;
   #windowMs = 0;
@@ -31,28 +59,42 @@ export class Vm {
 
   constructor(config: PluginConfig, module: LoadedModule, environment: WasmEnvironment) {
     this.#name = config.name;
+    this.#config = config;
+    this.isolation = config.isolation ?? "worker";
     this.#facts = {
       vmId: config.vmId,
       module,
       vmConfiguration: config.vmConfiguration,
       environ: Object.entries(config.environment).map(([key, value]) => Buffer.from(`${key}=${value}\0`)),
       allowedCapabilities: config.allowedCapabilities === undefined ? undefined : new Set(config.allowedCapabilities),
+      fuel: config.fuel,
       strings: new GuestStrings(),
       environment,
     };
+    this.stats = new VmStats(config.name, environment.stats, this.#instances);
+    this.#pool = this.isolation === "worker" ? null : new InstancePool(this, this.stats);
     this.#wait = new Alarm(() => this.#restart());
   }
 
   /** Starts the instance and all plugins in it. Throws ProxyError naming the plugin and the reason. */
   start(): void {
+    const instance = this.#startInstance(false);
+    this.#instance = instance;
+    this.version++;
+    this.#freshOnly = false;
+    this.#pool?.warm();
+  }
+
+  /** A started instance with configured plugins: the one that streams share or copy, or (`leased`) one for a stream. */
+  #startInstance(leased: boolean): Instance {
     const instance = new Instance(this.#facts, (failure) => this.#onFailure(instance, failure));
     let name = this.#name;
     try {
       instance.link(hostImports(instance));
       for (const plugin of this.plugins) {
         name = plugin.config.name;
-        const root = new RootContext(instance, plugin);
-        plugin.root = root;
+        const root = new RootContext(instance, plugin, leased);
+        if (!leased) plugin.root = root;
         root.start();
       }
     } catch (error) {
@@ -62,21 +104,30 @@ export class Vm {
       const reason = error.message.slice(error.code.length + 2);
       throw new ProxyError(error.code, error.side, `plugin ${name}: ${reason}`, error.cause);
     }
-    this.#instance = instance;
+    instance.started();
+    this.#enlist(instance);
     const callbacks = httpCallbacks(instance);
-    for (const plugin of this.plugins) plugin.callbacks = callbacks;
+    for (const root of instance.roots) root.callbacks = callbacks;
+    return instance;
   }
 
-  /** Brings a fresh instance up if the last one failed and no backoff forbids it. */
+  /** Brings a fresh instance up if the last one failed and nothing forbids it. */
   revive(): void {
     if (this.#instance !== null || this.#closed || this.#wait.armed) return;
+    const { failurePolicy, reloadIntervalMs } = this.#config;
+    if (failurePolicy === "FAIL_RELOAD") {
+      // A little later than asked, so that workers do not all restart at once (Envoy's lower-bounded jitter).
+      this.stats.count("vm_reload_backoff");
+      this.#wait.arm(Math.ceil(reloadIntervalMs * (1 + Math.random() / 2)));
+      return;
+    }
     const nowMs = performance.now();
     if (nowMs - this.#windowMs >= 1000) {
       this.#windowMs = nowMs;
       this.#restarts = 0;
     }
     if (this.#restarts >= INSTANCE_RESTARTS_PER_SECOND) {
-      this.#count("vm_reload_backoff");
+      this.stats.count("vm_reload_backoff");
       this.#wait.arm(1000);
       return;
     }
@@ -84,22 +135,39 @@ export class Vm {
     this.#restart();
   }
 
-  /** Ends all root contexts; streams that are still there finish in the instance. */
+  /** The root context that a new stream of `plugin` begins under; null when there is no instance for it. */
+  rootFor(plugin: Plugin, connection: ConnectionInfo): RootContext | null {
+    if (this.#pool === null) {
+      if (plugin.root === null || plugin.root.instance.failed) this.revive();
+      return plugin.root;
+    }
+    if (this.#instance === null) this.revive();
+    const pooled = this.isolation === "stream" ? this.#pool.lease() : this.#pool.leaseFor(connection);
+    return pooled === null ? null : pooled.instance.roots[this.plugins.indexOf(plugin)]!;
+  }
+
+  /** Ends all root contexts; streams that are still there finish in their instances. */
   close(): void {
     this.#closed = true;
     this.#wait.disarm();
+    this.#pool?.close();
     for (const plugin of this.plugins) plugin.root?.close();
+  }
+
+  /** A root context of the template has run: its state is another one now. */
+  templateChanged(instance: Instance): void {
+    if (instance === this.#instance && this.#pool !== null && !this.#freshOnly) this.version++;
   }
 
   #restart(): void {
     if (this.#instance !== null || this.#closed) return;
-    this.#count("vm_reload");
+    this.stats.count("vm_reload");
     try {
       this.start();
       this.#backoffMs = RESTART_BACKOFF_MS;
-      this.#count("vm_reload_success");
+      this.stats.count("vm_reload_success");
     } catch (error) {
-      this.#count("vm_reload_failure");
+      this.stats.count("vm_reload_failure");
       const reason = error instanceof Error ? error.message : String(error);
       this.#facts.environment.log.error(`no fresh instance, next try in ${this.#backoffMs} ms: ${reason}`);
       this.#wait.arm(this.#backoffMs);
@@ -107,18 +175,123 @@ export class Vm {
     }
   }
 
+  // ---- the pool's instances -------------------------------------------------------------------
+
+  create(): Pooled | null {
+    const { shared } = this.#facts.environment;
+    if (this.#instance === null && this.#snapshot === null) return null;
+    if (this.#instances.size > this.#config.maxInstances || shared.instances() >= MAX_PROCESS_INSTANCES) {
+      this.#tellExhausted("the bound is reached");
+      return null;
+    }
+    try {
+      const snapshot = this.#currentSnapshot();
+      const pooled = snapshot === null ? this.#createFresh() : this.#createCopy(snapshot);
+      if (this.isolation === "stream") pooled.instance.onUnused = () => this.#pool?.release(pooled);
+      return pooled;
+    } catch (error) {
+      // V8 has no room for another memory, or the plugin cannot start any more.
+      this.#tellExhausted(error instanceof Error ? error.message : String(error));
+      return null;
+    }
+  }
+
+  renew(pooled: Pooled): boolean {
+    const snapshot = this.#currentSnapshot();
+    if (snapshot === null) return false;
+    const { instance } = pooled;
+    if (pooled.snapshot === null || !instance.restore(pooled.snapshot)) return false;
+    for (const root of instance.roots) root.recycle();
+    if (pooled.snapshot !== snapshot) {
+      // The template's memory may have grown since; a memory cannot be made smaller, but larger.
+      if (!instance.takeOver(snapshot)) return false;
+      pooled.snapshot = snapshot;
+    }
+    instance.forget();
+    pooled.version = this.version;
+    return true;
+  }
+
+  discard({ instance }: Pooled): void {
+    for (const root of instance.roots) root.orphan();
+    instance.failed = true;
+    this.#dismiss(instance);
+  }
+
+  /** The template's state now; null when it cannot be copied. While no template is alive, the last one's goes on. */
+  #currentSnapshot(): Snapshot | null {
+    if (this.#freshOnly) return null;
+    if (this.#snapshotVersion === this.version || this.#instance === null) return this.#snapshot;
+    const snapshot = this.#instance.snapshot();
+    if (snapshot === undefined) {
+      this.#freshOnly = true;
+      this.#facts.environment.log.info(
+        `plugin ${this.#name}: the state of an instance cannot be copied; each ${this.isolation} gets one that starts by itself`,
+      );
+    }
+    this.#snapshot = snapshot ?? null;
+    this.#snapshotVersion = this.version;
+    return this.#snapshot;
+  }
+
+  #createCopy(snapshot: Snapshot): Pooled {
+    const instance = new Instance(this.#facts, (failure) => this.#onFailure(instance, failure));
+    instance.linkCopy(hostImports(instance), snapshot);
+    const callbacks = httpCallbacks(instance);
+    for (const { id, plugin } of snapshot.roots) {
+      const root = new RootContext(instance, plugin, true);
+      root.callbacks = callbacks;
+      instance.contexts.place(root, id);
+    }
+    this.#enlist(instance);
+    return { instance, snapshot, version: this.version };
+  }
+
+  #createFresh(): Pooled {
+    return { instance: this.#startInstance(true), snapshot: null, version: this.version };
+  }
+
+  #tellExhausted(reason: string): void {
+    const nowMs = performance.now();
+    if (nowMs - this.#loggedMs < NO_INSTANCE_LOG_MS) return;
+    this.#loggedMs = nowMs;
+    this.#facts.environment.log.error(
+      `plugin ${this.#name}: no instance for another ${this.isolation}, ${this.#instances.size} are there: ${reason}`,
+    );
+  }
+
+  #enlist(instance: Instance): void {
+    this.#instances.add(instance);
+    const { shared, workerIndex } = this.#facts.environment;
+    shared.countInstance(workerIndex, 1);
+    this.stats.created();
+  }
+
+  #dismiss(instance: Instance): void {
+    if (!this.#instances.delete(instance)) return;
+    const { shared, workerIndex } = this.#facts.environment;
+    shared.countInstance(workerIndex, -1);
+    this.stats.dismissed(instance);
+  }
+
+  // ---- failure --------------------------------------------------------------------------------
+
   #onFailure(instance: Instance, failure: GuestFailure): void {
     const plugin = failure.context.root?.plugin;
-    const reason = describeFailure(failure.error);
-    for (const one of this.plugins) one.lastFailure = reason;
-    plugin?.traps.inc();
+    const reason = describeFailure(failure.error, failure.reason);
+    for (const one of this.plugins) {
+      one.lastFailure = reason;
+      one.lastReason = failure.reason;
+    }
+    plugin?.countFailure(failure.reason);
     const stack = failure.error instanceof Error ? (failure.error.stack ?? "") : "";
     this.#facts.environment.log.error(
       `plugin ${plugin?.config.name ?? this.#name}: ${reason} in ${failure.callback}, context ${failure.context.id}\n${stack}`,
     );
     // A failing start is told by exception, to whoever started it.
-    if (this.#instance !== instance) return;
-    this.#instance = null;
+    if (!this.#instances.has(instance)) return;
+    if (this.#instance === instance) this.#instance = null;
+    else this.#pool?.lost(instance);
     // Not now: an engine callback of a stream in this instance may be on the stack.
     queueMicrotask(() => {
       this.#abandon(instance);
@@ -132,10 +305,6 @@ export class Vm {
       if (plugin.root?.instance === instance) plugin.root = null;
     }
     for (const context of instance.contexts.all()) context.orphan();
-  }
-
-  #count(name: string): void {
-    const { stats } = this.#facts.environment;
-    for (const plugin of this.plugins) stats.counter(`wasm.${plugin.config.name}.${name}`).inc();
+    this.#dismiss(instance);
   }
 }

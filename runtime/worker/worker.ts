@@ -35,6 +35,7 @@ class DataPlane {
   constructor(index: number, setup: WorkerSetup, stats: StatsStore) {
     const { snapshot } = setup;
     this.#shared = new SharedStore(setup.shared);
+    this.#shared.resetInstances(index);
     const log = new ProcessLog({ level: setup.logLevels.level, format: setup.logFormat });
     this.#log = log;
     this.#clusters = new ClusterSet(snapshot.clusters, stats);

@@ -35,7 +35,7 @@ test("a guest's string is the same to the host and to the loader", async () => {
   const { exports } = await instantiate(bytes, {});
   const at = exports.text();
   const logged: string[] = [];
-  const memory = new GuestMemory(new GuestStrings());
+  const memory = new GuestMemory(new GuestStrings(), () => {});
   memory.attach(exports.memory, () => 0);
   const instance = { memory, log: (_level: number, text: string) => logged.push(text) } as unknown as Instance;
   (assemblyScriptFunctions(instance)["console.log"] as (text: number) => void)(at);

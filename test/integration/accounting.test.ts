@@ -68,8 +68,8 @@ describe("accounting", () => {
       (p) => p.on("proxy_on_response_headers", 1, reply(p, 500, "instead")),
       [500, "from_guest", 5, 7],
     ],
-    ["a trap", POST, (p) => p.on("proxy_on_request_headers", 0, p.trap()), [503, "wasm_fail_stream", 0, 0]],
-    ["a trap, late", POST, (p) => p.on("proxy_on_response_body", 0, p.trap()), [200, "wasm_fail_stream", 5, 0]],
+    ["a trap", POST, (p) => p.on("proxy_on_request_headers", 0, p.trap()), [503, "wasm_fail_stream{trap}", 0, 0]],
+    ["a trap, late", POST, (p) => p.on("proxy_on_response_body", 0, p.trap()), [200, "wasm_fail_stream{trap}", 5, 0]],
     [
       "a closed stream",
       POST,

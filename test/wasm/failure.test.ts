@@ -4,8 +4,9 @@ import { describe, test } from "node:test";
 import * as Status from "../../abi/status.ts";
 import { DataStatus, HeadersStatus } from "../../runtime/http/filter.ts";
 import { INSTANCE_RESTARTS_PER_SECOND } from "../../runtime/limits.ts";
+import type { FailureReason } from "../../runtime/wasm/instance/failure.ts";
 import { HeaderMap } from "../../runtime/codec/headers.ts";
-import { functionIndex, Puppet } from "./puppet.ts";
+import { CALLBACKS, functionIndex, Puppet } from "./puppet.ts";
 import type { Call } from "./puppet.ts";
 import { bodyOf, Stage } from "./stage.ts";
 
@@ -18,13 +19,13 @@ function trapping(kind: (puppet: Puppet) => Call): Puppet {
 }
 
 describe("a trap", () => {
-  const kinds: [string, (puppet: Puppet) => Call, RegExp][] = [
-    ["unreachable", (puppet) => puppet.trap(), /trap: unreachable/],
-    ["stack overflow", (puppet) => puppet.overflow(), /trap: stack overflow/],
-    ["abort", (puppet) => puppet.call("abort", 0, 0, 3, 7), /abort in :3:7/],
-    ["proc_exit", (puppet) => puppet.call("proc_exit", 2), /proc_exit\(2\)/],
+  const kinds: [string, (puppet: Puppet) => Call, RegExp, FailureReason][] = [
+    ["unreachable", (puppet) => puppet.trap(), /trap: unreachable/, "trap"],
+    ["stack overflow", (puppet) => puppet.overflow(), /stack overflow: /, "stack_overflow"],
+    ["abort", (puppet) => puppet.call("abort", 0, 0, 3, 7), /abort: abort in :3:7/, "abort"],
+    ["proc_exit", (puppet) => puppet.call("proc_exit", 2), /exit: proc_exit\(2\)/, "exit"],
   ];
-  for (const [name, kind, pattern] of kinds) {
+  for (const [name, kind, pattern, reason] of kinds) {
     test(`${name}: its stream is answered 503, it is counted, and logged with plugin, callback and context`, () => {
       const stage = Stage.started(trapping(kind), { config: { name: "breaker" } });
       const stream = stage.stream();
@@ -32,8 +33,9 @@ describe("a trap", () => {
       stream.requestData(bodyOf("x"), true);
       assert.equal(stream.replies.length, 1);
       const { status, details, grpcStatus } = stream.replies[0]!;
-      assert.deepEqual([status, details, grpcStatus], [503, "wasm_fail_stream", 14]);
+      assert.deepEqual([status, details, grpcStatus], [503, `wasm_fail_stream{${reason}}`, 14]);
       assert.equal(stage.stats.values.get("wasm.breaker.traps"), 1);
+      assert.equal(stage.stats.values.get(`wasm.breaker.failures.${reason}`), 1);
       assert.equal(stage.stats.values.get("wasm.breaker.failed_streams"), 1);
       const line = stage.log.lines.find((one) => one.startsWith("error"))!;
       assert.match(line, /plugin breaker/);
@@ -76,7 +78,7 @@ describe("a trap", () => {
     stream.responseHead([":status", "200"], false);
     stream.responseStarted = true;
     assert.notEqual(stream.filter.onResponseData(bodyOf("x"), true), DataStatus.CONTINUE);
-    assert.deepEqual(stream.events, ["reset wasm_fail_stream"]);
+    assert.deepEqual(stream.events, ["reset wasm_fail_stream{trap}"]);
   });
 
   test("in on_log, on_done and on_delete nobody is harmed", async () => {
@@ -165,10 +167,10 @@ describe("the other streams of a dead instance", () => {
 
 describe("a plugin that keeps failing", () => {
   test("a restart that fails is tried again later, meanwhile streams get the policy", async () => {
-    // The start function traps as long as the shared data holds "broken".
+    // The plugin refuses to start as long as the shared data holds "broken".
     const look = `(call $f${functionIndex("proxy_get_shared_data")} (i32.const 60000) (i32.const 6) (i32.const 60100) (i32.const 60104) (i32.const 60108))`;
-    const extra = `(data (i32.const 60000) "broken") (func (export "_initialize") (if (i32.eqz ${look}) (then (unreachable))))`;
-    const puppet = new Puppet({ extra });
+    const extra = `(data (i32.const 60000) "broken") (func (export "proxy_on_vm_start") (param i32 i32) (result i32) (i32.ne ${look} (i32.const 0)))`;
+    const puppet = new Puppet({ extra, callbacks: CALLBACKS.filter((name) => name !== "proxy_on_vm_start") });
     puppet.on("proxy_on_request_body", 0, puppet.trap());
     const stage = Stage.started(puppet, { config: { vmId: "keeps-failing" } });
     const { data } = stage.instance.facts.environment.shared;

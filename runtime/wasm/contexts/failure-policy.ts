@@ -2,25 +2,27 @@
 import * as GrpcStatus from "../../../abi/grpc-status.ts";
 import type { HttpFilter, LocalReply, StreamView } from "../../http/filter.ts";
 import { DataStatus, HeadersStatus, TrailersStatus } from "../../http/filter.ts";
+import type { FailureReason } from "../instance/failure.ts";
 import type { Plugin } from "../plugin.ts";
 
-const FAILED: LocalReply = {
-  status: 503,
-  body: "",
-  headers: undefined,
-  details: "wasm_fail_stream",
-  flag: -1,
-  grpcStatus: GrpcStatus.UNAVAILABLE,
-};
+/** Envoy's detail, and why. */
+function detailsOf(reason: FailureReason): string {
+  return `wasm_fail_stream{${reason}}`;
+}
+
+function reply(details: string): LocalReply {
+  return { status: 503, body: "", headers: undefined, details, flag: -1, grpcStatus: GrpcStatus.UNAVAILABLE };
+}
 
 /** Applies the policy; true: the stream goes on as if the filter were absent, false: it was answered or reset. */
-export function applyFailurePolicy(plugin: Plugin, view: StreamView): boolean {
+export function applyFailurePolicy(plugin: Plugin, view: StreamView, reason: FailureReason): boolean {
   if (plugin.config.failurePolicy === "FAIL_OPEN") {
     plugin.skippedStreams.inc();
     return true;
   }
   plugin.failedStreams.inc();
-  if (view.responseStarted || !view.sendLocalReply(FAILED)) view.resetStream("wasm_fail_stream");
+  const details = detailsOf(reason);
+  if (view.responseStarted || !view.sendLocalReply(reply(details))) view.resetStream(details);
   return false;
 }
 
@@ -39,7 +41,7 @@ export class AbsentFilter implements HttpFilter {
   #outcome(): 0 | 1 {
     if (this.#applied) return 0;
     this.#applied = true;
-    return applyFailurePolicy(this.#plugin, this.#view) ? 0 : 1;
+    return applyFailurePolicy(this.#plugin, this.#view, "no_instance") ? 0 : 1;
   }
 
   onRequestHeaders(): number {

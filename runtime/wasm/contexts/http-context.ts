@@ -169,6 +169,7 @@ export class HttpContext extends Context implements HttpFilter {
     this.#state |= State.DETACHED;
     this.instance.contexts.remove(this);
     this.instance.settle();
+    this.instance.onUnused?.();
   }
 
   /** True when the guest may be called; makes its context on the first call. */
@@ -365,7 +366,7 @@ export class HttpContext extends Context implements HttpFilter {
   #outcome(): 0 | 1 {
     if ((this.#state & State.DETACHED) !== 0) return 0;
     this.#state |= State.DETACHED;
-    if (!applyFailurePolicy(this.root.plugin, this.#view)) return 1;
+    if (!applyFailurePolicy(this.root.plugin, this.#view, this.root.plugin.lastReason)) return 1;
     // The stream goes on, but not with what the guest left unfinished.
     return (this.#state & State.MAY_LACK) === 0 || this.#isWhole() ? 0 : 1;
   }

@@ -16,6 +16,7 @@ import { httpCall } from "../../upstream/http-call.ts";
 import type { HttpCallRequest } from "../../upstream/http-call.ts";
 import type { Call, GrpcHandler, HttpCallHandler } from "../../upstream/request.ts";
 import { Context, Pending } from "./context.ts";
+import type { HttpCallbacks } from "../instance/callbacks.ts";
 import type { Instance } from "../instance/instance.ts";
 import type { Plugin } from "../plugin.ts";
 
@@ -42,11 +43,17 @@ export class RootContext extends Context {
   /** on_done answered 0 and proxy_done has not come yet. */
   #doneTimer: Alarm | null = null;
   #deleted = false;
+  /** The stream callbacks of the instance; set once it has started. */
+  callbacks: HttpCallbacks | null = null;
+  /** In an instance of one stream or connection: nothing of the root's own happens here, only what streams ask for. */
+  readonly leased: boolean;
 
-  constructor(instance: Instance, plugin: Plugin) {
+  constructor(instance: Instance, plugin: Plugin, leased = false) {
     super();
     this.instance = instance;
     this.plugin = plugin;
+    this.leased = leased;
+    instance.roots.push(this);
   }
 
   get root(): RootContext {
@@ -77,8 +84,9 @@ export class RootContext extends Context {
 
   // ---- ticks ----------------------------------------------------------------------------------
 
-  /** 0 stops the ticks. */
+  /** 0 stops the ticks. A leased instance has none: ticks belong to the plugin's own instance, whose state streams begin with. */
   setTickPeriod(periodMs: number): void {
+    if (this.leased) return;
     this.#tickMs = Math.min(periodMs, MAX_GUEST_TIMER_MS);
     this.#tick?.disarm();
     if (periodMs === 0 || this.#deleted) return;
@@ -90,6 +98,7 @@ export class RootContext extends Context {
     const callback = this.instance.export("proxy_on_tick");
     if (callback === null || this.instance.failed) return;
     this.instance.callWith(this, callback, "proxy_on_tick", []);
+    this.plugin.vm.templateChanged(this.instance);
     // Armed anew only now, so that a slow tick is never followed by a burst of others.
     if (this.#tickMs > 0 && !this.instance.failed && !this.#deleted && this.#tick?.armed === false) {
       this.#tick.arm(this.#tickMs);
@@ -98,9 +107,14 @@ export class RootContext extends Context {
 
   /** A queue this plugin registered has got something. */
   onQueueReady(token: number): void {
+    if (this.leased) {
+      this.plugin.root?.onQueueReady(token);
+      return;
+    }
     const callback = this.instance.export("proxy_on_queue_ready");
     if (callback === null || this.instance.failed || this.#deleted) return;
     this.instance.callWith(this, callback, "proxy_on_queue_ready", [token]);
+    this.plugin.vm.templateChanged(this.instance);
   }
 
   // ---- calls ----------------------------------------------------------------------------------
@@ -175,7 +189,9 @@ export class RootContext extends Context {
   #answer(token: number, name: string, args: readonly number[]): void {
     if (!this.#calls.delete(token) || this.instance.failed || this.#deleted) return;
     const callback = this.instance.export(name);
-    if (callback !== null) this.instance.callWith(this, callback, name, args);
+    if (callback === null) return;
+    this.instance.callWith(this, callback, name, args);
+    this.plugin.vm.templateChanged(this.instance);
   }
 
   /** Maps 4 to 7, readable while the callback runs that hands them over. */
@@ -227,6 +243,17 @@ export class RootContext extends Context {
     if (callback !== null) this.instance.callWith(this, callback, "proxy_on_delete", []);
     this.orphan();
     this.plugin.onRootDeleted(this);
+  }
+
+  /** The stream or connection that had the instance is over: its calls are given up. */
+  recycle(): void {
+    for (const call of this.#calls.values()) call.cancel();
+    this.#calls.clear();
+    this.statusCode = 0;
+    this.statusMessage = "";
+    this.pending = 0;
+    this.#doneTimer?.disarm();
+    this.#doneTimer = null;
   }
 
   override orphan(): void {

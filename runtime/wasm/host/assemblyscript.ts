@@ -1,7 +1,7 @@
 /** What AssemblyScript's standard library imports from `env`, and two leftovers of emscripten. */
 import * as LogLevel from "../../../abi/log-level.ts";
 import { MAX_CONSOLE_TIMERS, MAX_GUEST_LOG_BYTES } from "../../limits.ts";
-import { GuestExit } from "../instance/instance.ts";
+import { GuestExit } from "../instance/failure.ts";
 import type { Instance } from "../instance/instance.ts";
 import type { HostFunctions } from "./functions.ts";
 
@@ -28,7 +28,7 @@ export function assemblyScriptFunctions(instance: Instance): HostFunctions {
   return {
     abort(message: number, file: number, line: number, column: number): void {
       const text = stringAt(instance, message) || "abort";
-      throw new GuestExit(`${text} in ${stringAt(instance, file)}:${line >>> 0}:${column >>> 0}`, 1);
+      throw new GuestExit(`${text} in ${stringAt(instance, file)}:${line >>> 0}:${column >>> 0}`, "abort");
     },
     seed: (): number => Date.now() * Math.random(),
     trace(message: number, count: number, ...numbers: number[]): void {
@@ -54,7 +54,7 @@ export function assemblyScriptFunctions(instance: Instance): HostFunctions {
     "Date.now": (): number => Date.now(),
     "performance.now": (): number => performance.now(),
     "process.exit"(code: number): void {
-      throw new GuestExit(`process.exit(${code})`, code);
+      throw new GuestExit(`process.exit(${code})`, "exit", code);
     },
 
     emscripten_notify_memory_growth: (): void => {},

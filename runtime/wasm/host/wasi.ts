@@ -2,7 +2,7 @@
 import { randomFillSync } from "node:crypto";
 import * as LogLevel from "../../../abi/log-level.ts";
 import { MAX_GUEST_LOG_BYTES, MAX_RANDOM_BYTES, MAX_WRITE_PIECES } from "../../limits.ts";
-import { GuestExit } from "../instance/instance.ts";
+import { GuestExit } from "../instance/failure.ts";
 import type { Instance } from "../instance/instance.ts";
 import { wallClockNanoseconds } from "../values/wall-clock.ts";
 import type { HostFunctions } from "./functions.ts";
@@ -48,7 +48,7 @@ function output(instance: Instance): HostFunctions {
     fd_pwrite: (fd: number, at: number, count: number, _offset: bigint, writtenAt: number): number =>
       write(fd, at, count, writtenAt),
     proc_exit(code: number): void {
-      throw new GuestExit(`proc_exit(${code})`, code);
+      throw new GuestExit(`proc_exit(${code})`, "exit", code);
     },
   };
 }

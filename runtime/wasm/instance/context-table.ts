@@ -10,17 +10,26 @@ const LAST_ID = 0x7fff_ffff;
 export class ContextTable {
   #slots: (Context | null)[] = Array.from({ length: FIRST_SIZE }, () => null);
   #mask = FIRST_SIZE - 1;
-  #next = 1;
+  /** The id that is tried first for the next context. */
+  next = 1;
   #count = 0;
 
   /** Gives `context` its id. */
   add(context: Context): void {
     if (this.#count * 2 > this.#mask) this.#grow();
-    let id = this.#next;
+    let id = this.next;
     while (this.#slots[id & this.#mask] !== null) id = id === LAST_ID ? 1 : id + 1;
     context.id = id;
     this.#slots[id & this.#mask] = context;
-    this.#next = id === LAST_ID ? 1 : id + 1;
+    this.next = id === LAST_ID ? 1 : id + 1;
+    this.#count++;
+  }
+
+  /** Puts `context` under an id that nobody has: one that a guest's copied memory knows already. */
+  place(context: Context, id: number): void {
+    while (this.#slots[id & this.#mask] !== null) this.#grow();
+    context.id = id;
+    this.#slots[id & this.#mask] = context;
     this.#count++;
   }
 

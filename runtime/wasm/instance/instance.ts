@@ -6,16 +6,21 @@
  */
 import * as LogLevel from "../../../abi/log-level.ts";
 import { ProxyError } from "../../errors.ts";
+import { GUEST_START_FUEL_FACTOR, MAX_CLEARED_BYTES } from "../../limits.ts";
 import { ContextTable } from "./context-table.ts";
 import { VmContext } from "../contexts/context.ts";
 import type { Context } from "../contexts/context.ts";
+import type { RootContext } from "../contexts/root-context.ts";
+import type { Plugin } from "../plugin.ts";
 import type { WasmEnvironment } from "../environment.ts";
+import { describeFailure, failureReason, GuestExit } from "./failure.ts";
+import type { FailureReason } from "./failure.ts";
 import type { GuestStrings } from "./guest-strings.ts";
 import { GuestMemory } from "./memory.ts";
 import type { GuestMetric } from "../shared/metrics.ts";
 import type { TokenBucket } from "../shared/token-bucket.ts";
 import type { LoadedModule } from "../module/module.ts";
-import { HostExport } from "../module/hardened.ts";
+import { GuestFlag, HostExport, Restriction } from "../module/hardened.ts";
 import { statusName } from "../values/status-name.ts";
 
 /** An exported function of the guest. Functions without a result answer undefined, which nobody looks at. */
@@ -30,24 +35,30 @@ export interface VmFacts {
   readonly environ: readonly Buffer[];
   /** Name of a host function or callback to whether the guest may use it; undefined: everything. */
   readonly allowedCapabilities: ReadonlySet<string> | undefined;
+  /** Units for one callback. */
+  readonly fuel: number;
   /** Strings of the guest by address, shared by its instances. */
   readonly strings: GuestStrings;
   readonly environment: WasmEnvironment;
 }
 
-/** Thrown through the guest by proc_exit and abort: nothing may run behind them. */
-export class GuestExit extends Error {
-  readonly exitCode: number;
-  constructor(message: string, exitCode: number) {
-    super(message);
-    this.name = "GuestExit";
-    this.exitCode = exitCode;
-  }
+/** State of a started instance: what copies of it begin with. */
+export interface Snapshot {
+  /** Size of the memory. */
+  readonly bytes: number;
+  /** Contents up to the last byte that is not zero. */
+  readonly memory: Uint8Array;
+  readonly globals: readonly (number | bigint)[];
+  readonly roots: readonly { readonly id: number; readonly plugin: Plugin }[];
+  /** What the host kept for the guest. */
+  readonly nextId: number;
+  readonly metrics: readonly (GuestMetric | null)[];
+  readonly buckets: readonly TokenBucket[];
 }
-
 /** What went wrong, where; handed to the owner of the instance. */
 export interface GuestFailure {
   readonly error: unknown;
+  readonly reason: FailureReason;
   readonly callback: string;
   readonly context: Context;
 }
@@ -64,6 +75,12 @@ export class Instance {
   current: Context;
   effective: Context;
   failed = false;
+  /** A root context for each plugin of the VM, in the VM's order. */
+  readonly roots: RootContext[] = [];
+  /** Set while the instance belongs to one stream: that stream is over. */
+  onUnused: (() => void) | null = null;
+  /** What the host's tables held when this instance's state was that of its snapshot. */
+  #adopted: Snapshot | null = null;
   #exports: WebAssembly.Exports = {};
   #depth = 0;
   #running = false;
@@ -72,25 +89,128 @@ export class Instance {
 
   constructor(facts: VmFacts, onFailure: (failure: GuestFailure) => void) {
     this.facts = facts;
-    this.memory = new GuestMemory(facts.strings);
+    this.memory = new GuestMemory(facts.strings, (units) => this.spend(units));
     this.#onFailure = onFailure;
     this.current = this.effective = new VmContext();
   }
 
   /** Instantiates and runs the start functions. Throws ProxyError `GUEST_START`. */
   link(imports: WebAssembly.Imports): void {
-    const { module } = this.facts;
     try {
-      const instance = new WebAssembly.Instance(module.module, withStorage(imports, module));
-      this.#exports = instance.exports;
-      const allocator = instance.exports[module.allocator] as GuestFunction;
-      this.memory.attach(instance.exports["memory"] as WebAssembly.Memory, allocator);
-      (instance.exports[HostExport.BUDGET] as WebAssembly.Global).value = 2_000_000_000;
+      this.#instantiate(imports);
+      this.#setGlobal(HostExport.BUDGET, Math.min(this.facts.fuel * GUEST_START_FUEL_FACTOR, MAX_FUEL));
+      this.#setGlobal(HostExport.RESTRICTED, Restriction.ACTIVE);
       this.#start();
+      this.#setGlobal(HostExport.RESTRICTED, Restriction.NONE);
     } catch (error) {
       this.failed = true;
-      throw new ProxyError("GUEST_START", "guest", `start function: ${describeFailure(error)}`, error);
+      const reason = failureReason(error, this.#exports);
+      throw new ProxyError("GUEST_START", "guest", `start function: ${describeFailure(error, reason)}`, error);
     }
+  }
+
+  /** The plugins are configured: from now on each callback has the fuel of one. */
+  started(): void {
+    this.#setGlobal(HostExport.BUDGET, this.facts.fuel);
+  }
+
+  #instantiate(imports: WebAssembly.Imports): void {
+    const { module } = this.facts;
+    const instance = new WebAssembly.Instance(module.module, withStorage(imports, module));
+    this.#exports = instance.exports;
+    const allocator = instance.exports[module.allocator] as GuestFunction;
+    this.memory.attach(instance.exports["memory"] as WebAssembly.Memory, allocator);
+  }
+
+  #setGlobal(name: string, value: number): void {
+    (this.#exports[name] as WebAssembly.Global).value = value;
+  }
+  #global(name: string): WebAssembly.Global {
+    return this.#exports[name] as WebAssembly.Global;
+  }
+
+  // ---- copies of a started instance -----------------------------------------------------------
+
+  /** The state of this instance, to make others from; undefined when copying memory and globals does not catch it all. */
+  snapshot(): Snapshot | undefined {
+    const { hardened } = this.facts.module;
+    const flags = this.#global(HostExport.FLAGS).value as number;
+    if (!hardened.restorable || (flags & GuestFlag.UNRESTORABLE) !== 0) return undefined;
+    const memory = (this.#exports["memory"] as WebAssembly.Memory).buffer;
+    return {
+      bytes: memory.byteLength,
+      memory: trimmed(new Uint8Array(memory)),
+      globals: Array.from(
+        hardened.globals,
+        (_, n) => this.#global(`${HostExport.GLOBAL}${n}`).value as number | bigint,
+      ),
+      roots: this.roots.map(({ id, plugin }) => ({ id, plugin })),
+      nextId: this.contexts.next,
+      metrics: this.metrics.slice(),
+      buckets: this.buckets.slice(),
+    };
+  }
+
+  /** Instantiates as a copy: no start function runs. Throws what V8 throws when there is no room for another memory. */
+  linkCopy(imports: WebAssembly.Imports, snapshot: Snapshot): void {
+    this.#instantiate(imports);
+    if (!this.takeOver(snapshot)) throw new RangeError("the copy's memory cannot grow");
+    this.forget();
+    this.started();
+  }
+
+  /** Brings the instance to the state of `snapshot`, for good. False when its memory cannot have that size. */
+  takeOver(snapshot: Snapshot): boolean {
+    const memory = this.#exports["memory"] as WebAssembly.Memory;
+    const missing = (snapshot.bytes - memory.buffer.byteLength) / PAGE_BYTES;
+    if (missing < 0) return false;
+    if (missing > 0) {
+      try {
+        memory.grow(missing);
+      } catch {
+        return false;
+      }
+    }
+    snapshot.globals.forEach((value, n) => {
+      this.#global(`${HostExport.GLOBAL}${n}`).value = value;
+    });
+    (this.#exports[HostExport.SAVE] as () => void)();
+    this.#restoreMemory(snapshot);
+    this.#adopted = snapshot;
+    return true;
+  }
+
+  /** Brings back the state of `snapshot`, which it took over. False when it cannot: the instance is of no more use. */
+  restore(snapshot: Snapshot): boolean {
+    if (this.failed || this.memory.size !== snapshot.bytes) return false;
+    if (snapshot.bytes - snapshot.memory.length > MAX_CLEARED_BYTES) return false;
+    const flags = (this.#exports[HostExport.RESTORE] as () => number)();
+    if ((flags & GuestFlag.UNRESTORABLE) !== 0) return false;
+    this.#restoreMemory(snapshot);
+    return true;
+  }
+
+  #restoreMemory(snapshot: Snapshot): void {
+    const memory = new Uint8Array((this.#exports["memory"] as WebAssembly.Memory).buffer);
+    memory.set(snapshot.memory);
+    memory.fill(0, snapshot.memory.length);
+  }
+
+  /** The host's tables for the guest become those of the snapshot that it has. */
+  forget(): void {
+    const snapshot = this.#adopted;
+    if (snapshot === null) return;
+    this.#deferred = [];
+    this.contexts.next = snapshot.nextId;
+    if (this.metrics.length === snapshot.metrics.length && this.buckets.length === snapshot.buckets.length) return;
+    this.metrics.splice(0, this.metrics.length, ...snapshot.metrics);
+    this.metricIds.clear();
+    this.buckets.splice(0, this.buckets.length, ...snapshot.buckets);
+  }
+
+  /** Units of fuel that callbacks have used so far. */
+  get fuelUsed(): bigint {
+    return this.#exports[HostExport.USED] === undefined ? 0n : (this.#global(HostExport.USED).value as bigint);
   }
 
   #start(): void {
@@ -187,22 +307,33 @@ export class Instance {
     return status;
   }
 
-  /** Takes fuel for work that the host does for the guest in proportion to its size. */
-  spend(_units: number): void {}
+  /** Takes fuel for work that the host does for the guest in proportion to its size. Ends the callback when none is left. */
+  spend(units: number): void {
+    const fuel = this.#exports[HostExport.FUEL] as WebAssembly.Global | undefined;
+    if (fuel === undefined) return;
+    const left = Math.max((fuel.value as number) - units, -1);
+    fuel.value = left;
+    if (left < 0) throw new GuestExit("a host function had too much to do", "out_of_fuel");
+  }
 
   #fail(error: unknown, callback: string, context: Context): void {
     if (this.failed) return;
     this.failed = true;
     this.#deferred = [];
-    this.#onFailure({ error, callback, context });
+    this.#onFailure({ error, reason: failureReason(error, this.#exports), callback, context });
   }
 }
 
-/** One line for people: what kind of failure, without the stack. */
-export function describeFailure(error: unknown): string {
-  if (error instanceof WebAssembly.RuntimeError) return `trap: ${error.message}`;
-  if (error instanceof RangeError) return `trap: stack overflow (${error.message})`;
-  return error instanceof Error ? error.message : String(error);
+const PAGE_BYTES = 65_536;
+/** The most that the fuel counter, a signed 32-bit number, can hold. */
+const MAX_FUEL = 0x7fff_ffff;
+
+/** A copy without the zeros at the end, which most memories have a lot of. */
+function trimmed(memory: Uint8Array): Uint8Array {
+  const words = new BigUint64Array(memory.buffer, 0, memory.length / 8);
+  let end = words.length;
+  while (end > 0 && words[end - 1] === 0n) end--;
+  return memory.slice(0, end * 8);
 }
 
 /** Adds fresh memories and tables for modules that import theirs. */

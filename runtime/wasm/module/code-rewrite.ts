@@ -6,7 +6,7 @@ import { GUEST_STACK_BYTES } from "../../limits.ts";
 import { ByteWriter } from "./byte-writer.ts";
 import { EVENT_SIZE, Event } from "./code-scan.ts";
 import type { CodeScan, FunctionScan } from "./code-scan.ts";
-import { GuestFlag } from "./hardened.ts";
+import { GuestFlag, Restriction } from "./hardened.ts";
 import { IntList } from "./int-list.ts";
 
 /** Indices of the globals that the host adds. */
@@ -14,6 +14,7 @@ export interface HostGlobals {
   readonly fuel: number;
   readonly stack: number;
   readonly flags: number;
+  readonly restricted: number;
 }
 
 export interface RewriteInput {
@@ -189,6 +190,9 @@ class Rewriter {
         this.#local(CODE.LOCAL_GET, this.#stack);
         this.#global(CODE.GLOBAL_SET, this.#input.globals.stack);
         return offset;
+      case Event.RESTRICTED:
+        this.#refuseRestricted();
+        return offset;
       case Event.GROWN:
         this.#noteDenied();
         return offset;
@@ -238,6 +242,15 @@ class Rewriter {
     this.#constant(this.#weight);
     this.#body.byte(CODE.I32_SUB);
     this.#global(CODE.GLOBAL_SET, this.#input.globals.stack);
+  }
+
+  #refuseRestricted(): void {
+    const { restricted } = this.#input.globals;
+    this.#global(CODE.GLOBAL_GET, restricted);
+    this.#body.list([CODE.IF, EMPTY_BLOCK]);
+    this.#constant(Restriction.BROKEN);
+    this.#global(CODE.GLOBAL_SET, restricted);
+    this.#body.list([CODE.UNREACHABLE, CODE.END]);
   }
 
   #noteDenied(): void {

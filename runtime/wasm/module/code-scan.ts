@@ -28,6 +28,8 @@ export const Event = {
   UNRESTORABLE: 5,
   /** In front of a call in a function that catches exceptions. */
   CALL: 6,
+  /** In front of a call of a host function that is not always allowed. */
+  RESTRICTED: 7,
 } as const;
 export const EVENT_SIZE = 3;
 
@@ -78,6 +80,8 @@ export interface ScanInput {
   /** Type index of each function, imports first. */
   readonly functionTypes: readonly number[];
   readonly importedFunctions: number;
+  /** By imported function: it may be called at any time. */
+  readonly harmless: readonly boolean[];
   /** Some imported function stands in a table: then every indirect call may be a host call. */
   readonly hostInTable: boolean;
 }
@@ -392,7 +396,10 @@ class Scanner {
     const { functionTypes, importedFunctions } = this.#input;
     const type = functionTypes[index];
     if (type === undefined) throw corrupted(`calls function ${index}, which it does not have`);
-    if (index < importedFunctions) this.#segment += HOST_CALL_FUEL;
+    if (index < importedFunctions) {
+      this.#segment += HOST_CALL_FUEL;
+      if (!this.#input.harmless[index]!) this.#event(Event.RESTRICTED, 0, offset);
+    }
     this.#calls.push(this.#self);
     this.#calls.push(index);
     this.#afterCall(this.#arity(type), opcode === Op.RETURN_CALL, offset);

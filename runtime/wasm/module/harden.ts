@@ -15,7 +15,7 @@ import { countedFunctions } from "./call-graph.ts";
 import { rewriteCode } from "./code-rewrite.ts";
 import { scanCode } from "./code-scan.ts";
 import type { CodeScan } from "./code-scan.ts";
-import { HostExport } from "./hardened.ts";
+import { GuestFlag, HostExport, isHarmless, Restriction } from "./hardened.ts";
 import type { Hardened, HardenOptions } from "./hardened.ts";
 import { IntList } from "./int-list.ts";
 import { readLayout, SectionId } from "./layout.ts";
@@ -43,6 +43,8 @@ const V128 = 0x7b;
 const END = 0x0b;
 const CALL = 0x10;
 const LOCAL_GET = 0x20;
+const I32_CONST = 0x41;
+const I32_AND = 0x71;
 const GLOBAL_GET = 0x23;
 const GLOBAL_SET = 0x24;
 /** global.set used of (used + (budget - fuel)): see `#wrapper`. */
@@ -100,6 +102,7 @@ class Hardener {
   readonly #newFunctions: { readonly type: number; readonly code: ByteWriter }[] = [];
   readonly #newExports: { readonly name: string; readonly kind: number; readonly index: number }[] = [];
   readonly #wrapperOf = new Map<number, number>();
+  readonly #allocatorOf = new Map<string, number>();
   /** Indices of the guest's globals that can change and be remembered, and of the shadow of the first. */
   readonly #mutable: readonly number[];
   readonly #firstHostGlobal: number;
@@ -125,7 +128,12 @@ class Hardener {
     const code = rewriteCode({
       bytes: this.#bytes,
       scan: this.#scan,
-      globals: { fuel: this.#global("FUEL"), stack: this.#global("STACK"), flags: this.#global("FLAGS") },
+      globals: {
+        fuel: this.#global("FUEL"),
+        stack: this.#global("STACK"),
+        flags: this.#global("FLAGS"),
+        restricted: this.#global("RESTRICTED"),
+      },
       params: this.#ownTypes().map(({ params }) => params.length),
       counted,
       frames,
@@ -167,6 +175,9 @@ class Hardener {
       types: layout.types.map(({ params, results }) => ({ params: params.length, results: results.length })),
       functionTypes: layout.functionTypes,
       importedFunctions: layout.importedFunctions,
+      harmless: this.#binary.imports
+        .filter(({ kind }) => kind === ExternalKind.FUNCTION)
+        .map(({ module, name }) => isHarmless(module, name)),
       hostInTable: [...layout.taken].some((index) => index < layout.importedFunctions),
     });
   }
@@ -239,7 +250,9 @@ class Hardener {
 
   #addFunctions(): void {
     for (const { name, kind, index } of this.#layout.exports) {
-      if (kind === ExternalKind.FUNCTION && CALLBACKS.has(name)) this.#wrapper(index);
+      if (kind !== ExternalKind.FUNCTION) continue;
+      if (CALLBACKS.has(name)) this.#wrapper(index);
+      else if (ALLOCATORS.has(name)) this.#guardAllocator(name, index);
     }
     if (this.#binary.startFunction >= 0) {
       const index = this.#wrapper(this.#binary.startFunction);
@@ -295,6 +308,9 @@ class Hardener {
     body.byte(0);
     global(GLOBAL_GET, "BUDGET");
     global(GLOBAL_SET, "FUEL");
+    global(GLOBAL_GET, "FLAGS");
+    body.list([I32_CONST, GuestFlag.UNRESTORABLE, I32_AND]);
+    global(GLOBAL_SET, "FLAGS");
     this.#layout.types[typeIndex]!.params.forEach((_, n) => {
       body.byte(LOCAL_GET);
       body.unsigned(n);
@@ -310,6 +326,25 @@ class Hardener {
     const wrapper = this.#function(typeIndex, body);
     this.#wrapperOf.set(index, wrapper);
     return wrapper;
+  }
+
+  /** A function that calls an allocator while the guest may not do much else: a host function waits for it. */
+  #guardAllocator(name: string, index: number): void {
+    const body = new ByteWriter(64);
+    const restricted = this.#global("RESTRICTED");
+    const restrict = (code: number): void => {
+      body.byte(code);
+      body.unsigned(restricted);
+    };
+    body.byte(0);
+    body.list([I32_CONST, Restriction.ACTIVE]);
+    restrict(GLOBAL_SET);
+    body.list([LOCAL_GET, 0, CALL]);
+    body.unsigned(index);
+    body.list([I32_CONST, Restriction.NONE]);
+    restrict(GLOBAL_SET);
+    body.byte(END);
+    this.#allocatorOf.set(name, this.#function(this.#layout.functionTypes[index]!, body));
   }
 
   #type(params: readonly number[], results: readonly number[]): number {
@@ -426,10 +461,15 @@ class Hardener {
     const { exports } = this.#layout;
     out.unsigned(exports.length + this.#newExports.length);
     for (const { name, kind, index } of exports) {
-      const wrapped = kind === ExternalKind.FUNCTION && CALLBACKS.has(name) ? this.#wrapperOf.get(index) : undefined;
-      writeExport(out, name, kind, wrapped ?? index);
+      writeExport(out, name, kind, kind === ExternalKind.FUNCTION ? this.#exported(name, index) : index);
     }
     for (const { name, kind, index } of this.#newExports) writeExport(out, name, kind, index);
+  }
+
+  /** The function that an export of the guest leads to now. */
+  #exported(name: string, index: number): number {
+    const wrapper = CALLBACKS.has(name) ? this.#wrapperOf.get(index) : this.#allocatorOf.get(name);
+    return wrapper ?? index;
   }
 
   #copyCustom(out: ByteWriter): void {
@@ -440,7 +480,7 @@ class Hardener {
 }
 
 /** Globals of the host's own, in order. */
-const HOST_GLOBALS = ["FUEL", "BUDGET", "USED", "STACK", "FLAGS"] as const;
+const HOST_GLOBALS = ["FUEL", "BUDGET", "USED", "STACK", "FLAGS", "RESTRICTED"] as const;
 
 function typeKey(params: readonly number[], results: readonly number[]): string {
   return `${params.join()}>${results.join()}`;

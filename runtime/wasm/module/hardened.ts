@@ -17,6 +17,8 @@ export const HostExport = {
   STACK: "sluice_stack",
   /** Global `mut i32`: bits of {@link GuestFlag}. */
   FLAGS: "sluice_flags",
+  /** Global `mut i32`, see {@link Restriction}. */
+  RESTRICTED: "sluice_restricted",
   /** `() -> ()`: remembers all mutable globals of the guest inside the instance. */
   SAVE: "sluice_save",
   /** `() -> i32`: brings them back; answers the flags. */
@@ -25,9 +27,29 @@ export const HostExport = {
   GLOBAL: "sluice_global_",
 } as const;
 
+/** Values of `sluice_restricted`: while it is not NONE, only {@link isHarmless} host functions may be called. */
+export const Restriction = {
+  NONE: 0,
+  /** Start functions run (nothing of the plugin exists yet), or the guest's allocator (a host function is under way). */
+  ACTIVE: 1,
+  /** A forbidden call was made; the guest trapped there. */
+  BROKEN: 2,
+} as const;
+
+const HARMLESS: ReadonlySet<string> = new Set([
+  "proxy_log",
+  "proxy_get_log_level",
+  "proxy_get_current_time_nanoseconds",
+]);
+
+/** True for imports that touch nothing but the log, the clock and the instance itself. */
+export function isHarmless(module: string, name: string): boolean {
+  return module.startsWith("wasi_") || (module === "env" && (!name.startsWith("proxy_") || HARMLESS.has(name)));
+}
+
 /** Bits of `sluice_flags`. */
 export const GuestFlag = {
-  /** memory.grow was refused. */
+  /** memory.grow was refused in the callback that runs, or ran last. */
   MEMORY_DENIED: 1,
   /** Something happened that copying memory and globals does not undo: a table was written, a segment dropped. */
   UNRESTORABLE: 2,

@@ -238,7 +238,7 @@ describe("AssemblyScript", () => {
       puppet.call("abort", utf16(puppet, "oops"), utf16(puppet, "filter.ts"), 12, 5),
     );
     stage.stream().requestHead();
-    assert.equal(stage.plugin.lastFailure, "oops in filter.ts:12:5");
+    assert.equal(stage.plugin.lastFailure, "abort: oops in filter.ts:12:5");
   });
 });
 
