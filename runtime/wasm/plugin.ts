@@ -42,7 +42,9 @@ export class Plugin {
   }
 
   onRootDeleted(root: RootContext): void {
-    if (this.root === root) this.root = null;
+    if (this.root !== root) return;
+    this.root = null;
+    this.vm.rootGone();
   }
 }
 

@@ -154,6 +154,14 @@ export class Vm implements PoolOwner {
     for (const plugin of this.plugins) plugin.root?.close();
   }
 
+  /** A plugin of a closed VM is done; streams may still be finishing in the instance, which goes with the last of them. */
+  rootGone(): void {
+    const instance = this.#instance;
+    if (!this.#closed || instance === null || this.plugins.some(({ root }) => root !== null)) return;
+    this.#instance = null;
+    this.#dismiss(instance);
+  }
+
   /** A root context of the template has run: its state is another one now. */
   templateChanged(instance: Instance): void {
     if (instance === this.#instance && this.#pool !== null && !this.#freshOnly) this.version++;

@@ -216,6 +216,7 @@ const CONNECTION: ConnectionInfo = {
 };
 
 export interface FakeStreamOptions {
+  readonly connection?: ConnectionInfo;
   readonly request?: string[];
   readonly perRoute?: { readonly id: number; readonly bytes: Uint8Array };
   readonly descriptors?: readonly Uint8Array[];
@@ -223,7 +224,7 @@ export interface FakeStreamOptions {
 
 /** A stream with one filter, which records what the filter does to it. */
 export class FakeStream implements StreamView {
-  readonly info = new StreamInfo(CONNECTION, 1_700_000_000_123, 1000);
+  readonly info: StreamInfo;
   requestHeaders: HeaderMap | null;
   requestTrailers: HeaderMap | null = null;
   responseHeaders: HeaderMap | null = null;
@@ -240,6 +241,7 @@ export class FakeStream implements StreamView {
 
   constructor(factory: PluginFilterFactory, options: FakeStreamOptions) {
     this.#options = options;
+    this.info = new StreamInfo(options.connection ?? CONNECTION, 1_700_000_000_123, 1000);
     this.requestHeaders = new HeaderMap(
       options.request ?? [":method", "GET", ":path", "/a?b=c", ":authority", "host", ":scheme", "http", "x-a", "1"],
     );
