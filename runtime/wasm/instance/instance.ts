@@ -140,10 +140,7 @@ export class Instance {
     return {
       bytes: memory.byteLength,
       memory: trimmed(new Uint8Array(memory)),
-      globals: Array.from(
-        hardened.globals,
-        (_, n) => this.#global(`${HostExport.GLOBAL}${n}`).value as number | bigint,
-      ),
+      globals: Array.from(hardened.globals, (_, n) => this.#global(`${HostExport.GLOBAL}${n}`).value),
       roots: this.roots.map(({ id, plugin }) => ({ id, plugin })),
       nextId: this.contexts.next,
       metrics: this.metrics.slice(),

@@ -6,16 +6,9 @@ import { GUEST_STACK_BYTES } from "../../limits.ts";
 import { ByteWriter } from "./byte-writer.ts";
 import { EVENT_SIZE, Event } from "./code-scan.ts";
 import type { CodeScan, FunctionScan } from "./code-scan.ts";
+import type { HostGlobals } from "./host-code.ts";
 import { GuestFlag, Restriction } from "./hardened.ts";
 import { IntList } from "./int-list.ts";
-
-/** Indices of the globals that the host adds. */
-export interface HostGlobals {
-  readonly fuel: number;
-  readonly stack: number;
-  readonly flags: number;
-  readonly restricted: number;
-}
 
 export interface RewriteInput {
   readonly bytes: Uint8Array;

@@ -15,9 +15,11 @@ import { countedFunctions } from "./call-graph.ts";
 import { rewriteCode } from "./code-rewrite.ts";
 import { scanCode } from "./code-scan.ts";
 import type { CodeScan } from "./code-scan.ts";
-import { GuestFlag, HostExport, isHarmless, Restriction } from "./hardened.ts";
+import { allocatorBody, callbackBody, copyBody } from "./host-code.ts";
+import type { HostGlobals } from "./host-code.ts";
+import { HostExport, isHarmless } from "./hardened.ts";
 import type { Hardened, HardenOptions } from "./hardened.ts";
-import { IntList } from "./int-list.ts";
+import type { IntList } from "./int-list.ts";
 import { readLayout, SectionId } from "./layout.ts";
 import type { Layout } from "./layout.ts";
 
@@ -41,16 +43,6 @@ const I32 = 0x7f;
 const I64 = 0x7e;
 const V128 = 0x7b;
 const END = 0x0b;
-const CALL = 0x10;
-const LOCAL_GET = 0x20;
-const I32_CONST = 0x41;
-const I32_AND = 0x71;
-const GLOBAL_GET = 0x23;
-const GLOBAL_SET = 0x24;
-/** global.set used of (used + (budget - fuel)): see `#wrapper`. */
-const I32_SUB = 0x6b;
-const I64_ADD = 0x7c;
-const I64_EXTEND_I32_U = 0xad;
 
 /** Zero of each type that the host may remember, as a constant. */
 const ZERO: Readonly<Record<number, readonly number[]>> = {
@@ -128,12 +120,7 @@ class Hardener {
     const code = rewriteCode({
       bytes: this.#bytes,
       scan: this.#scan,
-      globals: {
-        fuel: this.#global("FUEL"),
-        stack: this.#global("STACK"),
-        flags: this.#global("FLAGS"),
-        restricted: this.#global("RESTRICTED"),
-      },
+      globals: this.#hostGlobals,
       params: this.#ownTypes().map(({ params }) => params.length),
       counted,
       frames,
@@ -258,26 +245,15 @@ class Hardener {
       const index = this.#wrapper(this.#binary.startFunction);
       this.#newExports.push({ name: HostExport.START, kind: ExternalKind.FUNCTION, index });
     }
-    const save = new ByteWriter(64);
-    const restore = new ByteWriter(64);
-    for (const body of [save, restore]) body.byte(0);
-    this.#mutable.forEach((global, n) => {
-      const shadow = this.#firstShadow + n;
-      for (const [body, from, to] of [
-        [save, global, shadow],
-        [restore, shadow, global],
-      ] as const) {
-        body.byte(GLOBAL_GET);
-        body.unsigned(from);
-        body.byte(GLOBAL_SET);
-        body.unsigned(to);
-      }
-      this.#newExports.push({ name: `${HostExport.GLOBAL}${n}`, kind: ExternalKind.GLOBAL, index: global });
+    const shadows = this.#mutable.map((global, n) => [global, this.#firstShadow + n] as const);
+    this.#mutable.forEach((index, n) => {
+      this.#newExports.push({ name: `${HostExport.GLOBAL}${n}`, kind: ExternalKind.GLOBAL, index });
     });
-    restore.byte(GLOBAL_GET);
-    restore.unsigned(this.#global("FLAGS"));
-    save.byte(END);
-    restore.byte(END);
+    const save = copyBody(shadows);
+    const restore = copyBody(
+      shadows.map(([global, shadow]) => [shadow, global]),
+      this.#global("FLAGS"),
+    );
     this.#exportFunction(HostExport.SAVE, this.#function(this.#type([], []), save));
     this.#exportFunction(HostExport.RESTORE, this.#function(this.#type([], [I32]), restore));
     for (const name of HOST_GLOBALS) {
@@ -300,29 +276,7 @@ class Hardener {
     if (known !== undefined) return known;
     const typeIndex = this.#layout.functionTypes[index];
     if (typeIndex === undefined) throw new ProxyError("MODULE_CORRUPTED", "config", `there is no function ${index}`);
-    const body = new ByteWriter(64);
-    const global = (code: number, name: (typeof HOST_GLOBALS)[number]): void => {
-      body.byte(code);
-      body.unsigned(this.#global(name));
-    };
-    body.byte(0);
-    global(GLOBAL_GET, "BUDGET");
-    global(GLOBAL_SET, "FUEL");
-    global(GLOBAL_GET, "FLAGS");
-    body.list([I32_CONST, GuestFlag.UNRESTORABLE, I32_AND]);
-    global(GLOBAL_SET, "FLAGS");
-    this.#layout.types[typeIndex]!.params.forEach((_, n) => {
-      body.byte(LOCAL_GET);
-      body.unsigned(n);
-    });
-    body.byte(CALL);
-    body.unsigned(index);
-    global(GLOBAL_GET, "USED");
-    global(GLOBAL_GET, "BUDGET");
-    global(GLOBAL_GET, "FUEL");
-    body.list([I32_SUB, I64_EXTEND_I32_U, I64_ADD]);
-    global(GLOBAL_SET, "USED");
-    body.byte(END);
+    const body = callbackBody(this.#hostGlobals, this.#layout.types[typeIndex]!.params.length, index);
     const wrapper = this.#function(typeIndex, body);
     this.#wrapperOf.set(index, wrapper);
     return wrapper;
@@ -330,20 +284,7 @@ class Hardener {
 
   /** A function that calls an allocator while the guest may not do much else: a host function waits for it. */
   #guardAllocator(name: string, index: number): void {
-    const body = new ByteWriter(64);
-    const restricted = this.#global("RESTRICTED");
-    const restrict = (code: number): void => {
-      body.byte(code);
-      body.unsigned(restricted);
-    };
-    body.byte(0);
-    body.list([I32_CONST, Restriction.ACTIVE]);
-    restrict(GLOBAL_SET);
-    body.list([LOCAL_GET, 0, CALL]);
-    body.unsigned(index);
-    body.list([I32_CONST, Restriction.NONE]);
-    restrict(GLOBAL_SET);
-    body.byte(END);
+    const body = allocatorBody(this.#hostGlobals, index);
     this.#allocatorOf.set(name, this.#function(this.#layout.functionTypes[index]!, body));
   }
 
@@ -360,6 +301,17 @@ class Hardener {
 
   #global(name: (typeof HOST_GLOBALS)[number]): number {
     return this.#firstHostGlobal + HOST_GLOBALS.indexOf(name);
+  }
+
+  get #hostGlobals(): HostGlobals {
+    return {
+      fuel: this.#global("FUEL"),
+      budget: this.#global("BUDGET"),
+      used: this.#global("USED"),
+      stack: this.#global("STACK"),
+      flags: this.#global("FLAGS"),
+      restricted: this.#global("RESTRICTED"),
+    };
   }
 
   #memoryMaximum(): number {

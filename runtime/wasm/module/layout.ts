@@ -85,7 +85,6 @@ class LayoutReader {
   #importedFunctions = 0;
   #memories = 0;
   #memory: Limits | undefined;
-  #tables = 0;
 
   constructor(bytes: Uint8Array, sections: readonly Section[]) {
     this.#bytes = bytes;
@@ -163,7 +162,6 @@ class LayoutReader {
       else if (kind === ExternalKind.TABLE) {
         this.#valueType(reader);
         this.#tableLimits(reader);
-        this.#tables++;
       } else if (kind === ExternalKind.MEMORY) this.#oneMemory(reader);
       else throw corrupted("imports something that the host does not provide");
     }
@@ -215,7 +213,6 @@ class LayoutReader {
       const tailStart = reader.at;
       if (initialised) this.#constant(reader);
       tables.push({ ...limits, head, tail: this.#bytes.subarray(tailStart, reader.at) });
-      this.#tables++;
     }
     this.#close(reader, SectionId.TABLE);
     return tables;
