@@ -244,6 +244,8 @@ export const OVERPROVISIONING_PERCENT = 140;
 export const HTTP_CALL_RESPONSE_BYTES = 4 * 1024 * 1024;
 /** Bytes of one gRPC message received. gRPC's own default. */
 export const GRPC_MESSAGE_BYTES = 4 * 1024 * 1024;
+/** Bytes of messages that wait on one gRPC stream whose connection takes none: a guest must not fill the host's memory. */
+export const GRPC_STREAM_QUEUED_BYTES = 1024 * 1024;
 /** Streams at a time on one HTTP/2 connection. Envoy: `max_concurrent_streams`, 1024 towards upstream. */
 export const H2_CONCURRENT_STREAMS = 1024;
 /** Bytes that a host may send ahead on one HTTP/2 stream that is not read: the buffer limit of a connection. */

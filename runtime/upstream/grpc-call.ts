@@ -40,7 +40,7 @@ class GrpcCall extends Deadline implements Call, UpstreamHandler {
     super();
     this.#upstream = upstream;
     this.#handler = handler;
-    this.#headers = headersOf(upstream.name, unary);
+    this.#headers = grpcHeaders({ authority: upstream.name, ...unary });
     this.#body = frame(unary.message);
     if (unary.timeoutMs > 0) this.arm(unary.timeoutMs);
     this.#request = this.#send();
@@ -128,20 +128,21 @@ class GrpcCall extends Deadline implements Call, UpstreamHandler {
   }
 }
 
-function headersOf(authority: string, unary: GrpcUnary): HeaderMap {
-  const list = [
-    ":method",
-    "POST",
-    ":path",
-    `/${unary.service}/${unary.method}`,
-    ":authority",
-    authority,
-    ":scheme",
-    "http",
-  ];
-  list.push("te", "trailers", "content-type", "application/grpc");
-  if (unary.timeoutMs > 0) list.push("grpc-timeout", timeoutText(unary.timeoutMs));
-  const more = unary.metadata?.list ?? [];
+/** What the headers of a call are made of. `timeoutMs`: 0 = none. */
+export interface GrpcHead {
+  readonly authority: string;
+  readonly service: string;
+  readonly method: string;
+  readonly metadata: HeaderMap | null;
+  readonly timeoutMs: number;
+}
+
+/** Request headers of a call or stream; metadata cannot replace what the protocol sets. */
+export function grpcHeaders(head: GrpcHead): HeaderMap {
+  const list = [":method", "POST", ":path", `/${head.service}/${head.method}`, ":authority", head.authority];
+  list.push(":scheme", "http", "te", "trailers", "content-type", "application/grpc");
+  if (head.timeoutMs > 0) list.push("grpc-timeout", timeoutText(head.timeoutMs));
+  const more = head.metadata?.list ?? [];
   for (let at = 0; at < more.length; at += 2) {
     const name = more[at]!;
     if (!name.startsWith(":") && !RESERVED.has(name)) list.push(name, more[at + 1]!);

@@ -58,6 +58,43 @@ export class MessageReader {
   }
 }
 
+/** Takes the messages of a stream out of pieces of any size. */
+export class MessageSplitter {
+  readonly #limitBytes: number;
+  #pending: Buffer = EMPTY;
+
+  constructor(limitBytes: number) {
+    this.#limitBytes = limitBytes;
+  }
+
+  /** True when nothing stands behind the last whole message. */
+  get clean(): boolean {
+    return this.#pending.length === 0;
+  }
+
+  add(chunk: Buffer): void {
+    this.#pending = this.#pending.length === 0 ? chunk : Buffer.concat([this.#pending, chunk]);
+  }
+
+  /** The next whole message, or what is wrong with it; null when there is none yet. */
+  next(): Buffer | FrameFault | null {
+    const bytes = this.#pending;
+    if (bytes.length < PREFIX_BYTES) return null;
+    if (bytes[0] !== 0) return { status: GrpcStatus.INTERNAL, text: "compressed response message" };
+    const length = bytes.readUInt32BE(1);
+    if (length > this.#limitBytes) {
+      return {
+        status: GrpcStatus.RESOURCE_EXHAUSTED,
+        text: `response message of ${length} bytes, limit ${this.#limitBytes}`,
+      };
+    }
+    const end = PREFIX_BYTES + length;
+    if (bytes.length < end) return null;
+    this.#pending = bytes.subarray(end);
+    return bytes.subarray(PREFIX_BYTES, end);
+  }
+}
+
 /** The header `grpc-timeout`: at most 8 digits and a unit. */
 export function timeoutText(ms: number): string {
   const whole = Math.max(1, Math.ceil(ms));

@@ -3,26 +3,15 @@
  *
  * Life: context_create(id, 0) → on_vm_start → on_configure → ticks and answers … → on_done → (proxy_done) → on_delete.
  */
-import * as BufferType from "../../../abi/buffer.ts";
-import * as MapType from "../../../abi/map.ts";
-import * as Status from "../../../abi/status.ts";
 import type { HeaderMap } from "../../codec/headers.ts";
 import { ProxyError } from "../../errors.ts";
-import { MAX_GUEST_TIMER_MS, MAX_OPEN_CALLS, ROOT_DONE_TIMEOUT_MS } from "../../limits.ts";
+import { MAX_GUEST_TIMER_MS, ROOT_DONE_TIMEOUT_MS } from "../../limits.ts";
 import { Alarm } from "../../timers.ts";
-import { grpcUnary } from "../../upstream/grpc-call.ts";
-import type { GrpcUnary } from "../../upstream/grpc-call.ts";
-import { httpCall } from "../../upstream/http-call.ts";
-import type { HttpCallRequest } from "../../upstream/http-call.ts";
-import type { Call, GrpcHandler, HttpCallHandler } from "../../upstream/request.ts";
+import { RootCalls } from "./calls.ts";
 import { Context, Pending } from "./context.ts";
 import type { HttpCallbacks } from "../instance/callbacks.ts";
 import type { Instance } from "../instance/instance.ts";
 import type { Plugin } from "../plugin.ts";
-
-/** The low bits of a token tell its kind, as in Envoy: http calls 4, 8, 12 …, gRPC calls 5, 9 … */
-const TOKEN_STEP = 4;
-const GRPC_KIND = 1;
 
 export class RootContext extends Context {
   readonly instance: Instance;
@@ -34,12 +23,8 @@ export class RootContext extends Context {
   statusMessage = "";
   #tickMs = 0;
   #tick: Alarm | null = null;
-  #calls = new Map<number, Call>();
-  #lastToken = 0;
-  #callHeaders: HeaderMap | null = null;
-  #callTrailers: HeaderMap | null = null;
-  #callBody: Buffer | null = null;
-  #grpcMessage: Buffer | null = null;
+  /** HTTP and gRPC calls that are open. */
+  readonly calls: RootCalls;
   /** on_done answered 0 and proxy_done has not come yet. */
   #doneTimer: Alarm | null = null;
   #deleted = false;
@@ -53,7 +38,13 @@ export class RootContext extends Context {
     this.instance = instance;
     this.plugin = plugin;
     this.leased = leased;
+    this.calls = new RootCalls(this);
     instance.roots.push(this);
+  }
+
+  /** The plugin is gone: nothing new may begin. */
+  get deleted(): boolean {
+    return this.#deleted;
   }
 
   get root(): RootContext {
@@ -117,77 +108,9 @@ export class RootContext extends Context {
     this.plugin.vm.templateChanged(this.instance);
   }
 
-  // ---- calls ----------------------------------------------------------------------------------
-
-  /** Starts an HTTP call; 0 when the cluster is unknown or too many calls are open. */
-  httpCall(cluster: string, request: HttpCallRequest): number {
-    const upstream = this.instance.facts.environment.upstreams.get(cluster);
-    if (upstream === undefined || this.#calls.size >= MAX_OPEN_CALLS || this.#deleted) return 0;
-    const token = this.#newToken(0);
-    this.#calls.set(token, httpCall(upstream, request, this.#httpHandler(token)));
-    return token;
-  }
-
-  /** Starts a unary gRPC call; 0 as above. */
-  grpcCall(cluster: string, request: GrpcUnary): number {
-    const upstream = this.instance.facts.environment.upstreams.get(cluster);
-    if (upstream === undefined || this.#calls.size >= MAX_OPEN_CALLS || this.#deleted) return 0;
-    const token = this.#newToken(GRPC_KIND);
-    this.#calls.set(token, grpcUnary(upstream, request, this.#grpcHandler(token)));
-    return token;
-  }
-
-  /** Gives a gRPC call up: no callback follows. Returns a status. */
-  cancelGrpc(token: number): number {
-    if (token % TOKEN_STEP !== GRPC_KIND) return Status.BAD_ARGUMENT;
-    const call = this.#calls.get(token);
-    if (call === undefined) return Status.NOT_FOUND;
-    this.#calls.delete(token);
-    call.cancel();
-    return Status.OK;
-  }
-
-  #newToken(kind: number): number {
-    do {
-      this.#lastToken = (this.#lastToken + TOKEN_STEP) & 0x7fff_fffc;
-    } while (this.#lastToken === 0 || this.#calls.has(this.#lastToken + kind));
-    return this.#lastToken + kind;
-  }
-
-  #httpHandler(token: number): HttpCallHandler {
-    return {
-      onHttpCallResponse: (headers, body, trailers) => {
-        this.#callHeaders = headers;
-        this.#callBody = body;
-        this.#callTrailers = trailers;
-        this.#answer(token, "proxy_on_http_call_response", [token, headers.size, body.length, trailers.size]);
-        this.#callHeaders = this.#callTrailers = this.#callBody = null;
-      },
-      onHttpCallFailure: (reason) => {
-        this.statusCode = Status.BROKEN_CONNECTION;
-        this.statusMessage = reason;
-        this.#answer(token, "proxy_on_http_call_response", [token, 0, 0, 0]);
-      },
-    };
-  }
-
-  #grpcHandler(token: number): GrpcHandler {
-    return {
-      onGrpcMessage: (message) => {
-        this.#grpcMessage = message;
-        this.#answer(token, "proxy_on_grpc_receive", [token, message.length]);
-        this.#grpcMessage = null;
-      },
-      onGrpcFailure: (status, message) => {
-        this.statusCode = status;
-        this.statusMessage = message;
-        this.#answer(token, "proxy_on_grpc_close", [token, status]);
-      },
-    };
-  }
-
-  #answer(token: number, name: string, args: readonly number[]): void {
-    if (!this.#calls.delete(token) || this.instance.failed || this.#deleted) return;
+  /** Tells the guest what became of a call. */
+  answer(name: string, args: readonly number[]): void {
+    if (this.instance.failed || this.#deleted) return;
     const callback = this.instance.export(name);
     if (callback === null) return;
     this.instance.callWith(this, callback, name, args);
@@ -196,13 +119,7 @@ export class RootContext extends Context {
 
   /** Maps 4 to 7, readable while the callback runs that hands them over. */
   callMap(type: number): HeaderMap | null {
-    if (type === MapType.HTTP_CALL_RESPONSE_HEADERS) return this.#callHeaders;
-    return type === MapType.HTTP_CALL_RESPONSE_TRAILERS ? this.#callTrailers : null;
-  }
-
-  /** Buffers 4 and 5, likewise. */
-  callBuffer(type: number): Buffer | null {
-    return type === BufferType.HTTP_CALL_RESPONSE_BODY ? this.#callBody : this.#grpcMessage;
+    return this.calls.map(type);
   }
 
   // ---- the end --------------------------------------------------------------------------------
@@ -247,8 +164,7 @@ export class RootContext extends Context {
 
   /** The stream or connection that had the instance is over: its calls are given up. */
   recycle(): void {
-    for (const call of this.#calls.values()) call.cancel();
-    this.#calls.clear();
+    this.calls.cancelAll();
     this.statusCode = 0;
     this.statusMessage = "";
     this.pending = 0;
@@ -261,7 +177,6 @@ export class RootContext extends Context {
     this.#tick?.disarm();
     this.#doneTimer?.disarm();
     this.instance.contexts.remove(this);
-    for (const call of this.#calls.values()) call.cancel();
-    this.#calls.clear();
+    this.calls.cancelAll();
   }
 }

@@ -22,7 +22,7 @@ function bufferBytes(instance: Instance, type: number): Uint8Array | null {
       return context.root?.plugin.config.configuration ?? null;
     case BufferType.HTTP_CALL_RESPONSE_BODY:
     case BufferType.GRPC_RECEIVE_BUFFER:
-      return context.root?.callBuffer(type) ?? null;
+      return context.root?.calls.buffer(type) ?? null;
     default:
       return null;
   }

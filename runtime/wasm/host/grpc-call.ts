@@ -1,4 +1,4 @@
-/** `proxy_grpc_call` (unary), cancel and close. Streams have their names here and answer UNIMPLEMENTED. */
+/** gRPC calls and streams of guests: `proxy_grpc_call`, `proxy_grpc_stream`, send, cancel, close. */
 import * as Status from "../../../abi/status.ts";
 import { HeaderMap } from "../../codec/headers.ts";
 import { grpcTarget } from "../values/grpc-target.ts";
@@ -7,14 +7,41 @@ import type { Instance } from "../instance/instance.ts";
 import { decodePairs } from "../values/pairs.ts";
 import type { HostFunctions } from "./functions.ts";
 
+/** Whom a call goes to and with what metadata. */
+interface Target {
+  readonly cluster: string;
+  readonly service: string;
+  readonly method: string;
+  readonly metadata: HeaderMap;
+}
+
+/** `at` holds address and size of target, service, method and metadata, in turn. A number is a status. */
+function readTarget(instance: Instance, call: string, at: readonly number[]): Target | number {
+  const { memory } = instance;
+  for (let n = 0; n < at.length; n += 2) {
+    if (!memory.has(at[n]! >>> 0, at[n + 1]! >>> 0)) {
+      return instance.refuse(Status.INVALID_MEMORY_ACCESS, call, `${PARTS[n / 2]}: outside of memory`);
+    }
+  }
+  const [target, targetSize, service, serviceSize, method, methodSize, metadata, metadataSize] = at.map((n) => n >>> 0);
+  const cluster = grpcTarget(memory.copy(target!, targetSize!));
+  if (cluster === undefined) return instance.refuse(Status.PARSE_FAILURE, call, "target: names no cluster");
+  const pairs = decodePairs(memory.bytes, metadata!, metadataSize!);
+  const fields = pairs === undefined ? undefined : fieldList(pairs);
+  if (fields === undefined) return instance.refuse(Status.PARSE_FAILURE, call, "metadata: malformed pairs or fields");
+  return {
+    cluster,
+    service: memory.utf8(service!, serviceSize!),
+    method: memory.utf8(method!, methodSize!),
+    metadata: new HeaderMap(fields),
+  };
+}
+
+const PARTS = ["target", "service", "method", "metadata"] as const;
+const UNKNOWN = "target: unknown cluster, or too many calls are open";
+
 export function grpcCallFunctions(instance: Instance): HostFunctions {
   const memory = instance.memory;
-
-  /** Cancel and close are the same thing for a unary call. */
-  function giveUp(token: number): number {
-    return instance.effective.root?.cancelGrpc(token >>> 0) ?? Status.NOT_FOUND;
-  }
-
   return {
     proxy_grpc_call(
       target: number,
@@ -30,34 +57,75 @@ export function grpcCallFunctions(instance: Instance): HostFunctions {
       timeoutMs: number,
       tokenAt: number,
     ): number {
-      if (!memory.has(target >>> 0, targetSize >>> 0) || !memory.has(service >>> 0, serviceSize >>> 0)) {
-        return Status.INVALID_MEMORY_ACCESS;
-      }
-      if (!memory.has(method >>> 0, methodSize >>> 0) || !memory.has(metadata >>> 0, metadataSize >>> 0)) {
-        return Status.INVALID_MEMORY_ACCESS;
-      }
-      if (!memory.has(message >>> 0, messageSize >>> 0) || !memory.putU32(tokenAt >>> 0, 0)) {
-        return Status.INVALID_MEMORY_ACCESS;
-      }
+      const name = "proxy_grpc_call";
+      const to = [target, targetSize, service, serviceSize, method, methodSize, metadata, metadataSize];
+      const read = readTarget(instance, name, to);
+      if (typeof read === "number") return read;
+      if (!memory.has(message >>> 0, messageSize >>> 0))
+        return instance.refuse(Status.INVALID_MEMORY_ACCESS, name, "message: outside of memory");
+      if (!memory.putU32(tokenAt >>> 0, 0))
+        return instance.refuse(Status.INVALID_MEMORY_ACCESS, name, "token_p: outside of memory");
       const root = instance.effective.root;
-      const cluster = grpcTarget(memory.copy(target >>> 0, targetSize >>> 0));
-      const fields = fieldList(decodePairs(memory.bytes, metadata >>> 0, metadataSize >>> 0) ?? []);
-      if (root === null || cluster === undefined) return Status.PARSE_FAILURE;
-      if (fields === undefined) return Status.PARSE_FAILURE;
-      const token = root.grpcCall(cluster, {
-        service: memory.utf8(service >>> 0, serviceSize >>> 0),
-        method: memory.utf8(method >>> 0, methodSize >>> 0),
-        metadata: new HeaderMap(fields),
-        // The call keeps a copy of its own.
-        message: memory.bytes.subarray(message >>> 0, (message >>> 0) + (messageSize >>> 0)),
-        timeoutMs: Math.max(timeoutMs, 0),
-      });
-      if (token === 0) return Status.PARSE_FAILURE;
+      const token =
+        root === null
+          ? 0
+          : root.calls.grpc(read.cluster, {
+              ...read,
+              // The call keeps a copy of its own.
+              message: memory.bytes.subarray(message >>> 0, (message >>> 0) + (messageSize >>> 0)),
+              timeoutMs: Math.max(timeoutMs, 0),
+            });
+      if (token === 0) return instance.refuse(Status.PARSE_FAILURE, name, UNKNOWN);
       memory.putU32(tokenAt >>> 0, token);
       return Status.OK;
     },
 
-    proxy_grpc_cancel: giveUp,
-    proxy_grpc_close: giveUp,
+    proxy_grpc_stream(
+      target: number,
+      targetSize: number,
+      service: number,
+      serviceSize: number,
+      method: number,
+      methodSize: number,
+      metadata: number,
+      metadataSize: number,
+      tokenAt: number,
+    ): number {
+      const name = "proxy_grpc_stream";
+      const to = [target, targetSize, service, serviceSize, method, methodSize, metadata, metadataSize];
+      const read = readTarget(instance, name, to);
+      if (typeof read === "number") return read;
+      if (!memory.putU32(tokenAt >>> 0, 0))
+        return instance.refuse(Status.INVALID_MEMORY_ACCESS, name, "token_p: outside of memory");
+      const token = instance.effective.root?.calls.grpcStream(read.cluster, read) ?? 0;
+      if (token === 0) return instance.refuse(Status.PARSE_FAILURE, name, UNKNOWN);
+      memory.putU32(tokenAt >>> 0, token);
+      return Status.OK;
+    },
+
+    proxy_grpc_send(token: number, message: number, messageSize: number, endStream: number): number {
+      const name = "proxy_grpc_send";
+      if (!memory.has(message >>> 0, messageSize >>> 0))
+        return instance.refuse(Status.INVALID_MEMORY_ACCESS, name, "message: outside of memory");
+      const bytes = memory.bytes.subarray(message >>> 0, (message >>> 0) + (messageSize >>> 0));
+      const status = instance.effective.root?.calls.send(token >>> 0, bytes, endStream !== 0) ?? Status.NOT_FOUND;
+      return status === Status.OK
+        ? status
+        : instance.refuse(status, name, "token: no open stream of this plugin, or too much waits to be sent on it");
+    },
+
+    proxy_grpc_cancel(token: number): number {
+      const status = instance.effective.root?.calls.cancel(token >>> 0) ?? Status.NOT_FOUND;
+      return status === Status.OK
+        ? status
+        : instance.refuse(status, "proxy_grpc_cancel", "token: nothing is open under it");
+    },
+
+    proxy_grpc_close(token: number): number {
+      const status = instance.effective.root?.calls.close(token >>> 0) ?? Status.NOT_FOUND;
+      return status === Status.OK
+        ? status
+        : instance.refuse(status, "proxy_grpc_close", "token: nothing is open under it");
+    },
   };
 }

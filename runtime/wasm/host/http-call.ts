@@ -35,7 +35,7 @@ export function httpCallFunctions(instance: Instance): HostFunctions {
       if (root === null || fields === undefined || ends === undefined || timeoutMs < 0) return Status.BAD_ARGUMENT;
       const map = new HeaderMap(fields);
       if (!map.has(":method") || !map.has(":path") || !map.has(":authority")) return Status.BAD_ARGUMENT;
-      const token = root.httpCall(memory.utf8(upstream >>> 0, upstreamSize >>> 0), {
+      const token = root.calls.http(memory.utf8(upstream >>> 0, upstreamSize >>> 0), {
         headers: map,
         // The call keeps a copy of its own.
         body: memory.bytes.subarray(body >>> 0, (body >>> 0) + (bodySize >>> 0)),
