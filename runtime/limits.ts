@@ -137,6 +137,8 @@ export const HOST_CALL_FUEL = 100;
 export const MERGED_SEGMENT_INSTRUCTIONS = 64;
 /** Times that fuel for start functions, on_vm_start and on_configure: languages start their runtimes there. */
 export const GUEST_START_FUEL_FACTOR = 100;
+/** Bytes of a page of guest memory: WebAssembly's own unit. */
+export const GUEST_PAGE_BYTES = 65_536;
 /** Bytes of guest memory at most. Larger ones are granted by configuration. */
 export const GUEST_MEMORY_BYTES = 64 * 1024 * 1024;
 /** Bytes of guest stack (an estimate from the functions' locals) before recursion fails: V8's own end, a few MiB, must stay far away from host functions. */

@@ -8,6 +8,7 @@ import { buildCluster } from "./build/cluster.ts";
 import { BuildContext, type BundledFilters } from "./build/context.ts";
 import { buildListener, checkListeners } from "./build/listener.ts";
 import { buildNode, type NodeOptions } from "./build/node.ts";
+import { applyWasmRuntime } from "./build/wasm-runtime.ts";
 import { buildRuntime } from "./build/runtime-layers.ts";
 import { Decoder } from "./document/decode.ts";
 import { dumpMessage } from "./document/dump.ts";
@@ -86,7 +87,7 @@ function buildSnapshot(bootstrap: Message, problems: Problems, options: LoadOpti
     admin: buildAdmin(context, bootstrap.message("admin")),
     listeners,
     clusters: clusterMessages.map((cluster) => buildCluster(context, cluster)),
-    plugins: context.plugins,
+    plugins: applyWasmRuntime(context, bootstrap),
     runtime: buildRuntime(context, bootstrap),
     dump: dumpMessage(bootstrap, schema),
   };

@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import type { PluginConfig } from "../config/snapshot.ts";
 import { ProxyError } from "../errors.ts";
+import { GUEST_PAGE_BYTES } from "../limits.ts";
 import { loadModule } from "../wasm/module/module.ts";
 import type { LoadedModule } from "../wasm/module/module.ts";
 
@@ -15,18 +16,21 @@ export interface ModuleTable {
 export function loadModules(plugins: readonly PluginConfig[]): ModuleTable {
   const modules: LoadedModule[] = [];
   const indexOf = new Map<string, number>();
-  const moduleOfPlugin = plugins.map(({ name, code }) => {
+  const moduleOfPlugin = plugins.map(({ name, code, memoryBytes }) => {
     if (code.kind === "remote")
       throw new ProxyError("MODULE_UNREADABLE", "config", `plugin ${name}: code from the network is not fetched yet`);
-    const key = code.kind === "file" ? code.path : `inline ${Buffer.from(code.bytes).toString("latin1")}`;
+    const options = { memoryPages: memoryBytes / GUEST_PAGE_BYTES };
+    const source = code.kind === "file" ? code.path : `inline ${Buffer.from(code.bytes).toString("latin1")}`;
+    // The bound of its memory is part of a module once it is compiled.
+    const key = `${options.memoryPages} ${source}`;
     let index = indexOf.get(key);
     if (index === undefined) {
       index = modules.length;
       indexOf.set(key, index);
       modules.push(
         code.kind === "file"
-          ? loadModule(readCode(name, code.path), code.path)
-          : loadModule(code.bytes, `inline code of ${name}`),
+          ? loadModule(readCode(name, code.path), code.path, options)
+          : loadModule(code.bytes, `inline code of ${name}`, options),
       );
     }
     return index;

@@ -62,6 +62,7 @@ export function buildWasmPlugin(context: BuildContext, wasm: Message, place: Plu
     allowedCapabilities: capabilities(config),
     failurePolicy: failurePolicy(context, config),
     ...SANDBOX,
+    reloadIntervalMs: reloadInterval(context, config),
     allowOnHeadersStopIteration: config.wrappedFlag("allow_on_headers_stop_iteration", false),
     bundled: false,
   });
@@ -146,6 +147,12 @@ function environment(context: BuildContext, message: Message | undefined): Reado
 function capabilities(config: Message): readonly string[] | undefined {
   const allowed = config.message("capability_restriction_config")?.map("allowed_capabilities");
   return allowed === undefined || allowed.size === 0 ? undefined : [...allowed.keys()];
+}
+
+/** ReloadConfig.backoff.base_interval; the jitter comes on top. */
+function reloadInterval(context: BuildContext, config: Message): number {
+  const backoff = config.message("reload_config")?.message("backoff");
+  return backoff === undefined ? RELOAD_INTERVAL_MS : context.millis(backoff, "base_interval", RELOAD_INTERVAL_MS);
 }
 
 function failurePolicy(context: BuildContext, config: Message): PluginConfig["failurePolicy"] {

@@ -4,7 +4,10 @@ const TUNING = "tuning of a part that works another way here";
 
 /** Messages that are used in part, with the fields that are used. */
 export const SUPPORTED_FIELDS: ReadonlyMap<string, ReadonlySet<string>> = new Map([
-  fields("envoy.config.bootstrap.v3.Bootstrap", "node static_resources admin layered_runtime stats_flush_interval"),
+  fields(
+    "envoy.config.bootstrap.v3.Bootstrap",
+    "node static_resources admin layered_runtime stats_flush_interval bootstrap_extensions",
+  ),
   fields("envoy.config.bootstrap.v3.Bootstrap.StaticResources", "listeners clusters"),
   fields("envoy.config.bootstrap.v3.Admin", "address access_log"),
   fields(
@@ -90,7 +93,7 @@ export const SUPPORTED_FIELDS: ReadonlyMap<string, ReadonlySet<string>> = new Ma
   fields("envoy.extensions.filters.http.router.v3.Router", "suppress_envoy_headers respect_expected_rq_timeout"),
   fields(
     "envoy.extensions.wasm.v3.PluginConfig",
-    "name root_id vm_config configuration fail_open capability_restriction_config failure_policy allow_on_headers_stop_iteration",
+    "name root_id vm_config configuration fail_open capability_restriction_config failure_policy reload_config allow_on_headers_stop_iteration",
   ),
   fields("envoy.extensions.wasm.v3.VmConfig", "vm_id runtime code configuration environment_variables"),
 ]);
@@ -120,7 +123,6 @@ export const IGNORED_FIELDS: ReadonlyMap<string, ReadonlyMap<string, string>> = 
     flags_path: "there are no flag files",
     stats_server_version_override: TUNING,
     node_context_params: "there is no xDS yet",
-    bootstrap_extensions: "there are no bootstrap extensions yet",
   }),
   ignored("envoy.config.bootstrap.v3.Admin", {
     profile_path: "there is no profiler",
@@ -260,9 +262,6 @@ export const IGNORED_FIELDS: ReadonlyMap<string, ReadonlyMap<string, string>> = 
     start_child_span: "there is no tracing yet",
     suppress_grpc_request_failure_code_stats: TUNING,
     upstream_log_options: "there are no upstream logs yet",
-  }),
-  ignored("envoy.extensions.wasm.v3.PluginConfig", {
-    reload_config: "the times between reloads are fixed",
   }),
   ignored("envoy.extensions.wasm.v3.VmConfig", {
     allow_precompiled: "precompiled code is never used",

@@ -6,7 +6,7 @@
  */
 import * as LogLevel from "../../../abi/log-level.ts";
 import { ProxyError } from "../../errors.ts";
-import { GUEST_START_FUEL_FACTOR, MAX_CLEARED_BYTES } from "../../limits.ts";
+import { GUEST_PAGE_BYTES, GUEST_START_FUEL_FACTOR, MAX_CLEARED_BYTES } from "../../limits.ts";
 import { ContextTable } from "./context-table.ts";
 import { VmContext } from "../contexts/context.ts";
 import type { Context } from "../contexts/context.ts";
@@ -159,7 +159,7 @@ export class Instance {
   /** Brings the instance to the state of `snapshot`, for good. False when its memory cannot have that size. */
   takeOver(snapshot: Snapshot): boolean {
     const memory = this.#exports["memory"] as WebAssembly.Memory;
-    const missing = (snapshot.bytes - memory.buffer.byteLength) / PAGE_BYTES;
+    const missing = (snapshot.bytes - memory.buffer.byteLength) / GUEST_PAGE_BYTES;
     if (missing < 0) return false;
     if (missing > 0) {
       try {
@@ -321,7 +321,6 @@ export class Instance {
   }
 }
 
-const PAGE_BYTES = 65_536;
 /** The most that the fuel counter, a signed 32-bit number, can hold. */
 const MAX_FUEL = 0x7fff_ffff;
 

@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto";
 import { ABI_MARKERS, AbiVersion, EXPORTS, HOST_FUNCTIONS } from "../../../abi/functions.ts";
 import { ProxyError } from "../../errors.ts";
-import { GUEST_MEMORY_BYTES, MAX_TABLE_ELEMENTS } from "../../limits.ts";
+import { GUEST_MEMORY_BYTES, GUEST_PAGE_BYTES, MAX_TABLE_ELEMENTS } from "../../limits.ts";
 import { Phase } from "../../http/filter.ts";
 import { ExternalKind, readModuleBinary } from "./binary.ts";
 import type { BinaryImport, ModuleBinary } from "./binary.ts";
@@ -54,7 +54,7 @@ const PHASE_EXPORTS: Readonly<Record<string, number>> = {
   proxy_on_log: Phase.LOG,
 };
 
-const DEFAULTS: HardenOptions = { memoryPages: GUEST_MEMORY_BYTES / 65_536 };
+const DEFAULTS: HardenOptions = { memoryPages: GUEST_MEMORY_BYTES / GUEST_PAGE_BYTES };
 
 const hostTypes = new Map(HOST_FUNCTIONS.map((one) => [`${one.module}.${one.name}`, one.type]));
 const exportTypes = new Map(EXPORTS.map((one) => [one.name, one.types]));
