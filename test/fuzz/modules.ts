@@ -1,0 +1,173 @@
+/**
+ * `npm run fuzz:modules -- --cases N --seed N`: damaged modules through the loader and the rewriter. Each must be refused
+ * with a ProxyError or be hardened; what V8 takes before, it must take after, and what runs must run the same.
+ */
+import { globSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { ProxyError } from "../../runtime/errors.ts";
+import { readModuleBinary } from "../../runtime/wasm/module/binary.ts";
+import { harden } from "../../runtime/wasm/module/harden.ts";
+import { HostExport } from "../../runtime/wasm/module/hardened.ts";
+import { PROGRAMS } from "./module-programs.ts";
+import { assemble } from "../wasm/puppet.ts";
+
+// The types of the runtime do not know it.
+const { validate } = WebAssembly as unknown as { validate(bytes: Uint8Array): boolean };
+
+const MEMORY_PAGES = 1024;
+const FUEL = 200_000;
+
+/** What happened to the cases. */
+export interface Outcome {
+  cases: number;
+  /** Refused by us. */
+  refused: number;
+  /** Of these, modules that V8 takes: with the reason, digits left out, and how often. */
+  readonly strict: Map<string, number>;
+  /** Hardened, and taken by V8. */
+  hardened: number;
+  /** Ran before and after, with the same outcome. */
+  alike: number;
+  readonly faults: string[];
+}
+
+/** A generator of numbers (mulberry32), so that a seed says everything. */
+function generator(seed: number): (below: number) => number {
+  let state = seed >>> 0;
+  return (below) => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return Math.floor((((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32) * below);
+  };
+}
+
+function corpus(): Uint8Array[] {
+  const built = globSync(fileURLToPath(new URL("../../build/filters/*.wasm", import.meta.url))).sort();
+  return [...PROGRAMS.map((text) => assemble(text)), ...built.map((path) => readFileSync(path))];
+}
+
+type Random = (below: number) => number;
+
+/** One to four damages: a bit, a byte, a run cut out or doubled, an end cut off, a number made long. */
+function damaged(module: Uint8Array, random: Random): Buffer {
+  let bytes = Buffer.from(module);
+  for (let left = 1 + random(4); left > 0; left--) {
+    // Most near the front, where sections say how big they are.
+    const at = 8 + random(random(3) === 0 ? Math.min(200, bytes.length - 8) : bytes.length - 8);
+    const run = 1 + random(12);
+    switch (random(7)) {
+      case 0:
+        bytes[at]! ^= 1 << random(8);
+        break;
+      case 1:
+        bytes[at] = random(256);
+        break;
+      case 2:
+        bytes = Buffer.concat([bytes.subarray(0, at), bytes.subarray(at + run)]);
+        break;
+      case 3:
+        bytes = Buffer.concat([bytes.subarray(0, at + run), bytes.subarray(at)]);
+        break;
+      case 4:
+        bytes = bytes.subarray(0, at);
+        break;
+      case 5:
+        bytes = Buffer.concat([bytes.subarray(0, at), Buffer.of(0x80 | bytes[at]!, 0), bytes.subarray(at + 1)]);
+        break;
+      default:
+        bytes[at] = [0x7f, 0x80, 0xff, 0, 0x0b, 0x0f, 0x03, 0x10][random(8)]!;
+    }
+    if (bytes.length < 16) break;
+  }
+  return bytes;
+}
+
+/** What `run` of a module answers: its value, or that it failed; undefined when there is nothing to compare. */
+function result(bytes: Uint8Array, hardened: boolean): string | undefined {
+  const module = new WebAssembly.Module(new Uint8Array(bytes));
+  // Without fuel an undamaged-looking loop may never end, so imports and loops of strangers are not run.
+  if (WebAssembly.Module.imports(module).length > 0) return undefined;
+  let instance: WebAssembly.Instance;
+  try {
+    instance = new WebAssembly.Instance(module);
+  } catch (error) {
+    return error instanceof Error ? error.name : "?";
+  }
+  const { run, memory } = instance.exports;
+  if (typeof run !== "function") return undefined;
+  let answer: string;
+  try {
+    if (hardened) {
+      (instance.exports[HostExport.BUDGET] as WebAssembly.Global).value = FUEL;
+      (instance.exports[HostExport.START] as (() => void) | undefined)?.();
+      (instance.exports[HostExport.FUEL] as WebAssembly.Global).value = FUEL;
+    }
+    answer = String(run());
+  } catch (error) {
+    const fuel = hardened ? ((instance.exports[HostExport.FUEL] as WebAssembly.Global).value as number) : 0;
+    if (fuel < 0) return "out of fuel";
+    return error instanceof Error ? error.name : "?";
+  }
+  const contents = memory instanceof WebAssembly.Memory ? Buffer.from(memory.buffer) : Buffer.alloc(0);
+  let sum = 0;
+  for (let at = 0; at < contents.length; at += 97) sum = (Math.imul(sum, 31) + contents[at]!) | 0;
+  return `${answer} ${contents.length} ${sum}`;
+}
+
+function one(bytes: Buffer, outcome: Outcome): void {
+  outcome.cases++;
+  const valid = validate(new Uint8Array(bytes));
+  let code: Uint8Array;
+  try {
+    code = harden(bytes, readModuleBinary(bytes), { memoryPages: MEMORY_PAGES }).bytes;
+  } catch (error) {
+    if (!(error instanceof ProxyError)) throw error;
+    outcome.refused++;
+    if (valid) {
+      const reason = error.message.replace(/0x[0-9a-f]+|\d+/g, "N");
+      outcome.strict.set(reason, (outcome.strict.get(reason) ?? 0) + 1);
+    }
+    return;
+  }
+  if (!valid) return;
+  if (!validate(new Uint8Array(code))) throw new Error("V8 takes it before, but not hardened");
+  outcome.hardened++;
+  const after = result(code, true);
+  // Hardened first: only what ends by itself is run without fuel.
+  if (after === undefined || after === "out of fuel") return;
+  const before = result(bytes, false);
+  if (before !== after) throw new Error(`before: ${before}; hardened: ${after}`);
+  outcome.alike++;
+}
+
+/** Runs `cases` cases. Anything unexpected is a fault, with the case's number to run it again. */
+export function fuzzModules(cases: number, seed: number): Outcome {
+  const outcome: Outcome = { cases: 0, refused: 0, strict: new Map(), hardened: 0, alike: 0, faults: [] };
+  const modules = corpus();
+  for (const module of modules) one(Buffer.from(module), outcome);
+  for (let n = 0; n < cases; n++) {
+    const random = generator(Math.imul(seed, 1_000_003) + n);
+    const bytes = damaged(modules[random(modules.length)]!, random);
+    try {
+      one(bytes, outcome);
+    } catch (error) {
+      outcome.faults.push(`seed ${seed}, case ${n}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+  return outcome;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const { values } = parseArgs({
+    options: { cases: { type: "string", default: "100000" }, seed: { type: "string", default: "1" } },
+  });
+  const { strict, faults, ...numbers } = fuzzModules(Number(values.cases), Number(values.seed));
+  console.log(numbers);
+  console.log("valid for V8, refused by us:");
+  for (const [reason, count] of [...strict].sort((a, b) => b[1] - a[1]).slice(0, 30))
+    console.log(`  ${count} ${reason}`);
+  for (const fault of faults.slice(0, 20)) console.log(`FAULT ${fault}`);
+  process.exitCode = faults.length > 0 ? 1 : 0;
+}
