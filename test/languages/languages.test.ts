@@ -1,0 +1,99 @@
+/** The errand filter in each language, with each isolation: same requests, same outcome. */
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Isolation } from "../../runtime/config/snapshot.ts";
+import { loadModule } from "../../runtime/wasm/module/module.ts";
+import type { LoadedModule } from "../../runtime/wasm/module/module.ts";
+import { ERRANDS } from "./errands.ts";
+import type { Errand } from "./errands.ts";
+import { GuestStage, Surroundings } from "./stage.ts";
+import { built } from "./toolchains.ts";
+
+interface Language {
+  readonly name: string;
+  /** Errands that this guest's SDK has no function for. */
+  readonly without?: readonly string[];
+}
+
+const LANGUAGES: readonly Language[] = [{ name: "c" }, { name: "c-reactor" }, { name: "c-command" }];
+
+let surroundings: Surroundings;
+before(async () => {
+  surroundings = await Surroundings.start();
+});
+after(() => surroundings.close());
+
+const CONFIG = {
+  rootId: "errand",
+  configuration: Buffer.from("plugin text"),
+  vmConfiguration: Buffer.from("vm text"),
+  environment: { ERRAND: "bread" },
+};
+
+async function run(stage: GuestStage, errand: Errand, tag: string): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    const answer = await stage.send(
+      "/errand?a=b",
+      [["x-do", errand.name], ...(errand.fields ?? [])],
+      errand.pieces ?? ["some body"],
+    );
+    try {
+      errand.check(answer, tag, stage.log.lines);
+      return;
+    } catch (error) {
+      if (errand.patient !== true || tries === 200) throw error;
+      await sleep(10);
+    }
+  }
+}
+
+/** No failure of an instance, and none in the log. */
+function assertUnharmed(stage: GuestStage): void {
+  assert.deepEqual(
+    stage.log.lines.filter((line) => line.startsWith("error plugin")),
+    [],
+  );
+  assert.equal(stage.stats.values.get("wasm.guest.traps") ?? 0, 0);
+}
+
+for (const { name, without = [] } of LANGUAGES) {
+  describe(name, () => {
+    let module: LoadedModule;
+    before(() => {
+      module = loadModule(built(name), name);
+    });
+    for (const isolation of ["worker", "connection", "stream"] satisfies Isolation[]) {
+      test(`runs every errand with isolation ${isolation}`, async (t) => {
+        const stage = await GuestStage.start(module, surroundings, { ...CONFIG, isolation });
+        t.after(() => stage.close());
+        for (const errand of ERRANDS) {
+          if (without.includes(errand.name)) continue;
+          await t.test(errand.name, () => run(stage, errand, name));
+        }
+        // Ten streams of each kind at the same time.
+        const together = ERRANDS.filter((one) => !without.includes(one.name) && one.patient !== true);
+        await Promise.all(together.flatMap((errand) => Array.from({ length: 5 }, () => run(stage, errand, name))));
+        assertUnharmed(stage);
+        assert.ok(stage.log.lines.some((line) => line.endsWith(`: ${name} done 200 headers`)));
+        assert.ok(stage.log.lines.some((line) => line.endsWith(`: ${name} done 418 reply`)));
+      });
+    }
+
+    test("a trap is its own stream's, and the next one is served", async (t) => {
+      const stage = await GuestStage.start(module, surroundings, { ...CONFIG, isolation: "worker" });
+      t.after(() => stage.close());
+      const answer = await stage.send("/", [["x-do", "trap"]], ["body"]);
+      assert.equal(answer.status, 503);
+      await run(stage, ERRANDS[0]!, name);
+      assert.equal(stage.stats.values.get("wasm.guest.traps"), 1);
+    });
+
+    test("a refused configuration refuses the plugin", async () => {
+      await assert.rejects(
+        GuestStage.start(module, surroundings, { ...CONFIG, configuration: Buffer.from("refuse") }),
+        /GUEST_CONFIGURE/,
+      );
+    });
+  });
+}
