@@ -166,6 +166,26 @@ const WASI: readonly Row[] = [
   ["sock_shutdown", "ii>i", ALL, "no sockets"],
 ];
 
+/**
+ * What other hosts add to the ABI and published filters import: Envoy's DNS, the span tags of a fork, the secrets and
+ * stores of Gcore's edge. Such filters run, and learn that there is none of it here.
+ */
+const VENDORS: readonly Row[] = [
+  ["envoy_resolve_dns", "iii>i", ALL, "name, token_p", "UNIMPLEMENTED"],
+  ["proxy_set_active_span_tag", "iiii>i", ALL, "key, value", "UNIMPLEMENTED"],
+  ["proxy_get_secret", "iiii>i", ALL, "key, value pp sp", "UNIMPLEMENTED"],
+  ["proxy_secret_get", "iiii>i", ALL, "key, value pp sp", "UNIMPLEMENTED"],
+  ["proxy_get_effective_at_secret", "iiiii>i", ALL, "key, time, value pp sp", "UNIMPLEMENTED"],
+  ["proxy_secret_get_effective_at", "iiiii>i", ALL, "key, time, value pp sp", "UNIMPLEMENTED"],
+  ["proxy_dictionary_get", "iiii>i", ALL, "key, value pp sp", "UNIMPLEMENTED"],
+  ["proxy_kv_store_open", "iii>i", ALL, "name, handle_p", "UNIMPLEMENTED"],
+  ["proxy_kv_store_get", "iiiii>i", ALL, "handle, key, value pp sp", "UNIMPLEMENTED"],
+  ["proxy_kv_store_scan", "iiiii>i", ALL, "handle, pattern, keys pp sp", "UNIMPLEMENTED"],
+  ["proxy_kv_store_zrange_by_score", "iiiFFii>i", ALL, "handle, key, least, most, values pp sp", "UNIMPLEMENTED"],
+  ["proxy_kv_store_zscan", "iiiiiii>i", ALL, "handle, key, pattern, values pp sp", "UNIMPLEMENTED"],
+  ["proxy_kv_store_bf_exists", "iiiiii>i", ALL, "handle, key, item, answer_p", "UNIMPLEMENTED"],
+];
+
 const EMSCRIPTEN: readonly Row[] = [
   ["emscripten_notify_memory_growth", "i>", ALL, "nothing to do"],
   ["pthread_equal", "ii>i", ALL, "one thread"],
@@ -203,6 +223,7 @@ function rows(module: string, list: readonly Row[]): HostFunction[] {
 /** Every import the host links. */
 export const HOST_FUNCTIONS: readonly HostFunction[] = [
   ...rows("env", PROXY),
+  ...rows("env", VENDORS),
   ...rows("env", EMSCRIPTEN),
   ...rows("env", ASSEMBLYSCRIPT),
   ...rows("sluice", SLUICE),

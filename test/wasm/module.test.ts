@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { AbiVersion, EXPORTS, HOST_FUNCTIONS } from "../../abi/functions.ts";
+import * as Status from "../../abi/status.ts";
 import { ProxyError } from "../../runtime/errors.ts";
 import { Phase } from "../../runtime/http/filter.ts";
 import { loadModule } from "../../runtime/wasm/module/module.ts";
@@ -37,6 +38,59 @@ describe("what loads", () => {
       assert.equal(load(`(func (export "proxy_abi_version_${marker}")) ${MEMORY} ${MALLOC}`).abiVersion, version);
     });
   }
+
+  for (const [what, body, version] of [
+    [
+      "headers with two parameters",
+      `(func (export "proxy_on_request_headers") (param i32 i32) (result i32) (i32.const 0))`,
+      AbiVersion.V0_1_0,
+    ],
+    ["an import of 0.1.0 alone", `(import "env" "proxy_continue_request" (func (result i32)))`, AbiVersion.V0_1_0],
+    ["a callback of any version", `(func (export "proxy_on_tick") (param i32))`, AbiVersion.V0_2_0],
+    [
+      "a callback that nobody calls",
+      `(func (export "proxy_on_grpc_trailing_metadata") (param i64))`,
+      AbiVersion.V0_2_0,
+    ],
+    ["an import", `(import "env" "proxy_done" (func (result i32)))`, AbiVersion.V0_2_0],
+  ] as const) {
+    test(`no marker but ${what}: with a warning`, () => {
+      const module = load(`${body} ${MEMORY} ${MALLOC}`);
+      assert.equal(module.abiVersion, version);
+      assert.match(module.warnings.join(), /^exports no ABI version marker.* is taken for 0\.[12]\.0$/);
+      assert.deepEqual(load(`${body} ${MARKER} ${MEMORY} ${MALLOC}`).warnings, []);
+    });
+  }
+
+  test("a marker that is no function beside one that is", () => {
+    const other = `(global (export "proxy_abi_version_0_1_0") i32 (i32.const 0))`;
+    assert.equal(load(`${other} ${MARKER} ${MEMORY} ${MALLOC}`).abiVersion, AbiVersion.V0_2_1);
+  });
+
+  test("exports with names that the host does not know, whatever their type", () => {
+    const odd = ["proxy_on_grpc_trailing_metadata", "proxy_on_grpc_create_initial_metadata", "_ZN3fooEv"]
+      .map((name) => `(func (export "${name}") (param f64) (result f64) (local.get 0))`)
+      .join("");
+    assert.deepEqual(load(`${odd} (global (export "data") i32 (i32.const 9)) ${MARKER} ${MEMORY} ${MALLOC}`).exports, [
+      "malloc",
+    ]);
+  });
+
+  test("what only some hosts have links and answers that it is not there", () => {
+    const stubs = HOST_FUNCTIONS.filter((one) => one.answersOnly !== undefined);
+    assert.ok(stubs.length >= 13);
+    const puppet = new Puppet();
+    const calls = stubs.map(({ name, type }) =>
+      puppet.call(name, ...Array.from({ length: type.indexOf(">") }, () => 0)),
+    );
+    puppet.on("proxy_on_request_headers", 0, ...calls);
+    const stage = Stage.started(puppet);
+    stage.stream().requestHead();
+    assert.deepEqual(
+      calls.map((call) => stage.status(call)),
+      stubs.map(() => Status.UNIMPLEMENTED),
+    );
+  });
 
   test("only proxy_on_memory_allocate as allocator", () => {
     const allocator = `(func (export "proxy_on_memory_allocate") (param i32) (result i32) (i32.const 64))`;
@@ -106,8 +160,11 @@ describe("what is refused", () => {
     }
   });
 
-  test("no marker, an unknown one, one that is no function", () => {
-    assert.equal(refusal(`${MEMORY} ${MALLOC}`).code, "MODULE_ABI");
+  test("no marker and nothing of the ABI, an unknown marker, one that is no function", () => {
+    assert.match(
+      refusal(`${MEMORY} ${MALLOC}`).message,
+      /^MODULE_ABI: .*no ABI version marker \(proxy_abi_version_0_2_1\)/,
+    );
     assert.match(refusal(`(func (export "proxy_abi_version_9_9_9")) ${MEMORY} ${MALLOC}`).message, /9\.9\.9/);
     assert.equal(
       refusal(`(global (export "proxy_abi_version_0_2_1") i32 (i32.const 0)) ${MEMORY} ${MALLOC}`).code,
@@ -124,6 +181,16 @@ describe("what is refused", () => {
         .message,
       /nowhere\.proxy_log/,
     );
+  });
+
+  test("all unknown imports are in one error, up to a bound", () => {
+    const imports = (count: number): string =>
+      Array.from({ length: count }, (_, n) => `(import "env" "fly${n}" (func))`).join("");
+    assert.match(
+      refusal(`${imports(3)} (import "env" "fly1" (func)) ${MARKER} ${MEMORY} ${MALLOC}`).message,
+      /import env\.fly0, env\.fly1, env\.fly2: this host has no such functions$/,
+    );
+    assert.match(refusal(`${imports(25)} ${MARKER} ${MEMORY} ${MALLOC}`).message, /env\.fly19 and 5 more: /);
   });
 
   test("imports of another type than the host's", () => {

@@ -8,6 +8,8 @@ declare namespace WebAssembly {
   type ModuleImports = Record<string, ImportValue>;
   type Imports = Record<string, ModuleImports>;
 
+  function validate(bytes: Uint8Array): boolean;
+
   class Module {
     constructor(bytes: Uint8Array);
     static exports(module: Module): { name: string; kind: string }[];

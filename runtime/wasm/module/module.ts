@@ -28,6 +28,8 @@ export interface LoadedModule {
   readonly sha256: string;
   /** One of abi/functions.ts AbiVersion. */
   readonly abiVersion: number;
+  /** Sentences about what is odd in the module, for the log of whoever loads it. */
+  readonly warnings: readonly string[];
   /** Names of exported functions that the host knows. */
   readonly exports: readonly string[];
   /** Name of the export that allocates guest memory. */
@@ -56,11 +58,13 @@ const PHASE_EXPORTS: Readonly<Record<string, number>> = {
 
 const DEFAULTS: HardenOptions = { memoryPages: GUEST_MEMORY_BYTES / GUEST_PAGE_BYTES };
 
-const hostTypes = new Map(HOST_FUNCTIONS.map((one) => [`${one.module}.${one.name}`, one.type]));
+const hostFunctions = new Map(HOST_FUNCTIONS.map((one) => [`${one.module}.${one.name}`, one]));
 const exportTypes = new Map(EXPORTS.map((one) => [one.name, one.types]));
+/** Unknown imports that one error names. */
+const NAMED_IMPORTS = 20;
 
 /**
- * Reads, checks and compiles a module. `origin` names it in errors.
+ * Reads, checks, hardens and compiles a module. `origin` names it in errors.
  * Throws ProxyError: MODULE_CORRUPTED, MODULE_TOO_LARGE, MODULE_IMPORT, MODULE_EXPORT, MODULE_ABI,
  * MODULE_UNSUPPORTED.
  */
@@ -69,12 +73,16 @@ export function loadModule(bytes: Uint8Array, origin: string, options: HardenOpt
     const binary = readModuleBinary(bytes);
     const storage = checkImports(binary.imports, options);
     const exports = checkExports(binary);
+    const abi = abiVersion(binary);
+    // Before it is rewritten: each index in it is one of its own then, and never that of something the host adds.
+    if (!WebAssembly.validate(bytes)) throw invalid(bytes);
     const { bytes: code, facts } = harden(bytes, binary, options);
     return {
       module: compile(code),
       hardened: facts,
       sha256: createHash("sha256").update(bytes).digest("hex"),
-      abiVersion: abiVersion(binary),
+      abiVersion: abi.version,
+      warnings: abi.warnings,
       exports,
       allocator: exports.includes("malloc") ? "malloc" : "proxy_on_memory_allocate",
       hasStartSection: binary.startFunction >= 0,
@@ -90,17 +98,32 @@ export function loadModule(bytes: Uint8Array, origin: string, options: HardenOpt
   }
 }
 
+/** Why V8 refuses a module that it found invalid: function and offset are in its words. */
+function invalid(bytes: Uint8Array): ProxyError {
+  try {
+    void new WebAssembly.Module(bytes);
+    return new ProxyError("MODULE_CORRUPTED", "config", "is not valid");
+  } catch (error) {
+    return new ProxyError("MODULE_CORRUPTED", "config", `is not valid: ${reasonOf(error)}`, error);
+  }
+}
+
+/** What hardening adds can push a function over a bound of V8's (7.6 MB of code); nothing else is refused here. */
 function compile(code: Uint8Array): WebAssembly.Module {
   try {
     return new WebAssembly.Module(code);
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new ProxyError("MODULE_CORRUPTED", "config", `V8 refuses the module: ${reason}`, error);
+    throw new ProxyError("MODULE_TOO_LARGE", "config", `V8 refuses it with fuel counted: ${reasonOf(error)}`, error);
   }
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 function checkImports(imports: readonly BinaryImport[], options: HardenOptions): ImportedStorage[] {
   const storage: ImportedStorage[] = [];
+  const unknown: string[] = [];
   for (const { module, name, kind, type, minimum, maximum } of imports) {
     const full = `${module}.${name}`;
     if (kind === ExternalKind.MEMORY || kind === ExternalKind.TABLE) {
@@ -117,15 +140,21 @@ function checkImports(imports: readonly BinaryImport[], options: HardenOptions):
     if (kind !== ExternalKind.FUNCTION) {
       throw new ProxyError("MODULE_IMPORT", "config", `import ${full}: globals and tags are not provided`);
     }
-    const expected = hostTypes.get(full);
-    if (expected === undefined) {
-      throw new ProxyError("MODULE_IMPORT", "config", `import ${full}: this host has no such function`);
-    }
-    if (type !== expected) {
+    const expected = hostFunctions.get(full)?.type;
+    if (expected === undefined) unknown.push(full);
+    else if (type !== expected) {
       throw new ProxyError("MODULE_IMPORT", "config", `import ${full}: type ${type}, the host's is ${expected}`);
     }
   }
+  if (unknown.length > 0) throw unknownImports([...new Set(unknown)]);
   return storage;
+}
+
+function unknownImports(names: readonly string[]): ProxyError {
+  const more = names.length - NAMED_IMPORTS;
+  const list = names.slice(0, NAMED_IMPORTS).join(", ") + (more > 0 ? ` and ${more} more` : "");
+  const what = `this host has no such function${names.length === 1 ? "" : "s"}`;
+  return new ProxyError("MODULE_IMPORT", "config", `import ${list}: ${what}`);
 }
 
 function checkExports(binary: ModuleBinary): string[] {
@@ -158,19 +187,43 @@ function checkExports(binary: ModuleBinary): string[] {
   return known;
 }
 
-function abiVersion(binary: ModuleBinary): number {
+/** The version that the module says it was made for, or the likely one of the oldest modules, which say none. */
+function abiVersion(binary: ModuleBinary): { version: number; warnings: readonly string[] } {
   let stranger: string | undefined;
   for (const { name, kind } of binary.exports) {
     if (kind !== ExternalKind.FUNCTION || !name.startsWith("proxy_abi_version_")) continue;
     const version = ABI_MARKERS[name];
-    if (version !== undefined) return version;
+    if (version !== undefined) return { version, warnings: [] };
     stranger ??= name;
   }
   // A fork's marker whose ABI is a superset of 0.2.1; what it lacks here shows as an unknown import.
-  if (stranger === "proxy_abi_version_0_2_100") return AbiVersion.V0_2_1;
-  const reason =
-    stranger === undefined
-      ? "exports no ABI version marker (proxy_abi_version_0_2_1)"
-      : `ABI version ${stranger.slice(18).replaceAll("_", ".")} is unknown`;
-  throw new ProxyError("MODULE_ABI", "config", reason);
+  if (stranger === "proxy_abi_version_0_2_100") return { version: AbiVersion.V0_2_1, warnings: [] };
+  if (stranger !== undefined) {
+    const version = stranger.slice("proxy_abi_version_".length).replaceAll("_", ".");
+    throw new ProxyError("MODULE_ABI", "config", `ABI version ${version} is unknown`);
+  }
+  if (!speaksProxyWasm(binary)) {
+    throw new ProxyError("MODULE_ABI", "config", "exports no ABI version marker (proxy_abi_version_0_2_1)");
+  }
+  const old = isFirstVersion(binary);
+  const said = `exports no ABI version marker (proxy_abi_version_0_2_1) and is taken for ${old ? "0.1.0" : "0.2.0"}`;
+  return { version: old ? AbiVersion.V0_1_0 : AbiVersion.V0_2_0, warnings: [said] };
+}
+
+/** Published filters from before the markers exist: they show by what they import and export. */
+function speaksProxyWasm({ imports, exports }: ModuleBinary): boolean {
+  return (
+    exports.some(({ name, kind }) => kind === ExternalKind.FUNCTION && name.startsWith("proxy_on_")) ||
+    imports.some(({ module, name }) => module === "env" && name.startsWith("proxy_"))
+  );
+}
+
+function isFirstVersion({ imports, exports }: ModuleBinary): boolean {
+  const shortHeaders = exports.some(
+    ({ name, type }) => /^proxy_on_(request|response)_headers$/.test(name) && type === "ii>i",
+  );
+  return (
+    shortHeaders ||
+    imports.some(({ module, name }) => hostFunctions.get(`${module}.${name}`)?.versions === AbiVersion.V0_1_0)
+  );
 }
