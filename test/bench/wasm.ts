@@ -9,6 +9,7 @@ import { Vm } from "../../runtime/wasm/vm.ts";
 import { assemble } from "../wasm/puppet.ts";
 import { HOST_CALLS, hostImportsText, textData } from "./host-calls.ts";
 import type { HostCall } from "./host-calls.ts";
+import { benchSandbox } from "./sandbox.ts";
 import { environmentFor, FakeStream, pluginConfig, RecordingLog, RecordingStats } from "../wasm/stage.ts";
 
 /** Text constants at 16, answers at 512, texts of host calls from 1024, the heap from 65,536. */
@@ -159,3 +160,4 @@ function benchFilters(): void {
 
 benchHostCalls();
 benchFilters();
+benchSandbox();

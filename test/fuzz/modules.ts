@@ -116,6 +116,14 @@ function result(bytes: Uint8Array, hardened: boolean): string | undefined {
   return `${answer} ${contents.length} ${sum}`;
 }
 
+function complaint(bytes: Uint8Array): string {
+  try {
+    return String(new WebAssembly.Module(new Uint8Array(bytes)));
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
 function one(bytes: Buffer, outcome: Outcome): void {
   outcome.cases++;
   const valid = validate(new Uint8Array(bytes));
@@ -132,12 +140,14 @@ function one(bytes: Buffer, outcome: Outcome): void {
     return;
   }
   if (!valid) return;
-  if (!validate(new Uint8Array(code))) throw new Error("V8 takes it before, but not hardened");
+  if (!validate(new Uint8Array(code))) throw new Error(`V8 takes it before, but not hardened: ${complaint(code)}`);
   outcome.hardened++;
   const after = result(code, true);
   // Hardened first: only what ends by itself is run without fuel.
   if (after === undefined || after === "out of fuel") return;
   const before = result(bytes, false);
+  // V8's own end of the stack comes as another error than ours.
+  if (before === "RangeError" && after === "RuntimeError") return;
   if (before !== after) throw new Error(`before: ${before}; hardened: ${after}`);
   outcome.alike++;
 }

@@ -239,7 +239,10 @@ class Hardener {
     for (const { name, kind, index } of this.#layout.exports) {
       if (kind !== ExternalKind.FUNCTION) continue;
       if (CALLBACKS.has(name)) this.#wrapper(index);
-      else if (ALLOCATORS.has(name)) this.#guardAllocator(name, index);
+      else if (ALLOCATORS.has(name) && this.#isAllocator(index)) this.#guardAllocator(name, index);
+      else continue;
+      // Code may take references of what is exported; the export leads elsewhere now.
+      if (this.#scan.taken.has(index)) this.#exportFunction(`${HostExport.REFERENCE}${this.#newExports.length}`, index);
     }
     if (this.#binary.startFunction >= 0) {
       const index = this.#wrapper(this.#binary.startFunction);
@@ -259,6 +262,12 @@ class Hardener {
     for (const name of HOST_GLOBALS) {
       this.#newExports.push({ name: HostExport[name], kind: ExternalKind.GLOBAL, index: this.#global(name) });
     }
+  }
+
+  /** The loader refuses allocators of another type, but that is not for the rewriter to rely on. */
+  #isAllocator(index: number): boolean {
+    const type = this.#layout.types[this.#layout.functionTypes[index] ?? -1];
+    return type !== undefined && typeKey(type.params, type.results) === ALLOCATOR_TYPE;
   }
 
   #exportFunction(name: string, index: number): void {
@@ -437,6 +446,8 @@ const HOST_GLOBALS = ["FUEL", "BUDGET", "USED", "STACK", "FLAGS", "RESTRICTED"] 
 function typeKey(params: readonly number[], results: readonly number[]): string {
   return `${params.join()}>${results.join()}`;
 }
+
+const ALLOCATOR_TYPE = typeKey([I32], [I32]);
 
 function writeExport(out: ByteWriter, name: string, kind: number, index: number): void {
   out.name(name);

@@ -25,6 +25,8 @@ export const HostExport = {
   RESTORE: "sluice_restore",
   /** Prefix of the guest's own mutable globals, in order: `sluice_global_0` … */
   GLOBAL: "sluice_global_",
+  /** Prefix of exports that keep functions declared whose own export leads to a wrapper now. */
+  REFERENCE: "sluice_reference_",
 } as const;
 
 /** Values of `sluice_restricted`: while it is not NONE, only {@link isHarmless} host functions may be called. */
