@@ -75,7 +75,7 @@ export class Server implements AdminSubject, PoolOwner {
     this.#snapshot = snapshot;
     this.#stats.configured(snapshot);
     const { modules, moduleOfPlugin } = loadModules(snapshot.plugins);
-    for (const { name, warnings } of modules) for (const one of warnings) this.#log.warn(`${name} ${one}`);
+    for (const { name, warnings } of modules) for (const one of warnings) this.#log.warning(`${name} ${one}`);
     const shared = SharedStore.create();
     this.#registry.provide(() => shared.readMetrics());
     const setup = {
