@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
+import { bootstrap, snapshotOf } from "../config/fixture.ts";
 import { README, withTables } from "./tables.ts";
 
 const readme = readFileSync(README, "utf8");
@@ -28,6 +29,14 @@ test("every dependency has its reason, and no other package has one", () => {
 test("every npm script that the README names exists", () => {
   const scripts = manifest["scripts"]!;
   for (const [, name] of readme.matchAll(/npm run ([a-z:]+)/g)) assert.ok(Object.hasOwn(scripts, name!), name!);
+});
+
+test("the bootstrap extension that the README shows is taken, and named plugins get what it says", () => {
+  const snippet = readme.match(/```yaml\n(bootstrap_extensions:[^`]*)```/)?.[1];
+  assert.ok(snippet);
+  const filter = `{ name: evangelist, typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault } },`;
+  const { plugins } = snapshotOf(bootstrap({ rest: snippet, filters: filter }));
+  assert.deepEqual([plugins[0]!.isolation, plugins[0]!.maxInstances], ["stream", 100]);
 });
 
 test("every file that the README names exists", () => {

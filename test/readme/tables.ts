@@ -5,6 +5,7 @@ import { IGNORED_FIELDS, SUPPORTED_FIELDS } from "../../runtime/config/rules/sup
 import { ENDPOINTS } from "../../runtime/control/endpoints.ts";
 import { RESPONSE_FLAG_LONG_NAMES, ResponseFlag } from "../../runtime/errors.ts";
 import { BUNDLED_HTTP_FILTERS, NATIVE_EXTENSIONS } from "../../runtime/extensions.ts";
+import { FAILURE_REASONS } from "../../runtime/wasm/instance/failure.ts";
 
 export const README = fileURLToPath(new URL("../../README.md", import.meta.url));
 
@@ -15,6 +16,7 @@ export function tables(): ReadonlyMap<string, readonly string[]> {
     ["fields", fieldTable()],
     ["flags", flagTable()],
     ["admin", adminTable()],
+    ["failures", failureTable()],
   ]);
 }
 
@@ -50,6 +52,11 @@ function adminTable(): string[] {
       `| \`${path}\` | ${mutates ? "POST" : "GET"} | ${help}${parameters === undefined ? "" : ` (${parameters.join("; ")})`} |`,
   );
   return ["| path | method | what |", "|---|---|---|", ...rows];
+}
+
+function failureTable(): string[] {
+  const rows = Object.entries(FAILURE_REASONS).map(([reason, meaning]) => `| \`${reason}\` | ${meaning} |`);
+  return ["| reason | what happened |", "|---|---|", ...rows];
 }
 
 /** The README with every table made anew. Throws when a marker is missing. */
