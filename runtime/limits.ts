@@ -102,6 +102,10 @@ export const MAX_PAIRS = 1024;
 export const MAX_INTERNED_BYTES = 64;
 /** Bytes of one log message of a guest: the rest is cut off. */
 export const MAX_GUEST_LOG_BYTES = 64 * 1024;
+/** Lines of log that the guests of one plugin's VM may write within a second on one worker: the log blocks its thread. */
+export const GUEST_LOG_LINES_PER_SECOND = 1000;
+/** Characters of those lines. */
+export const GUEST_LOG_BYTES_PER_SECOND = 1024 * 1024;
 /** Bytes that one `random_get` may ask for. WASI and `crypto.getRandomValues`: 65,536. */
 export const MAX_RANDOM_BYTES = 65_536;
 /** Bytes of one body after a guest has edited it: a guest must not fill the host's memory with one call in a loop. */
@@ -143,8 +147,10 @@ export const GUEST_PAGE_BYTES = 65_536;
 export const GUEST_MEMORY_BYTES = 64 * 1024 * 1024;
 /** Bytes of guest stack (an estimate from the functions' locals) before recursion fails: V8's own end, a few MiB, must stay far away from host functions. */
 export const GUEST_STACK_BYTES = 512 * 1024;
-/** Elements of one table. */
+/** Elements of a module's tables together. */
 export const MAX_TABLE_ELEMENTS = 1_000_000;
+/** Mutable globals that are saved and restored: compilers make about ten. A module with more gets fresh instances instead. */
+export const MAX_SAVED_GLOBALS = 1000;
 /** Instances of one plugin per worker, where connections or streams have their own. */
 export const MAX_PLUGIN_INSTANCES = 256;
 /** Bytes of zeros that restoring an instance writes: with more, a new instance, which the system gives zeroed, costs less. */

@@ -22,6 +22,7 @@ import { httpCallbacks } from "./instance/callbacks.ts";
 import { describeFailure } from "./instance/failure.ts";
 import { GuestStrings } from "./instance/guest-strings.ts";
 import { Instance } from "./instance/instance.ts";
+import { LogGate } from "./instance/log-gate.ts";
 import type { GuestFailure, Snapshot, VmFacts } from "./instance/instance.ts";
 import { hostImports } from "./instance/link.ts";
 import type { LoadedModule } from "./module/module.ts";
@@ -68,6 +69,7 @@ export class Vm implements PoolOwner {
       environ: Object.entries(config.environment).map(([key, value]) => Buffer.from(`${key}=${value}\0`)),
       allowedCapabilities: config.allowedCapabilities === undefined ? undefined : new Set(config.allowedCapabilities),
       fuel: config.fuel,
+      gate: new LogGate(),
       strings: new GuestStrings(),
       environment,
     };

@@ -1,6 +1,8 @@
 /** What stays inside its bounds: running time, recursion, memory, the allocator, start functions. Real modules, each with one vice. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { setTimeout } from "node:timers/promises";
+import { GUEST_LOG_LINES_PER_SECOND } from "../../runtime/limits.ts";
 import type { FailureReason } from "../../runtime/wasm/instance/failure.ts";
 import { assemble } from "./puppet.ts";
 import { BytesStage } from "./bytes-stage.ts";
@@ -160,6 +162,22 @@ describe("start functions", () => {
       /start function: out of fuel/,
     );
   });
+});
+
+test("a storm of log lines is cut, counted and told; the stream is served", async () => {
+  const stage = BytesStage.started(
+    moduleOf({
+      body: `(loop $l (drop (call $log (i32.const 2) (i32.const 16) (i32.const 3)))
+        (local.set $n (i32.add (local.get $n) (i32.const 1))) (br_if $l (i32.lt_u (local.get $n) (i32.const 5000))))`,
+    }),
+  );
+  const stream = stage.stream();
+  stream.requestHead();
+  assert.deepEqual(stream.events, []);
+  assert.equal(stage.log.lines.length, GUEST_LOG_LINES_PER_SECOND);
+  await setTimeout(1001);
+  stage.stream().requestHead();
+  assert.ok(stage.log.lines.some((line) => line.startsWith(`warning ${5000 - GUEST_LOG_LINES_PER_SECOND} lines`)));
 });
 
 test("the same work takes the same fuel, and the fuel of one callback is no other's", () => {

@@ -16,6 +16,7 @@ import type { WasmEnvironment } from "../environment.ts";
 import { describeFailure, failureReason, GuestExit } from "./failure.ts";
 import type { FailureReason } from "./failure.ts";
 import type { GuestStrings } from "./guest-strings.ts";
+import type { LogGate } from "./log-gate.ts";
 import { GuestMemory } from "./memory.ts";
 import type { GuestMetric } from "../shared/metrics.ts";
 import type { TokenBucket } from "../shared/token-bucket.ts";
@@ -37,6 +38,7 @@ export interface VmFacts {
   readonly allowedCapabilities: ReadonlySet<string> | undefined;
   /** Units for one callback. */
   readonly fuel: number;
+  readonly gate: LogGate;
   /** Strings of the guest by address, shared by its instances. */
   readonly strings: GuestStrings;
   readonly environment: WasmEnvironment;
@@ -293,6 +295,12 @@ export class Instance {
   log(level: number, message: string): void {
     const { log } = this.facts.environment;
     if (!log.enabled(level)) return;
+    const { gate, vmId } = this.facts;
+    const tell = (dropped: number): void =>
+      log.warning(
+        `${dropped} lines of guests of the VM ${vmId || "of one plugin"} were dropped: more than the log takes in a second`,
+      );
+    if (!gate.admit(message.length, tell)) return;
     const config = this.effective.root?.plugin.config;
     log.guest(level, `wasm log ${config?.name ?? ""} ${config?.rootId ?? ""} ${this.facts.vmId}: ${message}`);
   }
