@@ -4,7 +4,7 @@
  */
 import { GUEST_STACK_BYTES } from "../../limits.ts";
 import { ByteWriter } from "./byte-writer.ts";
-import { EVENT_SIZE, Event } from "./code-scan.ts";
+import { Bulk, EVENT_SIZE, Event } from "./code-scan.ts";
 import type { CodeScan, FunctionScan } from "./code-scan.ts";
 import type { HostGlobals } from "./host-code.ts";
 import { GuestFlag, Restriction } from "./hardened.ts";
@@ -48,12 +48,22 @@ const CODE = {
   I32_GT_S: 0x4a,
   I32_ADD: 0x6a,
   I32_SUB: 0x6b,
+  I32_AND: 0x71,
   I32_OR: 0x72,
+  I32_SHL: 0x74,
   I32_SHR_U: 0x76,
 } as const;
 
-/** A unit of fuel for four bytes that a bulk instruction moves: memory takes about that long. */
-const BULK_SHIFT = 2;
+/**
+ * Fuel by how many of what a bulk instruction moves: `(count & mask) << shift`, or `count >>> -shift`. A unit for four
+ * bytes, as memory that is not in a cache takes; 128 for an element of a table; 16 for a page, of which nothing is
+ * touched yet. No charge can be so large that the fuel wraps around: counts beyond a mask fail and move nothing.
+ */
+const BULK = {
+  [Bulk.BYTES]: { mask: -1, shift: -2 },
+  [Bulk.ELEMENTS]: { mask: 0xf_ffff, shift: 7 },
+  [Bulk.PAGES]: { mask: 0xffff, shift: 4 },
+} as const;
 
 /** Bodies of all functions of the module, each behind its size; the count in front is not written. */
 export function rewriteCode(input: RewriteInput): Rewritten {
@@ -190,12 +200,7 @@ class Rewriter {
         this.#noteDenied();
         return offset;
       case Event.BULK:
-        this.#local(CODE.LOCAL_TEE, this.#length);
-        this.#takeFuel(() => {
-          this.#local(CODE.LOCAL_GET, this.#length);
-          this.#constant(BULK_SHIFT);
-          this.#body.byte(CODE.I32_SHR_U);
-        });
+        this.#takeBulkFuel(BULK[argument as keyof typeof BULK]);
         return offset;
       default:
         this.#setFlag(GuestFlag.UNRESTORABLE);
@@ -213,6 +218,19 @@ class Rewriter {
     this.#local(CODE.LOCAL_GET, this.#left);
     this.#constant(0);
     this.#body.list([CODE.I32_LT_S, CODE.IF, EMPTY_BLOCK, CODE.UNREACHABLE, CODE.END]);
+  }
+
+  #takeBulkFuel({ mask, shift }: { readonly mask: number; readonly shift: number }): void {
+    this.#local(CODE.LOCAL_TEE, this.#length);
+    this.#takeFuel(() => {
+      this.#local(CODE.LOCAL_GET, this.#length);
+      if (mask !== -1) {
+        this.#constant(mask);
+        this.#body.byte(CODE.I32_AND);
+      }
+      this.#constant(Math.abs(shift));
+      this.#body.byte(shift < 0 ? CODE.I32_SHR_U : CODE.I32_SHL);
+    });
   }
 
   #enter(resultBlock: readonly number[]): void {

@@ -9,7 +9,18 @@
 import { ProxyError } from "../../errors.ts";
 import { HOST_CALL_FUEL, MAX_FUNCTION_LOCALS, MAX_NESTED_BLOCKS, MERGED_SEGMENT_INSTRUCTIONS } from "../../limits.ts";
 import { IntList } from "./int-list.ts";
-import { atomicEffect, EFFECTS, Immediate, IMMEDIATES, More, MORE, Op, simdImmediate } from "./opcodes.ts";
+import {
+  ATOMIC_COST,
+  atomicEffect,
+  COSTS,
+  EFFECTS,
+  Immediate,
+  IMMEDIATES,
+  More,
+  MORE,
+  Op,
+  simdImmediate,
+} from "./opcodes.ts";
 import { corrupted, Reader } from "./reader.ts";
 
 /** What happens at an offset. An event is three numbers: offset in the file, kind, argument. */
@@ -22,7 +33,7 @@ export const Event = {
   TAIL_CALL: 2,
   /** Behind memory.grow. */
   GROWN: 3,
-  /** In front of an instruction whose work grows with the number on top of the stack. */
+  /** In front of an instruction whose work grows with the number on top of the stack; the argument is one of {@link Bulk}. */
   BULK: 4,
   /** In front of an instruction that changes what a copy of memory and globals does not bring back. */
   UNRESTORABLE: 5,
@@ -32,6 +43,9 @@ export const Event = {
   RESTRICTED: 7,
 } as const;
 export const EVENT_SIZE = 3;
+
+/** What a bulk instruction has so many of. */
+export const Bulk = { BYTES: 0, ELEMENTS: 1, PAGES: 2 } as const;
 
 /** Facts about one function body. */
 export interface FunctionScan {
@@ -49,8 +63,6 @@ export interface FunctionScan {
   readonly height: number;
   readonly wide: boolean;
   readonly catches: boolean;
-  /** Some event needs a local for a length. */
-  readonly bulk: boolean;
 }
 
 /** Types of functions: how many values go in and out. */
@@ -82,8 +94,10 @@ export interface ScanInput {
   readonly importedFunctions: number;
   /** By imported function: it may be called at any time. */
   readonly harmless: readonly boolean[];
-  /** Some imported function stands in a table: then every indirect call may be a host call. */
+  /** Some imported function can be called through a table: then every indirect call may be a host call. */
   readonly hostInTable: boolean;
+  /** By tag: how many values an exception carries. */
+  readonly tags: readonly number[];
 }
 
 /** Throws ProxyError MODULE_CORRUPTED or MODULE_UNSUPPORTED. */
@@ -109,7 +123,6 @@ class Scanner {
   #deepest = 0;
   #wide = false;
   #catches = false;
-  #bulk = false;
   #self = 0;
   /** The charge that runs before the present code, the one reserved for the present segment, and the segment's length. */
   #charge = 0;
@@ -164,7 +177,7 @@ class Scanner {
     const arity = this.#arity(this.#input.functionTypes[this.#self]!);
     this.#depth = 0;
     this.#height = this.#deepest = 0;
-    this.#catches = this.#bulk = false;
+    this.#catches = false;
     this.#push(Op.BLOCK, { params: 0, results: arity.results });
     this.#openCharge(true);
     while (this.#depth > 0) this.#instruction();
@@ -179,7 +192,6 @@ class Scanner {
       height: this.#deepest,
       wide: this.#wide,
       catches: this.#catches,
-      bulk: this.#bulk,
     });
   }
 
@@ -200,6 +212,8 @@ class Scanner {
   /** Books the segment that ends here. */
   #closeCharge(): void {
     const costs = this.#costs;
+    // Fuel is never below 0 before a charge, so that no charge of this size can wrap it around.
+    if (this.#segment > MAX_CHARGE) this.#segment = MAX_CHARGE;
     if (this.#reserved !== this.#charge && costs.at(this.#charge) + this.#segment <= MERGED_SEGMENT_INSTRUCTIONS) {
       costs.add(this.#charge, this.#segment);
     } else {
@@ -238,12 +252,12 @@ class Scanner {
     this.#openCharge(false);
   }
 
-  /** `else`, `catch`: another arm of the block that is open. */
-  #arm(): void {
+  /** `else`, `catch`: another arm of the block that is open, which begins with so many values; -1: those of the block. */
+  #arm(values: number): void {
     this.#closeCharge();
     const at = (this.#depth - 1) * Frame.SIZE;
     if (this.#depth < 2) throw corrupted(`has an else or catch outside of a block in function ${this.#self}`);
-    this.#setHeight(this.#frames[at + Frame.HEIGHT]! + this.#frames[at + Frame.PARAMS]!);
+    this.#setHeight(this.#frames[at + Frame.HEIGHT]! + (values < 0 ? this.#frames[at + Frame.PARAMS]! : values));
     this.#charge = this.#frames[at + Frame.CHARGE]!;
     this.#openCharge(false);
   }
@@ -275,13 +289,13 @@ class Scanner {
     const reader = this.#reader;
     const first = reader.byte();
     if (first === 0x40) return NOTHING;
-    if (first >= 0x6f && first <= 0x7f) {
-      if (first === 0x7b) this.#wide = true;
+    reader.at--;
+    // A signed number: a single byte with bit 6 is negative, and so a type; indices are not.
+    if (first > 0x40 && first < 0x80) {
+      this.#valueType();
       return ONE_RESULT;
     }
-    reader.at--;
-    const index = reader.u32();
-    return this.#arity(index);
+    return this.#arity(reader.u32());
   }
 
   /** The code behind a branch that always jumps is never reached; its stack is whatever it wants. */
@@ -315,7 +329,7 @@ class Scanner {
     const reader = this.#reader;
     const offset = reader.at;
     const opcode = reader.byte();
-    this.#segment++;
+    this.#segment += COSTS[opcode]!;
     this.#effect(EFFECTS[opcode]!);
     switch (IMMEDIATES[opcode]) {
       case Immediate.NONE:
@@ -358,8 +372,9 @@ class Scanner {
       case Op.END:
         return this.#end();
       case Op.ELSE:
+        return this.#arm(-1);
       case Op.CATCH_ALL:
-        return this.#arm();
+        return this.#arm(0);
       case Op.RETURN:
         this.#event(Event.RETURN, this.#depth - 1, offset);
         return this.#unreachable();
@@ -376,7 +391,7 @@ class Scanner {
       case Op.RETURN_CALL:
         return this.#call(index, opcode, offset);
       case Op.CATCH:
-        return this.#arm();
+        return this.#arm(this.#input.tags[index] ?? 0);
       case Op.DELEGATE:
         return this.#end();
       case Op.BR:
@@ -384,6 +399,7 @@ class Scanner {
       case Op.RETHROW:
         return this.#unreachable();
       case Op.MEMORY_GROW:
+        this.#event(Event.BULK, Bulk.PAGES, offset);
         return this.#event(Event.GROWN, 0);
       case Op.TABLE_SET:
         return this.#event(Event.UNRESTORABLE, 0, offset);
@@ -445,6 +461,7 @@ class Scanner {
     if (prefix !== Op.ATOMIC || effect === undefined) throw this.#unsupported(prefix, offset, opcode);
     if (opcode === 0x03) reader.byte();
     else this.#memoryArgument();
+    this.#segment += ATOMIC_COST;
     this.#effect(effect);
   }
 
@@ -452,7 +469,8 @@ class Scanner {
     const reader = this.#reader;
     const row = MORE[opcode];
     if (row === undefined) throw this.#unsupported(Op.MORE, offset, opcode);
-    const [immediate, effect] = row;
+    const [immediate, effect, cost] = row;
+    this.#segment += cost;
     if (immediate !== Immediate.NONE) reader.u32();
     if (immediate === Immediate.INDICES) reader.u32();
     this.#effect(effect);
@@ -461,14 +479,12 @@ class Scanner {
       case More.TABLE_COPY:
       case More.TABLE_GROW:
       case More.TABLE_FILL:
-        this.#bulk = true;
         this.#event(Event.UNRESTORABLE, 0, offset);
-        return this.#event(Event.BULK, 0, offset);
+        return this.#event(Event.BULK, Bulk.ELEMENTS, offset);
       case More.MEMORY_INIT:
       case More.MEMORY_COPY:
       case More.MEMORY_FILL:
-        this.#bulk = true;
-        return this.#event(Event.BULK, 0, offset);
+        return this.#event(Event.BULK, Bulk.BYTES, offset);
       case More.DATA_DROP:
       case More.ELEM_DROP:
         return this.#event(Event.UNRESTORABLE, 0, offset);
@@ -491,5 +507,6 @@ class Scanner {
   }
 }
 
+const MAX_CHARGE = 0x3fff_ffff;
 const NOTHING: Arity = { params: 0, results: 0 };
 const ONE_RESULT: Arity = { params: 0, results: 1 };

@@ -7,7 +7,7 @@
  */
 import { EXPORTS } from "../../../abi/functions.ts";
 import { ProxyError } from "../../errors.ts";
-import { GUEST_STACK_BYTES, MAX_TABLE_ELEMENTS } from "../../limits.ts";
+import { GUEST_STACK_BYTES, MAX_SAVED_GLOBALS } from "../../limits.ts";
 import { ExternalKind } from "./binary.ts";
 import type { ModuleBinary } from "./binary.ts";
 import { ByteWriter } from "./byte-writer.ts";
@@ -21,7 +21,7 @@ import { HostExport, isHarmless } from "./hardened.ts";
 import type { Hardened, HardenOptions } from "./hardened.ts";
 import type { IntList } from "./int-list.ts";
 import { readLayout, SectionId } from "./layout.ts";
-import type { Layout } from "./layout.ts";
+import type { Layout, Limits } from "./layout.ts";
 
 /** Order of sections in a module. */
 const ORDER = [
@@ -57,12 +57,16 @@ const LETTERS: Readonly<Record<number, string>> = { [I32]: "i", [I64]: "I", 0x7d
 const ALLOCATORS: ReadonlySet<string> = new Set(["malloc", "proxy_on_memory_allocate"]);
 const CALLBACKS: ReadonlySet<string> = new Set(EXPORTS.map(({ name }) => name).filter((name) => !ALLOCATORS.has(name)));
 
+const KEPT: ReadonlySet<string> = new Set(["name", "sourceMappingURL", "external_debug_info"]);
+
 /** Bytes that a frame takes beside its values: return address, instance, spilled registers. */
 const FRAME_BYTES = 128;
 
 export interface HardenedModule {
   readonly bytes: Uint8Array;
   readonly facts: Hardened;
+  /** Elements that an imported table may grow to, unless it must be that large from the start. */
+  readonly tableRoom: number;
 }
 
 /** Throws ProxyError MODULE_CORRUPTED, MODULE_TOO_LARGE or MODULE_UNSUPPORTED. */
@@ -97,6 +101,7 @@ class Hardener {
   readonly #allocatorOf = new Map<string, number>();
   /** Indices of the guest's globals that can change and be remembered, and of the shadow of the first. */
   readonly #mutable: readonly number[];
+  readonly #tooMany: boolean;
   readonly #firstHostGlobal: number;
   readonly #firstShadow: number;
 
@@ -109,7 +114,9 @@ class Hardener {
       const key = typeKey(type.params, type.results);
       if (!this.#typeIndex.has(key)) this.#typeIndex.set(key, index);
     });
-    this.#mutable = layout.globals.flatMap(({ mutable, type }, index) => (mutable && type in ZERO ? [index] : []));
+    const mutable = layout.globals.flatMap((one, index) => (one.mutable && one.type in ZERO ? [index] : []));
+    this.#tooMany = mutable.length > MAX_SAVED_GLOBALS;
+    this.#mutable = this.#tooMany ? [] : mutable;
     this.#firstHostGlobal = layout.globals.length;
     this.#firstShadow = this.#firstHostGlobal + HOST_GLOBALS.length;
     this.#scan = this.#scanCode();
@@ -141,10 +148,11 @@ class Hardener {
       bytes: out.view(),
       facts: {
         globals: this.#mutable.map((index) => LETTERS[layout.globals[index]!.type]!).join(""),
-        restorable: !refs && !wide,
+        restorable: !refs && !wide && !this.#tooMany,
         memoryPages: this.#memoryMaximum(),
         offsets: sharedOffsets(code.offsets, codeStart),
       },
+      tableRoom: layout.tableRoom,
     };
   }
 
@@ -165,8 +173,16 @@ class Hardener {
       harmless: this.#binary.imports
         .filter(({ kind }) => kind === ExternalKind.FUNCTION)
         .map(({ module, name }) => isHarmless(module, name)),
-      hostInTable: [...layout.taken].some((index) => index < layout.importedFunctions),
+      hostInTable: this.#hostInTable(),
+      tags: layout.tags,
     });
+  }
+
+  /** What is exported may be referred to by code, and so put into a table. */
+  #hostInTable(): boolean {
+    const { taken, exports, importedFunctions } = this.#layout;
+    for (const index of taken) if (index < importedFunctions) return true;
+    return exports.some(({ kind, index }) => kind === ExternalKind.FUNCTION && index < importedFunctions);
   }
 
   /** Types of the module's own functions. */
@@ -398,7 +414,7 @@ class Hardener {
       out.copy(head, 0, head.length);
       out.byte(1);
       out.unsigned(minimum);
-      out.unsigned(Math.min(maximum ?? MAX_TABLE_ELEMENTS, MAX_TABLE_ELEMENTS));
+      out.unsigned(tableMaximum({ minimum, maximum }, this.#layout.tableRoom));
       out.copy(tail, 0, tail.length);
     }
   }
@@ -433,15 +449,21 @@ class Hardener {
     return wrapper ?? index;
   }
 
+  /** What stack traces need, and what the host's own tools wrote. Debugging data of compilers is often larger than the code. */
   #copyCustom(out: ByteWriter): void {
     for (const { id, name, at, end } of this.#binary.sections) {
-      if (id === SectionId.CUSTOM && name === "name") out.copy(this.#bytes, at, end);
+      if (id === SectionId.CUSTOM && (KEPT.has(name) || name.startsWith("sluice."))) out.copy(this.#bytes, at, end);
     }
   }
 }
 
 /** Globals of the host's own, in order. */
 const HOST_GLOBALS = ["FUEL", "BUDGET", "USED", "STACK", "FLAGS", "RESTRICTED"] as const;
+
+/** Elements that a table may have. */
+export function tableMaximum({ minimum, maximum }: Limits, room: number): number {
+  return Math.max(minimum, Math.min(maximum ?? room, room));
+}
 
 function typeKey(params: readonly number[], results: readonly number[]): string {
   return `${params.join()}>${results.join()}`;

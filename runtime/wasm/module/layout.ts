@@ -56,7 +56,11 @@ export interface Layout {
   /** Type index of each function, imports first. */
   readonly functionTypes: readonly number[];
   readonly importedFunctions: number;
+  /** The module's own; `tableRoom`: elements that any table, imported ones too, may grow to. */
   readonly tables: readonly Table[];
+  readonly tableRoom: number;
+  /** By tag: how many values an exception carries. */
+  readonly tags: readonly number[];
   readonly memory: Limits | undefined;
   /** Value type of each global of the module's own, and whether it can change. */
   readonly globals: readonly { readonly type: number; readonly mutable: boolean }[];
@@ -74,7 +78,8 @@ function unsupported(what: string): ProxyError {
   return new ProxyError("MODULE_UNSUPPORTED", "config", what);
 }
 
-const REFERENCE_TYPES: ReadonlySet<number> = new Set([0x70, 0x6f, 0x69]);
+const FUNCREF = 0x70;
+const REFERENCE_TYPES: ReadonlySet<number> = new Set([FUNCREF, 0x6f, 0x69]);
 const VALUE_TYPES: ReadonlySet<number> = new Set([0x7f, 0x7e, 0x7d, 0x7c, 0x7b, ...REFERENCE_TYPES]);
 
 class LayoutReader {
@@ -85,6 +90,8 @@ class LayoutReader {
   #importedFunctions = 0;
   #memories = 0;
   #memory: Limits | undefined;
+  #tables = 0;
+  #elementCount = 0;
 
   constructor(bytes: Uint8Array, sections: readonly Section[]) {
     this.#bytes = bytes;
@@ -102,6 +109,7 @@ class LayoutReader {
     this.#functions(types.length);
     const tables = this.#readTables();
     this.#readMemory();
+    const tags = this.#tags(types);
     const globals = this.#globals();
     const exports = this.#exports();
     this.#elements();
@@ -111,6 +119,9 @@ class LayoutReader {
       functionTypes: this.#functionTypes,
       importedFunctions: this.#importedFunctions,
       tables,
+      // Several tables share one bound, so that many small ones do not grow to many large ones.
+      tableRoom: Math.floor(MAX_TABLE_ELEMENTS / Math.max(this.#tables, 1)),
+      tags,
       memory: this.#memory,
       globals,
       exports,
@@ -189,11 +200,12 @@ class LayoutReader {
 
   #tableLimits(reader: Reader): Limits {
     const limits = this.#limits(reader, "table");
-    if (limits.minimum > MAX_TABLE_ELEMENTS) {
+    this.#elementCount += limits.minimum;
+    if (this.#elementCount > MAX_TABLE_ELEMENTS) {
       throw new ProxyError(
         "MODULE_TOO_LARGE",
         "config",
-        `a table of ${limits.minimum} elements, at most ${MAX_TABLE_ELEMENTS}`,
+        `tables of ${this.#elementCount} elements, at most ${MAX_TABLE_ELEMENTS}`,
       );
     }
     return limits;
@@ -228,6 +240,18 @@ class LayoutReader {
     if (reader === undefined) return;
     for (let left = reader.count(2, "memories"); left > 0; left--) this.#oneMemory(reader);
     this.#close(reader, SectionId.MEMORY);
+  }
+
+  #tags(types: readonly FunctionType[]): number[] {
+    const reader = this.#open(SectionId.TAG);
+    const tags: number[] = [];
+    if (reader === undefined) return tags;
+    for (let left = reader.count(MAX_MODULE_FUNCTIONS, "tags"); left > 0; left--) {
+      reader.byte();
+      tags.push(types[reader.u32()]?.params.length ?? 0);
+    }
+    this.#close(reader, SectionId.TAG);
+    return tags;
   }
 
   #globals(): { type: number; mutable: boolean }[] {

@@ -5,11 +5,11 @@
 import { createHash } from "node:crypto";
 import { ABI_MARKERS, AbiVersion, EXPORTS, HOST_FUNCTIONS } from "../../../abi/functions.ts";
 import { ProxyError } from "../../errors.ts";
-import { GUEST_MEMORY_BYTES, GUEST_PAGE_BYTES, MAX_TABLE_ELEMENTS } from "../../limits.ts";
+import { GUEST_MEMORY_BYTES, GUEST_PAGE_BYTES } from "../../limits.ts";
 import { Phase } from "../../http/filter.ts";
 import { ExternalKind, readModuleBinary } from "./binary.ts";
 import type { BinaryImport, ModuleBinary } from "./binary.ts";
-import { harden } from "./harden.ts";
+import { harden, tableMaximum } from "./harden.ts";
 import type { Hardened, HardenOptions } from "./hardened.ts";
 
 /** A table or memory that the module wants to be given. */
@@ -71,12 +71,12 @@ const NAMED_IMPORTS = 20;
 export function loadModule(bytes: Uint8Array, origin: string, options: HardenOptions = DEFAULTS): LoadedModule {
   try {
     const binary = readModuleBinary(bytes);
-    const storage = checkImports(binary.imports, options);
+    const storage = checkImports(binary.imports);
     const exports = checkExports(binary);
     const abi = abiVersion(binary);
     // Before it is rewritten: each index in it is one of its own then, and never that of something the host adds.
     if (!WebAssembly.validate(bytes)) throw invalid(bytes);
-    const { bytes: code, facts } = harden(bytes, binary, options);
+    const { bytes: code, facts, tableRoom } = harden(bytes, binary, options);
     return {
       module: compile(code),
       hardened: facts,
@@ -86,7 +86,10 @@ export function loadModule(bytes: Uint8Array, origin: string, options: HardenOpt
       exports,
       allocator: exports.includes("malloc") ? "malloc" : "proxy_on_memory_allocate",
       hasStartSection: binary.startFunction >= 0,
-      storage,
+      storage: storage.map((one) => ({
+        ...one,
+        maximum: one.kind === "table" ? tableMaximum(one, tableRoom) : Math.min(one.maximum, facts.memoryPages),
+      })),
       phases: exports.reduce((bits, name) => bits | (PHASE_EXPORTS[name] ?? 0), 0),
       size: bytes.length,
       name: origin,
@@ -121,20 +124,14 @@ function reasonOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-function checkImports(imports: readonly BinaryImport[], options: HardenOptions): ImportedStorage[] {
+function checkImports(imports: readonly BinaryImport[]): ImportedStorage[] {
   const storage: ImportedStorage[] = [];
   const unknown: string[] = [];
   for (const { module, name, kind, type, minimum, maximum } of imports) {
     const full = `${module}.${name}`;
     if (kind === ExternalKind.MEMORY || kind === ExternalKind.TABLE) {
-      const most = kind === ExternalKind.MEMORY ? options.memoryPages : MAX_TABLE_ELEMENTS;
-      storage.push({
-        module,
-        name,
-        kind: kind === ExternalKind.MEMORY ? "memory" : "table",
-        minimum,
-        maximum: Math.min(maximum ?? most, most),
-      });
+      const what = kind === ExternalKind.MEMORY ? "memory" : "table";
+      storage.push({ module, name, kind: what, minimum, maximum: maximum ?? Infinity });
       continue;
     }
     if (kind !== ExternalKind.FUNCTION) {
