@@ -16,7 +16,14 @@ interface Language {
   readonly without?: readonly string[];
 }
 
-const LANGUAGES: readonly Language[] = [{ name: "c" }, { name: "c-reactor" }, { name: "c-command" }];
+const LANGUAGES: readonly Language[] = [
+  { name: "c" },
+  { name: "c-reactor" },
+  { name: "c-command" },
+  { name: "cpp" },
+  { name: "cpp-constructors" },
+  { name: "cpp-0.1.0" },
+];
 
 let surroundings: Surroundings;
 before(async () => {

@@ -51,7 +51,7 @@ function c(tag: string, ...options: string[]): Recipe {
 }
 
 function cpp(tag: string, ...options: string[]): Recipe {
-  const links = ["--target=wasm32-wasi", "-fno-exceptions", "-std=c++17", "-Wl,--allow-undefined"];
+  const links = ["--target=wasm32-wasi", "-fno-exceptions", "-std=c++17", "-Wl,--export=malloc"];
   return {
     folder: "cpp",
     source: "errand.cc",
@@ -79,9 +79,12 @@ function rust(tag: string, target: string, ...options: string[]): Recipe {
 const RECIPES: Readonly<Record<string, Recipe>> = {
   c: c("c", "--target=wasm32", "-nostdlib", "-Wl,--no-entry"),
   "c-reactor": c("c-reactor", "--target=wasm32-wasi", "-mexec-model=reactor"),
+  // The linker wraps each export of a command: constructors before it, destructors after it.
   "c-command": c("c-command", "--target=wasm32-wasi", "-DCOMMAND"),
   cpp: cpp("cpp", "-mexec-model=reactor"),
-  "cpp-0.1.0": cpp("cpp-0.1.0", "-DABI_0_1_0"),
+  // Neither _initialize nor _start: the constructors are the module's only start.
+  "cpp-constructors": cpp("cpp-constructors", "-nostartfiles", "-Wl,--no-entry", "-Wl,--export=__wasm_call_ctors"),
+  "cpp-0.1.0": cpp("cpp-0.1.0", "-DABI_0_1_0", "-DSTART", "-nostartfiles", "-Wl,--no-entry"),
   rust: rust("rust", "wasm32-wasi", "--crate-type=cdylib", "-Clink-arg=--export=_initialize"),
   "rust-unknown": rust("rust-unknown", "wasm32-unknown-unknown", "--crate-type=cdylib", "--cfg", "start"),
   "rust-0.1.0": rust("rust-0.1.0", "wasm32-wasi", "--crate-type=cdylib", "--cfg", "start", "--cfg", "abi_0_1_0"),
