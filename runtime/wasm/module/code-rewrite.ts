@@ -4,8 +4,8 @@
  */
 import { GUEST_STACK_BYTES } from "../../limits.ts";
 import { ByteWriter } from "./byte-writer.ts";
-import { Bulk, EVENT_SIZE, Event } from "./code-scan.ts";
-import type { CodeScan, FunctionScan } from "./code-scan.ts";
+import { Bulk, Event, EVENT_SIZE } from "./code-facts.ts";
+import type { CodeScan, FunctionScan } from "./code-facts.ts";
 import type { HostGlobals } from "./host-code.ts";
 import { GuestFlag, Restriction } from "./hardened.ts";
 import { IntList } from "./int-list.ts";

@@ -8,6 +8,8 @@
  */
 import { ProxyError } from "../../errors.ts";
 import { HOST_CALL_FUEL, MAX_FUNCTION_LOCALS, MAX_NESTED_BLOCKS, MERGED_SEGMENT_INSTRUCTIONS } from "../../limits.ts";
+import { Bulk, Event, EVENT_SIZE } from "./code-facts.ts";
+import type { Arity, CodeScan, FunctionScan } from "./code-facts.ts";
 import { IntList } from "./int-list.ts";
 import {
   ATOMIC_COST,
@@ -22,66 +24,6 @@ import {
   simdImmediate,
 } from "./opcodes.ts";
 import { corrupted, Reader } from "./reader.ts";
-
-/** What happens at an offset. An event is three numbers: offset in the file, kind, argument. */
-export const Event = {
-  /** Take fuel here; the argument is an index into `costs`. Nothing to do when that cost is 0. */
-  CHARGE: 0,
-  /** `return`: the argument is how many blocks are open. */
-  RETURN: 1,
-  /** A tail call. */
-  TAIL_CALL: 2,
-  /** Behind memory.grow. */
-  GROWN: 3,
-  /** In front of an instruction whose work grows with the number on top of the stack; the argument is one of {@link Bulk}. */
-  BULK: 4,
-  /** In front of an instruction that changes what a copy of memory and globals does not bring back. */
-  UNRESTORABLE: 5,
-  /** In front of a call in a function that catches exceptions. */
-  CALL: 6,
-  /** In front of a call of a host function that is not always allowed. */
-  RESTRICTED: 7,
-} as const;
-export const EVENT_SIZE = 3;
-
-/** What a bulk instruction has so many of. */
-export const Bulk = { BYTES: 0, ELEMENTS: 1, PAGES: 2 } as const;
-
-/** Facts about one function body. */
-export interface FunctionScan {
-  /** In the file: of the first byte behind the size, of the first instruction, past the end. */
-  readonly start: number;
-  readonly codeStart: number;
-  readonly end: number;
-  /** Groups of locals, as the binary counts them, and locals without parameters. */
-  readonly localGroups: number;
-  readonly locals: number;
-  /** Events `[first, last)` of the list, in events. */
-  readonly firstEvent: number;
-  readonly lastEvent: number;
-  /** Deepest operand stack, in values. */
-  readonly height: number;
-  readonly wide: boolean;
-  readonly catches: boolean;
-}
-
-/** Types of functions: how many values go in and out. */
-export interface Arity {
-  readonly params: number;
-  readonly results: number;
-}
-
-export interface CodeScan {
-  readonly functions: readonly FunctionScan[];
-  readonly events: IntList;
-  readonly costs: IntList;
-  /** Pairs: calling function, called function. */
-  readonly calls: IntList;
-  /** Pairs: calling function, type index of what it calls through a table or reference. */
-  readonly indirectCalls: IntList;
-  /** Functions that code takes references of. */
-  readonly taken: Set<number>;
-}
 
 export interface ScanInput {
   readonly bytes: Uint8Array;

@@ -14,7 +14,7 @@ import { ByteWriter } from "./byte-writer.ts";
 import { countedFunctions } from "./call-graph.ts";
 import { rewriteCode } from "./code-rewrite.ts";
 import { scanCode } from "./code-scan.ts";
-import type { CodeScan } from "./code-scan.ts";
+import type { CodeScan } from "./code-facts.ts";
 import { allocatorBody, callbackBody, copyBody } from "./host-code.ts";
 import type { HostGlobals } from "./host-code.ts";
 import { HostExport, isHarmless } from "./hardened.ts";
