@@ -1,6 +1,7 @@
 /** The bootstrap extension that says what plugins may use and who shares their instances. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { GUEST_FUEL } from "../../runtime/limits.ts";
 import type { PluginConfig } from "../../runtime/config/snapshot.ts";
 import { bootstrap, brief, load, snapshotOf } from "./fixture.ts";
 
@@ -34,8 +35,8 @@ describe("sluice.v1.WasmRuntime", () => {
 
   test("without settings plugins have the limits of the house", () => {
     assert.deepEqual(settled(""), [
-      ["one", undefined, 20_000_000, MEMORY, 256],
-      ["two", undefined, 20_000_000, MEMORY, 256],
+      ["one", undefined, GUEST_FUEL, MEMORY, 256],
+      ["two", undefined, GUEST_FUEL, MEMORY, 256],
     ]);
   });
 

@@ -156,7 +156,7 @@ describe("start functions", () => {
   test("have more fuel than a callback, but not endless", () => {
     const count = (rounds: number): string =>
       `(local $n i32) (loop $l (local.set $n (i32.add (local.get $n) (i32.const 1))) (br_if $l (i32.lt_u (local.get $n) (i32.const ${rounds}))))`;
-    BytesStage.started(starting(count(20_000)), { fuel: 10_000 });
+    BytesStage.started(starting(count(10_000)), { fuel: 10_000 });
     assert.throws(
       () => BytesStage.started(starting(count(20_000_000)), { fuel: 10_000 }),
       /start function: out of fuel/,

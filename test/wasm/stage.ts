@@ -4,6 +4,7 @@ import { BodyBuffer } from "../../runtime/codec/body.ts";
 import { HeaderMap } from "../../runtime/codec/headers.ts";
 import type { NodeConfig, PluginConfig, RuntimeValue } from "../../runtime/config/snapshot.ts";
 import type { HttpFilter, LocalReply, StreamView } from "../../runtime/http/filter.ts";
+import { GUEST_FUEL } from "../../runtime/limits.ts";
 import type { Log } from "../../runtime/observe/log.ts";
 import type { Counter, Gauge, Histogram, Stats } from "../../runtime/observe/stats.ts";
 import { StreamInfo } from "../../runtime/observe/stream-info.ts";
@@ -112,7 +113,7 @@ export function pluginConfig(config: Partial<PluginConfig> = {}): PluginConfig {
     failurePolicy: "FAIL_CLOSED",
     reloadIntervalMs: 1000,
     isolation: undefined,
-    fuel: 20_000_000,
+    fuel: GUEST_FUEL,
     memoryBytes: 64 * 1024 * 1024,
     maxInstances: 256,
     allowOnHeadersStopIteration: false,

@@ -13,7 +13,7 @@ import { writeLatin1 } from "./latin1.ts";
 /** Bytes up to which the flat price of a host call covers what it moves. */
 const FREE_BYTES = 4096;
 /** Bytes that the host moves for one unit of fuel beyond that. */
-const BYTES_PER_UNIT = 8;
+const BYTES_PER_UNIT = 1;
 const NOTHING = Buffer.alloc(0);
 const NO_VIEW = new DataView(new ArrayBuffer(0));
 export class GuestMemory {
