@@ -23,6 +23,9 @@ const LANGUAGES: readonly Language[] = [
   { name: "cpp" },
   { name: "cpp-constructors" },
   { name: "cpp-0.1.0" },
+  { name: "rust" },
+  { name: "rust-unknown" },
+  { name: "rust-0.1.0" },
 ];
 
 let surroundings: Surroundings;

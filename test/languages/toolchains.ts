@@ -85,7 +85,7 @@ const RECIPES: Readonly<Record<string, Recipe>> = {
   // Neither _initialize nor _start: the constructors are the module's only start.
   "cpp-constructors": cpp("cpp-constructors", "-nostartfiles", "-Wl,--no-entry", "-Wl,--export=__wasm_call_ctors"),
   "cpp-0.1.0": cpp("cpp-0.1.0", "-DABI_0_1_0", "-DSTART", "-nostartfiles", "-Wl,--no-entry"),
-  rust: rust("rust", "wasm32-wasi", "--crate-type=cdylib", "-Clink-arg=--export=_initialize"),
+  rust: rust("rust", "wasm32-wasi", "--crate-type=cdylib"),
   "rust-unknown": rust("rust-unknown", "wasm32-unknown-unknown", "--crate-type=cdylib", "--cfg", "start"),
   "rust-0.1.0": rust("rust-0.1.0", "wasm32-wasi", "--crate-type=cdylib", "--cfg", "start", "--cfg", "abi_0_1_0"),
   go: {
