@@ -26,6 +26,7 @@ const LANGUAGES: readonly Language[] = [
   { name: "rust" },
   { name: "rust-unknown" },
   { name: "rust-0.1.0" },
+  { name: "go" },
 ];
 
 let surroundings: Surroundings;
