@@ -287,6 +287,21 @@ export const MAX_CHECKED_REGEXES = 256;
 /** Connections the kernel queues before they are accepted. Envoy: `tcp_backlog_size`, net.core.somaxconn (4096 since Linux 5.4). */
 export const LISTEN_BACKLOG = 4096;
 
+// ---- Backtraces of guests -----------------------------------------------------------------------
+
+/** Bytes of a name section, source map or line table that is kept for backtraces: reading one takes some 20 ms then. */
+export const MAX_SYMBOL_BYTES = 4 * 1024 * 1024;
+/** Bytes of a module's manifest: a page of text. */
+export const MAX_MANIFEST_BYTES = 64 * 1024;
+/** Backtraces a VM may log in a second; further failures get one line. A storm of traps must not keep a thread busy with reading symbols. */
+export const BACKTRACES_PER_SECOND = 5;
+/** Lines of one backtrace. */
+export const MAX_BACKTRACE_LINES = 24;
+/** Frames that V8 keeps of an error, the host's own among them. */
+export const STACK_FRAMES = 40;
+/** Frames of which a thread remembers name and line, per module. */
+export const MAX_REMEMBERED_FRAMES = 1024;
+
 // ---- Regular expressions of guests --------------------------------------------------------------
 
 /** Bytes of an expression given to `match_regex`: longer ones cost time to compile. */

@@ -18,6 +18,7 @@ import type { ConnectionInfo } from "../observe/stream-info.ts";
 import { Alarm } from "../timers.ts";
 import { RootContext } from "./contexts/root-context.ts";
 import type { WasmEnvironment } from "./environment.ts";
+import { FailureReport } from "./instance/backtrace.ts";
 import { httpCallbacks } from "./instance/callbacks.ts";
 import { describeFailure } from "./instance/failure.ts";
 import { GuestStrings } from "./instance/guest-strings.ts";
@@ -40,6 +41,7 @@ export class Vm implements PoolOwner {
   readonly #name: string;
   readonly #config: PluginConfig;
   readonly stats: VmStats;
+  readonly #report: FailureReport;
   readonly #pool: InstancePool | null;
   #instance: Instance | null = null;
   /** Instances that run or wait, the template included. */
@@ -61,7 +63,7 @@ export class Vm implements PoolOwner {
   constructor(config: PluginConfig, module: LoadedModule, environment: WasmEnvironment) {
     this.#name = config.name;
     this.#config = config;
-    this.isolation = config.isolation ?? "worker";
+    this.isolation = config.isolation ?? module.manifest?.isolation ?? "worker";
     this.#facts = {
       vmId: config.vmId,
       module,
@@ -73,6 +75,7 @@ export class Vm implements PoolOwner {
       strings: new GuestStrings(),
       environment,
     };
+    this.#report = new FailureReport(module);
     this.stats = new VmStats(config.name, environment.stats, this.#instances);
     this.#pool = this.isolation === "worker" ? null : new InstancePool(this, this.stats);
     this.#wait = new Alarm(() => this.#restart());
@@ -103,8 +106,9 @@ export class Vm implements PoolOwner {
       instance.failed = true;
       this.#abandon(instance);
       if (!(error instanceof ProxyError)) throw error;
+      const trace = this.#report.trace(error.cause);
       const reason = error.message.slice(error.code.length + 2);
-      throw new ProxyError(error.code, error.side, `plugin ${name}: ${reason}`, error.cause);
+      throw new ProxyError(error.code, error.side, `plugin ${name}: ${reason}${trace}`, error.cause);
     }
     instance.started();
     this.#enlist(instance);
@@ -294,10 +298,7 @@ export class Vm implements PoolOwner {
       one.lastReason = failure.reason;
     }
     plugin?.countFailure(failure.reason);
-    const stack = failure.error instanceof Error ? (failure.error.stack ?? "") : "";
-    this.#facts.environment.log.error(
-      `plugin ${plugin?.config.name ?? this.#name}: ${reason} in ${failure.callback}, context ${failure.context.id}\n${stack}`,
-    );
+    this.#facts.environment.log.error(this.#report.describe(failure, plugin?.config.name ?? this.#name));
     // A failing start is told by exception, to whoever started it.
     if (!this.#instances.has(instance)) return;
     if (this.#instance === instance) this.#instance = null;

@@ -5,6 +5,7 @@ import { ProxyError } from "../errors.ts";
 import { GUEST_PAGE_BYTES } from "../limits.ts";
 import { loadModule } from "../wasm/module/module.ts";
 import type { LoadedModule } from "../wasm/module/module.ts";
+import { filesBeside } from "../wasm/module/symbols-beside.ts";
 
 /** Compiled modules, and for each plugin which one is its code. */
 export interface ModuleTable {
@@ -29,7 +30,7 @@ export function loadModules(plugins: readonly PluginConfig[]): ModuleTable {
       indexOf.set(key, index);
       modules.push(
         code.kind === "file"
-          ? loadModule(readCode(name, code.path), code.path, options)
+          ? loadModule(readCode(name, code.path), code.path, options, filesBeside(code.path))
           : loadModule(code.bytes, `inline code of ${name}`, options),
       );
     }

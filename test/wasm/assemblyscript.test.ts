@@ -36,7 +36,7 @@ test("a default AssemblyScript build: its start section logs, its abort names fi
   assert.deepEqual(many.events, ["reply 503"]);
   assert.match(
     log.lines.at(-1) ?? "",
-    /plugin plain \(sha256 [0-9a-f]{12}\): abort: 11 fields are too many in plain\.ts:12:\d+ in proxy_on_request_headers/,
+    /plugin plain \(sha256 [0-9a-f]{12}\): abort: 11 fields are too many at plain\.ts:12:\d+ in proxy_on_request_headers/,
   );
   const next = new FakeStream(set.httpFilter(0) as never, {});
   assert.equal(next.requestHead(), 0);

@@ -28,7 +28,8 @@ export function assemblyScriptFunctions(instance: Instance): HostFunctions {
   return {
     abort(message: number, file: number, line: number, column: number): void {
       const text = stringAt(instance, message) || "abort";
-      throw new GuestExit(`${text} in ${stringAt(instance, file)}:${line >>> 0}:${column >>> 0}`, "abort");
+      const where = `${stringAt(instance, file) || "?"}:${line >>> 0}:${column >>> 0}`;
+      throw new GuestExit(`${text} at ${where}`, "abort");
     },
     seed: (): number => Date.now() * Math.random(),
     trace(message: number, count: number, ...numbers: number[]): void {

@@ -11,6 +11,10 @@ import { ExternalKind, readModuleBinary } from "./binary.ts";
 import type { BinaryImport, ModuleBinary } from "./binary.ts";
 import { harden, tableMaximum } from "./harden.ts";
 import type { Hardened, HardenOptions } from "./hardened.ts";
+import { readManifest } from "./manifest.ts";
+import type { ModuleManifest } from "./manifest.ts";
+import { collectSymbols, customSection } from "./symbols.ts";
+import type { ModuleSymbols, ReadBeside } from "./symbols.ts";
 
 /** A table or memory that the module wants to be given. */
 export interface ImportedStorage {
@@ -37,6 +41,10 @@ export interface LoadedModule {
   /** The module had a start section; it is now the export HostExport.START, called first. */
   readonly hasStartSection: boolean;
   readonly hardened: Hardened;
+  /** For backtraces. */
+  readonly symbols: ModuleSymbols;
+  /** What the module says about itself; undefined when it says nothing. */
+  readonly manifest: ModuleManifest | undefined;
   readonly storage: readonly ImportedStorage[];
   /** http/filter.ts Phase bits: callbacks that the module exports. */
   readonly phases: number;
@@ -64,11 +72,16 @@ const exportTypes = new Map(EXPORTS.map((one) => [one.name, one.types]));
 const NAMED_IMPORTS = 20;
 
 /**
- * Reads, checks, hardens and compiles a module. `origin` names it in errors.
+ * Reads, checks, hardens and compiles a module. `origin` names it in errors; `readBeside` finds its source map.
  * Throws ProxyError: MODULE_CORRUPTED, MODULE_TOO_LARGE, MODULE_IMPORT, MODULE_EXPORT, MODULE_ABI,
  * MODULE_UNSUPPORTED.
  */
-export function loadModule(bytes: Uint8Array, origin: string, options: HardenOptions = DEFAULTS): LoadedModule {
+export function loadModule(
+  bytes: Uint8Array,
+  origin: string,
+  options: HardenOptions = DEFAULTS,
+  readBeside: ReadBeside = () => undefined,
+): LoadedModule {
   try {
     const binary = readModuleBinary(bytes);
     const storage = checkImports(binary.imports);
@@ -80,6 +93,8 @@ export function loadModule(bytes: Uint8Array, origin: string, options: HardenOpt
     return {
       module: compile(code),
       hardened: facts,
+      symbols: collectSymbols(bytes, binary, readBeside),
+      manifest: readManifest(customSection(bytes, binary.sections, "sluice.manifest")),
       sha256: createHash("sha256").update(bytes).digest("hex"),
       abiVersion: abi.version,
       warnings: abi.warnings,
