@@ -102,6 +102,16 @@ export const MAX_PAIRS = 1024;
 export const MAX_INTERNED_BYTES = 64;
 /** Bytes of one log message of a guest: the rest is cut off. */
 export const MAX_GUEST_LOG_BYTES = 64 * 1024;
+/** Bytes that the foreign function `uncompress` answers at most: a few bytes can stand for gigabytes. */
+export const MAX_UNCOMPRESSED_BYTES = 4 * 1024 * 1024;
+/** Units of fuel for each byte that is compressed: some ten nanoseconds. */
+export const COMPRESS_FUEL_PER_BYTE = 100;
+/** Units of fuel for each byte that comes out uncompressed. */
+export const UNCOMPRESS_FUEL_PER_BYTE = 20;
+/** Units of fuel for one signature made or verified: up to a millisecond with large keys. */
+export const SIGNATURE_FUEL = 5_000_000;
+/** Properties that one plugin may declare. */
+export const MAX_DECLARED_PROPERTIES = 1000;
 /** Lines of log that the guests of one plugin's VM may write within a second on one worker: the log blocks its thread. */
 export const GUEST_LOG_LINES_PER_SECOND = 1000;
 /** Characters of those lines. */

@@ -3,6 +3,7 @@ import type { PluginConfig, RateLimitConfig } from "../config/snapshot.ts";
 import type { HttpFilter, HttpFilterFactory, StreamView } from "../http/filter.ts";
 import type { Counter, Stats } from "../observe/stats.ts";
 import type { FailureReason } from "./instance/failure.ts";
+import type { Instance } from "./instance/instance.ts";
 import { AbsentFilter } from "./contexts/failure-policy.ts";
 import { HttpContext } from "./contexts/http-context.ts";
 import type { RootContext } from "./contexts/root-context.ts";
@@ -20,6 +21,8 @@ export class Plugin {
   /** What the last trap was, one line. */
   lastFailure = "";
   lastReason: FailureReason = "trap";
+  /** What `declare_property` said, by name, and which instance it came from. */
+  readonly declaredProperties = new Map<string, { readonly readonly: boolean; readonly instance: Instance }>();
   /** In the live instance; null while there is none. */
   root: RootContext | null = null;
 

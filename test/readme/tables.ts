@@ -5,6 +5,7 @@ import { IGNORED_FIELDS, SUPPORTED_FIELDS } from "../../runtime/config/rules/sup
 import { ENDPOINTS } from "../../runtime/control/endpoints.ts";
 import { RESPONSE_FLAG_LONG_NAMES, ResponseFlag } from "../../runtime/errors.ts";
 import { BUNDLED_HTTP_FILTERS, NATIVE_EXTENSIONS } from "../../runtime/extensions.ts";
+import { FOREIGN_FUNCTIONS } from "../../runtime/wasm/host/foreign.ts";
 import { FAILURE_REASONS } from "../../runtime/wasm/instance/failure.ts";
 
 export const README = fileURLToPath(new URL("../../README.md", import.meta.url));
@@ -17,6 +18,7 @@ export function tables(): ReadonlyMap<string, readonly string[]> {
     ["flags", flagTable()],
     ["admin", adminTable()],
     ["failures", failureTable()],
+    ["foreign", foreignTable()],
   ]);
 }
 
@@ -52,6 +54,11 @@ function adminTable(): string[] {
       `| \`${path}\` | ${mutates ? "POST" : "GET"} | ${help}${parameters === undefined ? "" : ` (${parameters.join("; ")})`} |`,
   );
   return ["| path | method | what |", "|---|---|---|", ...rows];
+}
+
+function foreignTable(): string[] {
+  const rows = [...FOREIGN_FUNCTIONS].map(([name, { meaning }]) => `| \`${name}\` | ${meaning} |`);
+  return ["| foreign function | argument → result |", "|---|---|", ...rows];
 }
 
 function failureTable(): string[] {

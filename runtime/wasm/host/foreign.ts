@@ -1,7 +1,24 @@
-/** `proxy_call_foreign_function`: functions by name. One is known so far; every other is NOT_FOUND, which SDKs take calmly. */
+/** `proxy_call_foreign_function`: the functions that Envoy has beyond the ABI, by name. Unknown ones are NOT_FOUND, which SDKs take calmly. */
 import * as Status from "../../../abi/status.ts";
 import type { Instance } from "../instance/instance.ts";
+import { compress, uncompress } from "./foreign/compression.ts";
+import type { ForeignFunction } from "./foreign/function.ts";
+import { sign, verifySignature } from "./foreign/signatures.ts";
+import { clearRouteCache, declareProperty, setEnvoyFilterState } from "./foreign/state.ts";
 import type { HostFunctions } from "./functions.ts";
+
+/** Every foreign function by name. */
+export const FOREIGN_FUNCTIONS: ReadonlyMap<string, ForeignFunction> = new Map([
+  ["clear_route_cache", clearRouteCache],
+  ["compress", compress],
+  ["declare_property", declareProperty],
+  ["set_envoy_filter_state", setEnvoyFilterState],
+  ["sign", sign],
+  ["uncompress", uncompress],
+  ["verify_signature", verifySignature],
+]);
+
+const NAME = "proxy_call_foreign_function";
 
 export function foreignFunctions(instance: Instance): HostFunctions {
   const memory = instance.memory;
@@ -14,14 +31,27 @@ export function foreignFunctions(instance: Instance): HostFunctions {
       pp: number,
       sp: number,
     ): number {
-      if (!memory.has(name >>> 0, nameSize >>> 0) || !memory.has(at >>> 0, size >>> 0))
-        return Status.INVALID_MEMORY_ACCESS;
-      if (memory.latin1(name >>> 0, nameSize >>> 0) !== "clear_route_cache") return Status.NOT_FOUND;
-      instance.effective.stream?.clearRouteCache();
-      // Either address may be 0: "not wanted".
-      if (pp !== 0 && !memory.putU32(pp >>> 0, 0)) return Status.INVALID_MEMORY_ACCESS;
-      if (sp !== 0 && !memory.putU32(sp >>> 0, 0)) return Status.INVALID_MEMORY_ACCESS;
-      return Status.OK;
+      if (!memory.has(name >>> 0, nameSize >>> 0))
+        return instance.refuse(Status.INVALID_MEMORY_ACCESS, NAME, "name: outside of memory");
+      if (!memory.has(at >>> 0, size >>> 0))
+        return instance.refuse(Status.INVALID_MEMORY_ACCESS, NAME, "argument: outside of memory");
+      const foreign = FOREIGN_FUNCTIONS.get(memory.latin1(name >>> 0, nameSize >>> 0));
+      if (foreign === undefined) return instance.refuse(Status.NOT_FOUND, NAME, "name: no such foreign function");
+      const result = foreign.call(instance, memory.copy(at >>> 0, size >>> 0));
+      if (!(result instanceof Uint8Array)) return instance.refuse(result.status, NAME, result.why);
+      return give(result, pp >>> 0, sp >>> 0);
     },
   };
+
+  /** Either address may be 0: "not wanted". */
+  function give(result: Uint8Array, pp: number, sp: number): number {
+    if (pp !== 0 && sp !== 0) {
+      const status = memory.giveBytes(result, pp, sp);
+      return status === Status.OK
+        ? status
+        : instance.refuse(status, NAME, "result: no memory for it, or a bad address");
+    }
+    const fits = (pp === 0 || memory.putU32(pp, 0)) && (sp === 0 || memory.putU32(sp, result.length));
+    return fits ? Status.OK : instance.refuse(Status.INVALID_MEMORY_ACCESS, NAME, "result: a bad address");
+  }
 }

@@ -53,8 +53,11 @@ export function propertyFunctions(instance: Instance): HostFunctions {
       const info = instance.effective.stream?.info;
       if (info === undefined) return Status.NOT_FOUND;
       if (pathSize >>> 0 > MAX_SHARED_KEY_BYTES || size >>> 0 > MAX_FILTER_STATE_BYTES) return Status.BAD_ARGUMENT;
-      const name = OWN_PREFIX + memory.latin1(pathAt >>> 0, pathSize >>> 0);
+      const path = memory.latin1(pathAt >>> 0, pathSize >>> 0);
+      const name = OWN_PREFIX + path;
       const state = (info.filterState ??= new Map());
+      if (state.has(name) && instance.effective.root?.plugin.declaredProperties.get(path)?.readonly === true)
+        return instance.refuse(Status.BAD_ARGUMENT, "proxy_set_property", "path: declared readonly, and set already");
       if (state.size >= MAX_FILTER_STATE_ENTRIES && !state.has(name)) return Status.BAD_ARGUMENT;
       state.set(name, memory.copy(at >>> 0, size >>> 0));
       return Status.OK;
