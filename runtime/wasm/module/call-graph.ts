@@ -1,6 +1,7 @@
 /**
  * Which functions can be on the stack more than once. Only those need to be counted against the guest's stack: each
- * other one is there once at most, and how long a chain of those can get is known before the module runs.
+ * other one is there once at most, and how long a chain of those can get is known before the module runs. Of a small
+ * circle of functions it is enough to count those that close it, each with the longest way through the others.
  */
 import type { IntList } from "./int-list.ts";
 
@@ -22,12 +23,17 @@ export interface CallGraph {
   readonly frames: readonly number[];
 }
 
-/** True for each function that has to be counted. All are when the longest chain of single ones exceeds `chainLimit` bytes. */
-export function countedFunctions(graph: CallGraph, chainLimit: number): readonly boolean[] {
-  const walk = new Components(graph);
-  const { recursive, longestChain } = walk.run();
-  return longestChain > chainLimit ? recursive.map(() => true) : recursive;
+/**
+ * Bytes that each function counts for, 0 for those that are not counted. All are when the longest chain of single ones
+ * exceeds `chainLimit` bytes.
+ */
+export function stackWeights(graph: CallGraph, chainLimit: number): readonly number[] {
+  const { weights, longestChain } = new Components(graph).run();
+  return longestChain > chainLimit ? graph.frames : weights;
 }
+
+/** Bytes of all frames of a circle up to which only the functions that close it are counted: more would be too rough. */
+const SMALL_CIRCLE_BYTES = 4096;
 
 /** Edges by node: `targets[starts[n] … starts[n + 1])`. Behind the functions stands a node for each signature. */
 function edges(graph: CallGraph): { starts: Int32Array; targets: Int32Array } {
@@ -56,9 +62,12 @@ class Components {
   readonly #order: Int32Array;
   readonly #low: Int32Array;
   readonly #onStack: Uint8Array;
+  readonly #onPath: Uint8Array;
+  /** Functions that call something which is on the path, so that without them there is no circle. */
+  readonly #closing: Uint8Array;
   readonly #component: Int32Array;
   readonly #stack: number[] = [];
-  readonly #recursive: boolean[];
+  readonly #weights: number[];
   /** Bytes of the longest chain of single functions that begins in a component. */
   readonly #chains: number[] = [];
   #next = 1;
@@ -73,13 +82,15 @@ class Components {
     this.#order = new Int32Array(nodes);
     this.#low = new Int32Array(nodes);
     this.#onStack = new Uint8Array(nodes);
+    this.#onPath = new Uint8Array(nodes);
+    this.#closing = new Uint8Array(nodes);
     this.#component = new Int32Array(nodes).fill(-1);
-    this.#recursive = Array.from({ length: graph.functions }, () => false);
+    this.#weights = Array.from({ length: graph.functions }, () => 0);
   }
 
-  run(): { recursive: readonly boolean[]; longestChain: number } {
+  run(): { weights: readonly number[]; longestChain: number } {
     for (let node = 0; node < this.#order.length; node++) if (this.#order[node] === 0) this.#visit(node);
-    return { recursive: this.#recursive, longestChain: this.#longest };
+    return { weights: this.#weights, longestChain: this.#longest };
   }
 
   #visit(root: number): void {
@@ -92,12 +103,15 @@ class Components {
       if (cursor < this.#starts[node + 1]!) {
         cursors[cursors.length - 1] = cursor + 1;
         const target = this.#targets[cursor]!;
+        // One end of the edge is a function, as no signature leads to a signature.
+        if (this.#onPath[target] === 1) this.#closing[target < this.#graph.functions ? target : node] = 1;
         if (this.#order[target] === 0) this.#enter(target, path, cursors);
         else if (this.#onStack[target] === 1) this.#low[node] = Math.min(this.#low[node]!, this.#order[target]!);
         continue;
       }
       path.pop();
       cursors.pop();
+      this.#onPath[node] = 0;
       if (this.#low[node] === this.#order[node]) this.#closeComponent(node);
       const parent = path.at(-1);
       if (parent !== undefined) this.#low[parent] = Math.min(this.#low[parent]!, this.#low[node]!);
@@ -107,7 +121,7 @@ class Components {
   #enter(node: number, path: number[], cursors: number[]): void {
     this.#order[node] = this.#low[node] = this.#next++;
     this.#stack.push(node);
-    this.#onStack[node] = 1;
+    this.#onStack[node] = this.#onPath[node] = 1;
     path.push(node);
     cursors.push(this.#starts[node]!);
   }
@@ -129,11 +143,41 @@ class Components {
         const target = this.#component[this.#targets[n]!]!;
         if (target !== id) chain = Math.max(chain, this.#chains[target]!);
       }
-      if (circular && one < this.#graph.functions) this.#recursive[one] = true;
     }
+    if (circular)
+      this.#weigh(
+        id,
+        members.filter((one) => one < this.#graph.functions),
+      );
     if (!circular && head < this.#graph.functions) chain += this.#graph.frames[head]!;
     this.#chains.push(chain);
     this.#longest = Math.max(this.#longest, chain);
+  }
+
+  #weigh(id: number, functions: readonly number[]): void {
+    const { frames } = this.#graph;
+    const bytes = functions.reduce((sum, one) => sum + frames[one]!, 0);
+    const small = bytes <= SMALL_CIRCLE_BYTES;
+    const ways = new Map<number, number>();
+    for (const one of functions) {
+      if (!small) this.#weights[one] = frames[one]!;
+      else if (this.#closing[one] === 1) this.#weights[one] = frames[one]! + this.#longestWay(one, id, ways);
+    }
+  }
+
+  /** Bytes of the longest way through a circle from `node` on, without it, up to functions that are counted. */
+  #longestWay(node: number, id: number, known: Map<number, number>): number {
+    let longest = known.get(node);
+    if (longest !== undefined) return longest;
+    longest = 0;
+    for (let n = this.#starts[node]!; n < this.#starts[node + 1]!; n++) {
+      const target = this.#targets[n]!;
+      if (this.#component[target] !== id || this.#closing[target] === 1) continue;
+      const own = target < this.#graph.functions ? this.#graph.frames[target]! : 0;
+      longest = Math.max(longest, own + this.#longestWay(target, id, known));
+    }
+    known.set(node, longest);
+    return longest;
   }
 
   #callsItself(node: number): boolean {

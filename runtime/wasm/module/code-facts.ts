@@ -3,7 +3,7 @@ import type { IntList } from "./int-list.ts";
 
 /** What happens at an offset. An event is three numbers: offset in the file, kind, argument. */
 export const Event = {
-  /** Take fuel here; the argument is an index into `costs`. Nothing to do when that cost is 0. */
+  /** Take fuel here; the argument is an index into `charges`. Nothing to do when that costs nothing. */
   CHARGE: 0,
   /** `return`: the argument is how many blocks are open. */
   RETURN: 1,
@@ -19,11 +19,30 @@ export const Event = {
   CALL: 6,
   /** In front of a call of a host function that is not always allowed. */
   RESTRICTED: 7,
+  /** In front of a loop; the argument is its region. */
+  LOOP: 8,
 } as const;
 export const EVENT_SIZE = 3;
 
 /** What a bulk instruction has so many of. */
 export const Bulk = { BYTES: 0, ELEMENTS: 1, PAGES: 2 } as const;
+
+/** A charge is three numbers: what it costs, its region, its kind. */
+export const Charge = { COST: 0, REGION: 1, KIND: 2, SIZE: 3 } as const;
+export const ChargeKind = {
+  /** Fuel is taken, and looked at somewhere behind. */
+  PLAIN: 0,
+  /** Fuel is taken and looked at: a loop goes on here, or something heavy follows. */
+  CHECKED: 1,
+  /** The same, where a function begins. */
+  ENTRY: 2,
+} as const;
+
+/**
+ * A region is the body of a function or loop without the loops in it; two numbers: the region around it (-1: none), and
+ * whether something is called in it or a loop in it. Where nothing is, nobody else takes fuel.
+ */
+export const Region = { OUTER: 0, CALLS: 1, SIZE: 2 } as const;
 
 /** Facts about one function body. */
 export interface FunctionScan {
@@ -52,7 +71,8 @@ export interface Arity {
 export interface CodeScan {
   readonly functions: readonly FunctionScan[];
   readonly events: IntList;
-  readonly costs: IntList;
+  readonly charges: IntList;
+  readonly regions: IntList;
   /** Pairs: calling function, called function. */
   readonly calls: IntList;
   /** Pairs: calling function, type index of what it calls through a table or reference. */

@@ -4,7 +4,7 @@
  */
 import { GUEST_STACK_BYTES } from "../../limits.ts";
 import { ByteWriter } from "./byte-writer.ts";
-import { Bulk, Event, EVENT_SIZE } from "./code-facts.ts";
+import { Bulk, Charge, ChargeKind, Event, EVENT_SIZE, Region } from "./code-facts.ts";
 import type { CodeScan, FunctionScan } from "./code-facts.ts";
 import type { HostGlobals } from "./host-code.ts";
 import { GuestFlag, Restriction } from "./hardened.ts";
@@ -14,10 +14,9 @@ export interface RewriteInput {
   readonly bytes: Uint8Array;
   readonly scan: CodeScan;
   readonly globals: HostGlobals;
-  /** By function without imports: parameters, whether its frame is counted, its estimated bytes, its block type. */
+  /** By function without imports: parameters, bytes of stack that it counts for (0: it is not counted), its block type. */
   readonly params: readonly number[];
-  readonly counted: readonly boolean[];
-  readonly frames: readonly number[];
+  readonly weights: readonly number[];
   /** Block type of a block that leaves the function's results: 0x40, a value type, or an index; as bytes. */
   readonly resultBlocks: readonly (readonly number[])[];
 }
@@ -55,14 +54,14 @@ const CODE = {
 } as const;
 
 /**
- * Fuel by how many of what a bulk instruction moves: `(count & mask) << shift`, or `count >>> -shift`. A unit for four
- * bytes, as memory that is not in a cache takes; 128 for an element of a table; 16 for a page, of which nothing is
+ * Fuel by how many of what a bulk instruction moves: `(count & mask) << shift`, or `count >>> -shift`. A unit for two
+ * bytes, as memory that is not in a cache takes; 1024 for an element of a table; 256 for a page, of which nothing is
  * touched yet. No charge can be so large that the fuel wraps around: counts beyond a mask fail and move nothing.
  */
 const BULK = {
-  [Bulk.BYTES]: { mask: -1, shift: -2 },
-  [Bulk.ELEMENTS]: { mask: 0xf_ffff, shift: 7 },
-  [Bulk.PAGES]: { mask: 0xffff, shift: 4 },
+  [Bulk.BYTES]: { mask: -1, shift: -1 },
+  [Bulk.ELEMENTS]: { mask: 0xf_ffff, shift: 10 },
+  [Bulk.PAGES]: { mask: 0xffff, shift: 8 },
 } as const;
 
 /** Bodies of all functions of the module, each behind its size; the count in front is not written. */
@@ -101,11 +100,15 @@ class Rewriter {
     const body = this.#body;
     body.length = 0;
     this.#bodyOffsets.length = 0;
-    this.#counted = this.#input.counted[n]!;
-    this.#weight = this.#input.frames[n]!;
+    this.#weight = this.#input.weights[n]!;
+    this.#counted = this.#weight > 0;
     this.#left = this.#input.params[n]! + one.locals;
     this.#length = this.#left + 1;
     this.#stack = this.#left + 2;
+    if (!this.#counted && !this.#changes(one)) {
+      this.#copy(one.start, one.end);
+      return this.#finish();
+    }
     this.#locals(one);
     if (this.#counted) this.#enter(this.#input.resultBlocks[n]!);
     this.#instructions(one);
@@ -113,6 +116,11 @@ class Rewriter {
       this.#leave();
       body.byte(CODE.END);
     }
+    this.#finish();
+  }
+
+  #finish(): void {
+    const body = this.#body;
     this.#code.unsigned(body.length);
     const start = this.#code.length;
     for (let at = 0; at < this.#bodyOffsets.length; at += 2) {
@@ -120,6 +128,14 @@ class Rewriter {
       this.#offsets.push(this.#bodyOffsets.at(at + 1));
     }
     this.#code.copy(body.bytes, 0, body.length);
+  }
+
+  #changes(one: FunctionScan): boolean {
+    const { events } = this.#input.scan;
+    for (let n = one.firstEvent; n < one.lastEvent; n++) {
+      if (this.#acts(events.at(n * EVENT_SIZE + 1), events.at(n * EVENT_SIZE + 2), one)) return true;
+    }
+    return false;
   }
 
   #locals(one: FunctionScan): void {
@@ -165,7 +181,9 @@ class Rewriter {
   #acts(kind: number, argument: number, one: FunctionScan): boolean {
     switch (kind) {
       case Event.CHARGE:
-        return this.#input.scan.costs.at(argument) > 0;
+        return this.#input.scan.charges.at(argument) > 0;
+      case Event.LOOP:
+        return !this.#calls(argument) && this.#calls(this.#input.scan.regions.at(argument + Region.OUTER));
       case Event.RETURN:
       case Event.TAIL_CALL:
         return this.#counted;
@@ -180,7 +198,12 @@ class Rewriter {
   #insert(kind: number, argument: number, offset: number): number {
     switch (kind) {
       case Event.CHARGE:
-        this.#takeFuel(() => this.#constant(this.#input.scan.costs.at(argument)));
+        this.#charge(argument);
+        return offset;
+      case Event.LOOP:
+        // Inside, `left` is the fuel: nobody else takes any. Reading it back from memory each time costs more than the rest.
+        this.#global(CODE.GLOBAL_GET, this.#input.globals.fuel);
+        this.#local(CODE.LOCAL_SET, this.#left);
         return offset;
       case Event.RETURN:
         this.#body.byte(CODE.BR);
@@ -208,29 +231,44 @@ class Rewriter {
     }
   }
 
-  #takeFuel(amount: () => void): void {
-    const { fuel } = this.#input.globals;
-    this.#global(CODE.GLOBAL_GET, fuel);
-    amount();
-    this.#body.byte(CODE.I32_SUB);
-    this.#local(CODE.LOCAL_TEE, this.#left);
-    this.#global(CODE.GLOBAL_SET, fuel);
-    this.#local(CODE.LOCAL_GET, this.#left);
-    this.#constant(0);
-    this.#body.list([CODE.I32_LT_S, CODE.IF, EMPTY_BLOCK, CODE.UNREACHABLE, CODE.END]);
+  /** Something is called in the region or a loop in it. */
+  #calls(region: number): boolean {
+    return this.#input.scan.regions.at(region + Region.CALLS) === 1;
+  }
+
+  #charge(at: number): void {
+    const { charges } = this.#input.scan;
+    const kind = charges.at(at + Charge.KIND);
+    const alone = !this.#calls(charges.at(at + Charge.REGION));
+    if (alone && kind !== ChargeKind.ENTRY) this.#local(CODE.LOCAL_GET, this.#left);
+    else this.#global(CODE.GLOBAL_GET, this.#input.globals.fuel);
+    this.#constant(charges.at(at + Charge.COST));
+    this.#take(alone, kind !== ChargeKind.PLAIN);
   }
 
   #takeBulkFuel({ mask, shift }: { readonly mask: number; readonly shift: number }): void {
-    this.#local(CODE.LOCAL_TEE, this.#length);
-    this.#takeFuel(() => {
-      this.#local(CODE.LOCAL_GET, this.#length);
-      if (mask !== -1) {
-        this.#constant(mask);
-        this.#body.byte(CODE.I32_AND);
-      }
-      this.#constant(Math.abs(shift));
-      this.#body.byte(shift < 0 ? CODE.I32_SHR_U : CODE.I32_SHL);
-    });
+    this.#local(CODE.LOCAL_SET, this.#length);
+    this.#global(CODE.GLOBAL_GET, this.#input.globals.fuel);
+    this.#local(CODE.LOCAL_GET, this.#length);
+    if (mask !== -1) {
+      this.#constant(mask);
+      this.#body.byte(CODE.I32_AND);
+    }
+    this.#constant(Math.abs(shift));
+    this.#body.byte(shift < 0 ? CODE.I32_SHR_U : CODE.I32_SHL);
+    this.#take(true, true);
+    this.#local(CODE.LOCAL_GET, this.#length);
+  }
+
+  /** Takes what is on top of the stack from the fuel below it. */
+  #take(keep: boolean, check: boolean): void {
+    this.#body.byte(CODE.I32_SUB);
+    if (keep || check) this.#local(CODE.LOCAL_TEE, this.#left);
+    this.#global(CODE.GLOBAL_SET, this.#input.globals.fuel);
+    if (!check) return;
+    this.#local(CODE.LOCAL_GET, this.#left);
+    this.#constant(0);
+    this.#body.list([CODE.I32_LT_S, CODE.IF, EMPTY_BLOCK, CODE.UNREACHABLE, CODE.END]);
   }
 
   #enter(resultBlock: readonly number[]): void {
@@ -265,12 +303,12 @@ class Rewriter {
   }
 
   #noteDenied(): void {
-    this.#local(CODE.LOCAL_TEE, this.#left);
+    this.#local(CODE.LOCAL_TEE, this.#length);
     this.#constant(-1);
     this.#body.list([CODE.I32_EQ, CODE.IF, EMPTY_BLOCK]);
     this.#setFlag(GuestFlag.MEMORY_DENIED);
     this.#body.byte(CODE.END);
-    this.#local(CODE.LOCAL_GET, this.#left);
+    this.#local(CODE.LOCAL_GET, this.#length);
   }
 
   #setFlag(flag: number): void {

@@ -5,10 +5,19 @@
  * Fuel is counted in instructions. Each straight piece of code between two joints of the control flow is a segment; a
  * segment that is short joins the charge of the code that always runs before it, a long one gets a charge of its own.
  * So a big function of which little runs (an interpreter loop, a state machine of a Go runtime) pays for what runs.
+ *
+ * Endless work goes through the start of a loop or function again and again: there the fuel is looked at, elsewhere it is
+ * only taken. A short function without loops and calls takes none: the instruction that calls it pays.
  */
 import { ProxyError } from "../../errors.ts";
-import { HOST_CALL_FUEL, MAX_FUNCTION_LOCALS, MAX_NESTED_BLOCKS, MERGED_SEGMENT_INSTRUCTIONS } from "../../limits.ts";
-import { Bulk, Event, EVENT_SIZE } from "./code-facts.ts";
+import {
+  HOST_CALL_FUEL,
+  MAX_FUNCTION_LOCALS,
+  MAX_NESTED_BLOCKS,
+  MERGED_SEGMENT_INSTRUCTIONS,
+  SMALL_LEAF_INSTRUCTIONS,
+} from "../../limits.ts";
+import { Bulk, Charge, ChargeKind, Event, EVENT_SIZE, Region } from "./code-facts.ts";
 import type { Arity, CodeScan, FunctionScan } from "./code-facts.ts";
 import { IntList } from "./int-list.ts";
 import {
@@ -16,6 +25,7 @@ import {
   atomicEffect,
   COSTS,
   EFFECTS,
+  HEAVY_COST,
   Immediate,
   IMMEDIATES,
   More,
@@ -48,14 +58,15 @@ export function scanCode(input: ScanInput): CodeScan {
 }
 
 /** Numbers that describe an open block. */
-const Frame = { OPCODE: 0, HEIGHT: 1, PARAMS: 2, RESULTS: 3, CHARGE: 4, SIZE: 5 } as const;
+const Frame = { OPCODE: 0, HEIGHT: 1, PARAMS: 2, RESULTS: 3, CHARGE: 4, REGION: 5, SIZE: 6 } as const;
 
 class Scanner {
   readonly #input: ScanInput;
   readonly #reader: Reader;
   readonly #functions: FunctionScan[] = [];
   readonly #events = new IntList();
-  readonly #costs = new IntList();
+  readonly #charges = new IntList();
+  readonly #regions = new IntList();
   readonly #calls = new IntList();
   readonly #indirectCalls = new IntList();
   readonly #taken = new Set<number>();
@@ -70,6 +81,10 @@ class Scanner {
   #charge = 0;
   #reserved = 0;
   #segment = 0;
+  #heavy = false;
+  /** What all charges of the function cost together. */
+  #total = 0;
+  #region = 0;
 
   constructor(input: ScanInput) {
     this.#input = input;
@@ -96,7 +111,8 @@ class Scanner {
     return {
       functions: this.#functions,
       events: this.#events,
-      costs: this.#costs,
+      charges: this.#charges,
+      regions: this.#regions,
       calls: this.#calls,
       indirectCalls: this.#indirectCalls,
       taken: this.#taken,
@@ -120,9 +136,13 @@ class Scanner {
     this.#depth = 0;
     this.#height = this.#deepest = 0;
     this.#catches = false;
+    this.#total = 0;
+    this.#openRegion(-1);
+    const entry = this.#charges.length;
     this.#push(Op.BLOCK, { params: 0, results: arity.results });
-    this.#openCharge(true);
+    this.#openCharge(ChargeKind.ENTRY);
     while (this.#depth > 0) this.#instruction();
+    this.#spareSmallLeaf(entry);
     this.#functions.push({
       start,
       codeStart,
@@ -139,13 +159,16 @@ class Scanner {
 
   // ---- fuel -----------------------------------------------------------------------------------
 
-  /** A joint of the control flow: what follows is a segment of its own. `always`: it is charged whatever its length. */
-  #openCharge(always: boolean): void {
-    this.#reserved = this.#costs.length;
-    this.#costs.push(0);
+  /** A joint of the control flow: what follows is a segment of its own, which is charged whatever its length if it is not PLAIN. */
+  #openCharge(kind: number): void {
+    this.#reserved = this.#charges.length;
+    this.#charges.push(0);
+    this.#charges.push(this.#region);
+    this.#charges.push(kind);
     this.#event(Event.CHARGE, this.#reserved);
     this.#segment = 0;
-    if (always) {
+    this.#heavy = false;
+    if (kind !== ChargeKind.PLAIN) {
       this.#charge = this.#reserved;
       this.#segment = 1;
     }
@@ -153,16 +176,42 @@ class Scanner {
 
   /** Books the segment that ends here. */
   #closeCharge(): void {
-    const costs = this.#costs;
-    // Fuel is never below 0 before a charge, so that no charge of this size can wrap it around.
-    if (this.#segment > MAX_CHARGE) this.#segment = MAX_CHARGE;
-    if (this.#reserved !== this.#charge && costs.at(this.#charge) + this.#segment <= MERGED_SEGMENT_INSTRUCTIONS) {
-      costs.add(this.#charge, this.#segment);
-    } else {
-      costs.add(this.#reserved, this.#segment);
-      if (this.#segment > 0) this.#charge = this.#reserved;
-    }
+    const charges = this.#charges;
+    const merged = charges.at(this.#charge) + this.#segment <= MERGED_SEGMENT_INSTRUCTIONS;
+    const to = merged ? this.#charge : this.#reserved;
+    // At least 1, or a loop would be without a charge.
+    const cost = Math.min(this.#segment, Math.max(MAX_FUNCTION_COST - this.#total, 1));
+    this.#total += cost;
+    charges.add(to + Charge.COST, cost);
+    if (this.#heavy && charges.at(to + Charge.KIND) === ChargeKind.PLAIN)
+      charges.set(to + Charge.KIND, ChargeKind.CHECKED);
+    if (cost > 0) this.#charge = to;
     this.#segment = 0;
+    this.#heavy = false;
+  }
+
+  /** Adds to what the present segment costs. */
+  #cost(units: number): void {
+    this.#segment += units;
+    if (units >= HEAVY_COST) this.#heavy = true;
+  }
+
+  /** Neither loops nor calls: nothing endless goes through here alone. */
+  #spareSmallLeaf(entry: number): void {
+    const { SIZE, CALLS } = Region;
+    const charges = this.#charges;
+    const alone = this.#region + SIZE === this.#regions.length && this.#regions.at(this.#region + CALLS) === 0;
+    if (alone && this.#total <= SMALL_LEAF_INSTRUCTIONS && charges.at(entry) === this.#total) charges.set(entry, 0);
+  }
+
+  #openRegion(outer: number): void {
+    this.#region = this.#regions.length;
+    this.#regions.push(outer);
+    this.#regions.push(0);
+  }
+
+  #markCall(): void {
+    this.#regions.set(this.#region + Region.CALLS, 1);
   }
 
   #event(kind: number, argument: number, offset = this.#reader.at): void {
@@ -181,6 +230,7 @@ class Scanner {
     this.#frames[at + Frame.PARAMS] = arity.params;
     this.#frames[at + Frame.RESULTS] = arity.results;
     this.#frames[at + Frame.CHARGE] = this.#charge;
+    this.#frames[at + Frame.REGION] = this.#region;
     this.#depth++;
   }
 
@@ -189,9 +239,15 @@ class Scanner {
     const at = --this.#depth * Frame.SIZE;
     this.#setHeight(this.#frames[at + Frame.HEIGHT]! + this.#frames[at + Frame.RESULTS]!);
     if (this.#depth === 0) return;
+    const outer = this.#frames[at + Frame.REGION]!;
+    if (outer !== this.#region) {
+      const calls = this.#regions.at(this.#region + Region.CALLS) === 1;
+      this.#region = outer;
+      if (calls) this.#markCall();
+    }
     // What follows is reached from the block's start at least; what ran inside it need not have.
     this.#charge = this.#frames[at + Frame.CHARGE]!;
-    this.#openCharge(false);
+    this.#openCharge(ChargeKind.PLAIN);
   }
 
   /** `else`, `catch`: another arm of the block that is open, which begins with so many values; -1: those of the block. */
@@ -201,17 +257,20 @@ class Scanner {
     if (this.#depth < 2) throw corrupted(`has an else or catch outside of a block in function ${this.#self}`);
     this.#setHeight(this.#frames[at + Frame.HEIGHT]! + (values < 0 ? this.#frames[at + Frame.PARAMS]! : values));
     this.#charge = this.#frames[at + Frame.CHARGE]!;
-    this.#openCharge(false);
+    this.#openCharge(ChargeKind.PLAIN);
   }
 
-  #block(opcode: number): void {
+  #block(opcode: number, offset: number): void {
     if (opcode === Op.IF) this.#effect(-1);
     const arity = this.#blockType();
     if (opcode === Op.TRY) this.#catches = true;
     if (opcode === Op.LOOP || opcode === Op.IF) this.#closeCharge();
     this.#push(opcode, arity);
-    if (opcode === Op.LOOP) this.#openCharge(true);
-    else if (opcode === Op.IF) this.#openCharge(false);
+    if (opcode === Op.LOOP) {
+      this.#openRegion(this.#region);
+      this.#event(Event.LOOP, this.#region, offset);
+      this.#openCharge(ChargeKind.CHECKED);
+    } else if (opcode === Op.IF) this.#openCharge(ChargeKind.PLAIN);
   }
 
   #tryTable(): void {
@@ -271,7 +330,7 @@ class Scanner {
     const reader = this.#reader;
     const offset = reader.at;
     const opcode = reader.byte();
-    this.#segment += COSTS[opcode]!;
+    this.#cost(COSTS[opcode]!);
     this.#effect(EFFECTS[opcode]!);
     switch (IMMEDIATES[opcode]) {
       case Immediate.NONE:
@@ -291,7 +350,7 @@ class Scanner {
       case Immediate.F64:
         return reader.skip(8);
       case Immediate.BLOCK:
-        return this.#block(opcode);
+        return this.#block(opcode, offset);
       case Immediate.BR_TABLE:
         for (let left = reader.u32() + 1; left > 0; left--) reader.u32();
         return this.#unreachable();
@@ -355,7 +414,7 @@ class Scanner {
     const type = functionTypes[index];
     if (type === undefined) throw corrupted(`calls function ${index}, which it does not have`);
     if (index < importedFunctions) {
-      this.#segment += HOST_CALL_FUEL;
+      this.#cost(HOST_CALL_FUEL);
       if (!this.#input.harmless[index]!) this.#event(Event.RESTRICTED, 0, offset);
     }
     this.#calls.push(this.#self);
@@ -367,7 +426,7 @@ class Scanner {
     const type = this.#reader.u32();
     this.#reader.u32();
     this.#effect(-1);
-    if (this.#input.hostInTable) this.#segment += HOST_CALL_FUEL;
+    if (this.#input.hostInTable) this.#cost(HOST_CALL_FUEL);
     this.#indirectCalls.push(this.#self);
     this.#indirectCalls.push(type);
     this.#afterCall(this.#arity(type), opcode === Op.RETURN_CALL_INDIRECT, offset);
@@ -375,6 +434,7 @@ class Scanner {
 
   #afterCall(arity: Arity, tail: boolean, offset: number): void {
     this.#event(tail ? Event.TAIL_CALL : Event.CALL, 0, offset);
+    this.#markCall();
     this.#effect(-arity.params);
     if (tail) this.#unreachable();
     else this.#effect(arity.results);
@@ -403,7 +463,7 @@ class Scanner {
     if (prefix !== Op.ATOMIC || effect === undefined) throw this.#unsupported(prefix, offset, opcode);
     if (opcode === 0x03) reader.byte();
     else this.#memoryArgument();
-    this.#segment += ATOMIC_COST;
+    this.#cost(ATOMIC_COST);
     this.#effect(effect);
   }
 
@@ -412,7 +472,7 @@ class Scanner {
     const row = MORE[opcode];
     if (row === undefined) throw this.#unsupported(Op.MORE, offset, opcode);
     const [immediate, effect, cost] = row;
-    this.#segment += cost;
+    this.#cost(cost);
     if (immediate !== Immediate.NONE) reader.u32();
     if (immediate === Immediate.INDICES) reader.u32();
     this.#effect(effect);
@@ -449,6 +509,7 @@ class Scanner {
   }
 }
 
-const MAX_CHARGE = 0x3fff_ffff;
+/** What is taken between two looks at the fuel is less than this: it is never so far below 0 that it comes around. */
+const MAX_FUNCTION_COST = 0x3fff_ffff;
 const NOTHING: Arity = { params: 0, results: 0 };
 const ONE_RESULT: Arity = { params: 0, results: 1 };

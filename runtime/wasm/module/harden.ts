@@ -11,7 +11,7 @@ import { GUEST_STACK_BYTES, MAX_SAVED_GLOBALS } from "../../limits.ts";
 import { ExternalKind } from "./binary.ts";
 import type { ModuleBinary } from "./binary.ts";
 import { ByteWriter } from "./byte-writer.ts";
-import { countedFunctions } from "./call-graph.ts";
+import { stackWeights } from "./call-graph.ts";
 import { rewriteCode } from "./code-rewrite.ts";
 import { scanCode } from "./code-scan.ts";
 import type { CodeScan } from "./code-facts.ts";
@@ -123,15 +123,15 @@ class Hardener {
   }
 
   run(): HardenedModule {
-    const { layout, counted, frames } = { layout: this.#layout, ...this.#countStack() };
+    const layout = this.#layout;
+    const weights = this.#stackWeights();
     const code = rewriteCode({
       bytes: this.#bytes,
       scan: this.#scan,
       globals: this.#hostGlobals,
       params: this.#ownTypes().map(({ params }) => params.length),
-      counted,
-      frames,
-      resultBlocks: this.#ownTypes().map(({ results }, n) => (counted[n]! ? this.#resultBlock(results) : [])),
+      weights,
+      resultBlocks: this.#ownTypes().map(({ results }, n) => (weights[n]! > 0 ? this.#resultBlock(results) : [])),
     });
     this.#addFunctions();
     const out = new ByteWriter(this.#bytes.length + code.code.length);
@@ -191,7 +191,8 @@ class Hardener {
     return functionTypes.slice(importedFunctions).map((type) => types[type]!);
   }
 
-  #countStack(): { counted: readonly boolean[]; frames: readonly number[] } {
+  /** Bytes of stack that each function counts for; 0 for those that need not be counted. */
+  #stackWeights(): readonly number[] {
     const { functionTypes, importedFunctions, types, taken } = this.#layout;
     const scan = this.#scan;
     const own = this.#ownTypes();
@@ -207,7 +208,7 @@ class Hardener {
       signatures.set(key, signatures.size);
       return signatures.size - 1;
     });
-    const counted = countedFunctions(
+    const weights = stackWeights(
       {
         functions: functionTypes.length,
         signatures: functionTypes.map((type) => signatureOfType[type]!),
@@ -220,7 +221,8 @@ class Hardener {
       },
       GUEST_STACK_BYTES / 2,
     );
-    return { counted: scan.functions.map((one, n) => counted[importedFunctions + n]! || one.catches), frames };
+    // Where exceptions are caught, the count is brought back to what it was.
+    return scan.functions.map((one, n) => weights[importedFunctions + n]! || (one.catches ? frames[n]! : 0));
   }
 
   #resultBlock(results: readonly number[]): readonly number[] {

@@ -16,6 +16,10 @@ export class IntList {
     return this.#items[index]!;
   }
 
+  set(index: number, value: number): void {
+    this.#items[index] = value;
+  }
+
   add(index: number, amount: number): void {
     this.#items[index]! += amount;
   }

@@ -136,32 +136,35 @@ define(0xd2, 0xd2, Immediate.INDEX, 1); // ref.func
 define(0xfc, 0xfe, Immediate.PREFIX, 0);
 
 /**
- * Fuel for one instruction, without what its operands add. 1 is about half a nanosecond: most instructions take less,
- * those that V8 does by a call into its runtime take a hundred times as long (measured, one by one, in loops).
+ * Fuel for one instruction, without what its operands add: 1 is about a tenth of a nanosecond of optimised code. What
+ * V8 does by a call into its runtime takes up to some thousand times as long (measured, one by one, in loops).
  */
 export const COSTS = new Uint16Array(256).fill(1);
-for (const division of [0x6d, 0x6e, 0x6f, 0x70, 0x7f, 0x80, 0x81, 0x82, 0x91, 0x95, 0x9f, 0xa3]) COSTS[division] = 10;
-for (const toss of [Op.THROW, Op.RETHROW, Op.THROW_REF]) COSTS[toss] = 2000;
-COSTS[0x25] = COSTS[Op.REF_FUNC] = 50;
-COSTS[Op.TABLE_SET] = 400;
-COSTS[Op.MEMORY_GROW] = 500;
+for (const division of [0x6d, 0x6e, 0x6f, 0x70, 0x7f, 0x80, 0x81, 0x82, 0x91, 0x95, 0x9f, 0xa3]) COSTS[division] = 20;
+for (const call of [Op.CALL, Op.CALL_INDIRECT, Op.RETURN_CALL, Op.RETURN_CALL_INDIRECT]) COSTS[call] = 10;
+for (const toss of [Op.THROW, Op.RETHROW, Op.THROW_REF]) COSTS[toss] = 6000;
+COSTS[0x25] = COSTS[Op.REF_FUNC] = 250;
+COSTS[Op.TABLE_SET] = 2000;
+COSTS[Op.MEMORY_GROW] = 1000;
+/** From this cost on, running an instruction again and again without a look at the fuel would be noticed. */
+export const HEAVY_COST = 100;
 
 /** Immediates, effects and fuel behind 0xfc, by second opcode. */
 export const MORE: readonly (readonly [immediate: number, effect: number, cost: number])[] = [
   ...Array.from({ length: 8 }, () => [Immediate.NONE, 0, 1] as const), // saturating conversions
-  [Immediate.INDICES, -3, 80],
-  [Immediate.INDEX, 0, 20],
+  [Immediate.INDICES, -3, 400],
+  [Immediate.INDEX, 0, 50],
   [Immediate.INDICES, -3, 5],
   [Immediate.INDEX, -3, 5],
-  [Immediate.INDICES, -3, 200],
-  [Immediate.INDEX, 0, 20],
-  [Immediate.INDICES, -3, 200],
-  [Immediate.INDEX, -1, 400],
+  [Immediate.INDICES, -3, 1000],
+  [Immediate.INDEX, 0, 50],
+  [Immediate.INDICES, -3, 1000],
+  [Immediate.INDEX, -1, 2000],
   [Immediate.INDEX, 1, 1],
-  [Immediate.INDEX, -3, 200],
+  [Immediate.INDEX, -3, 1000],
 ];
 /** Fuel for an instruction behind 0xfe: notify calls the runtime, the others lock the bus. */
-export const ATOMIC_COST = 50;
+export const ATOMIC_COST = 100;
 
 /** Bytes behind the immediates of a vector instruction, -1 when it has none such; `memory`: alignment and offset come first. */
 export function simdImmediate(

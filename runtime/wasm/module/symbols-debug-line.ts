@@ -275,43 +275,44 @@ class Sequence {
   line = 1;
   column = 0;
   readonly #wanted: readonly Wanted[];
-  #first = -1;
+  /** Those of the function that the sequence belongs to; null before its first row. */
+  #relevant: readonly Wanted[] | null = null;
   /** The last row, which holds up to the next one. */
-  #lastAddress = -1;
-  #last: Row = { file: 1, line: 0, column: 0 };
+  #lastAddress = 0;
+  #last: Row = NO_ROW;
 
   constructor(wanted: readonly Wanted[]) {
     this.#wanted = wanted;
   }
 
   emit(): void {
-    if (this.#first < 0) this.#first = this.address;
-    this.#cover(this.address);
-    this.#lastAddress = this.address;
+    const { address } = this;
+    this.#relevant ??= this.#wanted.filter(({ first, end }) => address >= first && address < end);
+    if (this.#relevant.length === 0) return;
+    this.#cover(this.#relevant);
+    this.#lastAddress = address;
     // Line 0 is code that comes from no line; the one before is nearer than nothing.
     if (this.line > 0) this.#last = { file: this.file, line: this.line, column: this.column };
   }
 
   finish(): void {
-    this.#cover(this.address);
-    this.address = 0;
-    this.file = 1;
-    this.line = 1;
-    this.column = 0;
-    this.#first = this.#lastAddress = -1;
-    this.#last = { file: 1, line: 0, column: 0 };
+    if (this.#relevant !== null) this.#cover(this.#relevant);
+    this.address = this.column = 0;
+    this.file = this.line = 1;
+    this.#relevant = null;
+    this.#last = NO_ROW;
   }
 
-  /** The last row holds up to `end`. */
-  #cover(end: number): void {
-    const { line } = this.#last;
-    if (this.#lastAddress < 0 || line <= 0) return;
-    for (const one of this.#wanted) {
-      if (one.address < this.#lastAddress || one.address >= end) continue;
-      if (this.#first >= one.first && this.#first < one.end) one.row = this.#last;
+  /** The last row holds up to here. */
+  #cover(relevant: readonly Wanted[]): void {
+    if (this.#last === NO_ROW) return;
+    for (const one of relevant) {
+      if (one.address >= this.#lastAddress && one.address < this.address) one.row = this.#last;
     }
   }
 }
+
+const NO_ROW: Row = { file: 1, line: 0, column: 0 };
 
 /** Little-endian, of 1 to 8 bytes; imprecise above 2^53, where nothing is found anyway. */
 function fixed(reader: Reader, size: number): number {
