@@ -74,7 +74,7 @@ function benchFuel(): void {
     const pairs = Array.from({ length: 15 }, () => [time(plain, 300), time(metered, 300)] as const);
     metered.fuel!.value = 2_000_000_000;
     metered.run();
-    const units = 2_000_000_000 - (metered.fuel!.value as number);
+    const units = 2_000_000_000 - metered.fuel!.value;
     const ms = median(pairs.map(([, on]) => on / 300));
     const change = (median(pairs.map(([off, on]) => on / off)) - 1) * 100;
     console.log(

@@ -118,7 +118,8 @@ function result(bytes: Uint8Array, hardened: boolean): string | undefined {
 
 function complaint(bytes: Uint8Array): string {
   try {
-    return String(new WebAssembly.Module(new Uint8Array(bytes)));
+    const module = new WebAssembly.Module(new Uint8Array(bytes));
+    return `none, ${WebAssembly.Module.exports(module).length} exports`;
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }

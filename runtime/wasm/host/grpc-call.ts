@@ -41,6 +41,10 @@ const PARTS = ["target", "service", "method", "metadata"] as const;
 const UNKNOWN = "target: unknown cluster, or too many calls are open";
 
 export function grpcCallFunctions(instance: Instance): HostFunctions {
+  return { ...opening(instance), ...openStreams(instance) };
+}
+
+function opening(instance: Instance): HostFunctions {
   const memory = instance.memory;
   return {
     proxy_grpc_call(
@@ -102,7 +106,12 @@ export function grpcCallFunctions(instance: Instance): HostFunctions {
       memory.putU32(tokenAt >>> 0, token);
       return Status.OK;
     },
+  };
+}
 
+function openStreams(instance: Instance): HostFunctions {
+  const memory = instance.memory;
+  return {
     proxy_grpc_send(token: number, message: number, messageSize: number, endStream: number): number {
       const name = "proxy_grpc_send";
       if (!memory.has(message >>> 0, messageSize >>> 0))
