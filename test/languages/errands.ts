@@ -28,9 +28,9 @@ function passed(answer: Answer): Arrived {
 
 /** The request field that the guest told its result in. */
 function told(answer: Answer, field: string): string {
-  const values = passed(answer).headers[field];
-  assert.equal(values?.length, 1, `${field}: ${values?.join() ?? "missing"}`);
-  return values![0]!;
+  const values = passed(answer).headers[field] ?? [];
+  assert.equal(values.length, 1, `${field}: ${values.join()}`);
+  return values[0]!;
 }
 
 const LONG = "0123456789abcdef".repeat(10_000);

@@ -3,8 +3,8 @@
  * cluster over HTTP and gRPC that guests may call.
  */
 import { once } from "node:events";
-import { createServer } from "node:http";
-import type { IncomingHttpHeaders, Server } from "node:http";
+import { createServer, request } from "node:http";
+import type { IncomingHttpHeaders, IncomingMessage, Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { Server as GrpcServer, ServerCredentials, status } from "@grpc/grpc-js";
 import type { sendUnaryData, ServerUnaryCall } from "@grpc/grpc-js";
@@ -90,21 +90,28 @@ export class Surroundings {
   readonly upstreams: ClusterSet;
   readonly upstream: Server;
   /** By the request header `x-number`. */
-  readonly arrived = new Map<string, Arrived>();
+  readonly arrived: ReadonlyMap<string, Arrived>;
   readonly #side: Server;
   readonly #grpc: GrpcServer;
 
-  private constructor(upstream: Server, side: Server, grpc: GrpcServer, upstreams: ClusterSet) {
+  private constructor(
+    upstream: Server,
+    side: Server,
+    grpc: GrpcServer,
+    upstreams: ClusterSet,
+    arrived: ReadonlyMap<string, Arrived>,
+  ) {
     this.upstream = upstream;
+    this.arrived = arrived;
     this.#side = side;
     this.#grpc = grpc;
     this.upstreams = upstreams;
   }
 
   static async start(): Promise<Surroundings> {
-    let self: Surroundings | undefined;
+    const seen = new Map<string, Arrived>();
     const upstream = await serve((_path, arrived) => {
-      self?.arrived.set(arrived.headers["x-number"]?.[0] ?? "", arrived);
+      seen.set(arrived.headers["x-number"]?.[0] ?? "", arrived);
       return "from upstream";
     });
     const side = await serve((path, { body }) => `${path}:${body}`);
@@ -112,8 +119,7 @@ export class Surroundings {
     const clusters = [cluster("side", [portOf(side)]), cluster("side-grpc", [grpc.port], { protocol: "HTTP2" })];
     const upstreams = new ClusterSet(clusters, new RecordingStats());
     await upstreams.start();
-    self = new Surroundings(upstream, side, grpc.server, upstreams);
-    return self;
+    return new Surroundings(upstream, side, grpc.server, upstreams, seen);
   }
 
   close(): void {
@@ -174,7 +180,6 @@ export class GuestStage {
 
   /** Sends a POST over a connection of its own; the body goes in the given pieces. */
   async send(path: string, fields: readonly (readonly [string, string])[], pieces: readonly string[]): Promise<Answer> {
-    const { request } = await import("node:http");
     const number = String(++numbers);
     const headers = ["host", "errand", "x-number", number, ...fields.flat()];
     const whole = pieces.join("");
@@ -186,7 +191,7 @@ export class GuestStage {
       await new Promise((resolve) => setImmediate(resolve));
     }
     sent.end();
-    const [response] = (await once(sent, "response")) as [import("node:http").IncomingMessage];
+    const [response] = (await once(sent, "response")) as [IncomingMessage];
     const port = response.socket.localPort ?? 0;
     let body = "";
     for await (const chunk of response.setEncoding("utf8")) body += chunk as string;

@@ -76,6 +76,34 @@ function rust(tag: string, target: string, ...options: string[]): Recipe {
   };
 }
 
+/** Without optimisation: clang hands optimised modules to wasm-opt when it finds one, which drops the lines. */
+function trapsInC(debug: string): Recipe {
+  const command = ["/usr/bin/clang", "--target=wasm32", debug, "-nostdlib", "-Wl,--no-entry", "-o", "OUT", "SOURCE"];
+  return { folder: "traps", source: "traps.c", tools: [CLANG, LINKER], command };
+}
+
+/** AssemblyScript on the published SDKs of others. `compiler` is a package, `options` follow the source. */
+function script(source: string, compiler: string, ...options: string[]): Recipe {
+  const packages = ["@solo-io/proxy-runtime", "@gcoredev/proxy-wasm-sdk-as", "@assemblyscript/wasi-shim"];
+  const tools = [compiler, ...packages].map((name) => npmPackage(name));
+  const asc = `../../../node_modules/${compiler}/bin/asc${compiler === "assemblyscript" ? ".js" : ""}`;
+  const out = compiler === "assemblyscript" ? "-o" : "-b";
+  return {
+    folder: "sdk",
+    source,
+    tools,
+    command: [process.execPath, asc, source, "--use", "abort=abort_proc_exit", "-O", ...options, out, "OUT"],
+  };
+}
+
+/** A development dependency, by the file that has its version. */
+function npmPackage(name: string): Tool {
+  return { path: join(REPOSITORY, "node_modules", name, "package.json"), package: `${name} (npm ci)` };
+}
+
+const OLD = "assemblyscript-0.14";
+const SHIM = ["--config", "../../../node_modules/@assemblyscript/wasi-shim/asconfig.json"];
+
 const RECIPES: Readonly<Record<string, Recipe>> = {
   c: c("c", "--target=wasm32", "-nostdlib", "-Wl,--no-entry"),
   "c-reactor": c("c-reactor", "--target=wasm32-wasi", "-mexec-model=reactor"),
@@ -88,6 +116,22 @@ const RECIPES: Readonly<Record<string, Recipe>> = {
   rust: rust("rust", "wasm32-wasi", "--crate-type=cdylib"),
   "rust-unknown": rust("rust-unknown", "wasm32-unknown-unknown", "--crate-type=cdylib", "--cfg", "start"),
   "rust-0.1.0": rust("rust-0.1.0", "wasm32-wasi", "--crate-type=cdylib", "--cfg", "start", "--cfg", "abi_0_1_0"),
+  "traps-dwarf-4": trapsInC("-gdwarf-4"),
+  "traps-dwarf-5": trapsInC("-gdwarf-5"),
+  "traps-rust": {
+    ...rust("", "wasm32-wasi", "-g", "--crate-type=cdylib", "--crate-name=traps"),
+    folder: "traps",
+    source: "traps.rs",
+  },
+  "traps-rust-v0": {
+    ...rust("", "wasm32-wasi", "-g", "--crate-type=cdylib", "--crate-name=traps", "-Csymbol-mangling-version=v0"),
+    folder: "traps",
+    source: "traps.rs",
+  },
+  // Registration in the start section, which runs before the host has the instance; or in _start.
+  solo: script("solo.ts", OLD),
+  "solo-start": script("solo.ts", OLD, "--explicitStart"),
+  gcore: script("gcore.ts", "assemblyscript", ...SHIM),
   go: {
     folder: "go",
     source: ".",
@@ -140,7 +184,11 @@ function keyOf(recipe: Recipe, folder: string): string {
   const hash = createHash("sha256")
     .update(recipe.command.join("\0"))
     .update(JSON.stringify(recipe.env ?? {}));
-  for (const { path } of recipe.tools) hash.update(`${path} ${statSync(path).size} ${statSync(path).mtimeMs}\0`);
+  for (const { path } of recipe.tools) {
+    hash.update(
+      path.endsWith(".json") ? readFileSync(path) : `${path} ${statSync(path).size} ${statSync(path).mtimeMs}`,
+    );
+  }
   for (const from of new Set([folder, join(GUESTS, "c")])) {
     for (const name of readdirSync(from).sort()) hash.update(`${name}\0`).update(readFileSync(join(from, name)));
   }

@@ -1,4 +1,4 @@
-/** `proxy_get_property` and `proxy_set_property`: a path of segments joined by NUL. */
+/** `proxy_get_property` and `proxy_set_property`: a path of segments joined by NUL, or by dots when it holds no NUL. */
 import * as Status from "../../../abi/status.ts";
 import type { NodeConfig, PluginConfig } from "../../config/snapshot.ts";
 import {
@@ -70,7 +70,9 @@ function splitPath(path: string): readonly string[] {
   if (segments === undefined) {
     // One trailing NUL is tolerated: C++ templates have produced it.
     const text = Buffer.from(path, "latin1").toString("utf8");
-    segments = (text.endsWith("\0") ? text.slice(0, -1) : text).split("\0");
+    const whole = text.endsWith("\0") ? text.slice(0, -1) : text;
+    // AssemblyScript filters write `request.path`. Where there are NULs, dots belong to the segments.
+    segments = text.includes("\0") ? whole.split("\0") : whole.split(".");
     if (paths.size >= MAX_REMEMBERED_PATHS) paths.clear();
     paths.set(path, segments);
   }
@@ -108,13 +110,12 @@ const NOT_THERE = Symbol("not a property of streams");
 function streamProperty(view: StreamView, path: string, segments: readonly string[]): PropertyValue | typeof NOT_THERE {
   const first = segments[0]!;
   const second = segments[1];
-  if (Object.hasOwn(STREAM_PROPERTIES, first)) {
-    const group = STREAM_PROPERTIES[first]!;
-    if (second === undefined || !Object.hasOwn(group, second)) return undefined;
+  const group = Object.hasOwn(STREAM_PROPERTIES, first) ? STREAM_PROPERTIES[first]! : undefined;
+  if (group !== undefined && second !== undefined && Object.hasOwn(group, second)) {
     return group[second]!(view, segments.slice(2));
   }
   const own = view.info.filterState?.get(OWN_PREFIX + path);
-  if (own !== undefined) return own;
+  if (own !== undefined || group !== undefined) return own;
   if (first === "metadata") return metadataValue(view.info.dynamicMetadata ?? NO_METADATA, segments.slice(1));
   if (first === "filter_state") return filterState(view, segments.slice(1));
   return first === "connection_id" ? integerValue(view.info.connection.id) : NOT_THERE;
