@@ -80,3 +80,21 @@ export interface CodeScan {
   /** Functions that code takes references of. */
   readonly taken: Set<number>;
 }
+
+/** What the scan is given. */
+export interface ScanInput {
+  readonly bytes: Uint8Array;
+  /** Contents of the code section. */
+  readonly start: number;
+  readonly end: number;
+  readonly types: readonly Arity[];
+  /** Type index of each function, imports first. */
+  readonly functionTypes: readonly number[];
+  readonly importedFunctions: number;
+  /** By imported function: it may be called at any time. */
+  readonly harmless: readonly boolean[];
+  /** Some imported function can be called through a table: then every indirect call may be a host call. */
+  readonly hostInTable: boolean;
+  /** By tag: how many values an exception carries. */
+  readonly tags: readonly number[];
+}

@@ -18,7 +18,7 @@ import {
   SMALL_LEAF_INSTRUCTIONS,
 } from "../../limits.ts";
 import { Bulk, Charge, ChargeKind, Event, EVENT_SIZE, Region } from "./code-facts.ts";
-import type { Arity, CodeScan, FunctionScan } from "./code-facts.ts";
+import type { Arity, CodeScan, FunctionScan, ScanInput } from "./code-facts.ts";
 import { IntList } from "./int-list.ts";
 import {
   ATOMIC_COST,
@@ -34,23 +34,6 @@ import {
   simdImmediate,
 } from "./opcodes.ts";
 import { corrupted, Reader } from "./reader.ts";
-
-export interface ScanInput {
-  readonly bytes: Uint8Array;
-  /** Contents of the code section. */
-  readonly start: number;
-  readonly end: number;
-  readonly types: readonly Arity[];
-  /** Type index of each function, imports first. */
-  readonly functionTypes: readonly number[];
-  readonly importedFunctions: number;
-  /** By imported function: it may be called at any time. */
-  readonly harmless: readonly boolean[];
-  /** Some imported function can be called through a table: then every indirect call may be a host call. */
-  readonly hostInTable: boolean;
-  /** By tag: how many values an exception carries. */
-  readonly tags: readonly number[];
-}
 
 /** Throws ProxyError MODULE_CORRUPTED or MODULE_UNSUPPORTED. */
 export function scanCode(input: ScanInput): CodeScan {
