@@ -10,7 +10,10 @@ import { filterFolders, type FilterSource, readFilterFolder } from "./source.ts"
 const REPOSITORY = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
 
 export interface BuildOptions {
-  /** "debug" keeps names and writes a source map beside the module. Default "release". */
+  /**
+   * "release", the default, is optimised; "debug" is not, and carries its source map inside. Both keep the names of
+   * functions, and have the source map beside them.
+   */
   readonly target?: "release" | "debug";
   /** Where modules go; default `build/filters` (debug: `build/filters-debug`) of the repository. */
   readonly outFolder?: string;
@@ -70,12 +73,14 @@ export async function buildFilter(path: string, options: BuildOptions = {}): Pro
 async function makeArtifact(filter: FilterSource, target: string, out: string): Promise<Uint8Array> {
   const schema = await makeSchema(filter);
   const { compileFilter } = await import("./compile.ts");
-  const { appendSection, MANIFEST_SECTION, SCHEMA_SECTION } = await import("./sections.ts");
+  const { appendSection, MANIFEST_SECTION, SCHEMA_SECTION, SOURCE_MAP_SECTION } = await import("./sections.ts");
   const compiled = await compileFilter(filter, REPOSITORY, target);
-  if (compiled.sourceMap !== undefined) writeWhole(`${out}.map`, Buffer.from(compiled.sourceMap));
+  const sourceMap = Buffer.from(compiled.sourceMap);
+  writeWhole(`${out}.map`, sourceMap);
   const manifest = Buffer.from(JSON.stringify(describeModule(filter, compiled.wasm, schema?.configuration)));
   let bytes = appendSection(compiled.wasm, MANIFEST_SECTION, manifest);
   if (schema !== undefined) bytes = appendSection(bytes, SCHEMA_SECTION, schema.descriptorSet);
+  if (target === "debug") bytes = appendSection(bytes, SOURCE_MAP_SECTION, sourceMap);
   return bytes;
 }
 
@@ -124,6 +129,7 @@ function describeModule(filter: FilterSource, wasm: Uint8Array, configuration: s
       .map((entry) => `${entry.module}.${entry.name}`)
       .sort(),
     ...(configuration === undefined ? {} : { configuration }),
+    ...(description.isolation === undefined ? {} : { isolation: description.isolation }),
     compiler: `assemblyscript ${compilerVersion()}`,
   };
 }

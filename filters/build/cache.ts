@@ -55,7 +55,7 @@ function hashPath(hash: Hash, path: string, name: string): void {
 
 /** Size and hash of a module that is there and was made from these inputs. */
 export function currentArtifact(path: string, key: string): Artifact | undefined {
-  if (!existsSync(path) || !existsSync(`${path}.json`)) return undefined;
+  if (![path, `${path}.json`, `${path}.map`].every((one) => existsSync(one))) return undefined;
   const stamp = JSON.parse(readFileSync(`${path}.json`, "utf8")) as Artifact & { key: string };
   if (stamp.key !== key || statSync(path).size !== stamp.size) return undefined;
   return { size: stamp.size, sha256: stamp.sha256 };

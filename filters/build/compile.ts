@@ -8,8 +8,8 @@ import type { FilterSource } from "./source.ts";
 
 export interface Compiled {
   readonly wasm: Uint8Array;
-  /** Source map as JSON; debug target only. */
-  readonly sourceMap: string | undefined;
+  /** Source map as JSON. */
+  readonly sourceMap: string;
 }
 
 /** A filter that does not compile; the message has one `file:line:column: text` line per mistake. */
@@ -42,8 +42,14 @@ export async function compileFilter(filter: FilterSource, repository: string, ta
   }
   const wasm = written.get(out);
   if (!(wasm instanceof Uint8Array)) throw new CompileError(`${filter.entry}: the compiler wrote no module`);
-  const sourceMap = written.get(`${out}.map`);
-  return { wasm, sourceMap: typeof sourceMap === "string" ? sourceMap : undefined };
+  return { wasm, sourceMap: leanMap(String(written.get(`${out}.map`))) };
+}
+
+/** The map without the text of all sources, and with paths as authors know them. */
+function leanMap(text: string): string {
+  const { sources, mappings } = JSON.parse(text) as { sources: string[]; mappings: string };
+  const paths = sources.map((source) => source.replace(/^mounted\//, ""));
+  return JSON.stringify({ version: 3, sources: paths, names: [], mappings });
 }
 
 /** asc's DiagnosticCategory.Error. */

@@ -4,6 +4,8 @@
 export const SCHEMA_SECTION = "sluice.schema";
 /** Custom section name: {@link Manifest} as JSON. */
 export const MANIFEST_SECTION = "sluice.manifest";
+/** Custom section name: the source map, JSON, in modules that carry theirs. */
+export const SOURCE_MAP_SECTION = "sluice.sourcemap";
 
 /** What a module says about itself. */
 export interface Manifest {
@@ -19,6 +21,8 @@ export interface Manifest {
   readonly imports: readonly string[];
   /** Full name of the configuration message in `sluice.schema`; absent: the configuration is bytes. */
   readonly configuration?: string;
+  /** Who should share an instance, unless the host's configuration says it; absent: `worker`. */
+  readonly isolation?: string;
   /** Compiler and its version. */
   readonly compiler: string;
 }

@@ -7,6 +7,8 @@ export interface FilterDescription {
   readonly version?: string;
   readonly description?: string;
   readonly license?: string;
+  /** Who should share an instance: `worker` (all streams of a thread), `connection` or `stream`. */
+  readonly isolation?: string;
   /** Full name of the configuration message; default: the first message of `<name>.proto`. */
   readonly configuration?: string;
   /** `.proto` files to read besides `<name>.proto`, by import path. */
@@ -26,7 +28,8 @@ export interface FilterSource {
   readonly description: FilterDescription;
 }
 
-const FIELDS = new Set(["version", "description", "license", "configuration", "protos", "messages"]);
+const FIELDS = new Set(["version", "description", "license", "isolation", "configuration", "protos", "messages"]);
+const ISOLATIONS = new Set<unknown>([undefined, "worker", "connection", "stream"]);
 
 /** The filter in a folder. Throws when its main file is missing or its filter.json is not right. */
 export function readFilterFolder(path: string, repository: string): FilterSource {
@@ -71,6 +74,10 @@ function readDescription(path: string): FilterDescription {
       : typeof value === "string";
     if (!FIELDS.has(field)) throw new Error(`${path}: unknown field "${field}"`);
     if (!right) throw new Error(`${path}: "${field}" is no ${list ? "list of strings" : "string"}`);
+  }
+  const { isolation } = parsed as FilterDescription;
+  if (!ISOLATIONS.has(isolation)) {
+    throw new Error(`${path}: "isolation" is "${isolation}", not worker, connection or stream`);
   }
   return parsed;
 }

@@ -7,6 +7,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from "commander
 import { ProxyError } from "../errors.ts";
 import { DRAIN_TIME_MS, MAX_CONCURRENCY } from "../limits.ts";
 import { readComponentLevels, readLevel } from "./log-options.ts";
+import type { FilterBuildOptions } from "./build.ts";
 import type { QuickstartOptions } from "./quickstart.ts";
 import type { RunOptions } from "./run.ts";
 import type { ConfigOptions } from "./validate.ts";
@@ -53,10 +54,14 @@ function program(report: (status: number) => void): Command {
   });
   sluice
     .command("build")
-    .description("compile the bundled filters to WebAssembly (what has not changed is not compiled again)")
-    .action(async () => {
+    .description("compile filters to WebAssembly (what has not changed is not compiled again)")
+    .argument("[folders...]", "folders of filters; none: the bundled ones")
+    .option("--debug", "do not optimise, and put the source map into the module")
+    .option("--force", "compile what has not changed, too")
+    .option("--out <folder>", "where the modules go (default: build/filters, with --debug build/filters-debug)")
+    .action(async (folders: string[], options: FilterBuildOptions) => {
       const { build } = await import("./build.ts");
-      report(await build());
+      report(await build(folders, options));
     });
   sluice
     .command("quickstart")

@@ -32,7 +32,7 @@ const PORTS = { proxy: 10_000, admin: 9901, upstream: 10_001, ratelimit: 10_002 
 /** Runs until it is told to end; returns the exit status. Throws ProxyError PORT_IN_USE, PEERS_FAILED. */
 export async function quickstart({ freePorts = false, concurrency }: QuickstartOptions): Promise<number> {
   if (!filtersAreBuilt()) {
-    const built = await build();
+    const built = await build([], {});
     if (built !== 0) return built;
   }
   if (!freePorts) await checkPorts();

@@ -73,7 +73,7 @@ describe("an artifact", () => {
           google.protobuf.Duration every = 2 [(validate.rules).duration = {required: true gt {nanos: 5}}];
           repeated int32 some = 3 [(validate.rules).repeated = {min_items: 1 items {int32 {in: [1, 2]}}}];
           map<string, Inner> by_name = 4; message Inner { oneof kind { option (validate.required) = true; int32 a = 1; bool b = 2; } optional int32 c = 3; } }`,
-      "filter.json": `{ "version": "1.2.3", "description": "First", "license": "MIT" }`,
+      "filter.json": `{ "version": "1.2.3", "description": "First", "license": "MIT", "isolation": "stream" }`,
     });
     first = await buildFilter(path, { outFolder });
   });
@@ -116,6 +116,7 @@ describe("an artifact", () => {
       ],
       imports: IMPORTED,
       configuration: "outside.v1.Config",
+      isolation: "stream",
       compiler: "assemblyscript 0.28.20",
     });
   });
@@ -166,6 +167,18 @@ describe("an artifact", () => {
     ]);
   });
 
+  it("keeps the names of functions, and has a lean source map beside it", () => {
+    assert.equal(sections(first, "name").length, 1);
+    assert.equal(sections(first, "sluice.sourcemap").length, 0);
+    assert.match(sections(first, "sourceMappingURL")[0]!.toString(), /\.\/first\.wasm\.map$/);
+    const text = readFileSync(`${first.path}.map`, "utf8");
+    const map = JSON.parse(text) as { version: number; sources: string[]; sourcesContent?: unknown };
+    assert.equal(map.version, 3);
+    assert.ok(map.sources.includes("first/first.ts"), map.sources.join());
+    assert.equal(map.sourcesContent, undefined);
+    assert.ok(!text.includes(root), "no folder of this machine");
+  });
+
   it("has the same bytes when it is built anew, and is not built when nothing changed", async () => {
     const again = await buildFilter(path, { outFolder });
     assert.equal(again.cached, true);
@@ -173,6 +186,8 @@ describe("an artifact", () => {
     const forced = await buildFilter(path, { outFolder, force: true });
     assert.equal(forced.cached, false);
     assert.equal(forced.sha256, first.sha256);
+    rmSync(`${first.path}.map`);
+    assert.equal((await buildFilter(path, { outFolder })).cached, false, "its map is gone");
     writeFileSync(join(path, "filter.json"), `{ "version": "1.2.4" }`);
     const changed = await buildFilter(path, { outFolder });
     assert.equal(changed.cached, false);
@@ -181,7 +196,7 @@ describe("an artifact", () => {
 });
 
 describe("kinds of filters", () => {
-  it("an encoder exports no request callback, and the debug target has a source map", async () => {
+  it("an encoder exports no request callback, and the debug target has its source map inside", async () => {
     const path = folder("encoder", {
       "encoder.ts": `${IMPORTS}
 class Mine extends EncoderFilter {
@@ -197,7 +212,9 @@ register((): RootContext => new Root());`,
     assert.deepEqual(callbacks, ["proxy_on_response_body"]);
     assert.equal(sections(result, "sluice.schema").length, 0);
     assert.equal(sections(result, "name").length, 1);
-    const map = JSON.parse(readFileSync(`${result.path}.map`, "utf8")) as { sources: string[] };
+    const inside = sections(result, "sluice.sourcemap")[0]!.toString();
+    assert.equal(inside, readFileSync(`${result.path}.map`, "utf8"));
+    const map = JSON.parse(inside) as { sources: string[] };
     assert.ok(map.sources.some((source) => source.endsWith("encoder/encoder.ts")));
   });
 });
@@ -238,6 +255,11 @@ describe("mistakes", () => {
       "a description with a wrong type",
       { "bad.ts": DECODER, "filter.json": `{ "version": 1 }` },
       /"version" is no string/,
+    ],
+    [
+      "a description with an isolation that does not exist",
+      { "bad.ts": DECODER, "filter.json": `{ "isolation": "request" }` },
+      /"isolation" is "request", not worker, connection or stream/,
     ],
     ["a folder without its main file", { "other.ts": DECODER }, /bad\.ts: not found/],
   ];

@@ -1,6 +1,6 @@
 // Ways to fail, each in a line of its own; the number of header fields chooses. The test reads the lines from the marks.
 
-import { proxy_log } from "./host";
+import { proxy_call_foreign_function } from "../../../filters/sdk/env.ts";
 
 class Box {
   next: Box | null = null;
@@ -15,8 +15,6 @@ export function malloc(size: usize): usize {
 
 export function proxy_abi_version_0_2_1(): void {}
 
-// @ts-ignore: a decorator of the compiler
-@inline
 function small(n: i32): i32 {
   return n / zero; // inlined
 }
@@ -40,16 +38,13 @@ export function proxy_on_request_headers(_id: u32, choice: u32, _endStream: u32)
   if (choice == 4) return box.next!.value; // null
   if (choice == 5) return 7 / zero; // division
   if (choice == 6) return endless(zero); // recursion caller
-  if (choice == 7) return spin();
+  if (choice == 7) return spin(); // spin caller
   if (choice == 8) return load<i32>(0xfffffff0); // pointer
-  if (choice == 9) return small(3);
+  if (choice == 9) return small(3); // small caller
   if (choice == 10) {
-    proxy_log(2, 0xfffffff0, 100);
-    proxy_log(99, 0, 4);
+    proxy_call_foreign_function(0xfffffff0, 100, 0, 0, 0, 0);
+    proxy_call_foreign_function(16, 4, 0, 0, 0, 0);
   }
+  if (choice == 11) zero = 1;
   return 0;
-}
-
-export function proxy_on_request_body(_id: u32, _size: u32, _endStream: u32): u32 {
-  return proxy_on_request_headers(1, 5, 0); // inner
 }
