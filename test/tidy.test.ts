@@ -197,7 +197,8 @@ test("dependencies are exact versions", () => {
   const problems: string[] = [];
   for (const kind of ["dependencies", "devDependencies", "optionalDependencies"]) {
     for (const [name, version] of Object.entries(manifest[kind] ?? {})) {
-      if (!/^(npm:[^@]+@)?\d+\.\d+\.\d+$/.test(version)) problems.push(`package.json:1: ${name} ${version} is not one version`);
+      if (!/^(npm:[^@]+@)?\d+\.\d+\.\d+$/.test(version))
+        problems.push(`package.json:1: ${name} ${version} is not one version`);
     }
   }
   refuse(problems);
