@@ -29,7 +29,7 @@ function readNames(reader: Reader, wanted: ReadonlySet<number>, names: Map<numbe
     const length = reader.u32();
     const start = reader.at;
     reader.skip(length);
-    if (!wanted.has(index) || names.has(index)) continue;
+    if (length === 0 || !wanted.has(index) || names.has(index)) continue;
     // A copy: text decoders take no shared memory.
     const text = Buffer.from(reader.bytes.slice(start, start + Math.min(length, MAX_NAME_BYTES)));
     names.set(index, text.toString("utf8"));
