@@ -11,7 +11,7 @@ export const Event = {
   TAIL_CALL: 2,
   /** Behind memory.grow. */
   GROWN: 3,
-  /** In front of an instruction whose work grows with the number on top of the stack; the argument is one of {@link Bulk}. */
+  /** In front of an instruction whose work grows with the number on top of the stack; the argument is an index into `bulks`. */
   BULK: 4,
   /** In front of an instruction that changes what a copy of memory and globals does not bring back. */
   UNRESTORABLE: 5,
@@ -21,6 +21,8 @@ export const Event = {
   RESTRICTED: 7,
   /** In front of a loop; the argument is its region. */
   LOOP: 8,
+  /** Where a region may be left; the argument is an index into `leaves`. */
+  LEAVE: 9,
 } as const;
 export const EVENT_SIZE = 3;
 
@@ -73,6 +75,10 @@ export interface CodeScan {
   readonly events: IntList;
   readonly charges: IntList;
   readonly regions: IntList;
+  /** Pairs: region, the outermost region that may come next (-1: none of the function). */
+  readonly leaves: IntList;
+  /** Pairs: one of {@link Bulk}, region. */
+  readonly bulks: IntList;
   /** Pairs: calling function, called function. */
   readonly calls: IntList;
   /** Pairs: calling function, type index of what it calls through a table or reference. */

@@ -183,7 +183,11 @@ class Rewriter {
       case Event.CHARGE:
         return this.#input.scan.charges.at(argument) > 0;
       case Event.LOOP:
-        return !this.#calls(argument) && this.#calls(this.#input.scan.regions.at(argument + Region.OUTER));
+        return this.#keeps(argument) && !this.#keeps(this.#input.scan.regions.at(argument + Region.OUTER));
+      case Event.LEAVE:
+        return (
+          this.#keeps(this.#input.scan.leaves.at(argument)) && !this.#keeps(this.#input.scan.leaves.at(argument + 1))
+        );
       case Event.RETURN:
       case Event.TAIL_CALL:
         return this.#counted;
@@ -201,9 +205,11 @@ class Rewriter {
         this.#charge(argument);
         return offset;
       case Event.LOOP:
-        // Inside, `left` is the fuel: nobody else takes any. Reading it back from memory each time costs more than the rest.
         this.#global(CODE.GLOBAL_GET, this.#input.globals.fuel);
         this.#local(CODE.LOCAL_SET, this.#left);
+        return offset;
+      case Event.LEAVE:
+        this.#giveBack();
         return offset;
       case Event.RETURN:
         this.#body.byte(CODE.BR);
@@ -223,7 +229,7 @@ class Rewriter {
         this.#noteDenied();
         return offset;
       case Event.BULK:
-        this.#takeBulkFuel(BULK[argument as keyof typeof BULK]);
+        this.#takeBulkFuel(argument);
         return offset;
       default:
         this.#setFlag(GuestFlag.UNRESTORABLE);
@@ -231,24 +237,29 @@ class Rewriter {
     }
   }
 
-  /** Something is called in the region or a loop in it. */
-  #calls(region: number): boolean {
-    return this.#input.scan.regions.at(region + Region.CALLS) === 1;
+  /**
+   * True for the body of a loop in which nothing is called. There, `left` is the fuel, and the global gets it back
+   * where the loop is left: two accesses to memory in each round often cost more than the rest.
+   */
+  #keeps(region: number): boolean {
+    const { regions } = this.#input.scan;
+    return region >= 0 && regions.at(region + Region.OUTER) >= 0 && regions.at(region + Region.CALLS) === 0;
   }
 
   #charge(at: number): void {
     const { charges } = this.#input.scan;
-    const kind = charges.at(at + Charge.KIND);
-    const alone = !this.#calls(charges.at(at + Charge.REGION));
-    if (alone && kind !== ChargeKind.ENTRY) this.#local(CODE.LOCAL_GET, this.#left);
-    else this.#global(CODE.GLOBAL_GET, this.#input.globals.fuel);
+    const keeps = this.#keeps(charges.at(at + Charge.REGION));
+    this.#fuel(keeps);
     this.#constant(charges.at(at + Charge.COST));
-    this.#take(alone, kind !== ChargeKind.PLAIN);
+    this.#take(keeps, charges.at(at + Charge.KIND) !== ChargeKind.PLAIN);
   }
 
-  #takeBulkFuel({ mask, shift }: { readonly mask: number; readonly shift: number }): void {
+  #takeBulkFuel(at: number): void {
+    const { bulks } = this.#input.scan;
+    const { mask, shift } = BULK[bulks.at(at) as keyof typeof BULK];
+    const keeps = this.#keeps(bulks.at(at + 1));
     this.#local(CODE.LOCAL_SET, this.#length);
-    this.#global(CODE.GLOBAL_GET, this.#input.globals.fuel);
+    this.#fuel(keeps);
     this.#local(CODE.LOCAL_GET, this.#length);
     if (mask !== -1) {
       this.#constant(mask);
@@ -256,19 +267,32 @@ class Rewriter {
     }
     this.#constant(Math.abs(shift));
     this.#body.byte(shift < 0 ? CODE.I32_SHR_U : CODE.I32_SHL);
-    this.#take(true, true);
+    this.#take(keeps, true);
     this.#local(CODE.LOCAL_GET, this.#length);
   }
 
+  #fuel(keeps: boolean): void {
+    if (keeps) this.#local(CODE.LOCAL_GET, this.#left);
+    else this.#global(CODE.GLOBAL_GET, this.#input.globals.fuel);
+  }
+
   /** Takes what is on top of the stack from the fuel below it. */
-  #take(keep: boolean, check: boolean): void {
+  #take(keeps: boolean, check: boolean): void {
     this.#body.byte(CODE.I32_SUB);
-    if (keep || check) this.#local(CODE.LOCAL_TEE, this.#left);
-    this.#global(CODE.GLOBAL_SET, this.#input.globals.fuel);
+    if (check) this.#local(CODE.LOCAL_TEE, this.#left);
+    if (!keeps) this.#global(CODE.GLOBAL_SET, this.#input.globals.fuel);
+    else if (!check) this.#local(CODE.LOCAL_SET, this.#left);
     if (!check) return;
-    this.#local(CODE.LOCAL_GET, this.#left);
+    if (!keeps) this.#local(CODE.LOCAL_GET, this.#left);
     this.#constant(0);
-    this.#body.list([CODE.I32_LT_S, CODE.IF, EMPTY_BLOCK, CODE.UNREACHABLE, CODE.END]);
+    this.#body.list([CODE.I32_LT_S, CODE.IF, EMPTY_BLOCK]);
+    if (keeps) this.#giveBack();
+    this.#body.list([CODE.UNREACHABLE, CODE.END]);
+  }
+
+  #giveBack(): void {
+    this.#local(CODE.LOCAL_GET, this.#left);
+    this.#global(CODE.GLOBAL_SET, this.#input.globals.fuel);
   }
 
   #enter(resultBlock: readonly number[]): void {

@@ -1,31 +1,18 @@
 /**
  * One pass over all code of a module: where fuel must be taken and how much, which functions call which, how big their
  * frames are, and where a rewriter has to put something in.
- *
- * Fuel is counted in instructions. Each straight piece of code between two joints of the control flow is a segment; a
- * segment that is short joins the charge of the code that always runs before it, a long one gets a charge of its own.
- * So a big function of which little runs (an interpreter loop, a state machine of a Go runtime) pays for what runs.
- *
- * Endless work goes through the start of a loop or function again and again: there the fuel is looked at, elsewhere it is
- * only taken. A short function without loops and calls takes none: the instruction that calls it pays.
  */
 import { ProxyError } from "../../errors.ts";
-import {
-  HOST_CALL_FUEL,
-  MAX_FUNCTION_LOCALS,
-  MAX_NESTED_BLOCKS,
-  MERGED_SEGMENT_INSTRUCTIONS,
-  SMALL_LEAF_INSTRUCTIONS,
-} from "../../limits.ts";
-import { Bulk, Charge, ChargeKind, Event, EVENT_SIZE, Region } from "./code-facts.ts";
+import { HOST_CALL_FUEL, MAX_FUNCTION_LOCALS, MAX_NESTED_BLOCKS } from "../../limits.ts";
+import { Bulk, ChargeKind, Event, EVENT_SIZE, Region } from "./code-facts.ts";
 import type { Arity, CodeScan, FunctionScan, ScanInput } from "./code-facts.ts";
+import { FuelBook } from "./fuel-book.ts";
 import { IntList } from "./int-list.ts";
 import {
   ATOMIC_COST,
   atomicEffect,
   COSTS,
   EFFECTS,
-  HEAVY_COST,
   Immediate,
   IMMEDIATES,
   More,
@@ -41,15 +28,16 @@ export function scanCode(input: ScanInput): CodeScan {
 }
 
 /** Numbers that describe an open block. */
-const Frame = { OPCODE: 0, HEIGHT: 1, PARAMS: 2, RESULTS: 3, CHARGE: 4, REGION: 5, SIZE: 6 } as const;
+const Frame = { OPCODE: 0, HEIGHT: 1, PARAMS: 2, RESULTS: 3, CHARGE: 4, REGION: 5, LABEL: 6, SIZE: 7 } as const;
 
 class Scanner {
   readonly #input: ScanInput;
   readonly #reader: Reader;
   readonly #functions: FunctionScan[] = [];
   readonly #events = new IntList();
-  readonly #charges = new IntList();
-  readonly #regions = new IntList();
+  readonly #fuel = new FuelBook();
+  readonly #leaves = new IntList();
+  readonly #bulks = new IntList();
   readonly #calls = new IntList();
   readonly #indirectCalls = new IntList();
   readonly #taken = new Set<number>();
@@ -60,14 +48,6 @@ class Scanner {
   #wide = false;
   #catches = false;
   #self = 0;
-  /** The charge that runs before the present code, the one reserved for the present segment, and the segment's length. */
-  #charge = 0;
-  #reserved = 0;
-  #segment = 0;
-  #heavy = false;
-  /** What all charges of the function cost together. */
-  #total = 0;
-  #region = 0;
 
   constructor(input: ScanInput) {
     this.#input = input;
@@ -94,8 +74,10 @@ class Scanner {
     return {
       functions: this.#functions,
       events: this.#events,
-      charges: this.#charges,
-      regions: this.#regions,
+      charges: this.#fuel.charges,
+      regions: this.#fuel.regions,
+      leaves: this.#leaves,
+      bulks: this.#bulks,
       calls: this.#calls,
       indirectCalls: this.#indirectCalls,
       taken: this.#taken,
@@ -119,13 +101,10 @@ class Scanner {
     this.#depth = 0;
     this.#height = this.#deepest = 0;
     this.#catches = false;
-    this.#total = 0;
-    this.#openRegion(-1);
-    const entry = this.#charges.length;
+    this.#event(Event.CHARGE, this.#fuel.begin());
     this.#push(Op.BLOCK, { params: 0, results: arity.results });
-    this.#openCharge(ChargeKind.ENTRY);
     while (this.#depth > 0) this.#instruction();
-    this.#spareSmallLeaf(entry);
+    this.#fuel.finish();
     this.#functions.push({
       start,
       codeStart,
@@ -142,59 +121,24 @@ class Scanner {
 
   // ---- fuel -----------------------------------------------------------------------------------
 
-  /** A joint of the control flow: what follows is a segment of its own, which is charged whatever its length if it is not PLAIN. */
+  /** A joint of the control flow. */
   #openCharge(kind: number): void {
-    this.#reserved = this.#charges.length;
-    this.#charges.push(0);
-    this.#charges.push(this.#region);
-    this.#charges.push(kind);
-    this.#event(Event.CHARGE, this.#reserved);
-    this.#segment = 0;
-    this.#heavy = false;
-    if (kind !== ChargeKind.PLAIN) {
-      this.#charge = this.#reserved;
-      this.#segment = 1;
-    }
+    this.#event(Event.CHARGE, this.#fuel.open(kind));
   }
 
-  /** Books the segment that ends here. */
-  #closeCharge(): void {
-    const charges = this.#charges;
-    const merged = charges.at(this.#charge) + this.#segment <= MERGED_SEGMENT_INSTRUCTIONS;
-    const to = merged ? this.#charge : this.#reserved;
-    // At least 1, or a loop would be without a charge.
-    const cost = Math.min(this.#segment, Math.max(MAX_FUNCTION_COST - this.#total, 1));
-    this.#total += cost;
-    charges.add(to + Charge.COST, cost);
-    if (this.#heavy && charges.at(to + Charge.KIND) === ChargeKind.PLAIN)
-      charges.set(to + Charge.KIND, ChargeKind.CHECKED);
-    if (cost > 0) this.#charge = to;
-    this.#segment = 0;
-    this.#heavy = false;
+  /** In front of what may lead out of the loops that it stands in: to `region`, or out of the function (-1). */
+  #leave(region: number, offset: number): void {
+    const from = this.#fuel.region;
+    if (region === from || this.#fuel.regions.at(from + Region.OUTER) < 0) return;
+    this.#event(Event.LEAVE, this.#leaves.length, offset);
+    this.#leaves.push(from);
+    this.#leaves.push(region);
   }
 
-  /** Adds to what the present segment costs. */
-  #cost(units: number): void {
-    this.#segment += units;
-    if (units >= HEAVY_COST) this.#heavy = true;
-  }
-
-  /** Neither loops nor calls: nothing endless goes through here alone. */
-  #spareSmallLeaf(entry: number): void {
-    const { SIZE, CALLS } = Region;
-    const charges = this.#charges;
-    const alone = this.#region + SIZE === this.#regions.length && this.#regions.at(this.#region + CALLS) === 0;
-    if (alone && this.#total <= SMALL_LEAF_INSTRUCTIONS && charges.at(entry) === this.#total) charges.set(entry, 0);
-  }
-
-  #openRegion(outer: number): void {
-    this.#region = this.#regions.length;
-    this.#regions.push(outer);
-    this.#regions.push(0);
-  }
-
-  #markCall(): void {
-    this.#regions.set(this.#region + Region.CALLS, 1);
+  /** The region that a branch leads to. */
+  #target(label: number): number {
+    if (label >= this.#depth) throw corrupted(`branches to a block that is not there in function ${this.#self}`);
+    return this.#frames[(this.#depth - 1 - label) * Frame.SIZE + Frame.LABEL]!;
   }
 
   #event(kind: number, argument: number, offset = this.#reader.at): void {
@@ -212,34 +156,33 @@ class Scanner {
     this.#frames[at + Frame.HEIGHT] = Math.max(this.#height - arity.params, 0);
     this.#frames[at + Frame.PARAMS] = arity.params;
     this.#frames[at + Frame.RESULTS] = arity.results;
-    this.#frames[at + Frame.CHARGE] = this.#charge;
-    this.#frames[at + Frame.REGION] = this.#region;
+    this.#frames[at + Frame.CHARGE] = this.#fuel.charge;
+    this.#frames[at + Frame.REGION] = this.#frames[at + Frame.LABEL] = this.#fuel.region;
     this.#depth++;
   }
 
   #end(): void {
-    this.#closeCharge();
+    this.#fuel.close();
     const at = --this.#depth * Frame.SIZE;
     this.#setHeight(this.#frames[at + Frame.HEIGHT]! + this.#frames[at + Frame.RESULTS]!);
     if (this.#depth === 0) return;
     const outer = this.#frames[at + Frame.REGION]!;
-    if (outer !== this.#region) {
-      const calls = this.#regions.at(this.#region + Region.CALLS) === 1;
-      this.#region = outer;
-      if (calls) this.#markCall();
+    if (outer !== this.#fuel.region) {
+      this.#leave(outer, this.#reader.at);
+      this.#fuel.closeRegion(outer);
     }
     // What follows is reached from the block's start at least; what ran inside it need not have.
-    this.#charge = this.#frames[at + Frame.CHARGE]!;
+    this.#fuel.charge = this.#frames[at + Frame.CHARGE]!;
     this.#openCharge(ChargeKind.PLAIN);
   }
 
   /** `else`, `catch`: another arm of the block that is open, which begins with so many values; -1: those of the block. */
   #arm(values: number): void {
-    this.#closeCharge();
+    this.#fuel.close();
     const at = (this.#depth - 1) * Frame.SIZE;
     if (this.#depth < 2) throw corrupted(`has an else or catch outside of a block in function ${this.#self}`);
     this.#setHeight(this.#frames[at + Frame.HEIGHT]! + (values < 0 ? this.#frames[at + Frame.PARAMS]! : values));
-    this.#charge = this.#frames[at + Frame.CHARGE]!;
+    this.#fuel.charge = this.#frames[at + Frame.CHARGE]!;
     this.#openCharge(ChargeKind.PLAIN);
   }
 
@@ -247,11 +190,12 @@ class Scanner {
     if (opcode === Op.IF) this.#effect(-1);
     const arity = this.#blockType();
     if (opcode === Op.TRY) this.#catches = true;
-    if (opcode === Op.LOOP || opcode === Op.IF) this.#closeCharge();
+    if (opcode === Op.LOOP || opcode === Op.IF) this.#fuel.close();
     this.#push(opcode, arity);
     if (opcode === Op.LOOP) {
-      this.#openRegion(this.#region);
-      this.#event(Event.LOOP, this.#region, offset);
+      this.#fuel.openRegion(this.#fuel.region);
+      this.#frames[(this.#depth - 1) * Frame.SIZE + Frame.LABEL] = this.#fuel.region;
+      this.#event(Event.LOOP, this.#fuel.region, offset);
       this.#openCharge(ChargeKind.CHECKED);
     } else if (opcode === Op.IF) this.#openCharge(ChargeKind.PLAIN);
   }
@@ -313,7 +257,7 @@ class Scanner {
     const reader = this.#reader;
     const offset = reader.at;
     const opcode = reader.byte();
-    this.#cost(COSTS[opcode]!);
+    this.#fuel.add(COSTS[opcode]!);
     this.#effect(EFFECTS[opcode]!);
     switch (IMMEDIATES[opcode]) {
       case Immediate.NONE:
@@ -335,8 +279,7 @@ class Scanner {
       case Immediate.BLOCK:
         return this.#block(opcode, offset);
       case Immediate.BR_TABLE:
-        for (let left = reader.u32() + 1; left > 0; left--) reader.u32();
-        return this.#unreachable();
+        return this.#branchTable(offset);
       case Immediate.SELECT_TYPES:
         for (let left = reader.u32(); left > 0; left--) this.#valueType();
         return;
@@ -360,10 +303,13 @@ class Scanner {
       case Op.CATCH_ALL:
         return this.#arm(0);
       case Op.RETURN:
+        this.#leave(-1, offset);
         this.#event(Event.RETURN, this.#depth - 1, offset);
         return this.#unreachable();
-      case 0x00:
       case Op.THROW_REF:
+        this.#leave(-1, offset);
+        return this.#unreachable();
+      case Op.UNREACHABLE:
         return this.#unreachable();
     }
   }
@@ -379,11 +325,16 @@ class Scanner {
       case Op.DELEGATE:
         return this.#end();
       case Op.BR:
+        this.#leave(this.#target(index), offset);
+        return this.#unreachable();
+      case Op.BR_IF:
+        return this.#leave(this.#target(index), offset);
       case Op.THROW:
       case Op.RETHROW:
+        this.#leave(-1, offset);
         return this.#unreachable();
       case Op.MEMORY_GROW:
-        this.#event(Event.BULK, Bulk.PAGES, offset);
+        this.#bulk(Bulk.PAGES, offset);
         return this.#event(Event.GROWN, 0);
       case Op.TABLE_SET:
         return this.#event(Event.UNRESTORABLE, 0, offset);
@@ -392,12 +343,21 @@ class Scanner {
     }
   }
 
+  #branchTable(offset: number): void {
+    const reader = this.#reader;
+    let outermost = this.#fuel.region;
+    // Regions around one have lower numbers.
+    for (let left = reader.u32() + 1; left > 0; left--) outermost = Math.min(outermost, this.#target(reader.u32()));
+    this.#leave(outermost, offset);
+    this.#unreachable();
+  }
+
   #call(index: number, opcode: number, offset: number): void {
     const { functionTypes, importedFunctions } = this.#input;
     const type = functionTypes[index];
     if (type === undefined) throw corrupted(`calls function ${index}, which it does not have`);
     if (index < importedFunctions) {
-      this.#cost(HOST_CALL_FUEL);
+      this.#fuel.add(HOST_CALL_FUEL);
       if (!this.#input.harmless[index]!) this.#event(Event.RESTRICTED, 0, offset);
     }
     this.#calls.push(this.#self);
@@ -409,7 +369,7 @@ class Scanner {
     const type = this.#reader.u32();
     this.#reader.u32();
     this.#effect(-1);
-    if (this.#input.hostInTable) this.#cost(HOST_CALL_FUEL);
+    if (this.#input.hostInTable) this.#fuel.add(HOST_CALL_FUEL);
     this.#indirectCalls.push(this.#self);
     this.#indirectCalls.push(type);
     this.#afterCall(this.#arity(type), opcode === Op.RETURN_CALL_INDIRECT, offset);
@@ -417,7 +377,7 @@ class Scanner {
 
   #afterCall(arity: Arity, tail: boolean, offset: number): void {
     this.#event(tail ? Event.TAIL_CALL : Event.CALL, 0, offset);
-    this.#markCall();
+    this.#fuel.markCall();
     this.#effect(-arity.params);
     if (tail) this.#unreachable();
     else this.#effect(arity.results);
@@ -446,7 +406,7 @@ class Scanner {
     if (prefix !== Op.ATOMIC || effect === undefined) throw this.#unsupported(prefix, offset, opcode);
     if (opcode === 0x03) reader.byte();
     else this.#memoryArgument();
-    this.#cost(ATOMIC_COST);
+    this.#fuel.add(ATOMIC_COST);
     this.#effect(effect);
   }
 
@@ -455,7 +415,7 @@ class Scanner {
     const row = MORE[opcode];
     if (row === undefined) throw this.#unsupported(Op.MORE, offset, opcode);
     const [immediate, effect, cost] = row;
-    this.#cost(cost);
+    this.#fuel.add(cost);
     if (immediate !== Immediate.NONE) reader.u32();
     if (immediate === Immediate.INDICES) reader.u32();
     this.#effect(effect);
@@ -465,15 +425,21 @@ class Scanner {
       case More.TABLE_GROW:
       case More.TABLE_FILL:
         this.#event(Event.UNRESTORABLE, 0, offset);
-        return this.#event(Event.BULK, Bulk.ELEMENTS, offset);
+        return this.#bulk(Bulk.ELEMENTS, offset);
       case More.MEMORY_INIT:
       case More.MEMORY_COPY:
       case More.MEMORY_FILL:
-        return this.#event(Event.BULK, Bulk.BYTES, offset);
+        return this.#bulk(Bulk.BYTES, offset);
       case More.DATA_DROP:
       case More.ELEM_DROP:
         return this.#event(Event.UNRESTORABLE, 0, offset);
     }
+  }
+
+  #bulk(kind: number, offset: number): void {
+    this.#event(Event.BULK, this.#bulks.length, offset);
+    this.#bulks.push(kind);
+    this.#bulks.push(this.#fuel.region);
   }
 
   #valueType(): void {
@@ -492,7 +458,5 @@ class Scanner {
   }
 }
 
-/** What is taken between two looks at the fuel is less than this: it is never so far below 0 that it comes around. */
-const MAX_FUNCTION_COST = 0x3fff_ffff;
 const NOTHING: Arity = { params: 0, results: 0 };
 const ONE_RESULT: Arity = { params: 0, results: 1 };

@@ -28,6 +28,7 @@ export const Immediate = {
 } as const;
 
 export const Op = {
+  UNREACHABLE: 0x00,
   BLOCK: 0x02,
   LOOP: 0x03,
   IF: 0x04,
@@ -39,6 +40,7 @@ export const Op = {
   THROW_REF: 0x0a,
   END: 0x0b,
   BR: 0x0c,
+  BR_IF: 0x0d,
   BR_TABLE: 0x0e,
   RETURN: 0x0f,
   CALL: 0x10,
