@@ -33,6 +33,12 @@ function told(answer: Answer, field: string): string {
   return values[0]!;
 }
 
+/** What a guest with a C library, or a runtime of its own, finds in its environment and clocks. */
+export const LIBRARY: Errand = {
+  name: "library",
+  check: (answer) => assert.equal(told(answer, "x-library"), "bread 1 fine"),
+};
+
 const LONG = "0123456789abcdef".repeat(10_000);
 
 export const ERRANDS: readonly Errand[] = [

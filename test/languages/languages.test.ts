@@ -8,7 +8,7 @@ import { buildFilter } from "../../filters/build/build.ts";
 import type { Isolation } from "../../runtime/config/snapshot.ts";
 import { loadModule } from "../../runtime/wasm/module/module.ts";
 import type { LoadedModule } from "../../runtime/wasm/module/module.ts";
-import { ERRANDS } from "./errands.ts";
+import { ERRANDS, LIBRARY } from "./errands.ts";
 import type { Errand } from "./errands.ts";
 import { GuestStage, Surroundings } from "./stage.ts";
 import { built } from "./toolchains.ts";
@@ -19,20 +19,23 @@ interface Language {
   readonly tag?: string;
   /** Errands that this guest's SDK has no function for. */
   readonly without?: readonly string[];
+  /** It has WASI: an environment, clocks, and what it prints becomes lines of the log. */
+  readonly wasi?: true;
 }
 
 const SOLO_LACKS = ["pairs", "body", "edges", "grpc", "grpc-fails", "queue", "queued", "metrics"];
 const LANGUAGES: readonly Language[] = [
   { name: "c" },
-  { name: "c-reactor" },
-  { name: "c-command" },
-  { name: "cpp" },
-  { name: "cpp-constructors" },
-  { name: "cpp-0.1.0" },
-  { name: "rust" },
+  { name: "c-reactor", wasi: true },
+  { name: "c-command", wasi: true },
+  { name: "tinygo", wasi: true },
+  { name: "cpp", wasi: true },
+  { name: "cpp-constructors", wasi: true },
+  { name: "cpp-0.1.0", wasi: true },
+  { name: "rust", wasi: true },
   { name: "rust-unknown" },
-  { name: "rust-0.1.0" },
-  { name: "go" },
+  { name: "rust-0.1.0", wasi: true },
+  { name: "go", wasi: true },
   { name: "errand" },
   { name: "solo", without: SOLO_LACKS },
   { name: "solo-start", tag: "solo", without: SOLO_LACKS },
@@ -88,7 +91,7 @@ async function moduleOf(name: string): Promise<Uint8Array> {
   return readFileSync(path);
 }
 
-for (const { name, tag = name, without = [] } of LANGUAGES) {
+for (const { name, tag = name, without = [], wasi = false } of LANGUAGES) {
   describe(name, () => {
     let module: LoadedModule;
     before(async () => {
@@ -108,6 +111,18 @@ for (const { name, tag = name, without = [] } of LANGUAGES) {
         assertUnharmed(stage);
         assert.ok(stage.log.lines.some((line) => line.endsWith(`: ${tag} done 200 headers`)));
         assert.ok(stage.log.lines.some((line) => line.endsWith(`: ${tag} done 418 reply`)));
+      });
+    }
+
+    if (wasi) {
+      test("environment, clocks, and lines of standard output and standard error in the log", async (t) => {
+        const stage = await GuestStage.start(module, surroundings, { ...CONFIG, isolation: "worker" });
+        t.after(() => stage.close());
+        await run(stage, LIBRARY, tag);
+        assert.ok(stage.log.lines.some((line) => line.startsWith("2 ") && line.endsWith(`: ${tag} configured`)));
+        if (name !== "tinygo")
+          assert.ok(stage.log.lines.some((line) => line.startsWith("4 ") && line.endsWith(`: ${tag} complains`)));
+        assertUnharmed(stage);
       });
     }
 

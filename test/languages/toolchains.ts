@@ -109,6 +109,7 @@ const RECIPES: Readonly<Record<string, Recipe>> = {
   "c-reactor": c("c-reactor", "--target=wasm32-wasi", "-mexec-model=reactor"),
   // The linker wraps each export of a command: constructors before it, destructors after it.
   "c-command": c("c-command", "--target=wasm32-wasi", "-DCOMMAND"),
+  tinygo: c("tinygo", "--target=wasm32", "-nostdlib", "-Wl,--no-entry", "-DTINYGO"),
   cpp: cpp("cpp", "-mexec-model=reactor"),
   // Neither _initialize nor _start: the constructors are the module's only start.
   "cpp-constructors": cpp("cpp-constructors", "-nostartfiles", "-Wl,--no-entry", "-Wl,--export=__wasm_call_ctors"),

@@ -58,6 +58,9 @@ static struct stream *streams;
 static u32 root_id, queue, counter, gauge, histogram;
 static char *config, *vm_config;
 
+#ifdef TINYGO
+#include "tinygo.h"
+#else
 CALLBACK(void, proxy_abi_version_0_2_1)(void) {}
 CALLBACK(void *, proxy_on_memory_allocate)(size_t size) {
   void *at = malloc(size);
@@ -65,6 +68,7 @@ CALLBACK(void *, proxy_on_memory_allocate)(size_t size) {
   if (size > 60000) __builtin_wasm_memory_grow(0, 1);
   return at;
 }
+#endif
 
 static void must(u32 status) {
   if (status != OK) __builtin_trap();
@@ -151,6 +155,8 @@ static void library(char *to) {
   for (char **one = environ; one != 0 && *one != 0; one++) count++;
   sprintf(to, "%s %d %s", value == 0 ? "none" : value, count, fine ? "fine" : "broken");
 }
+#elif defined TINYGO
+static void library(char *to) { add(add(number(add(add(to, environment), " "), environment_count), " "), "fine"); }
 #else
 static void library(char *to) { add(to, "none"); }
 #endif
@@ -186,6 +192,8 @@ CALLBACK(u32, proxy_on_configure)(u32 id, u32 size) {
   printf("%s configured\n", TAG);
   fflush(stdout);
   fprintf(stderr, "%s complains\n", TAG);
+#elif defined TINYGO
+  print(TAG " configured");
 #endif
   return 1;
 }
