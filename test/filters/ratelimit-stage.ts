@@ -134,7 +134,9 @@ export class Stage {
     try {
       await body(proxy);
       assert.equal(stats.gauge("cluster.limits.upstream_rq_active").value, 0);
-      assert.deepEqual(proxy.log.lines, []);
+      // At debug level host functions say what they refused; that a cluster is missing is wanted here.
+      const worth = proxy.log.lines.filter((line) => !line.startsWith("1 "));
+      assert.deepEqual(worth, []);
     } finally {
       proxy.close();
       upstreams.close();
