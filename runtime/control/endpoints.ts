@@ -1,6 +1,7 @@
 /** Every path of the admin interface: one table, from which `/help` and the index are printed too. */
 import type { AdminAnswer } from "./admin.ts";
 import { clustersText } from "../upstream/cluster-status.ts";
+import { pluginsJson, pluginsText } from "../wasm/plugin-status.ts";
 import { clustersJson } from "./clusters-page.ts";
 import { configDump } from "./config-dump.ts";
 import { listenersJson, listenersText } from "./listeners-page.ts";
@@ -133,6 +134,16 @@ export const ENDPOINTS: readonly Endpoint[] = [
     run: (subject, parameters) => {
       parameters.set("format", "prometheus");
       return statsPage(subject, parameters);
+    },
+  },
+  {
+    path: "/wasm",
+    help: "print plugins: version, instances, memory, fuel, failures",
+    mutates: false,
+    parameters: ["format: json or text"],
+    run: async (subject, parameters) => {
+      const plugins = await subject.plugins();
+      return parameters.get("format") === "json" ? json(pluginsJson(plugins)) : { body: pluginsText(plugins) };
     },
   },
   {

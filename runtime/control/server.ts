@@ -11,6 +11,7 @@ import { StatsRegistry } from "../observe/stats-registry.ts";
 import type { Stat } from "../observe/stats-registry.ts";
 import type { StatsAnnouncement } from "../observe/stats.ts";
 import type { ClusterStatus } from "../upstream/cluster-status.ts";
+import type { PluginStatus } from "../wasm/plugin-status.ts";
 import { SharedStore } from "../wasm/shared.ts";
 import type { LogLevels } from "../worker/messages.ts";
 import { loadModules } from "../worker/modules.ts";
@@ -149,6 +150,10 @@ export class Server implements AdminSubject, PoolOwner {
 
   clusters(): Promise<readonly ClusterStatus[]> {
     return this.#pool.clusters();
+  }
+
+  plugins(): Promise<readonly PluginStatus[]> {
+    return this.#pool.plugins();
   }
 
   workers(): readonly WorkerReport[] {

@@ -4,6 +4,7 @@ import type { BoundAddress } from "../listener/listener.ts";
 import type { LogLevel } from "../observe/log.ts";
 import type { Stat } from "../observe/stats-registry.ts";
 import type { ClusterStatus } from "../upstream/cluster-status.ts";
+import type { PluginStatus } from "../wasm/plugin-status.ts";
 import type { WorkerReport } from "../worker/pool.ts";
 
 /** Envoy's server states, with the numbers of the gauge `server.state`. */
@@ -22,6 +23,7 @@ export interface AdminSubject {
   stats(): readonly Stat[];
   resetCounters(): void;
   clusters(): Promise<readonly ClusterStatus[]>;
+  plugins(): Promise<readonly PluginStatus[]>;
   workers(): readonly WorkerReport[];
   /** False when there is no such serving worker. */
   replaceWorker(index: number): boolean;

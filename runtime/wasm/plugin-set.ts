@@ -5,6 +5,7 @@ import type { HttpFilterFactory } from "../http/filter.ts";
 import type { WasmEnvironment } from "./environment.ts";
 import type { LoadedModule } from "./module/module.ts";
 import { Plugin, PluginFilterFactory } from "./plugin.ts";
+import type { PluginStatus } from "./plugin-status.ts";
 import { Vm } from "./vm.ts";
 import { refreshRegularly } from "./vm-stats.ts";
 
@@ -48,6 +49,11 @@ export class PluginSet {
     return factory;
   }
 
+  /** For the admin interface, in the order of the snapshot. */
+  statuses(): PluginStatus[] {
+    return this.#plugins.map((plugin) => plugin.status());
+  }
+
   /** Ends the plugins: on_done and on_delete of each root context. Streams still open finish first in their instances. */
   close(): void {
     this.#stopRefreshing();
@@ -69,7 +75,7 @@ function vmKey(config: PluginConfig, module: LoadedModule, index: number): strin
     Buffer.from(config.vmConfiguration).toString("base64"),
     environment,
     capabilities,
-    config.isolation ?? "worker",
+    config.isolation ?? module.manifest?.isolation ?? "worker",
     config.fuel,
     config.memoryBytes,
     config.failurePolicy,

@@ -7,6 +7,7 @@ import type { Instance } from "./instance/instance.ts";
 import { AbsentFilter } from "./contexts/failure-policy.ts";
 import { HttpContext } from "./contexts/http-context.ts";
 import type { RootContext } from "./contexts/root-context.ts";
+import type { LastFailure, PluginStatus } from "./plugin-status.ts";
 import type { Vm } from "./vm.ts";
 
 export class Plugin {
@@ -21,6 +22,8 @@ export class Plugin {
   /** What the last trap was, one line. */
   lastFailure = "";
   lastReason: FailureReason = "trap";
+  /** The same as it was logged, and when. */
+  lastReport: LastFailure | undefined;
   /** What `declare_property` said, by name, and which instance it came from. */
   readonly declaredProperties = new Map<string, { readonly readonly: boolean; readonly instance: Instance }>();
   /** In the live instance; null while there is none. */
@@ -42,6 +45,14 @@ export class Plugin {
       this.#failures.set(reason, (counter = this.#stats.counter(`wasm.${this.config.name}.failures.${reason}`)));
     }
     counter.inc();
+  }
+
+  /** For the admin interface. */
+  status(): PluginStatus {
+    const { name, rootId, vmId } = this.config;
+    const failures: Record<string, number> = {};
+    for (const [reason, counter] of this.#failures) failures[reason] = counter.value;
+    return { name, rootId, vmId, ...this.vm.status(), failures, lastFailure: this.lastReport };
   }
 
   onRootDeleted(root: RootContext): void {

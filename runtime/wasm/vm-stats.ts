@@ -51,8 +51,8 @@ export class VmStats implements PoolStats {
     this.#instances.set(this.#present.size);
   }
 
-  /** Brings memory and fuel up to date; not for the path of a request. */
-  refresh(): void {
+  /** Brings memory and fuel up to date, and answers them; not for the path of a request. */
+  refresh(): { readonly memory: number; readonly fuelUsed: number } {
     let bytes = 0;
     let fuel = this.#goneFuel;
     for (const instance of this.#present) {
@@ -62,6 +62,7 @@ export class VmStats implements PoolStats {
     this.#memory.set(bytes);
     this.#fuel.add(Number(fuel - this.#reportedFuel));
     this.#reportedFuel = fuel;
+    return { memory: bytes, fuelUsed: Number(fuel) };
   }
 }
 

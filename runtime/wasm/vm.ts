@@ -28,6 +28,8 @@ import type { GuestFailure, Snapshot, VmFacts } from "./instance/instance.ts";
 import { hostImports } from "./instance/link.ts";
 import type { LoadedModule } from "./module/module.ts";
 import type { Plugin } from "./plugin.ts";
+import { moduleStatus } from "./plugin-status.ts";
+import type { VmStatus } from "./plugin-status.ts";
 import { InstancePool } from "./pool.ts";
 import type { Pooled, PoolOwner } from "./pool.ts";
 import { VmStats } from "./vm-stats.ts";
@@ -189,6 +191,13 @@ export class Vm implements PoolOwner {
     }
   }
 
+  /** For the admin interface. */
+  status(): VmStatus {
+    const { fuel, memoryBytes } = this.#config;
+    const facts = { ...moduleStatus(this.#facts.module), isolation: this.isolation, fuelLimit: fuel };
+    return { ...facts, memoryLimit: memoryBytes, instances: this.#instances.size, ...this.stats.refresh() };
+  }
+
   // ---- the pool's instances -------------------------------------------------------------------
 
   create(): Pooled | null {
@@ -293,12 +302,14 @@ export class Vm implements PoolOwner {
   #onFailure(instance: Instance, failure: GuestFailure): void {
     const plugin = failure.context.root?.plugin;
     const reason = describeFailure(failure.error, failure.reason);
+    const text = this.#report.describe(failure, plugin?.config.name ?? this.#name);
     for (const one of this.plugins) {
       one.lastFailure = reason;
       one.lastReason = failure.reason;
+      one.lastReport = { atMs: Date.now(), text };
     }
     plugin?.countFailure(failure.reason);
-    this.#facts.environment.log.error(this.#report.describe(failure, plugin?.config.name ?? this.#name));
+    this.#facts.environment.log.error(text);
     // A failing start is told by exception, to whoever started it.
     if (!this.#instances.has(instance)) return;
     if (this.#instance === instance) this.#instance = null;

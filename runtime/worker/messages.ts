@@ -8,6 +8,7 @@ import type { LogLevel } from "../observe/log.ts";
 import type { StatsAnnouncement } from "../observe/stats.ts";
 import type { ClusterStatus } from "../upstream/cluster-status.ts";
 import type { LoadedModule } from "../wasm/module/module.ts";
+import type { PluginStatus } from "../wasm/plugin-status.ts";
 import type { SharedHandle } from "../wasm/shared.ts";
 
 /** What a worker is given when its thread starts, before there is a configuration. */
@@ -52,6 +53,8 @@ export type ToWorker =
   | { readonly kind: "reopen_logs" }
   /** Answer `clusters` with the same id. */
   | { readonly kind: "describe_clusters"; readonly id: number }
+  /** Answer `plugins` with the same id. */
+  | { readonly kind: "describe_plugins"; readonly id: number }
   /** Flush logs, end the thread. */
   | { readonly kind: "stop" };
 
@@ -62,4 +65,5 @@ export type FromWorker =
   | { readonly kind: "failed"; readonly code: string; readonly message: string }
   | { readonly kind: "stats"; readonly announcement: StatsAnnouncement }
   | { readonly kind: "drained" }
-  | { readonly kind: "clusters"; readonly id: number; readonly clusters: readonly ClusterStatus[] };
+  | { readonly kind: "clusters"; readonly id: number; readonly clusters: readonly ClusterStatus[] }
+  | { readonly kind: "plugins"; readonly id: number; readonly plugins: readonly PluginStatus[] };

@@ -18,6 +18,8 @@ import type { Log } from "../observe/log.ts";
 import type { StatsAnnouncement } from "../observe/stats.ts";
 import { mergeClusterStatuses } from "../upstream/cluster-status.ts";
 import type { ClusterStatus } from "../upstream/cluster-status.ts";
+import { mergePluginStatuses } from "../wasm/plugin-status.ts";
+import type { PluginStatus } from "../wasm/plugin-status.ts";
 import type { SharedHandle } from "../wasm/shared.ts";
 import type { FromWorker, LogLevels, ToWorker, WorkerSetup } from "./messages.ts";
 import { WorkerThread } from "./thread.ts";
@@ -85,10 +87,7 @@ export class WorkerPool {
   #drainClose = false;
   #inboundStopped = false;
   #nextQuestion = 1;
-  readonly #questions = new Map<
-    number,
-    { missing: number; readonly answers: (readonly ClusterStatus[])[]; done: () => void }
-  >();
+  readonly #questions = new Map<number, { missing: number; readonly answers: FromWorker[]; done: () => void }>();
 
   /** Spawns the threads. */
   constructor({ concurrency, owner, log, code, watchMs }: PoolOptions) {
@@ -175,19 +174,30 @@ export class WorkerPool {
   }
 
   /** Clusters and hosts as the workers see them, added up; workers that do not answer in time are left out. */
-  clusters(): Promise<readonly ClusterStatus[]> {
+  async clusters(): Promise<readonly ClusterStatus[]> {
+    const answers = await this.#ask("describe_clusters");
+    return mergeClusterStatuses(answers.flatMap((one) => (one.kind === "clusters" ? [one.clusters] : [])));
+  }
+
+  /** The same of plugins. */
+  async plugins(): Promise<readonly PluginStatus[]> {
+    const answers = await this.#ask("describe_plugins");
+    return mergePluginStatuses(answers.flatMap((one) => (one.kind === "plugins" ? [one.plugins] : [])));
+  }
+
+  #ask(kind: "describe_clusters" | "describe_plugins"): Promise<readonly FromWorker[]> {
     const asked = this.#places.filter(({ thread }) => thread.state === "listening" || thread.state === "draining");
     const id = this.#nextQuestion++;
     return new Promise((resolve) => {
-      const answers: (readonly ClusterStatus[])[] = [];
+      const answers: FromWorker[] = [];
       const done = (): void => {
         clearTimeout(timer);
         this.#questions.delete(id);
-        resolve(mergeClusterStatuses(answers));
+        resolve(answers);
       };
       const timer = setTimeout(done, WORKER_ANSWER_MS);
       this.#questions.set(id, { missing: asked.length, answers, done });
-      for (const { thread } of asked) thread.post({ kind: "describe_clusters", id });
+      for (const { thread } of asked) thread.post({ kind, id });
       if (asked.length === 0) done();
     });
   }
@@ -231,10 +241,10 @@ export class WorkerPool {
   #onMessage(thread: WorkerThread, message: FromWorker): void {
     if (message.kind === "stats") {
       this.#owner.onStats(thread.id, message.announcement);
-    } else if (message.kind === "clusters") {
+    } else if (message.kind === "clusters" || message.kind === "plugins") {
       const question = this.#questions.get(message.id);
       if (question === undefined) return;
-      question.answers.push(message.clusters);
+      question.answers.push(message);
       if (--question.missing === 0) question.done();
     } else {
       this.#log.warning(`worker ${thread.index}: ${message.kind} came too late`);

@@ -115,6 +115,10 @@ class DataPlane {
     return { kind: "clusters", id, clusters: clusterStatuses(this.#clusters.all()) };
   }
 
+  describePlugins(id: number): FromWorker {
+    return { kind: "plugins", id, plugins: this.#plugins.statuses() };
+  }
+
   #httpEnvironment(snapshot: Snapshot, stats: StatsStore): HttpEnvironment {
     return {
       stats,
@@ -205,6 +209,8 @@ function onMessage(message: ToWorker): void {
       return reopenLogFiles();
     case "describe_clusters":
       return say(plane.describeClusters(message.id));
+    case "describe_plugins":
+      return say(plane.describePlugins(message.id));
     case "stop":
       return void plane.end();
   }

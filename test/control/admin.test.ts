@@ -15,6 +15,7 @@ import type { LogLevel } from "../../runtime/observe/log.ts";
 import { StatsRegistry } from "../../runtime/observe/stats-registry.ts";
 import { StatsStore } from "../../runtime/observe/stats.ts";
 import { clusterStatus } from "../worker/cluster-fixture.ts";
+import { pluginStatus } from "../worker/plugin-fixture.ts";
 
 const LOG = new ProcessLog({ level: "off" });
 const DUMP = {
@@ -86,6 +87,9 @@ class Subject implements AdminSubject {
   }
   clusters() {
     return Promise.resolve([clusterStatus(7)]);
+  }
+  plugins() {
+    return Promise.resolve([pluginStatus()]);
   }
   workers() {
     return [{ index: 0, thread: 1, state: "listening" as const, restarts: 0, uptimeMs: 5 }];
@@ -319,6 +323,16 @@ describe("admin", () => {
     assert.deepEqual(host!.stats[0], { name: "cx_connect_fail" });
     assert.deepEqual(host!.stats[1], { name: "cx_total", value: "7" });
     assert.deepEqual(host!.stats[6], { name: "cx_active", value: "1", type: "GAUGE" });
+  });
+
+  test("/wasm in text and JSON", async () => {
+    const { body } = await get("/wasm");
+    assert.match(body, /^fault::version::1\.0\.0$/m);
+    assert.match(body, /^fault::failures::trap::1$/m);
+    assert.match(body, /^fault::last_failure::2023-11-14T22:13:20\.000Z::plugin fault: trap \d+$/m);
+    const { plugins } = (await getJson("/wasm?format=json")) as { plugins: Record<string, unknown>[] };
+    assert.equal(plugins[0]!["memory_limit"], 65_536);
+    assert.match((plugins[0]!["last_failure"] as { text: string }).text, /\n {4}at f \(a\.ts:1:2\)$/);
   });
 
   test("/config_dump in Envoy's sections, by resource and by name", async () => {
