@@ -1,7 +1,6 @@
 /** WASI preview 1 as far as toolchains import it: log, clock, random, own environment; no files, no sockets. */
 import { randomFillSync } from "node:crypto";
-import * as LogLevel from "../../../abi/log-level.ts";
-import { MAX_GUEST_LOG_BYTES, MAX_RANDOM_BYTES, MAX_WRITE_PIECES } from "../../limits.ts";
+import { HOST_CALL_FUEL, MAX_GUEST_LOG_BYTES, MAX_RANDOM_BYTES, MAX_WRITE_PIECES } from "../../limits.ts";
 import { GuestExit } from "../instance/failure.ts";
 import type { Instance } from "../instance/instance.ts";
 import { wallClockNanoseconds } from "../values/wall-clock.ts";
@@ -37,9 +36,8 @@ function output(instance: Instance): HostFunctions {
         pieces.push(memory.bytes.subarray(at, at + Math.min(length, MAX_GUEST_LOG_BYTES - size)));
       size += length;
     }
-    const text = Buffer.concat(pieces).toString("utf8");
-    if (text !== "")
-      instance.log(fd === 1 ? LogLevel.INFO : LogLevel.ERROR, text.endsWith("\n") ? text.slice(0, -1) : text);
+    const lines = instance.output.write(fd, Buffer.concat(pieces).latin1Slice());
+    instance.spend((lines + pieces.length) * HOST_CALL_FUEL + Math.min(size, MAX_GUEST_LOG_BYTES));
     return memory.putU32(writtenAt >>> 0, size >>> 0) ? Errno.SUCCESS : Errno.FAULT;
   }
 

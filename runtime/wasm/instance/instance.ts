@@ -16,6 +16,7 @@ import type { WasmEnvironment } from "../environment.ts";
 import { describeFailure, failureReason, GuestExit } from "./failure.ts";
 import type { FailureReason } from "./failure.ts";
 import type { GuestStrings } from "./guest-strings.ts";
+import { GuestOutput } from "./output.ts";
 import type { LogGate } from "./log-gate.ts";
 import { GuestMemory } from "./memory.ts";
 import type { GuestMetric } from "../shared/metrics.ts";
@@ -89,6 +90,11 @@ export class Instance {
   #deferred: Context[] = [];
   readonly #onFailure: (failure: GuestFailure) => void;
 
+  /** Standard output and standard error. */
+  readonly output = new GuestOutput((descriptor, text) =>
+    this.log(descriptor === 1 ? LogLevel.INFO : LogLevel.ERROR, text),
+  );
+
   constructor(facts: VmFacts, onFailure: (failure: GuestFailure) => void) {
     this.facts = facts;
     this.memory = new GuestMemory(facts.strings, (units) => this.spend(units));
@@ -104,8 +110,10 @@ export class Instance {
       this.#setGlobal(HostExport.RESTRICTED, Restriction.ACTIVE);
       this.#start();
       this.#setGlobal(HostExport.RESTRICTED, Restriction.NONE);
+      this.output.flush();
     } catch (error) {
       this.failed = true;
+      this.output.flush();
       const reason = failureReason(error, this.#exports);
       throw new ProxyError("GUEST_START", "guest", `start function: ${describeFailure(error, reason)}`, error);
     }
@@ -257,6 +265,7 @@ export class Instance {
       this.#fail(error, name, context);
     }
     this.#depth--;
+    if (this.output.waits && this.#depth === 0) this.output.flush();
     this.current = current;
     this.effective = effective;
     return result;
@@ -325,6 +334,7 @@ export class Instance {
     if (this.failed) return;
     this.failed = true;
     this.#deferred = [];
+    this.output.flush();
     this.#onFailure({ error, reason: failureReason(error, this.#exports), callback, context });
   }
 }

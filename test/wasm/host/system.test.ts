@@ -150,6 +150,22 @@ describe("wasi", () => {
     );
   });
 
+  test("fd_write in pieces makes one line; what has no newline is a line when the callback is over", () => {
+    const puppet = new Puppet();
+    const write = (fd: number, text: string): Call =>
+      puppet.call("fd_write", fd, puppet.text(u32s(...puppet.text(text)))[0], 1, puppet.cell());
+    const { stage } = run(puppet, [
+      write(2, "panicked "),
+      write(1, "other\n\n"),
+      write(2, "at 3\u00c3"),
+      write(2, "\u00a9\nthe end"),
+    ]);
+    assert.deepEqual(
+      stage.log.lines.map((line) => line.replace(/wasm log .*: /, "")),
+      ["2 other", "4 panicked at 3é", "4 the end"],
+    );
+  });
+
   test("clocks, random, environment, the rest", () => {
     const puppet = new Puppet();
     const [first, second, count, size, event] = [
