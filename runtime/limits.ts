@@ -149,7 +149,7 @@ export const GUEST_FUEL = 100_000_000;
 /** Units that a call of a host function costs: most take some hundred nanoseconds, the time of as many instructions as this. */
 export const HOST_CALL_FUEL = 1000;
 /** Instructions that one charge of fuel may stand for without all of them running: less is fairer, more is faster. */
-export const MERGED_SEGMENT_INSTRUCTIONS = 64;
+export const MERGED_SEGMENT_INSTRUCTIONS = 128;
 /** Instructions of a function without loops and calls up to which it takes no fuel: that of the call covers it, roughly. */
 export const SMALL_LEAF_INSTRUCTIONS = 32;
 /** Times that fuel for start functions, on_vm_start and on_configure: languages start their runtimes there. */
