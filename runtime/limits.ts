@@ -311,6 +311,16 @@ export const BACKTRACES_PER_SECOND = 5;
 export const MAX_BACKTRACE_LINES = 24;
 /** Frames that V8 keeps of an error, the host's own among them. */
 export const STACK_FRAMES = 40;
+/** Characters of a guest's function name or file that are shown: a line should stay one. */
+export const MAX_SHOWN_NAME = 200;
+/** Bytes of a function name that are read: readable names of generic code are shorter. */
+export const MAX_FUNCTION_NAME_BYTES = 1024;
+/** Names inside each other that a mangled name may have: deeper ones are made to exhaust the stack. */
+export const MAX_MANGLED_DEPTH = 64;
+/** Steps that reading one mangled name may take: back references can repeat themselves. */
+export const MAX_MANGLED_STEPS = 2000;
+/** Characters of a module's own name or version. */
+export const MAX_MANIFEST_TEXT = 64;
 /** Frames of which a thread remembers name and line, per module. */
 export const MAX_REMEMBERED_FRAMES = 1024;
 

@@ -6,6 +6,8 @@ import { appendSection } from "../../filters/build/sections.ts";
 import { MAX_MANIFEST_BYTES, MAX_SYMBOL_BYTES } from "../../runtime/limits.ts";
 import { loadModule } from "../../runtime/wasm/module/module.ts";
 import type { LoadedModule } from "../../runtime/wasm/module/module.ts";
+import { FailureReport } from "../../runtime/wasm/instance/backtrace.ts";
+import { DebugLines } from "../../runtime/wasm/module/symbols-debug-line.ts";
 import { demangle } from "../../runtime/wasm/module/symbols-demangle.ts";
 import { Resolver } from "../../runtime/wasm/module/symbols-resolve.ts";
 import { PluginSet } from "../../runtime/wasm/plugin-set.ts";
@@ -95,6 +97,34 @@ describe("frames", () => {
     const offset = parseInt(/0x([0-9a-f]+)/.exec(log.lines.at(-1)!.split("\n")[1]!)![1]!, 16);
     assert.deepEqual([...bytes.subarray(offset, offset + 2)], [0x00, 0x0b], "unreachable, end");
     set.close();
+  });
+
+  test("where the host called the guest the backtrace ends, whatever called the host", () => {
+    const module = loadModule(assemble(`${MODULE})`), "asker.wasm");
+    const error = new Error("x");
+    error.stack = `Error: x
+    at proxy_log (file:///x/runtime/wasm/host/log.ts:1:2)
+    at inner (wasm://wasm/abc:wasm-function[2]:0x10)
+    at Object.proxy_get_buffer_bytes (file:///x/runtime/wasm/host/buffers.ts:1:2)
+    at outer (wasm://wasm/abc:wasm-function[3]:0x20)
+    at Instance.call (file:///x/runtime/wasm/instance/instance.ts:1:2)
+    at proxy_set_property (file:///x/runtime/wasm/host/properties.ts:1:2)
+    at another (wasm://wasm/abc:wasm-function[4]:0x30)`;
+    assert.deepEqual(
+      new FailureReport(module)
+        .trace(error)
+        .split("\n")
+        .map((line) => line.trim().split(" (")[0]),
+      ["", "at [host] proxy_log", "at function[2]", "at [host] proxy_get_buffer_bytes", "at proxy_abi_version_0_2_1"],
+    );
+    error.stack = error.stack
+      .replace("Instance.call (file:///x/runtime/wasm/instance/instance.ts:1:2)", "f (file:///x.ts:1:2)")
+      .replace("abc:wasm-function[4]", "def:wasm-function[4]");
+    assert.equal(
+      new FailureReport(module).trace(error).split("\n").length,
+      6,
+      "the host's function, not the other module's",
+    );
   });
 
   test("names of a guest cannot break a line or begin a frame", () => {
@@ -204,15 +234,27 @@ describe("hostile symbols", () => {
     assert.ok(different > 1000, `${different} differ`);
   });
 
-  test("a table that says it has four thousand million entries ends at once", () => {
-    // Version 5: no directory format, 2^32 - 1 directories.
-    const head = [5, 0, 4, 0, 12, 0, 0, 0, 1, 1, 1, 0xfb, 14, 1, 0, 0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0];
-    const program = [0, 5, 2, 2, 0, 0, 0, 0x20, 0x20, 0x20, 2, 100, 0, 1, 1];
-    const length = head.length + program.length;
-    const lines = shared(Uint8Array.of(length, 0, 0, 0, ...head, ...program));
-    const module = modules[1]!;
-    const resolver = new Resolver({ ...module, symbols: { ...module.symbols, lines } });
-    assert.equal(resolver.describe([{ index: 1, position: 0 }]).length, 1);
+  /** Sequences of one row each: from, to, line. */
+  function sequence(from: number, to: number, line: number): number[] {
+    return [0, 5, 2, from, 0, 0, 0, 3, line - 1, 1, 2, to - from, 0, 1, 1];
+  }
+  /** A whole table from its version on; the header's length covers what stands before the program. */
+  function table(version: number, tables: readonly number[], program: readonly number[]): Uint8Array {
+    const head = [1, 1, 1, 0xfb, 14, 10, 0, 1, 1, 1, 1, 0, 0, 0, 1, ...tables];
+    const all = [version, 0, ...(version === 5 ? [4, 0] : []), head.length, 0, 0, 0, ...head, ...program];
+    return shared(Uint8Array.of(all.length, 0, 0, 0, ...all));
+  }
+  const PLACE = { offset: 34, bodyStart: 32, bodyEnd: 40 };
+  const ONE_FILE = [0, ...Buffer.from("a.c"), 0, 0, 0, 0, 0];
+
+  test("lines of dropped code, which begin at address 0, do not hide those of the function", () => {
+    const lines = table(4, ONE_FILE, [...sequence(0, 100, 50), ...sequence(32, 40, 5), ...sequence(1, 90, 51)]);
+    assert.deepEqual(new DebugLines(lines, undefined, 0).locate([PLACE]), [{ file: "a.c", line: 5, column: 0 }]);
+  });
+
+  test("a table that says it has four thousand million entries of no bytes is refused at once", () => {
+    const lines = table(5, [0, 0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0], sequence(32, 40, 5));
+    assert.throws(() => new DebugLines(lines, undefined, 0).locate([PLACE]), /a table of names without a format/);
   });
 
   test("sections over the limit are left out", () => {

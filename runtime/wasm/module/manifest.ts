@@ -1,5 +1,5 @@
 /** What a module says about itself: the custom section `sluice.manifest`, JSON that our build writes (filters/build/sections.ts). */
-import { MAX_MANIFEST_BYTES } from "../../limits.ts";
+import { MAX_MANIFEST_BYTES, MAX_MANIFEST_TEXT } from "../../limits.ts";
 import type { Isolation } from "../../config/snapshot.ts";
 
 /** The part of it that the host uses. Texts are clipped and free of control characters: they go into logs. */
@@ -11,8 +11,6 @@ export interface ModuleManifest {
 }
 
 const ISOLATIONS: ReadonlySet<unknown> = new Set<Isolation>(["worker", "connection", "stream"]);
-/** Characters of a name or version. */
-const MAX_TEXT = 64;
 
 /** Reads the section's contents. What is not as expected is left out: a manifest informs, nothing depends on it. */
 export function readManifest(section: Uint8Array | undefined): ModuleManifest | undefined {
@@ -35,5 +33,5 @@ export function readManifest(section: Uint8Array | undefined): ModuleManifest | 
 function text(value: unknown): string | undefined {
   if (typeof value !== "string" || value === "") return undefined;
   // oxlint-disable-next-line no-control-regex -- that is what must not reach a terminal
-  return value.slice(0, MAX_TEXT).replaceAll(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, "?");
+  return value.slice(0, MAX_MANIFEST_TEXT).replaceAll(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, "?");
 }

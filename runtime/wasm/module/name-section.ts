@@ -1,9 +1,8 @@
 /** Reads function names from the contents of a `name` section. Whatever is wrong with it ends the search, quietly. */
+import { MAX_FUNCTION_NAME_BYTES } from "../../limits.ts";
 import { Reader } from "./reader.ts";
 
 const FUNCTION_NAMES = 1;
-/** Bytes of one name that are read: nobody reads more of a mangled one. */
-const MAX_NAME_BYTES = 1024;
 
 /** Names of the functions `wanted`, as far as the section has them. One pass, without memory for the names not wanted. */
 export function functionNames(section: Uint8Array, wanted: ReadonlySet<number>): Map<number, string> {
@@ -31,7 +30,7 @@ function readNames(reader: Reader, wanted: ReadonlySet<number>, names: Map<numbe
     reader.skip(length);
     if (length === 0 || !wanted.has(index) || names.has(index)) continue;
     // A copy: text decoders take no shared memory.
-    const text = Buffer.from(reader.bytes.slice(start, start + Math.min(length, MAX_NAME_BYTES)));
+    const text = Buffer.from(reader.bytes.slice(start, start + Math.min(length, MAX_FUNCTION_NAME_BYTES)));
     names.set(index, text.toString("utf8"));
   }
 }

@@ -3,11 +3,7 @@
  * Rust's two schemes and plain C++ names. Types of parameters and generic arguments are left out: a reader of a
  * backtrace wants the path. What is not understood stays as it was.
  */
-
-/** Names inside each other that are followed: deeper ones are made to exhaust the stack. */
-const MAX_DEPTH = 64;
-/** Steps that one name may take: back references can repeat themselves. */
-const MAX_STEPS = 2000;
+import { MAX_MANGLED_DEPTH, MAX_MANGLED_STEPS } from "../../limits.ts";
 
 /** Escapes of Rust's legacy scheme. */
 const ESCAPES: Readonly<Record<string, string>> = {
@@ -83,7 +79,7 @@ class RustName {
   }
 
   #next(): string {
-    if (++this.#steps > MAX_STEPS || this.#at >= this.#text.length) throw new Error("not understood");
+    if (++this.#steps > MAX_MANGLED_STEPS || this.#at >= this.#text.length) throw new Error("not understood");
     return this.#text[this.#at++]!;
   }
 
@@ -94,7 +90,7 @@ class RustName {
   }
 
   #inside<T>(read: () => T): T {
-    if (++this.#depth > MAX_DEPTH) throw new Error("not understood");
+    if (++this.#depth > MAX_MANGLED_DEPTH) throw new Error("not understood");
     const value = read();
     this.#depth--;
     return value;

@@ -1,5 +1,5 @@
 /** Names functions of a module and finds the source lines of its code: made at the first failure, then kept. */
-import { MAX_REMEMBERED_FRAMES } from "../../limits.ts";
+import { MAX_REMEMBERED_FRAMES, MAX_SHOWN_NAME } from "../../limits.ts";
 import type { LoadedModule } from "./module.ts";
 import { functionNames } from "./name-section.ts";
 import { DebugLines } from "./symbols-debug-line.ts";
@@ -14,9 +14,6 @@ export interface GuestFrame {
   /** Offset into the hardened module. */
   readonly position: number;
 }
-
-/** Characters of a name or a file that are shown. */
-const MAX_SHOWN = 200;
 
 export class Resolver {
   /** Why the module's lines cannot be found although it brings some; "" when there is nothing to say. */
@@ -132,5 +129,5 @@ function placeText(place: SourcePlace | undefined): string | undefined {
 function shown(text: string): string {
   // oxlint-disable-next-line no-control-regex -- that is what must not reach a terminal
   const clean = text.replaceAll(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, "?");
-  return clean.length <= MAX_SHOWN ? clean : `${clean.slice(0, MAX_SHOWN)}…`;
+  return clean.length <= MAX_SHOWN_NAME ? clean : `${clean.slice(0, MAX_SHOWN_NAME)}…`;
 }
