@@ -42,11 +42,15 @@ const WARNINGS = ["-O2", "-Wall", "-Wextra", "-Werror"];
 const GO_ENV = { GOOS: "wasip1", GOARCH: "wasm", GOTOOLCHAIN: "local", GOPROXY: "off", GOFLAGS: "-mod=mod" };
 
 function c(tag: string, ...options: string[]): Recipe {
+  return cSource("errand.c", `-DTAG="${tag}"`, ...options);
+}
+
+function cSource(source: string, ...options: string[]): Recipe {
   return {
     folder: "c",
-    source: "errand.c",
+    source,
     tools: [CLANG, LINKER, LIBC],
-    command: ["/usr/bin/clang", ...WARNINGS, `-DTAG="${tag}"`, ...options, "-o", "OUT", "SOURCE"],
+    command: ["/usr/bin/clang", ...WARNINGS, ...options, "-o", "OUT", "SOURCE"],
   };
 }
 
@@ -109,6 +113,8 @@ const RECIPES: Readonly<Record<string, Recipe>> = {
   "c-reactor": c("c-reactor", "--target=wasm32-wasi", "-mexec-model=reactor"),
   // The linker wraps each export of a command: constructors before it, destructors after it.
   "c-command": c("c-command", "--target=wasm32-wasi", "-DCOMMAND"),
+  // Attacks its host: test/hostile.
+  hostile: cSource("hostile.c", "--target=wasm32", "-nostdlib", "-Wl,--no-entry", "-Wno-infinite-recursion"),
   tinygo: c("tinygo", "--target=wasm32", "-nostdlib", "-Wl,--no-entry", "-DTINYGO"),
   cpp: cpp("cpp", "-mexec-model=reactor"),
   // Neither _initialize nor _start: the constructors are the module's only start.
