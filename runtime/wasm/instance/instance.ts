@@ -238,6 +238,8 @@ export class Instance {
     } catch (error) {
       // A command's normal end.
       if (!(error instanceof GuestExit) || error.exitCode !== 0) throw error;
+      // The functions that it left so suddenly are not on the stack any more.
+      this.#setGlobal(HostExport.STACK, 0);
     }
   }
 

@@ -49,6 +49,8 @@ export interface ModuleBinary {
   readonly startFunction: number;
 }
 
+/** First bytes of recursion groups, subtypes, structures and arrays. */
+const COLLECTED_TYPES: ReadonlySet<number> = new Set([0x4e, 0x4f, 0x50, 0x5e, 0x5f]);
 const VALUE_LETTERS: Readonly<Record<number, string>> = { 0x7f: "i", 0x7e: "I", 0x7d: "f", 0x7c: "F", 0x7b: "v" };
 /** Throws ProxyError MODULE_CORRUPTED or MODULE_TOO_LARGE. */
 export function readModuleBinary(bytes: Uint8Array): ModuleBinary {
@@ -98,8 +100,14 @@ function readTypes(bytes: Uint8Array, sections: readonly Section[]): string[] {
   if (reader === undefined) return [];
   const types: string[] = [];
   for (let left = reader.count(MAX_MODULE_TYPES, "types"); left > 0; left--) {
-    // Only plain function types: modules with garbage-collected types have no place in this ABI.
-    if (reader.byte() !== 0x60) throw corrupted("declares a type that is not a function");
+    const form = reader.byte();
+    if (COLLECTED_TYPES.has(form))
+      throw new ProxyError(
+        "MODULE_UNSUPPORTED",
+        "config",
+        "uses garbage-collected types, which this ABI has no place for",
+      );
+    if (form !== 0x60) throw corrupted(`declares a type of unknown form 0x${form.toString(16)}`);
     types.push(`${readValues(reader)}>${readValues(reader)}`);
   }
   return types;

@@ -2,7 +2,8 @@
  * Writes the code section anew: the guest's instructions as they were, with fuel taken at the places that the scan
  * found, recursion counted, and notes about what a copy of memory and globals does not bring back.
  */
-import { GUEST_STACK_BYTES } from "../../limits.ts";
+import { ProxyError } from "../../errors.ts";
+import { GUEST_STACK_BYTES, MAX_FUNCTION_BYTES, MAX_HARDENED_BYTES } from "../../limits.ts";
 import { ByteWriter } from "./byte-writer.ts";
 import { Bulk, Charge, ChargeKind, Event, EVENT_SIZE, Region } from "./code-facts.ts";
 import type { CodeScan, FunctionScan } from "./code-facts.ts";
@@ -13,6 +14,8 @@ import { IntList } from "./int-list.ts";
 export interface RewriteInput {
   readonly bytes: Uint8Array;
   readonly scan: CodeScan;
+  /** Index of the first function that is not imported. */
+  readonly firstFunction: number;
   readonly globals: HostGlobals;
   /** By function without imports: parameters, bytes of stack that it counts for (0: it is not counted), its block type. */
   readonly params: readonly number[];
@@ -107,7 +110,7 @@ class Rewriter {
     this.#stack = this.#left + 2;
     if (!this.#counted && !this.#changes(one)) {
       this.#copy(one.start, one.end);
-      return this.#finish();
+      return this.#finish(n);
     }
     this.#locals(one);
     if (this.#counted) this.#enter(this.#input.resultBlocks[n]!);
@@ -116,11 +119,20 @@ class Rewriter {
       this.#leave();
       body.byte(CODE.END);
     }
-    this.#finish();
+    this.#finish(n);
   }
 
-  #finish(): void {
+  #finish(n: number): void {
     const body = this.#body;
+    if (body.length > MAX_FUNCTION_BYTES) {
+      throw new ProxyError(
+        "MODULE_TOO_LARGE",
+        "config",
+        `code of function ${this.#input.firstFunction + n}: ${body.length} bytes with fuel, at most ${MAX_FUNCTION_BYTES}`,
+      );
+    }
+    if (this.#code.length + body.length > MAX_HARDENED_BYTES)
+      throw new ProxyError("MODULE_TOO_LARGE", "config", `code of more than ${MAX_HARDENED_BYTES} bytes with fuel`);
     this.#code.unsigned(body.length);
     const start = this.#code.length;
     for (let at = 0; at < this.#bodyOffsets.length; at += 2) {

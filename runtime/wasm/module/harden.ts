@@ -128,6 +128,7 @@ class Hardener {
     const code = rewriteCode({
       bytes: this.#bytes,
       scan: this.#scan,
+      firstFunction: layout.importedFunctions,
       globals: this.#hostGlobals,
       params: this.#ownTypes().map(({ params }) => params.length),
       weights,

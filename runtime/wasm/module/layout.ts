@@ -143,7 +143,7 @@ class LayoutReader {
     const types: FunctionType[] = [];
     if (reader === undefined) return types;
     for (let left = reader.count(MAX_MODULE_TYPES, "types"); left > 0; left--) {
-      if (reader.byte() !== 0x60) throw unsupported("a type that is not a function: garbage-collected types");
+      if (reader.byte() !== 0x60) throw unsupported("a type that is not a function");
       types.push({ params: this.#values(reader), results: this.#values(reader) });
     }
     this.#close(reader, SectionId.TYPE);
@@ -171,8 +171,9 @@ class LayoutReader {
       const kind = reader.byte();
       if (kind === ExternalKind.FUNCTION) this.#functionTypes.push(reader.u32());
       else if (kind === ExternalKind.TABLE) {
-        this.#valueType(reader);
+        if (this.#valueType(reader) !== FUNCREF) throw unsupported("an imported table of anything but functions");
         this.#tableLimits(reader);
+        this.#tables++;
       } else if (kind === ExternalKind.MEMORY) this.#oneMemory(reader);
       else throw corrupted("imports something that the host does not provide");
     }
@@ -225,6 +226,7 @@ class LayoutReader {
       const tailStart = reader.at;
       if (initialised) this.#constant(reader);
       tables.push({ ...limits, head, tail: this.#bytes.subarray(tailStart, reader.at) });
+      this.#tables++;
     }
     this.#close(reader, SectionId.TABLE);
     return tables;
