@@ -155,6 +155,12 @@ export const HOST_CALL_FUEL = 1000;
 export const MERGED_SEGMENT_INSTRUCTIONS = 128;
 /** Instructions of a function without loops and calls up to which it takes no fuel: that of the call covers it, roughly. */
 export const SMALL_LEAF_INSTRUCTIONS = 32;
+/** Units of fuel for a call (HTTP or gRPC) that is opened: a hundred microseconds and more each, with a connection. */
+export const CALL_FUEL = 500_000;
+/** Bytes of a body that the host moves for one unit of fuel, as a power of two. */
+export const BYTES_MOVED_PER_FUEL_BITS = 2;
+/** Units of fuel for each byte that goes into shared data or queues: it is copied more than once before it is gone. */
+export const SHARED_WRITE_FUEL_PER_BYTE = 10;
 /** Times that fuel for start functions, on_vm_start and on_configure: languages start their runtimes there. */
 export const GUEST_START_FUEL_FACTOR = 20;
 /** Bytes of a page of guest memory: WebAssembly's own unit. */

@@ -13,6 +13,11 @@ export class BodyBuffer {
     return this.#length;
   }
 
+  /** Held in one piece: `bytes` has nothing to copy. */
+  get joined(): boolean {
+    return this.#chunks.length <= 1;
+  }
+
   append(chunk: Buffer): void {
     if (chunk.length === 0) return;
     this.#chunks.push(chunk);
@@ -34,6 +39,16 @@ export class BodyBuffer {
    */
   splice(start: number, length: number, data: Buffer): void {
     this.edited = true;
+    // At the ends nothing has to be joined, however often that is done.
+    if (start >= this.#length) {
+      this.append(data);
+      return;
+    }
+    if (start === 0 && length === 0) {
+      if (data.length > 0) this.#chunks.unshift(data);
+      this.#length += data.length;
+      return;
+    }
     const held = this.bytes();
     const from = Math.min(start, held.length);
     const to = Math.min(from + length, held.length);

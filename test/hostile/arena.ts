@@ -55,7 +55,8 @@ const REQUEST = (attack: string, path: string): string =>
 /** Callbacks of the hostile plugin may use this much: a few milliseconds, so that many attacks fit into a test. */
 const FUEL = 20_000_000;
 const CONNECTIONS = 3;
-const module = loadModule(built("hostile"), "hostile");
+const hostile = loadModule(built("hostile"), "hostile");
+const harmless = loadModule(built("harmless"), "harmless");
 
 export interface ArenaOptions {
   readonly isolation: Isolation;
@@ -104,7 +105,11 @@ export class Arena {
       }),
       pluginConfig({ name: "neighbour", isolation: "worker", configuration: Buffer.alloc(0) }),
     ];
-    const plugins = new PluginSet(configs, [module, module], environmentFor({ upstreams: side, shared }, log, stats));
+    const plugins = new PluginSet(
+      configs,
+      [hostile, harmless],
+      environmentFor({ upstreams: side, shared }, log, stats),
+    );
     try {
       plugins.start();
       const upstream = { routes: [route("/", forward("up"))], clusters: [cluster("up", [port])] };
@@ -143,7 +148,8 @@ export class Arena {
     const lost: Loss[] = [];
     for (const info of [...this.shared.finished.splice(0), ...this.beside.finished.splice(0)]) {
       const path = info.requestHeaders?.get(":path") ?? "";
-      if (path.startsWith("/attack/") || (info.responseCode === 200 && info.responseCodeDetails === "via_upstream")) continue;
+      if (path.startsWith("/attack/") || (info.responseCode === 200 && info.responseCodeDetails === "via_upstream"))
+        continue;
       lost.push({ path, details: `${info.responseCode} ${info.responseCodeDetails}` });
     }
     return lost;

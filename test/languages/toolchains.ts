@@ -108,13 +108,17 @@ function npmPackage(name: string): Tool {
 const OLD = "assemblyscript-0.14";
 const SHIM = ["--config", "../../../node_modules/@assemblyscript/wasi-shim/asconfig.json"];
 
+const HOSTILE = ["--target=wasm32", "-nostdlib", "-Wl,--no-entry", "-Wno-infinite-recursion"];
+
 const RECIPES: Readonly<Record<string, Recipe>> = {
   c: c("c", "--target=wasm32", "-nostdlib", "-Wl,--no-entry"),
   "c-reactor": c("c-reactor", "--target=wasm32-wasi", "-mexec-model=reactor"),
   // The linker wraps each export of a command: constructors before it, destructors after it.
   "c-command": c("c-command", "--target=wasm32-wasi", "-DCOMMAND"),
   // Attacks its host: test/hostile.
-  hostile: cSource("hostile.c", "--target=wasm32", "-nostdlib", "-Wl,--no-entry", "-Wno-infinite-recursion"),
+  hostile: cSource("hostile.c", ...HOSTILE),
+  // The same without its attacks, and so a good neighbour.
+  harmless: cSource("hostile.c", ...HOSTILE, "-DHARMLESS"),
   tinygo: c("tinygo", "--target=wasm32", "-nostdlib", "-Wl,--no-entry", "-DTINYGO"),
   cpp: cpp("cpp", "-mexec-model=reactor"),
   // Neither _initialize nor _start: the constructors are the module's only start.

@@ -2,7 +2,7 @@
 import { AbiVersion } from "../../../abi/functions.ts";
 import * as BufferType from "../../../abi/buffer.ts";
 import * as Status from "../../../abi/status.ts";
-import { MAX_GUEST_BODY_BYTES } from "../../limits.ts";
+import { BYTES_MOVED_PER_FUEL_BITS, MAX_GUEST_BODY_BYTES } from "../../limits.ts";
 import type { Instance } from "../instance/instance.ts";
 import type { HostFunctions } from "./functions.ts";
 
@@ -13,9 +13,12 @@ function bufferBytes(instance: Instance, type: number): Uint8Array | null {
   const context = instance.effective;
   switch (type) {
     case BufferType.HTTP_REQUEST_BODY:
-      return context.body(false)?.bytes() ?? null;
-    case BufferType.HTTP_RESPONSE_BODY:
-      return context.body(true)?.bytes() ?? null;
+    case BufferType.HTTP_RESPONSE_BODY: {
+      const body = context.body(type === BufferType.HTTP_RESPONSE_BODY);
+      if (body === null) return null;
+      if (!body.joined) instance.spend(body.length >>> BYTES_MOVED_PER_FUEL_BITS);
+      return body.bytes();
+    }
     case BufferType.VM_CONFIGURATION:
       return instance.facts.vmConfiguration;
     case BufferType.PLUGIN_CONFIGURATION:
@@ -59,6 +62,8 @@ export function bufferFunctions(instance: Instance): HostFunctions {
       const body = instance.effective.body(type === BufferType.HTTP_RESPONSE_BODY);
       if (body === null) return Status.NOT_FOUND;
       if (body.length + (size >>> 0) > MAX_GUEST_BODY_BYTES) return Status.BAD_ARGUMENT;
+      // Behind the end nothing is moved.
+      if (start >>> 0 < body.length) instance.spend(body.length >>> BYTES_MOVED_PER_FUEL_BITS);
       body.splice(start >>> 0, length >>> 0, memory.copy(at >>> 0, size >>> 0));
       return Status.OK;
     },

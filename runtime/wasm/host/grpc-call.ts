@@ -1,5 +1,6 @@
 /** gRPC calls and streams of guests: `proxy_grpc_call`, `proxy_grpc_stream`, send, cancel, close. */
 import * as Status from "../../../abi/status.ts";
+import { CALL_FUEL } from "../../limits.ts";
 import { HeaderMap } from "../../codec/headers.ts";
 import { grpcTarget } from "../values/grpc-target.ts";
 import { fieldList } from "../values/header-text.ts";
@@ -70,6 +71,7 @@ function opening(instance: Instance): HostFunctions {
       if (!memory.putU32(tokenAt >>> 0, 0))
         return instance.refuse(Status.INVALID_MEMORY_ACCESS, name, "token_p: outside of memory");
       const root = instance.effective.root;
+      instance.spend(CALL_FUEL);
       const token =
         root === null
           ? 0
@@ -101,6 +103,7 @@ function opening(instance: Instance): HostFunctions {
       if (typeof read === "number") return read;
       if (!memory.putU32(tokenAt >>> 0, 0))
         return instance.refuse(Status.INVALID_MEMORY_ACCESS, name, "token_p: outside of memory");
+      instance.spend(CALL_FUEL);
       const token = instance.effective.root?.calls.grpcStream(read.cluster, read) ?? 0;
       if (token === 0) return instance.refuse(Status.PARSE_FAILURE, name, UNKNOWN);
       memory.putU32(tokenAt >>> 0, token);

@@ -1,5 +1,6 @@
 /** `proxy_http_call`: a buffered HTTP request to a cluster; the answer comes to the root context. */
 import * as Status from "../../../abi/status.ts";
+import { CALL_FUEL } from "../../limits.ts";
 import { HeaderMap } from "../../codec/headers.ts";
 import { fieldList } from "../values/header-text.ts";
 import type { Instance } from "../instance/instance.ts";
@@ -35,6 +36,7 @@ export function httpCallFunctions(instance: Instance): HostFunctions {
       if (root === null || fields === undefined || ends === undefined || timeoutMs < 0) return Status.BAD_ARGUMENT;
       const map = new HeaderMap(fields);
       if (!map.has(":method") || !map.has(":path") || !map.has(":authority")) return Status.BAD_ARGUMENT;
+      instance.spend(CALL_FUEL);
       const token = root.calls.http(memory.utf8(upstream >>> 0, upstreamSize >>> 0), {
         headers: map,
         // The call keeps a copy of its own.

@@ -1,6 +1,6 @@
 /** Key-value data shared by all VMs of one vm_id, on all workers. */
 import * as Status from "../../../abi/status.ts";
-import { MAX_SHARED_KEY_BYTES, MAX_SHARED_VALUE_BYTES } from "../../limits.ts";
+import { MAX_SHARED_KEY_BYTES, MAX_SHARED_VALUE_BYTES, SHARED_WRITE_FUEL_PER_BYTE } from "../../limits.ts";
 import type { Instance } from "../instance/instance.ts";
 import type { HostFunctions } from "./functions.ts";
 
@@ -26,6 +26,7 @@ export function sharedDataFunctions(instance: Instance): HostFunctions {
       const key = memory.copy(keyAt >>> 0, keySize >>> 0);
       // A null value deletes, an empty one stays: what SDKs with a remove function rely on.
       if (at === 0 && size === 0) return data.delete(vmId, key, cas >>> 0);
+      instance.spend((size >>> 0) * SHARED_WRITE_FUEL_PER_BYTE);
       return data.set(vmId, key, memory.copy(at >>> 0, size >>> 0), cas >>> 0);
     },
   };

@@ -1,6 +1,6 @@
 /** First-in first-out queues shared by all VMs of the process. */
 import * as Status from "../../../abi/status.ts";
-import { MAX_SHARED_KEY_BYTES, MAX_SHARED_VALUE_BYTES } from "../../limits.ts";
+import { MAX_SHARED_KEY_BYTES, MAX_SHARED_VALUE_BYTES, SHARED_WRITE_FUEL_PER_BYTE } from "../../limits.ts";
 import type { Instance } from "../instance/instance.ts";
 import type { HostFunctions } from "./functions.ts";
 
@@ -13,8 +13,10 @@ export function sharedQueueFunctions(instance: Instance): HostFunctions {
       if (!memory.has(nameAt >>> 0, nameSize >>> 0)) return Status.INVALID_MEMORY_ACCESS;
       const root = instance.effective.root;
       if (nameSize >>> 0 > MAX_SHARED_KEY_BYTES || root === null) return Status.BAD_ARGUMENT;
+      // Whichever root context the plugin has then; the one that registers may be a stream's, and soon gone.
+      const { plugin } = root;
       const token = queues.register(vmId, memory.copy(nameAt >>> 0, nameSize >>> 0), (ready) =>
-        root.onQueueReady(ready),
+        plugin.root?.onQueueReady(ready),
       );
       if (token === 0) return Status.INTERNAL_FAILURE;
       return memory.putU32(tokenAt >>> 0, token) ? Status.OK : Status.INVALID_MEMORY_ACCESS;
@@ -39,6 +41,7 @@ export function sharedQueueFunctions(instance: Instance): HostFunctions {
     proxy_enqueue_shared_queue(token: number, at: number, size: number): number {
       if (!memory.has(at >>> 0, size >>> 0)) return Status.INVALID_MEMORY_ACCESS;
       if (size >>> 0 > MAX_SHARED_VALUE_BYTES) return Status.BAD_ARGUMENT;
+      instance.spend((size >>> 0) * SHARED_WRITE_FUEL_PER_BYTE);
       return queues.enqueue(token >>> 0, memory.copy(at >>> 0, size >>> 0));
     },
 

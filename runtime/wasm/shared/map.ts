@@ -2,7 +2,7 @@
  * A map from bytes to bytes in shared memory: two halves of which one is live.
  *
  *   words: lock │ live half │ counters …
- *   half:  used bytes │ used slots │ index: one u32 per slot (0 free, 1 removed, else offset of a record) │ records
+ *   half:  used bytes │ used slots │ bytes of dead records │ entries │ index: one u32 per slot (0 free, 1 removed, else offset of a record) │ records
  *   record: u32 hash │ u32 cas │ u32 key bytes │ u32 value bytes │ key │ value, padded to 4
  *
  * A record is written behind all others first and becomes visible by one store into the index; nothing visible is
@@ -21,7 +21,10 @@ const HEADER_WORDS = 16;
 const SLOTS = MAX_SHARED_ENTRIES * 2;
 const USED_BYTES = 0;
 const USED_SLOTS = 1;
-const INDEX = 2;
+/** Of records that were replaced or removed: what copying would free. May be a little off after a thread died; a copy sets it right. */
+const DEAD_BYTES = 2;
+const ENTRIES = 3;
+const INDEX = 4;
 const RECORDS = (INDEX + SLOTS) * 4;
 const HALF_BYTES = RECORDS + SHARED_DATA_BYTES;
 const REMOVED = 1;
@@ -62,9 +65,12 @@ export class SharedMap {
   put(key: Buffer, value: Uint8Array): boolean {
     let half = this.#live();
     const size = recordSize(key.length, value.length);
+    if (half.words[ENTRIES]! >= MAX_SHARED_ENTRIES && !half.has(key)) return false;
     if (half.freeBytes < size || half.words[USED_SLOTS]! >= (SLOTS / 4) * 3) {
+      // Copying takes milliseconds, so a full map must not try it again for every value that does not fit.
+      if (half.freeBytes + half.words[DEAD_BYTES]! < size + HEADROOM) return false;
       half = this.#copy();
-      if (half.freeBytes < size + HEADROOM || half.words[USED_SLOTS]! >= MAX_SHARED_ENTRIES) return false;
+      if (half.freeBytes < size) return false;
     }
     half.append(key, hashOf(key), value, this.count(MapCounter.CAS, 1));
     return true;
@@ -74,8 +80,11 @@ export class SharedMap {
   remove(key: Buffer): boolean {
     const half = this.#live();
     const slot = half.slotOf(key, hashOf(key)) + INDEX;
-    if (half.words[slot]! <= REMOVED) return false;
+    const at = half.words[slot]!;
+    if (at <= REMOVED) return false;
     half.words[slot] = REMOVED;
+    half.bury(at);
+    half.words[ENTRIES]!--;
     return true;
   }
 
@@ -163,6 +172,10 @@ class Half {
     }
   }
 
+  has(key: Buffer): boolean {
+    return this.words[this.slotOf(key, hashOf(key)) + INDEX]! > REMOVED;
+  }
+
   append(key: Buffer, hash: number, value: Uint8Array, cas: number): void {
     const start = this.words[USED_BYTES]!;
     const bytes = this.#bytes;
@@ -174,9 +187,17 @@ class Half {
     bytes.set(value, start + RECORD_HEADER + key.length);
     this.words[USED_BYTES] = start + recordSize(key.length, value.length);
     const slot = this.slotOf(key, hash) + INDEX;
-    if (this.words[slot] === 0) this.words[USED_SLOTS]!++;
+    const before = this.words[slot]!;
+    if (before === 0) this.words[USED_SLOTS]!++;
+    if (before <= REMOVED) this.words[ENTRIES]!++;
+    else this.bury(before);
     // The one store that makes the record visible.
     Atomics.store(this.words, slot, start + 4);
+  }
+
+  /** The record is not visible any more. */
+  bury(at: number): void {
+    this.words[DEAD_BYTES]! += recordSize(this.wordAt(at, 2), this.wordAt(at, 3));
   }
 
   #hasKey(at: number, key: Buffer): boolean {

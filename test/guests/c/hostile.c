@@ -227,12 +227,20 @@ static void storm(text what) {
   if (same(what, "property-storm")) MANY(n) proxy_set_property(S(numbered("storm", n)), (text)1024, 1024);
   if (same(what, "header-storm")) MANY(n) proxy_add_header_map_value(RESPONSE_HEADERS, S(numbered("x-", n)), "v", 1);
   if (same(what, "body-storm")) MANY(n) proxy_set_buffer_bytes(RESPONSE_BODY, 0xffffffff, 0, (text)1024, 64000);
+  if (same(what, "edit-storm")) {
+    MANY(n) {
+      char *bytes = 0;
+      proxy_set_buffer_bytes(RESPONSE_BODY, n % 7, 1, (text)1024, 64000);
+      proxy_set_buffer_bytes(RESPONSE_BODY, 0, 0, (text)1024, 64000);
+      proxy_get_buffer_bytes(RESPONSE_BODY, 0, 1, &bytes, &size);
+    }
+  }
   if (same(what, "tick-storm")) MANY(n) proxy_set_tick_period_milliseconds(1 + n % 2);
 }
 
 /* ---- foreign functions --------------------------------------------------------------------- */
 
-#define FOREIGN(name, at, size) proxy_call_foreign_function(S(name), at, size, 0, &given)
+#define FOREIGN(name, ...) proxy_call_foreign_function(S(name), __VA_ARGS__, 0, &given)
 
 static void foreign(text what) {
   static const size_t large = 4 << 20;
@@ -260,7 +268,7 @@ static void replies(void) {
 }
 /* What a context of the same instance may do to all others. */
 static void hop(void) {
-  for (u32 id = 0; id < 10000; id++) {
+  for (u32 id = 0; id < 2000; id++) {
     if (proxy_set_effective_context(id) != OK || id == root_id) continue;
     proxy_send_local_response(599, S("hop"), S("hop"), 0, 0, (u32)-1);
   }
@@ -275,12 +283,16 @@ static void endings(void) {
 }
 
 static void attack(text what) {
+#ifdef HARMLESS
+  return;
+#endif
   if (same(what, "spin"))
     for (;;) sink++;
   if (same(what, "spin-calling"))
     for (;;) proxy_get_status(0, 0, 0);
   if (same(what, "trap")) __builtin_trap();
-  if (same(what, "divide")) sink = 1 / (sink * 0);
+  volatile u32 nothing = 0;
+  if (same(what, "divide")) sink = 100 / nothing;
   if (same(what, "wild")) *(volatile u32 *)0xfffffff0 = 1;
   if (same(what, "recurse")) recurse(0);
   if (same(what, "mutual")) ping(0);
@@ -368,10 +380,12 @@ CALLBACK(u32, proxy_on_vm_start)(u32 id, u32 size) {
   return 1;
 }
 CALLBACK(u32, proxy_on_configure)(u32 id, u32 size) {
-  u32 queue;
   (void)id, (void)size;
   configure();
+#ifndef HARMLESS
+  u32 queue;
   proxy_register_shared_queue(S("attack"), &queue);
+#endif
   if (same(place(of_plugin), "@tick")) proxy_set_tick_period_milliseconds(1);
   maybe(of_plugin, "@configure");
   return 1;
@@ -396,6 +410,9 @@ CALLBACK(u32, proxy_on_request_headers)(u32 id, u32 count, u32 end) {
   u32 token;
   (void)count, (void)end;
   proxy_add_header_map_value(REQUEST_HEADERS, S("x-seen"), S("hostile"));
+#ifdef HARMLESS
+  return CONTINUE;
+#endif
   if (proxy_get_header_map_value(REQUEST_HEADERS, S("x-attack"), &value, &size) != OK) return CONTINUE;
   copy_text(one->attack, value, size);
   text where = place(one->attack);
