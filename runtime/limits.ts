@@ -152,7 +152,7 @@ export const GUEST_FUEL = 100_000_000;
 /** Units that a call of a host function costs: most take some hundred nanoseconds, the time of as many instructions as this. */
 export const HOST_CALL_FUEL = 1000;
 /** Instructions that one charge of fuel may stand for without all of them running: less is fairer, more is faster. */
-export const MERGED_SEGMENT_INSTRUCTIONS = 128;
+export const MERGED_SEGMENT_INSTRUCTIONS = 64;
 /** Instructions of a function without loops and calls up to which it takes no fuel: that of the call covers it, roughly. */
 export const SMALL_LEAF_INSTRUCTIONS = 32;
 /** Units of fuel for a call (HTTP or gRPC) that is opened: a hundred microseconds and more each, with a connection. */
