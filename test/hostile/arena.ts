@@ -42,12 +42,6 @@ export interface Outcome {
   readonly details: string;
 }
 
-/** A stream that was not served, by its record. */
-export interface Loss {
-  readonly path: string;
-  readonly details: string;
-}
-
 const REQUEST = (attack: string, path: string): string =>
   `POST ${path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\nx-attack: ${attack}\r\n` +
   "transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nx-t: 1\r\n\r\n";
@@ -143,16 +137,9 @@ export class Arena {
     return { seen: seenOf(text), details: record()?.responseCodeDetails ?? "no record" };
   }
 
-  /** Streams since the last call that were no attacks and were not answered 200. */
-  losses(): Loss[] {
-    const lost: Loss[] = [];
-    for (const info of [...this.shared.finished.splice(0), ...this.beside.finished.splice(0)]) {
-      const path = info.requestHeaders?.get(":path") ?? "";
-      if (path.startsWith("/attack/") || (info.responseCode === 200 && info.responseCodeDetails === "via_upstream"))
-        continue;
-      lost.push({ path, details: `${info.responseCode} ${info.responseCodeDetails}` });
-    }
-    return lost;
+  /** Streams since the last call that were no attacks and were not answered by the upstream: of each chain. */
+  losses(): { readonly shared: string[]; readonly beside: string[] } {
+    return { shared: lossesOf(this.shared), beside: lossesOf(this.beside) };
   }
 
   /** What the well-behaved traffic met since the last call: through the hostile chain, and through the other. */
@@ -176,6 +163,14 @@ export class Arena {
     this.#plugins.close();
     this.#side.close();
   }
+}
+
+function lossesOf(engine: Engine): string[] {
+  return engine.finished
+    .splice(0)
+    .filter((info) => info.requestHeaders?.get(":path") === "/calm")
+    .map((info) => `${info.responseCode} ${info.responseCodeDetails}`)
+    .filter((text) => text !== "200 via_upstream");
 }
 
 function seenOf(received: string): Outcome["seen"] {

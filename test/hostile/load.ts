@@ -4,6 +4,7 @@
  */
 import { once } from "node:events";
 import { Agent, createServer, request } from "node:http";
+import type { IncomingMessage } from "node:http";
 import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parentPort } from "node:worker_threads";
@@ -53,7 +54,7 @@ class Target {
     try {
       const sent = request({ port: this.#port, host: "127.0.0.1", method: "POST", path: "/calm", agent: this.#agent });
       sent.end("calm");
-      const [answer] = (await once(sent, "response")) as [import("node:http").IncomingMessage];
+      const [answer] = (await once(sent, "response")) as [IncomingMessage];
       let body = "";
       for await (const chunk of answer.setEncoding("latin1")) body += chunk as string;
       if (answer.statusCode !== 200) return `${answer.statusCode}`;
