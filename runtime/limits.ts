@@ -86,7 +86,7 @@ export const MAX_MODULE_BYTES = 64 * 1024 * 1024;
 export const MAX_MODULE_FUNCTIONS = 1_000_000;
 /** Bytes of one function's code, and of all code, once fuel is counted in it. The first is V8's own bound. */
 export const MAX_FUNCTION_BYTES = 7_654_321;
-export const MAX_HARDENED_BYTES = 4 * MAX_MODULE_BYTES;
+export const MAX_HARDENED_BYTES = 2 * MAX_MODULE_BYTES;
 /** Locals of one function. V8's own bound. */
 export const MAX_FUNCTION_LOCALS = 50_000;
 /** Blocks inside each other in one function: the state machines of Go runtimes have some thousands. */

@@ -289,6 +289,11 @@ describe("recursion", () => {
       guest.run(200);
       assert.equal(guest.get(HostExport.STACK), 0);
     }
+    // Also when it leads back to the start of a loop.
+    const looping = guestOf(`${deep} (func (export "run") (param $n i32)
+      (loop $l (if (i32.eqz (local.get $n)) (then (return))) ${COUNT} (try_table (catch_all $l) (call $r (i32.const 1500)))))`);
+    looping.run(200);
+    assert.equal(looping.get(HostExport.STACK), 0);
   });
 
   test("exceptions do not catch what the host ends", () => {

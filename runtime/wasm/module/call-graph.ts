@@ -39,18 +39,19 @@ const SMALL_CIRCLE_BYTES = 4096;
 function edges(graph: CallGraph): { starts: Int32Array; targets: Int32Array } {
   const { calls, indirectCalls, taken, signatures, signatureOfType, functions } = graph;
   const nodes = functions + graph.signatureCount;
-  const pairs: [from: number, to: number][] = [];
-  for (let n = 0; n < calls.length; n += 2) pairs.push([calls.at(n), calls.at(n + 1)]);
-  for (let n = 0; n < indirectCalls.length; n += 2) {
-    pairs.push([indirectCalls.at(n), functions + signatureOfType[indirectCalls.at(n + 1)]!]);
-  }
-  for (const one of taken) if (one < functions) pairs.push([functions + signatures[one]!, one]);
+  const each = (edge: (from: number, to: number) => void): void => {
+    for (let n = 0; n < calls.length; n += 2) edge(calls.at(n), calls.at(n + 1));
+    for (let n = 0; n < indirectCalls.length; n += 2) {
+      edge(indirectCalls.at(n), functions + signatureOfType[indirectCalls.at(n + 1)]!);
+    }
+    for (const one of taken) if (one < functions) edge(functions + signatures[one]!, one);
+  };
   const starts = new Int32Array(nodes + 1);
-  for (const [from] of pairs) starts[from + 1]!++;
+  each((from) => starts[from + 1]!++);
   for (let n = 0; n < nodes; n++) starts[n + 1]! += starts[n]!;
   const next = starts.slice();
-  const targets = new Int32Array(pairs.length);
-  for (const [from, to] of pairs) targets[next[from]!++] = to;
+  const targets = new Int32Array(starts[nodes]!);
+  each((from, to) => (targets[next[from]!++] = to));
   return { starts, targets };
 }
 

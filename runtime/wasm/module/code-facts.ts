@@ -15,8 +15,8 @@ export const Event = {
   BULK: 4,
   /** In front of an instruction that changes what a copy of memory and globals does not bring back. */
   UNRESTORABLE: 5,
-  /** In front of a call in a function that catches exceptions. */
-  CALL: 6,
+  /** Where an exception may have come out: functions that it left are not on the stack any more. */
+  CAUGHT: 6,
   /** In front of a call of a host function that is not always allowed. */
   RESTRICTED: 7,
   /** In front of a loop; the argument is its region. */
@@ -42,9 +42,10 @@ export const ChargeKind = {
 
 /**
  * A region is the body of a function or loop without the loops in it; two numbers: the region around it (-1: none), and
- * whether something is called in it or a loop in it. Where nothing is, nobody else takes fuel.
+ * whether something is called in it or a loop in it. Where nothing is, nobody else takes fuel. And whether exceptions
+ * lead to the start of the loop.
  */
-export const Region = { OUTER: 0, CALLS: 1, SIZE: 2 } as const;
+export const Region = { OUTER: 0, CALLS: 1, CAUGHT: 2, SIZE: 3 } as const;
 
 /** Facts about one function body. */
 export interface FunctionScan {
@@ -55,9 +56,6 @@ export interface FunctionScan {
   /** Groups of locals, as the binary counts them, and locals without parameters. */
   readonly localGroups: number;
   readonly locals: number;
-  /** Events `[first, last)` of the list, in events. */
-  readonly firstEvent: number;
-  readonly lastEvent: number;
   /** Deepest operand stack, in values. */
   readonly height: number;
   readonly wide: boolean;
@@ -70,8 +68,11 @@ export interface Arity {
   readonly results: number;
 }
 
+/** What holds for the whole module, and what the function that was scanned last needs. */
 export interface CodeScan {
   readonly functions: readonly FunctionScan[];
+  /** Scans function `n` of those once more, for the lists that follow: kept for all functions, they would need far more room than the module. */
+  readonly visit: (n: number) => void;
   readonly events: IntList;
   readonly charges: IntList;
   readonly regions: IntList;
@@ -79,7 +80,7 @@ export interface CodeScan {
   readonly leaves: IntList;
   /** Pairs: one of {@link Bulk}, region. */
   readonly bulks: IntList;
-  /** Pairs: calling function, called function. */
+  /** Pairs: calling function, called function, each pair once. */
   readonly calls: IntList;
   /** Pairs: calling function, type index of what it calls through a table or reference. */
   readonly indirectCalls: IntList;

@@ -101,6 +101,7 @@ class Rewriter {
 
   #function(one: FunctionScan, n: number): void {
     const body = this.#body;
+    this.#input.scan.visit(n);
     body.length = 0;
     this.#bodyOffsets.length = 0;
     this.#weight = this.#input.weights[n]!;
@@ -108,7 +109,7 @@ class Rewriter {
     this.#left = this.#input.params[n]! + one.locals;
     this.#length = this.#left + 1;
     this.#stack = this.#left + 2;
-    if (!this.#counted && !this.#changes(one)) {
+    if (!this.#counted && !this.#changes()) {
       this.#copy(one.start, one.end);
       return this.#finish(n);
     }
@@ -142,10 +143,10 @@ class Rewriter {
     this.#code.copy(body.bytes, 0, body.length);
   }
 
-  #changes(one: FunctionScan): boolean {
+  #changes(): boolean {
     const { events } = this.#input.scan;
-    for (let n = one.firstEvent; n < one.lastEvent; n++) {
-      if (this.#acts(events.at(n * EVENT_SIZE + 1), events.at(n * EVENT_SIZE + 2), one)) return true;
+    for (let n = 0; n < events.length; n += EVENT_SIZE) {
+      if (this.#acts(events.at(n + 1), events.at(n + 2))) return true;
     }
     return false;
   }
@@ -166,11 +167,11 @@ class Rewriter {
     const { bytes, scan } = this.#input;
     const { events } = scan;
     let copied = one.codeStart;
-    for (let n = one.firstEvent; n < one.lastEvent; n++) {
-      const offset = events.at(n * EVENT_SIZE);
-      const kind = events.at(n * EVENT_SIZE + 1);
-      const argument = events.at(n * EVENT_SIZE + 2);
-      if (!this.#acts(kind, argument, one)) continue;
+    for (let n = 0; n < events.length; n += EVENT_SIZE) {
+      const offset = events.at(n);
+      const kind = events.at(n + 1);
+      const argument = events.at(n + 2);
+      if (!this.#acts(kind, argument)) continue;
       this.#copy(copied, offset);
       this.#note(offset);
       copied = this.#insert(kind, argument, offset);
@@ -190,7 +191,7 @@ class Rewriter {
     this.#bodyOffsets.push(original);
   }
 
-  #acts(kind: number, argument: number, one: FunctionScan): boolean {
+  #acts(kind: number, argument: number): boolean {
     switch (kind) {
       case Event.CHARGE:
         return this.#input.scan.charges.at(argument) > 0;
@@ -202,9 +203,8 @@ class Rewriter {
         );
       case Event.RETURN:
       case Event.TAIL_CALL:
+      case Event.CAUGHT:
         return this.#counted;
-      case Event.CALL:
-        return this.#counted && one.catches;
       default:
         return true;
     }
@@ -230,9 +230,8 @@ class Rewriter {
       case Event.TAIL_CALL:
         this.#leave();
         return offset;
-      case Event.CALL:
-        this.#local(CODE.LOCAL_GET, this.#stack);
-        this.#global(CODE.GLOBAL_SET, this.#input.globals.stack);
+      case Event.CAUGHT:
+        this.#restoreStack();
         return offset;
       case Event.RESTRICTED:
         this.#refuseRestricted();
@@ -260,7 +259,9 @@ class Rewriter {
 
   #charge(at: number): void {
     const { charges } = this.#input.scan;
-    const keeps = this.#keeps(charges.at(at + Charge.REGION));
+    const region = charges.at(at + Charge.REGION);
+    const keeps = this.#keeps(region);
+    if (this.#counted && this.#input.scan.regions.at(region + Region.CAUGHT) === 1) this.#restoreStack();
     this.#fuel(keeps);
     this.#constant(charges.at(at + Charge.COST));
     this.#take(keeps, charges.at(at + Charge.KIND) !== ChargeKind.PLAIN);
@@ -319,6 +320,11 @@ class Rewriter {
     this.#body.list([CODE.I32_GT_S, CODE.IF, EMPTY_BLOCK, CODE.UNREACHABLE, CODE.END]);
     this.#body.byte(CODE.BLOCK);
     this.#body.list(resultBlock);
+  }
+
+  #restoreStack(): void {
+    this.#local(CODE.LOCAL_GET, this.#stack);
+    this.#global(CODE.GLOBAL_SET, this.#input.globals.stack);
   }
 
   /** Sets the stack to what it was when the function began, whatever happened in between. */

@@ -4,7 +4,7 @@
  */
 import { ProxyError } from "../../errors.ts";
 import { HOST_CALL_FUEL, MAX_FUNCTION_LOCALS, MAX_NESTED_BLOCKS } from "../../limits.ts";
-import { Bulk, ChargeKind, Event, EVENT_SIZE, Region } from "./code-facts.ts";
+import { Bulk, ChargeKind, Event, Region } from "./code-facts.ts";
 import type { Arity, CodeScan, FunctionScan, ScanInput } from "./code-facts.ts";
 import { FuelBook } from "./fuel-book.ts";
 import { IntList } from "./int-list.ts";
@@ -28,7 +28,17 @@ export function scanCode(input: ScanInput): CodeScan {
 }
 
 /** Numbers that describe an open block. */
-const Frame = { OPCODE: 0, HEIGHT: 1, PARAMS: 2, RESULTS: 3, CHARGE: 4, REGION: 5, LABEL: 6, SIZE: 7 } as const;
+const Frame = {
+  OPCODE: 0,
+  HEIGHT: 1,
+  PARAMS: 2,
+  RESULTS: 3,
+  CHARGE: 4,
+  REGION: 5,
+  LABEL: 6,
+  CAUGHT: 7,
+  SIZE: 8,
+} as const;
 
 class Scanner {
   readonly #input: ScanInput;
@@ -48,10 +58,16 @@ class Scanner {
   #wide = false;
   #catches = false;
   #self = 0;
+  /** The first time, when calls are noted; and by function and type, who was the last to call it. */
+  #surveying = true;
+  readonly #calledBy: Int32Array;
+  readonly #typeCalledBy: Int32Array;
 
   constructor(input: ScanInput) {
     this.#input = input;
     this.#reader = new Reader(input.bytes, input.start, input.end);
+    this.#calledBy = new Int32Array(input.functionTypes.length).fill(-1);
+    this.#typeCalledBy = new Int32Array(input.types.length).fill(-1);
   }
 
   scan(): CodeScan {
@@ -67,12 +83,14 @@ class Scanner {
       if (end > this.#input.end) throw corrupted(`ends in the middle of function ${importedFunctions + n}`);
       this.#self = importedFunctions + n;
       reader.end = end;
-      this.#function(end);
+      this.#functions.push(this.#function(end));
       if (reader.at !== end) throw corrupted(`has bytes behind the end of function ${this.#self}`);
       reader.end = this.#input.end;
     }
+    this.#surveying = false;
     return {
       functions: this.#functions,
+      visit: (n) => this.#visit(n),
       events: this.#events,
       charges: this.#fuel.charges,
       regions: this.#fuel.regions,
@@ -84,7 +102,15 @@ class Scanner {
     };
   }
 
-  #function(end: number): void {
+  #visit(n: number): void {
+    const { start, end } = this.#functions[n]!;
+    this.#self = this.#input.importedFunctions + n;
+    this.#reader.at = start;
+    this.#reader.end = end;
+    this.#function(end);
+  }
+
+  #function(end: number): FunctionScan {
     const reader = this.#reader;
     const start = reader.at;
     const localGroups = reader.u32();
@@ -96,7 +122,7 @@ class Scanner {
       this.#valueType();
     }
     const codeStart = reader.at;
-    const firstEvent = this.#events.length / EVENT_SIZE;
+    this.#events.length = this.#leaves.length = this.#bulks.length = 0;
     const arity = this.#arity(this.#input.functionTypes[this.#self]!);
     this.#depth = 0;
     this.#height = this.#deepest = 0;
@@ -105,18 +131,8 @@ class Scanner {
     this.#push(Op.BLOCK, { params: 0, results: arity.results });
     while (this.#depth > 0) this.#instruction();
     this.#fuel.finish();
-    this.#functions.push({
-      start,
-      codeStart,
-      end,
-      localGroups,
-      locals,
-      firstEvent,
-      lastEvent: this.#events.length / EVENT_SIZE,
-      height: this.#deepest,
-      wide: this.#wide,
-      catches: this.#catches,
-    });
+    const [height, wide, catches] = [this.#deepest, this.#wide, this.#catches];
+    return { start, codeStart, end, localGroups, locals, height, wide, catches };
   }
 
   // ---- fuel -----------------------------------------------------------------------------------
@@ -157,6 +173,7 @@ class Scanner {
     this.#frames[at + Frame.PARAMS] = arity.params;
     this.#frames[at + Frame.RESULTS] = arity.results;
     this.#frames[at + Frame.CHARGE] = this.#fuel.charge;
+    this.#frames[at + Frame.CAUGHT] = 0;
     this.#frames[at + Frame.REGION] = this.#frames[at + Frame.LABEL] = this.#fuel.region;
     this.#depth++;
   }
@@ -166,6 +183,7 @@ class Scanner {
     const at = --this.#depth * Frame.SIZE;
     this.#setHeight(this.#frames[at + Frame.HEIGHT]! + this.#frames[at + Frame.RESULTS]!);
     if (this.#depth === 0) return;
+    if (this.#frames[at + Frame.CAUGHT] === 1) this.#event(Event.CAUGHT, 0);
     const outer = this.#frames[at + Frame.REGION]!;
     if (outer !== this.#fuel.region) {
       this.#leave(outer, this.#reader.at);
@@ -208,9 +226,17 @@ class Scanner {
       const kind = reader.byte();
       if (kind > 3) throw corrupted(`has a catch clause of unknown kind in function ${this.#self}`);
       if (kind < 2) reader.u32();
-      reader.u32();
+      this.#catchAt(reader.u32());
     }
     this.#push(Op.TRY_TABLE, arity);
+  }
+
+  /** An exception may lead to a label. */
+  #catchAt(label: number): void {
+    const region = this.#target(label);
+    const at = (this.#depth - 1 - label) * Frame.SIZE;
+    if (this.#frames[at + Frame.OPCODE] === Op.LOOP) this.#fuel.regions.set(region + Region.CAUGHT, 1);
+    else this.#frames[at + Frame.CAUGHT] = 1;
   }
 
   #blockType(): Arity {
@@ -301,7 +327,8 @@ class Scanner {
       case Op.ELSE:
         return this.#arm(-1);
       case Op.CATCH_ALL:
-        return this.#arm(0);
+        this.#arm(0);
+        return this.#event(Event.CAUGHT, 0);
       case Op.RETURN:
         this.#leave(-1, offset);
         this.#event(Event.RETURN, this.#depth - 1, offset);
@@ -321,7 +348,8 @@ class Scanner {
       case Op.RETURN_CALL:
         return this.#call(index, opcode, offset);
       case Op.CATCH:
-        return this.#arm(this.#input.tags[index] ?? 0);
+        this.#arm(this.#input.tags[index] ?? 0);
+        return this.#event(Event.CAUGHT, 0);
       case Op.DELEGATE:
         return this.#end();
       case Op.BR:
@@ -339,7 +367,7 @@ class Scanner {
       case Op.TABLE_SET:
         return this.#event(Event.UNRESTORABLE, 0, offset);
       case Op.REF_FUNC:
-        this.#taken.add(index);
+        if (this.#surveying) this.#taken.add(index);
     }
   }
 
@@ -360,8 +388,11 @@ class Scanner {
       this.#fuel.add(HOST_CALL_FUEL);
       if (!this.#input.harmless[index]!) this.#event(Event.RESTRICTED, 0, offset);
     }
-    this.#calls.push(this.#self);
-    this.#calls.push(index);
+    if (this.#surveying && this.#calledBy[index] !== this.#self) {
+      this.#calledBy[index] = this.#self;
+      this.#calls.push(this.#self);
+      this.#calls.push(index);
+    }
     this.#afterCall(this.#arity(type), opcode === Op.RETURN_CALL, offset);
   }
 
@@ -370,13 +401,17 @@ class Scanner {
     this.#reader.u32();
     this.#effect(-1);
     if (this.#input.hostInTable) this.#fuel.add(HOST_CALL_FUEL);
-    this.#indirectCalls.push(this.#self);
-    this.#indirectCalls.push(type);
-    this.#afterCall(this.#arity(type), opcode === Op.RETURN_CALL_INDIRECT, offset);
+    const arity = this.#arity(type);
+    if (this.#surveying && this.#typeCalledBy[type] !== this.#self) {
+      this.#typeCalledBy[type] = this.#self;
+      this.#indirectCalls.push(this.#self);
+      this.#indirectCalls.push(type);
+    }
+    this.#afterCall(arity, opcode === Op.RETURN_CALL_INDIRECT, offset);
   }
 
   #afterCall(arity: Arity, tail: boolean, offset: number): void {
-    this.#event(tail ? Event.TAIL_CALL : Event.CALL, 0, offset);
+    if (tail) this.#event(Event.TAIL_CALL, 0, offset);
     this.#fuel.markCall();
     this.#effect(-arity.params);
     if (tail) this.#unreachable();

@@ -16,6 +16,9 @@ import { HEAVY_COST } from "./opcodes.ts";
 /** What is taken between two looks at the fuel is less than this: it is never so far below 0 that it comes around. */
 const MAX_FUNCTION_COST = 0x3fff_ffff;
 
+/** With less room than this left in a charge, another one begins, that what follows can join. */
+const ROOM = 16;
+
 export class FuelBook {
   readonly charges = new IntList();
   readonly regions = new IntList();
@@ -31,8 +34,9 @@ export class FuelBook {
   #entry = 0;
   #total = 0;
 
-  /** A function begins. Answers its first charge. */
+  /** A function begins, and the book with it. Answers its first charge. */
   begin(): number {
+    this.charges.length = this.regions.length = 0;
     this.#total = 0;
     this.#entry = this.charges.length;
     this.openRegion(-1);
@@ -58,7 +62,7 @@ export class FuelBook {
     if (kind !== ChargeKind.PLAIN) {
       this.charge = this.#reserved;
       this.#segment = 1;
-    }
+    } else if (this.charges.at(this.charge) > MERGED_SEGMENT_INSTRUCTIONS - ROOM) this.charge = this.#reserved;
     return this.#reserved;
   }
 
@@ -87,6 +91,7 @@ export class FuelBook {
   openRegion(outer: number): void {
     this.region = this.regions.length;
     this.regions.push(outer);
+    this.regions.push(0);
     this.regions.push(0);
   }
 
