@@ -177,6 +177,10 @@ export const MAX_SAVED_GLOBALS = 1000;
 export const MAX_PLUGIN_INSTANCES = 256;
 /** Bytes of zeros that restoring an instance writes: with more, a new instance, which the system gives zeroed, costs less. */
 export const MAX_CLEARED_BYTES = 4 * 1024 * 1024;
+/** Bytes of memory of a plugin's own instance up to which each of its ticks and answers is seen by the next stream at once. */
+export const SMALL_TEMPLATE_BYTES = 1024 * 1024;
+/** Milliseconds, for each MiB of a larger one, that streams may begin with an older state: copies of it take milliseconds. */
+export const TEMPLATE_AGE_MS_PER_MIB = 50;
 /** Instances that are restored in one turn of the event loop: each takes a microsecond, up to a few hundred for big ones. */
 export const RESTORES_PER_TURN = 16;
 /** Milliseconds over which the most instances in use at a time are remembered: so many are kept ready. */

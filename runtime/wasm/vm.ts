@@ -13,6 +13,8 @@ import {
   MAX_RESTART_BACKOFF_MS,
   NO_INSTANCE_LOG_MS,
   RESTART_BACKOFF_MS,
+  SMALL_TEMPLATE_BYTES,
+  TEMPLATE_AGE_MS_PER_MIB,
 } from "../limits.ts";
 import type { ConnectionInfo } from "../observe/stream-info.ts";
 import { Alarm } from "../timers.ts";
@@ -61,6 +63,9 @@ export class Vm implements PoolOwner {
   #backoffMs = RESTART_BACKOFF_MS;
   /** Armed while a restart has to wait. */
   readonly #wait: Alarm;
+  /** Armed while a change of a large template waits to be seen; and when the last one was. */
+  readonly #change: Alarm;
+  #changedMs = -Infinity;
 
   constructor(config: PluginConfig, module: LoadedModule, environment: WasmEnvironment) {
     this.#name = config.name;
@@ -81,6 +86,9 @@ export class Vm implements PoolOwner {
     this.stats = new VmStats(config.name, environment.stats, this.#instances);
     this.#pool = this.isolation === "worker" ? null : new InstancePool(this, this.stats);
     this.#wait = new Alarm(() => this.#restart());
+    this.#change = new Alarm(() => {
+      if (this.#instance !== null) this.templateChanged(this.#instance);
+    });
   }
 
   /** Starts the instance and all plugins in it. Throws ProxyError naming the plugin and the reason. */
@@ -158,6 +166,7 @@ export class Vm implements PoolOwner {
   close(): void {
     this.#closed = true;
     this.#wait.disarm();
+    this.#change.disarm();
     this.#pool?.close();
     for (const plugin of this.plugins) plugin.root?.close();
   }
@@ -172,7 +181,18 @@ export class Vm implements PoolOwner {
 
   /** A root context of the template has run: its state is another one now. */
   templateChanged(instance: Instance): void {
-    if (instance === this.#instance && this.#pool !== null && !this.#freshOnly) this.version++;
+    if (instance !== this.#instance || this.#pool === null || this.#freshOnly) return;
+    const { size } = instance.memory;
+    if (size > SMALL_TEMPLATE_BYTES) {
+      // Copies of a large state take milliseconds each: streams see what its ticks change a little later then.
+      const leftMs = this.#changedMs + (size * TEMPLATE_AGE_MS_PER_MIB) / (1024 * 1024) - performance.now();
+      if (leftMs > 0) {
+        if (!this.#change.armed) this.#change.arm(Math.ceil(leftMs));
+        return;
+      }
+      this.#changedMs = performance.now();
+    }
+    this.version++;
   }
 
   #restart(): void {

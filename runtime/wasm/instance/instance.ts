@@ -169,6 +169,8 @@ export class Instance {
   /** Brings the instance to the state of `snapshot`, for good. False when its memory cannot have that size. */
   takeOver(snapshot: Snapshot): boolean {
     const memory = this.#exports["memory"] as WebAssembly.Memory;
+    // Behind this there are only zeros: what grows is zeroed, and so is what the snapshot that it has does not hold.
+    const end = this.#adopted?.memory.length ?? memory.buffer.byteLength;
     const missing = (snapshot.bytes - memory.buffer.byteLength) / GUEST_PAGE_BYTES;
     if (missing < 0) return false;
     if (missing > 0) {
@@ -182,7 +184,7 @@ export class Instance {
       this.#global(`${HostExport.GLOBAL}${n}`).value = value;
     });
     (this.#exports[HostExport.SAVE] as () => void)();
-    this.#restoreMemory(snapshot);
+    this.#restoreMemory(snapshot, end);
     this.#adopted = snapshot;
     return true;
   }
@@ -193,14 +195,16 @@ export class Instance {
     if (snapshot.bytes - snapshot.memory.length > MAX_CLEARED_BYTES) return false;
     const flags = (this.#exports[HostExport.RESTORE] as () => number)();
     if ((flags & GuestFlag.UNRESTORABLE) !== 0) return false;
-    this.#restoreMemory(snapshot);
+    this.#restoreMemory(snapshot, snapshot.bytes);
     return true;
   }
 
-  #restoreMemory(snapshot: Snapshot): void {
+  /** `end`: from there on the memory holds zeros already. */
+  #restoreMemory(snapshot: Snapshot, end: number): void {
     const memory = new Uint8Array((this.#exports["memory"] as WebAssembly.Memory).buffer);
+    const held = snapshot.memory.length;
     memory.set(snapshot.memory);
-    memory.fill(0, snapshot.memory.length);
+    if (end > held) memory.fill(0, held, end);
   }
 
   /** The host's tables for the guest become those of the snapshot that it has. */
@@ -346,11 +350,18 @@ const MAX_FUEL = 0x7fff_ffff;
 
 /** A copy without the zeros at the end, which most memories have a lot of. */
 function trimmed(memory: Uint8Array): Uint8Array {
-  const words = new BigUint64Array(memory.buffer, 0, memory.length / 8);
+  let page = memory.length;
+  // Page by page first: a word at a time would take tens of milliseconds in a large memory.
+  while (page > 0 && Buffer.compare(memory.subarray(page - GUEST_PAGE_BYTES, page), ZERO_PAGE) === 0) {
+    page -= GUEST_PAGE_BYTES;
+  }
+  const words = new Uint32Array(memory.buffer, 0, page / 4);
   let end = words.length;
-  while (end > 0 && words[end - 1] === 0n) end--;
-  return memory.slice(0, end * 8);
+  while (end > 0 && words[end - 1] === 0) end--;
+  return memory.slice(0, end * 4);
 }
+
+const ZERO_PAGE = new Uint8Array(GUEST_PAGE_BYTES);
 
 /** Adds fresh memories and tables for modules that import theirs. */
 function withStorage(imports: WebAssembly.Imports, module: LoadedModule): WebAssembly.Imports {
