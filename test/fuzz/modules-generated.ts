@@ -58,8 +58,7 @@ function run(bytes: Uint8Array, hardened: boolean): Trace | undefined {
   try {
     instance = new WebAssembly.Instance(module, importsOf(module, trace));
   } catch (error) {
-    // Element and data segments beyond their tables and memories; start functions.
-    if (error instanceof WebAssembly.LinkError) return undefined;
+    if (error instanceof WebAssembly.LinkError || error instanceof RangeError) return undefined;
     trace.push(`instantiation: ${nameOf(error)}`);
     return trace;
   }
@@ -71,7 +70,18 @@ function run(bytes: Uint8Array, hardened: boolean): Trace | undefined {
     error instanceof RangeError ||
     (hardened && (read(exports, HostExport.FUEL) < 0 || read(exports, HostExport.STACK) > GUEST_STACK_BYTES));
   const names = Object.keys(exports).filter((name) => !name.startsWith("sluice_") && name !== "hangLimitInitializer");
-  if (hardened && HostExport.START in exports) names.unshift(HostExport.START);
+  // Without hardening it runs when the module is instantiated.
+  const start = hardened ? exports[HostExport.START] : undefined;
+  if (typeof start === "function") {
+    set(HostExport.BUDGET, FUEL);
+    try {
+      (start as () => void)();
+    } catch (error) {
+      if (bounded(error)) return undefined;
+      trace.push(`instantiation: ${nameOf(error)}`);
+      return trace;
+    }
+  }
   for (const name of names) {
     const one = exports[name];
     if (typeof one !== "function") continue;
@@ -88,7 +98,7 @@ function run(bytes: Uint8Array, hardened: boolean): Trace | undefined {
   }
   const memory = Object.values(exports).find((one) => one instanceof WebAssembly.Memory);
   if (memory !== undefined) trace.push(`memory ${checksum(new Uint8Array(memory.buffer))}`);
-  return trace.filter((line) => !line.startsWith(HostExport.START));
+  return trace;
 }
 
 /** Parameters are numbers of either kind or references; V8 says which by what it takes. */
