@@ -157,6 +157,8 @@ export const MERGED_SEGMENT_INSTRUCTIONS = 64;
 export const SMALL_LEAF_INSTRUCTIONS = 32;
 /** Units of fuel for a call (HTTP or gRPC) that is opened: a hundred microseconds and more each, with a connection. */
 export const CALL_FUEL = 500_000;
+/** Units of fuel for a call of a foreign function, before its own work: most read a message first. */
+export const FOREIGN_FUEL = 20_000;
 /** Bytes of a body that the host moves for one unit of fuel, as a power of two. */
 export const BYTES_MOVED_PER_FUEL_BITS = 2;
 /** Units of fuel for each byte that goes into shared data or queues: it is copied more than once before it is gone. */

@@ -7,6 +7,7 @@ import { once } from "node:events";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { Worker } from "node:worker_threads";
+import * as LogLevel from "../../abi/log-level.ts";
 import type { Isolation, PluginConfig } from "../../runtime/config/snapshot.ts";
 import type { StreamInfo } from "../../runtime/observe/stream-info.ts";
 import { ClusterSet } from "../../runtime/upstream/clusters.ts";
@@ -46,6 +47,12 @@ const REQUEST = (attack: string, path: string): string =>
   `POST ${path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\nx-attack: ${attack}\r\n` +
   "transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nx-t: 1\r\n\r\n";
 
+/** Takes warnings and worse, as a proxy in production does, and forgets them. */
+class QuietLog extends RecordingLog {
+  override level: number = LogLevel.WARN;
+  override guest(): void {}
+}
+
 /** Callbacks of the hostile plugin may use this much: a few milliseconds, so that many attacks fit into a test. */
 const FUEL = 20_000_000;
 const CONNECTIONS = 3;
@@ -60,8 +67,7 @@ export interface ArenaOptions {
 }
 
 export class Arena {
-  readonly log = new RecordingLog();
-  readonly stats = new RecordingStats();
+  readonly stats: RecordingStats;
   /** The chain with the hostile plugin, and the one without. */
   readonly shared: Engine;
   readonly beside: Engine;
@@ -70,8 +76,16 @@ export class Arena {
   readonly #side: ClusterSet;
   #attacks = 0;
 
-  private constructor(shared: Engine, beside: Engine, load: Worker, plugins: PluginSet, side: ClusterSet) {
+  private constructor(
+    shared: Engine,
+    beside: Engine,
+    load: Worker,
+    plugins: PluginSet,
+    side: ClusterSet,
+    stats: RecordingStats,
+  ) {
     this.shared = shared;
+    this.stats = stats;
     this.beside = beside;
     this.#load = load;
     this.#plugins = plugins;
@@ -83,7 +97,6 @@ export class Arena {
     const load = new Worker(new URL("load.ts", import.meta.url));
     const [ready] = (await once(load, "message")) as [FromLoad];
     const port = ready.kind === "ready" ? ready.port : 0;
-    const log = new RecordingLog();
     const stats = new RecordingStats();
     const side = new ClusterSet([cluster("side", [port])], new RecordingStats());
     await side.start();
@@ -102,7 +115,7 @@ export class Arena {
     const plugins = new PluginSet(
       configs,
       [hostile, harmless],
-      environmentFor({ upstreams: side, shared }, log, stats),
+      environmentFor({ upstreams: side, shared }, new QuietLog(), stats),
     );
     try {
       plugins.start();
@@ -111,8 +124,7 @@ export class Arena {
       const both = [plugins.httpFilter(0), plugins.httpFilter(1)];
       const one = await Engine.start({ ...upstream, manager, filters: both });
       const two = await Engine.start({ ...upstream, manager, filters: both.slice(1) });
-      const arena = new Arena(one, two, load, plugins, side);
-      Object.assign(arena, { log, stats });
+      const arena = new Arena(one, two, load, plugins, side, stats);
       arena.#tell({ kind: "start", ports: [one.port, two.port], connections: CONNECTIONS });
       return arena;
     } catch (error) {

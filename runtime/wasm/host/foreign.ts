@@ -1,5 +1,6 @@
 /** `proxy_call_foreign_function`: the functions that Envoy has beyond the ABI, by name. Unknown ones are NOT_FOUND, which SDKs take calmly. */
 import * as Status from "../../../abi/status.ts";
+import { FOREIGN_FUEL } from "../../limits.ts";
 import type { Instance } from "../instance/instance.ts";
 import { compress, uncompress } from "./foreign/compression.ts";
 import type { ForeignFunction } from "./foreign/function.ts";
@@ -37,6 +38,7 @@ export function foreignFunctions(instance: Instance): HostFunctions {
         return instance.refuse(Status.INVALID_MEMORY_ACCESS, NAME, "argument: outside of memory");
       const foreign = FOREIGN_FUNCTIONS.get(memory.latin1(name >>> 0, nameSize >>> 0));
       if (foreign === undefined) return instance.refuse(Status.NOT_FOUND, NAME, "name: no such foreign function");
+      instance.spend(FOREIGN_FUEL);
       const result = foreign.call(instance, memory.copy(at >>> 0, size >>> 0));
       if (!(result instanceof Uint8Array)) return instance.refuse(result.status, NAME, result.why);
       return give(result, pp >>> 0, sp >>> 0);
