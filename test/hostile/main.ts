@@ -80,9 +80,10 @@ function summary(outcomes: readonly Outcome[]): string {
 
 for (const isolation of values.isolation as Isolation[]) {
   const arena = await Arena.start({ isolation });
+  const before = residentBytes();
+  // What collecting garbage held up, and the first streams, are not counted.
   await calm(arena);
   const quiet = await calm(arena);
-  const before = residentBytes();
   console.log(`\nisolation ${isolation}; others without attacks: ${spread(quiet.shared)} ms (median / p99)\n`);
   row("attack", "the attacking stream got", "lost, same", "lost, other", "same, ms", "other, ms");
   for (const { name } of ATTACKS.filter((one) => one.name.includes(values.only))) {
