@@ -171,8 +171,8 @@ export const GUEST_PAGE_BYTES = 65_536;
 export const GUEST_MEMORY_BYTES = 64 * 1024 * 1024;
 /** Bytes of guest stack (an estimate from the functions' locals) before recursion fails: V8's own end, a few MiB, must stay far away from host functions. */
 export const GUEST_STACK_BYTES = 512 * 1024;
-/** Elements of a module's tables together. */
-export const MAX_TABLE_ELEMENTS = 1_000_000;
+/** Elements of a module's tables together: each takes 24 bytes in every instance. A Go module of 2.5 MB has 6,000. */
+export const MAX_TABLE_ELEMENTS = 200_000;
 /** Mutable globals that are saved and restored: compilers make about ten. A module with more gets fresh instances instead. */
 export const MAX_SAVED_GLOBALS = 1000;
 /** Instances of one plugin per worker, where connections or streams have their own. */
