@@ -1,4 +1,4 @@
-/** The gRPC wire format of one unary call: length-prefixed messages, status and its text, timeouts. */
+/** The gRPC wire format of calls and streams: length-prefixed messages, status and its text, timeouts. */
 import * as GrpcStatus from "../../abi/grpc-status.ts";
 import { grpcStatusOfHttp } from "../observe/grpc-status-text.ts";
 
@@ -22,46 +22,39 @@ export interface FrameFault {
 
 /** Collects the one message of a unary response from pieces of any size. */
 export class MessageReader {
-  readonly #limitBytes: number;
-  #pending: Buffer = EMPTY;
+  readonly #splitter: MessageSplitter;
   message: Buffer | null = null;
 
   constructor(limitBytes: number) {
-    this.#limitBytes = limitBytes;
+    this.#splitter = new MessageSplitter(limitBytes);
   }
 
   /** True when nothing stands behind the last whole message. */
   get clean(): boolean {
-    return this.#pending.length === 0;
+    return this.#splitter.clean;
   }
 
   push(chunk: Buffer): FrameFault | null {
     if (chunk.length === 0) return null;
-    const bytes = this.#pending.length === 0 ? chunk : Buffer.concat([this.#pending, chunk]);
-    this.#pending = bytes;
-    if (this.message !== null) return { status: GrpcStatus.INTERNAL, text: "more than one response message" };
-    if (bytes[0] !== 0) return { status: GrpcStatus.INTERNAL, text: "compressed response message" };
-    if (bytes.length < PREFIX_BYTES) return null;
-    const length = bytes.readUInt32BE(1);
-    if (length > this.#limitBytes) {
-      return {
-        status: GrpcStatus.RESOURCE_EXHAUSTED,
-        text: `response message of ${length} bytes, limit ${this.#limitBytes}`,
-      };
-    }
-    const end = PREFIX_BYTES + length;
-    if (bytes.length < end) return null;
-    if (bytes.length > end) return { status: GrpcStatus.INTERNAL, text: "more than one response message" };
-    this.message = bytes.subarray(PREFIX_BYTES, end);
-    this.#pending = EMPTY;
-    return null;
+    if (this.message !== null) return SECOND_MESSAGE;
+    this.#splitter.add(chunk);
+    const next = this.#splitter.next();
+    if (next === null) return null;
+    if (!Buffer.isBuffer(next)) return next;
+    this.message = next;
+    return this.#splitter.clean ? null : SECOND_MESSAGE;
   }
 }
 
-/** Takes the messages of a stream out of pieces of any size. */
+const SECOND_MESSAGE: FrameFault = { status: GrpcStatus.INTERNAL, text: "more than one response message" };
+
+/** Takes the messages of a stream out of pieces of any size. Takes time linear in the bytes, however small the pieces. */
 export class MessageSplitter {
   readonly #limitBytes: number;
-  #pending: Buffer = EMPTY;
+  /** Room for what has come: twice the bytes at most, once there is more than one piece. */
+  #bytes: Buffer = EMPTY;
+  #from = 0;
+  #to = 0;
 
   constructor(limitBytes: number) {
     this.#limitBytes = limitBytes;
@@ -69,29 +62,47 @@ export class MessageSplitter {
 
   /** True when nothing stands behind the last whole message. */
   get clean(): boolean {
-    return this.#pending.length === 0;
+    return this.#from === this.#to;
   }
 
+  /** `chunk` must stay as it is. */
   add(chunk: Buffer): void {
-    this.#pending = this.#pending.length === 0 ? chunk : Buffer.concat([this.#pending, chunk]);
+    const kept = this.#to - this.#from;
+    if (kept === 0) {
+      this.#bytes = chunk;
+      this.#from = 0;
+      this.#to = chunk.length;
+      return;
+    }
+    if (this.#to + chunk.length > this.#bytes.length) {
+      // Messages handed out lie in the old room, which is not written to again.
+      const roomier = Buffer.allocUnsafe(2 * (kept + chunk.length));
+      this.#bytes.copy(roomier, 0, this.#from, this.#to);
+      this.#bytes = roomier;
+      this.#from = 0;
+      this.#to = kept;
+    }
+    this.#bytes.set(chunk, this.#to);
+    this.#to += chunk.length;
   }
 
   /** The next whole message, or what is wrong with it; null when there is none yet. */
   next(): Buffer | FrameFault | null {
-    const bytes = this.#pending;
-    if (bytes.length < PREFIX_BYTES) return null;
-    if (bytes[0] !== 0) return { status: GrpcStatus.INTERNAL, text: "compressed response message" };
-    const length = bytes.readUInt32BE(1);
-    if (length > this.#limitBytes) {
+    const length = this.#to - this.#from;
+    if (length === 0) return null;
+    if (this.#bytes[this.#from] !== 0) return { status: GrpcStatus.INTERNAL, text: "compressed response message" };
+    if (length < PREFIX_BYTES) return null;
+    const size = this.#bytes.readUInt32BE(this.#from + 1);
+    if (size > this.#limitBytes) {
       return {
         status: GrpcStatus.RESOURCE_EXHAUSTED,
-        text: `response message of ${length} bytes, limit ${this.#limitBytes}`,
+        text: `response message of ${size} bytes, limit ${this.#limitBytes}`,
       };
     }
-    const end = PREFIX_BYTES + length;
-    if (bytes.length < end) return null;
-    this.#pending = bytes.subarray(end);
-    return bytes.subarray(PREFIX_BYTES, end);
+    if (length < PREFIX_BYTES + size) return null;
+    const start = this.#from + PREFIX_BYTES;
+    this.#from = start + size;
+    return this.#bytes.subarray(start, this.#from);
   }
 }
 
