@@ -108,11 +108,11 @@ export const MAX_GUEST_LOG_BYTES = 64 * 1024;
 /** Bytes that the foreign function `uncompress` answers at most: a few bytes can stand for gigabytes. */
 export const MAX_UNCOMPRESSED_BYTES = 4 * 1024 * 1024;
 /** Units of fuel for each byte that is compressed: some ten nanoseconds. */
-export const COMPRESS_FUEL_PER_BYTE = 100;
+export const COMPRESS_FUEL_PER_BYTE = 250;
 /** Units of fuel for each byte that comes out uncompressed. */
-export const UNCOMPRESS_FUEL_PER_BYTE = 20;
+export const UNCOMPRESS_FUEL_PER_BYTE = 50;
 /** Units of fuel for one signature made or verified: up to a millisecond with large keys. */
-export const SIGNATURE_FUEL = 5_000_000;
+export const SIGNATURE_FUEL = 12_500_000;
 /** Properties that one plugin may declare. */
 export const MAX_DECLARED_PROPERTIES = 1000;
 /** Lines of log that the guests of one plugin's VM may write within a second on one worker: the log blocks its thread. */
@@ -145,26 +145,29 @@ export const RESTART_BACKOFF_MS = 100;
 export const MAX_RESTART_BACKOFF_MS = 30_000;
 /**
  * Units of fuel for one callback: about one per WebAssembly instruction, more for host calls and by the bytes moved. About
- * 10 ms: optimised code was measured to use 6 to 37 million a millisecond, calls least, tight loops most. The count, not
- * the clock, decides, so that a filter behaves alike on every machine.
+ * 10 ms: optimised code uses 12 to 50 million a millisecond, calls least, loops with branches most, since a charge stands
+ * for instructions of which not all run. A published SDK that converts a body character by character takes 400 for each
+ * byte, so that 600 KiB fit. The count, not the clock, decides, so that a filter behaves alike on every machine.
  */
-export const GUEST_FUEL = 100_000_000;
+export const GUEST_FUEL = 250_000_000;
 /** Units that a call of a host function costs: most take some hundred nanoseconds, the time of as many instructions as this. */
-export const HOST_CALL_FUEL = 1000;
-/** Instructions that one charge of fuel may stand for without all of them running: less is fairer, more is faster. */
-export const MERGED_SEGMENT_INSTRUCTIONS = 64;
+export const HOST_CALL_FUEL = 2500;
+/** Instructions that one charge of fuel may stand for without all of them running: less is fairer, but charges inside a loop that branches cost up to half of its time. */
+export const MERGED_SEGMENT_INSTRUCTIONS = 128;
 /** Instructions of a function without loops and calls up to which it takes no fuel: that of the call covers it, roughly. */
 export const SMALL_LEAF_INSTRUCTIONS = 32;
 /** Units of fuel for a call (HTTP or gRPC) that is opened: a hundred microseconds and more each, with a connection. */
-export const CALL_FUEL = 500_000;
+export const CALL_FUEL = 1_250_000;
 /** Units of fuel for a call of a foreign function, before its own work: most read a message first. */
-export const FOREIGN_FUEL = 20_000;
-/** Bytes of a body that the host moves for one unit of fuel, as a power of two. */
-export const BYTES_MOVED_PER_FUEL_BITS = 2;
+export const FOREIGN_FUEL = 50_000;
+/** Units of fuel for each byte that the host copies for a guest: memory takes about that long. */
+export const COPY_FUEL_PER_BYTE = 2;
+/** Bytes of such a copy that the flat price of a host call covers. */
+export const FREE_COPY_BYTES = 4096;
 /** Units of fuel for each byte that goes into shared data or queues: it is copied more than once before it is gone. */
-export const SHARED_WRITE_FUEL_PER_BYTE = 10;
-/** Times that fuel for start functions, on_vm_start and on_configure: languages start their runtimes there. */
-export const GUEST_START_FUEL_FACTOR = 20;
+export const SHARED_WRITE_FUEL_PER_BYTE = 25;
+/** Times that fuel for start functions, on_vm_start and on_configure: languages start their runtimes there. As much as the counter holds. */
+export const GUEST_START_FUEL_FACTOR = 8;
 /** Bytes of a page of guest memory: WebAssembly's own unit. */
 export const GUEST_PAGE_BYTES = 65_536;
 /** Bytes of guest memory at most. Larger ones are granted by configuration. */

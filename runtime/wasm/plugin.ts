@@ -21,7 +21,6 @@ export class Plugin {
   readonly skippedStreams: Counter;
   /** What the last trap was, one line. */
   lastFailure = "";
-  lastReason: FailureReason = "trap";
   /** The same as it was logged, and when. */
   lastReport: LastFailure | undefined;
   /** What `declare_property` said, by name, and which instance it came from. */

@@ -24,7 +24,7 @@ export interface Pooled {
 export interface PoolOwner {
   /** Number of the template's present state; grows whenever a root callback has run. */
   readonly version: number;
-  /** A new instance; null when a bound forbids it. Throws nothing. */
+  /** A new instance; null when a bound, the system or the plugin itself forbids it. */
   create(): Pooled | null;
   /** Brings an instance to the template's present state; false when it is of no more use. */
   renew(pooled: Pooled): boolean;
@@ -58,13 +58,6 @@ export class InstancePool {
   constructor(owner: PoolOwner, stats: PoolStats) {
     this.#owner = owner;
     this.#stats = stats;
-  }
-
-  get leased(): number {
-    return this.#leased;
-  }
-  get idle(): number {
-    return this.#ready.length + this.#used.length;
   }
 
   /** An instance for one stream; null when there is none. */

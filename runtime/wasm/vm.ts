@@ -78,7 +78,11 @@ export class Vm implements PoolOwner {
       environ: Object.entries(config.environment).map(([key, value]) => Buffer.from(`${key}=${value}\0`)),
       allowedCapabilities: config.allowedCapabilities === undefined ? undefined : new Set(config.allowedCapabilities),
       fuel: config.fuel,
-      gate: new LogGate(),
+      gate: new LogGate((dropped) =>
+        environment.log.warning(
+          `plugin ${config.name}: ${dropped} lines were dropped, more than the log takes in a second`,
+        ),
+      ),
       strings: new GuestStrings(),
       environment,
     };
@@ -233,7 +237,8 @@ export class Vm implements PoolOwner {
       if (this.isolation === "stream") pooled.instance.onUnused = () => this.#pool?.release(pooled);
       return pooled;
     } catch (error) {
-      // V8 has no room for another memory, or the plugin cannot start any more.
+      // V8 has no room for another memory, or the plugin cannot start any more. Anything else is a fault of ours.
+      if (!(error instanceof RangeError || error instanceof ProxyError)) throw error;
       this.#tellExhausted(error instanceof Error ? error.message : String(error));
       return null;
     }
@@ -325,7 +330,6 @@ export class Vm implements PoolOwner {
     const text = this.#report.describe(failure, plugin?.config.name ?? this.#name);
     for (const one of this.plugins) {
       one.lastFailure = reason;
-      one.lastReason = failure.reason;
       one.lastReport = { atMs: Date.now(), text };
     }
     plugin?.countFailure(failure.reason);

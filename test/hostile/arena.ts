@@ -54,7 +54,7 @@ class QuietLog extends RecordingLog {
 }
 
 /** Callbacks of the hostile plugin may use this much: a few milliseconds, so that many attacks fit into a test. */
-const FUEL = 20_000_000;
+const FUEL = 50_000_000;
 const CONNECTIONS = 3;
 const hostile = loadModule(built("hostile"), "hostile");
 const harmless = loadModule(built("harmless"), "harmless");

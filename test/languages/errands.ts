@@ -70,7 +70,8 @@ export const ERRANDS: readonly Errand[] = [
       assert.ok(Number(told(answer, "x-pairs")) >= 9, told(answer, "x-pairs"));
     },
   },
-  ...[["one"], ["a", "b", "c"], [LONG, LONG]].map((pieces): Errand => ({
+  // The last is what a filter that converts each character must be able to do with the fuel of one callback.
+  ...[["one"], ["a", "b", "c"], [LONG, LONG, LONG]].map((pieces): Errand => ({
     name: "body",
     pieces,
     check(answer, tag) {

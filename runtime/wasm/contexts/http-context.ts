@@ -366,7 +366,7 @@ export class HttpContext extends Context implements HttpFilter {
   #outcome(): 0 | 1 {
     if ((this.#state & State.DETACHED) !== 0) return 0;
     this.#state |= State.DETACHED;
-    if (!applyFailurePolicy(this.root.plugin, this.#view, this.root.plugin.lastReason)) return 1;
+    if (!applyFailurePolicy(this.root.plugin, this.#view, this.instance.failureReason)) return 1;
     // The stream goes on, but not with what the guest left unfinished.
     return (this.#state & State.MAY_LACK) === 0 || this.#isWhole() ? 0 : 1;
   }

@@ -98,10 +98,6 @@ export class RootContext extends Context {
 
   /** A queue this plugin registered has got something. */
   onQueueReady(token: number): void {
-    if (this.leased) {
-      this.plugin.root?.onQueueReady(token);
-      return;
-    }
     const callback = this.instance.export("proxy_on_queue_ready");
     if (callback === null || this.instance.failed || this.#deleted) return;
     this.instance.callWith(this, callback, "proxy_on_queue_ready", [token]);

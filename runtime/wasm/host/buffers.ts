@@ -2,7 +2,7 @@
 import { AbiVersion } from "../../../abi/functions.ts";
 import * as BufferType from "../../../abi/buffer.ts";
 import * as Status from "../../../abi/status.ts";
-import { BYTES_MOVED_PER_FUEL_BITS, MAX_GUEST_BODY_BYTES } from "../../limits.ts";
+import { COPY_FUEL_PER_BYTE, MAX_GUEST_BODY_BYTES } from "../../limits.ts";
 import type { Instance } from "../instance/instance.ts";
 import type { HostFunctions } from "./functions.ts";
 
@@ -16,7 +16,7 @@ function bufferBytes(instance: Instance, type: number): Uint8Array | null {
     case BufferType.HTTP_RESPONSE_BODY: {
       const body = context.body(type === BufferType.HTTP_RESPONSE_BODY);
       if (body === null) return null;
-      if (!body.joined) instance.spend(body.length >>> BYTES_MOVED_PER_FUEL_BITS);
+      if (!body.joined) instance.spend(body.length * COPY_FUEL_PER_BYTE);
       return body.bytes();
     }
     case BufferType.VM_CONFIGURATION:
@@ -63,7 +63,7 @@ export function bufferFunctions(instance: Instance): HostFunctions {
       if (body === null) return Status.NOT_FOUND;
       if (body.length + (size >>> 0) > MAX_GUEST_BODY_BYTES) return Status.BAD_ARGUMENT;
       // Behind the end nothing is moved.
-      if (start >>> 0 < body.length) instance.spend(body.length >>> BYTES_MOVED_PER_FUEL_BITS);
+      if (start >>> 0 < body.length) instance.spend(body.length * COPY_FUEL_PER_BYTE);
       body.splice(start >>> 0, length >>> 0, memory.copy(at >>> 0, size >>> 0));
       return Status.OK;
     },

@@ -78,6 +78,8 @@ export class Instance {
   current: Context;
   effective: Context;
   failed = false;
+  /** Why, once it has. */
+  failureReason: FailureReason = "trap";
   /** A root context for each plugin of the VM, in the VM's order. */
   readonly roots: RootContext[] = [];
   /** Set while the instance belongs to one stream: that stream is over. */
@@ -310,12 +312,7 @@ export class Instance {
   log(level: number, message: string): void {
     const { log } = this.facts.environment;
     if (!log.enabled(level)) return;
-    const { gate, vmId } = this.facts;
-    const tell = (dropped: number): void =>
-      log.warning(
-        `${dropped} lines of guests of the VM ${vmId || "of one plugin"} were dropped: more than the log takes in a second`,
-      );
-    if (!gate.admit(message.length, tell)) return;
+    if (!this.facts.gate.admit(message.length)) return;
     const config = this.effective.root?.plugin.config;
     log.guest(level, `wasm log ${config?.name ?? ""} ${config?.rootId ?? ""} ${this.facts.vmId}: ${message}`);
   }
@@ -341,7 +338,8 @@ export class Instance {
     this.failed = true;
     this.#deferred = [];
     this.output.flush();
-    this.#onFailure({ error, reason: failureReason(error, this.#exports), callback, context });
+    this.failureReason = failureReason(error, this.#exports);
+    this.#onFailure({ error, reason: this.failureReason, callback, context });
   }
 }
 

@@ -6,14 +6,20 @@ export class LogGate {
   #lines = 0;
   #bytes = 0;
   #dropped = 0;
+  readonly #tell: (dropped: number) => void;
 
-  /** True when a line of `size` characters may go out now. `tell` is called with the number of lines dropped before it. */
-  admit(size: number, tell: (dropped: number) => void): boolean {
+  /** `tell` is called with the number of lines that were dropped, before the next one goes out. */
+  constructor(tell: (dropped: number) => void) {
+    this.#tell = tell;
+  }
+
+  /** True when a line of `size` characters may go out now. */
+  admit(size: number): boolean {
     const nowMs = performance.now();
     if (nowMs - this.#windowMs >= 1000) {
       this.#windowMs = nowMs;
       this.#lines = this.#bytes = 0;
-      if (this.#dropped > 0) tell(this.#dropped);
+      if (this.#dropped > 0) this.#tell(this.#dropped);
       this.#dropped = 0;
     }
     this.#lines++;

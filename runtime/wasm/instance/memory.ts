@@ -6,14 +6,11 @@
  * Addresses and sizes must be unsigned (`>>> 0`): guests hand over signed 32-bit integers.
  */
 import * as Status from "../../../abi/status.ts";
+import { COPY_FUEL_PER_BYTE, FREE_COPY_BYTES } from "../../limits.ts";
 import { GuestExit } from "./failure.ts";
 import type { GuestStrings } from "./guest-strings.ts";
 import { writeLatin1 } from "./latin1.ts";
 
-/** Bytes up to which the flat price of a host call covers what it moves. */
-const FREE_BYTES = 4096;
-/** Bytes that the host moves for one unit of fuel beyond that. */
-const BYTES_PER_UNIT = 1;
 const NOTHING = Buffer.alloc(0);
 const NO_VIEW = new DataView(new ArrayBuffer(0));
 export class GuestMemory {
@@ -65,7 +62,7 @@ export class GuestMemory {
 
   /** One character per byte. */
   latin1(at: number, size: number): string {
-    if (size > FREE_BYTES) this.#pay(size);
+    if (size > FREE_COPY_BYTES) this.#pay(size);
     return this.#strings.text(this.bytes, this.view, at, size);
   }
   /** A field name in lower case; undefined when it is none. */
@@ -78,23 +75,23 @@ export class GuestMemory {
   }
   /** A field value; undefined when it holds NUL, CR or LF. */
   fieldValue(at: number, size: number): string | undefined {
-    if (size > FREE_BYTES) this.#pay(size);
+    if (size > FREE_COPY_BYTES) this.#pay(size);
     return this.#strings.value(this.bytes, this.view, at, size);
   }
   utf8(at: number, size: number): string {
-    if (size > FREE_BYTES) this.#pay(size);
+    if (size > FREE_COPY_BYTES) this.#pay(size);
     return this.bytes.utf8Slice(at, at + size);
   }
 
   /** A copy of its own, since guests reuse their memory at once. */
   copy(at: number, size: number): Buffer {
-    if (size > FREE_BYTES) this.#pay(size);
+    if (size > FREE_COPY_BYTES) this.#pay(size);
     return size === 0 ? NOTHING : Buffer.from(this.bytes.subarray(at, at + size));
   }
 
   /** Asks the guest for `size` bytes; 0 when it has none or answers nonsense. Traps pass through. */
   allocate(size: number): number {
-    if (size > FREE_BYTES) this.#pay(size);
+    if (size > FREE_COPY_BYTES) this.#pay(size);
     // Calls through a table get past the check that hardening puts in front of direct ones.
     if (this.#allocating) throw new GuestExit("the allocator called a host function that allocates", "restricted");
     this.#allocating = true;
@@ -104,7 +101,7 @@ export class GuestMemory {
   }
 
   #pay(bytes: number): void {
-    this.#spend(Math.ceil((bytes - FREE_BYTES) / BYTES_PER_UNIT));
+    this.#spend((bytes - FREE_COPY_BYTES) * COPY_FUEL_PER_BYTE);
   }
 
   /** Gives a latin-1 string to the guest: allocates, copies, stores pointer and size. Returns a status. */

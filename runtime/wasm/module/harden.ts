@@ -57,8 +57,6 @@ const LETTERS: Readonly<Record<number, string>> = { [I32]: "i", [I64]: "I", 0x7d
 const ALLOCATORS: ReadonlySet<string> = new Set(["malloc", "proxy_on_memory_allocate"]);
 const CALLBACKS: ReadonlySet<string> = new Set(EXPORTS.map(({ name }) => name).filter((name) => !ALLOCATORS.has(name)));
 
-const KEPT: ReadonlySet<string> = new Set(["name", "sourceMappingURL", "external_debug_info"]);
-
 /** Bytes that a frame takes beside its values: return address, instance, spilled registers. */
 const FRAME_BYTES = 128;
 
@@ -455,7 +453,7 @@ class Hardener {
   /** What stack traces need, and what the host's own tools wrote. Debugging data of compilers is often larger than the code. */
   #copyCustom(out: ByteWriter): void {
     for (const { id, name, at, end } of this.#binary.sections) {
-      if (id === SectionId.CUSTOM && (KEPT.has(name) || name.startsWith("sluice."))) out.copy(this.#bytes, at, end);
+      if (id === SectionId.CUSTOM && name === "name") out.copy(this.#bytes, at, end);
     }
   }
 }
