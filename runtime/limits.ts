@@ -113,6 +113,24 @@ export const COMPRESS_FUEL_PER_BYTE = 250;
 export const UNCOMPRESS_FUEL_PER_BYTE = 50;
 /** Units of fuel for one signature made or verified: up to a millisecond with large keys. */
 export const SIGNATURE_FUEL = 12_500_000;
+/** Bytes of one CEL expression from a guest. */
+export const MAX_EXPRESSION_BYTES = 8192;
+/** Levels of one CEL expression: reading and evaluating it recurses. */
+export const MAX_EXPRESSION_DEPTH = 100;
+/** CEL expressions of one instance. */
+export const MAX_EXPRESSIONS = 1000;
+/** Units of fuel for each character of an expression that is parsed: some hundred nanoseconds. */
+export const EXPRESSION_FUEL_PER_CHARACTER = 5000;
+/** Units of fuel for each step of an evaluation: some ten nanoseconds. */
+export const EXPRESSION_FUEL_PER_STEP = 2500;
+/** Steps of one evaluation: about 10 ms. */
+export const MAX_EXPRESSION_STEPS = 100_000;
+/** Regular expressions that one CEL expression keeps compiled; most are constants, so it has few. */
+export const MAX_EXPRESSION_REGEXES = 16;
+/** Instructions of one of them. Envoy: 100. */
+export const MAX_EXPRESSION_REGEX_PROGRAM = 1000;
+/** Time zones that a thread keeps the rules of, for CEL. */
+export const MAX_TIME_ZONES = 64;
 /** Properties that one plugin may declare. */
 export const MAX_DECLARED_PROPERTIES = 1000;
 /** Lines of log that the guests of one plugin's VM may write within a second on one worker: the log blocks its thread. */

@@ -10,6 +10,13 @@ import type { RootContext } from "./contexts/root-context.ts";
 import type { LastFailure, PluginStatus } from "./plugin-status.ts";
 import type { Vm } from "./vm.ts";
 
+export interface DeclaredProperty {
+  readonly readonly: boolean;
+  /** Texts are strings to CEL, all else is bytes. */
+  readonly text: boolean;
+  readonly instance: Instance;
+}
+
 export class Plugin {
   readonly config: PluginConfig;
   readonly vm: Vm;
@@ -24,7 +31,7 @@ export class Plugin {
   /** The same as it was logged, and when. */
   lastReport: LastFailure | undefined;
   /** What `declare_property` said, by name, and which instance it came from. */
-  readonly declaredProperties = new Map<string, { readonly readonly: boolean; readonly instance: Instance }>();
+  readonly declaredProperties = new Map<string, DeclaredProperty>();
   /** In the live instance; null while there is none. */
   root: RootContext | null = null;
 

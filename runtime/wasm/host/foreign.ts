@@ -3,6 +3,7 @@ import * as Status from "../../../abi/status.ts";
 import { FOREIGN_FUEL } from "../../limits.ts";
 import type { Instance } from "../instance/instance.ts";
 import { compress, uncompress } from "./foreign/compression.ts";
+import { exprCreate, exprDelete, exprEvaluate } from "./foreign/expressions.ts";
 import type { ForeignFunction } from "./foreign/function.ts";
 import { sign, verifySignature } from "./foreign/signatures.ts";
 import { clearRouteCache, declareProperty, setEnvoyFilterState } from "./foreign/state.ts";
@@ -13,6 +14,9 @@ export const FOREIGN_FUNCTIONS: ReadonlyMap<string, ForeignFunction> = new Map([
   ["clear_route_cache", clearRouteCache],
   ["compress", compress],
   ["declare_property", declareProperty],
+  ["expr_create", exprCreate],
+  ["expr_delete", exprDelete],
+  ["expr_evaluate", exprEvaluate],
   ["set_envoy_filter_state", setEnvoyFilterState],
   ["sign", sign],
   ["uncompress", uncompress],

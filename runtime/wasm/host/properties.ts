@@ -18,7 +18,7 @@ import { STREAM_PROPERTIES } from "../values/stream-properties.ts";
 import type { HostFunctions } from "./functions.ts";
 
 /** What set_property writes carries this prefix in the filter state. */
-const OWN_PREFIX = "wasm.";
+export const OWN_PREFIX = "wasm.";
 const paths = new Map<string, readonly string[]>();
 
 /** Top-level names up to Envoy 1.32, which published filters still use. */
@@ -79,7 +79,8 @@ function splitPath(path: string): readonly string[] {
   return segments;
 }
 
-function readProperty(instance: Instance, path: string): PropertyValue {
+/** The value at `path`, whose segments are joined by NUL or dots, for the effective context. */
+export function readProperty(instance: Instance, path: string): PropertyValue {
   const context = instance.effective;
   const view = context.stream;
   const segments = splitPath(path);
@@ -116,7 +117,7 @@ function streamProperty(view: StreamView, path: string, segments: readonly strin
   }
   const own = view.info.filterState?.get(OWN_PREFIX + path);
   if (own !== undefined || group !== undefined) return own;
-  if (first === "metadata") return metadataValue(view.info.dynamicMetadata ?? NO_METADATA, segments.slice(1));
+  if (first === "metadata") return metadataValue(streamMetadata(view), segments.slice(1));
   if (first === "filter_state") return filterState(view, segments.slice(1));
   return first === "connection_id" ? integerValue(view.info.connection.id) : NOT_THERE;
 }
@@ -129,36 +130,52 @@ function xdsProperty(
 ): PropertyValue {
   if (name === "node") return nodeValue(instance.facts.environment.node, rest);
   if (name === "listener_direction") return integerValue(instance.effective.root?.plugin.config.direction ?? 0);
-  if (view === null || !Object.hasOwn(XDS_PROPERTIES, name)) return undefined;
+  if (view === null) return undefined;
+  const metadata = xdsMetadata(view, name);
+  if (metadata !== undefined) return metadataValue(metadata, rest);
+  if (!Object.hasOwn(XDS_PROPERTIES, name)) return undefined;
   if (view.info.route === null) view.resolveRoute();
-  return XDS_PROPERTIES[name]!(view.info, rest);
+  return rest.length === 0 ? XDS_PROPERTIES[name]!(view.info) : undefined;
 }
 
-const NO_METADATA: ReadonlyMap<string, unknown> = new Map();
+/** Namespaces to their fields. */
+export type Metadata = ReadonlyMap<string, unknown>;
+const NO_METADATA: Metadata = new Map();
 
-/** Known names whose messages the snapshot does not carry: empty metadata. */
-function noMetadata(_info: StreamInfo, rest: readonly string[]): PropertyValue {
-  return metadataValue(NO_METADATA, rest);
+/** Dynamic metadata of a stream. */
+export function streamMetadata(view: StreamView): Metadata {
+  return view.info.dynamicMetadata ?? NO_METADATA;
 }
 
-const XDS_PROPERTIES: Readonly<Record<string, (info: StreamInfo, rest: readonly string[]) => PropertyValue>> = {
+/** Configured metadata by its name below `xds`; undefined when there is none of that name. */
+export function xdsMetadata(view: StreamView, name: string): Metadata | undefined {
+  if (!Object.hasOwn(XDS_METADATA, name)) return undefined;
+  if (view.info.route === null) view.resolveRoute();
+  return XDS_METADATA[name]!(view.info);
+}
+
+/** Of the last three the snapshot carries nothing. */
+const XDS_METADATA: Readonly<Record<string, (info: StreamInfo) => Metadata | undefined>> = {
+  cluster_metadata: ({ cluster }) => (cluster === null ? undefined : new Map(Object.entries(cluster.metadata))),
+  route_metadata: ({ route }) => (route === null ? undefined : new Map(Object.entries(route.metadata))),
+  listener_metadata: () => NO_METADATA,
+  virtual_host_metadata: () => NO_METADATA,
+  upstream_host_metadata: () => NO_METADATA,
+};
+/** Names of configured metadata. */
+export const XDS_METADATA_NAMES: readonly string[] = Object.keys(XDS_METADATA);
+
+const XDS_PROPERTIES: Readonly<Record<string, (info: StreamInfo) => PropertyValue>> = {
   cluster_name: ({ cluster }) => (cluster === null ? undefined : textValue(cluster.name)),
   // Ours: the cluster's name in statistics, `cluster.<this>.`.
   cluster_stat_name: ({ cluster }) => (cluster === null ? undefined : textValue(cluster.statName)),
   route_name: ({ route }) => (route === null ? undefined : textValue(route.name)),
   virtual_host_name: ({ virtualHost }) => (virtualHost === null ? undefined : textValue(virtualHost.name)),
   filter_chain_name: ({ connection }) => textValue(connection.filterChainName),
-  cluster_metadata: ({ cluster }, rest) =>
-    cluster === null ? undefined : metadataValue(new Map(Object.entries(cluster.metadata)), rest),
-  route_metadata: ({ route }, rest) =>
-    route === null ? undefined : metadataValue(new Map(Object.entries(route.metadata)), rest),
-  listener_metadata: noMetadata,
-  virtual_host_metadata: noMetadata,
-  upstream_host_metadata: noMetadata,
 };
 
 /** envoy.config.core.v3.Metadata: the message, its map of namespaces, one namespace, or a value inside. */
-function metadataValue(namespaces: ReadonlyMap<string, unknown>, rest: readonly string[]): PropertyValue {
+function metadataValue(namespaces: Metadata, rest: readonly string[]): PropertyValue {
   if (rest.length === 0) return metadataMessage(namespaces);
   if (rest[0] !== "filter_metadata") return undefined;
   if (rest.length === 1) {

@@ -7,6 +7,8 @@
 import * as LogLevel from "../../../abi/log-level.ts";
 import { ProxyError } from "../../errors.ts";
 import { GUEST_PAGE_BYTES, GUEST_START_FUEL_FACTOR, MAX_CLEARED_BYTES } from "../../limits.ts";
+import { Expressions } from "../cel/expressions.ts";
+import type { KeptExpressions } from "../cel/expressions.ts";
 import { ContextTable } from "./context-table.ts";
 import { VmContext } from "../contexts/context.ts";
 import type { Context } from "../contexts/context.ts";
@@ -57,6 +59,7 @@ export interface Snapshot {
   readonly nextId: number;
   readonly metrics: readonly (GuestMetric | null)[];
   readonly buckets: readonly TokenBucket[];
+  readonly expressions: KeptExpressions;
 }
 /** What went wrong, where; handed to the owner of the instance. */
 export interface GuestFailure {
@@ -75,6 +78,7 @@ export class Instance {
   readonly metricIds = new Map<string, number>();
   /** Token buckets this instance has defined, by id - 1. */
   readonly buckets: TokenBucket[] = [];
+  readonly expressions = new Expressions();
   current: Context;
   effective: Context;
   failed = false;
@@ -157,6 +161,7 @@ export class Instance {
       nextId: this.contexts.next,
       metrics: this.metrics.slice(),
       buckets: this.buckets.slice(),
+      expressions: this.expressions.keep(),
     };
   }
 
@@ -215,6 +220,7 @@ export class Instance {
     if (snapshot === null) return;
     this.#deferred = [];
     this.contexts.next = snapshot.nextId;
+    this.expressions.restore(snapshot.expressions);
     if (this.metrics.length === snapshot.metrics.length && this.buckets.length === snapshot.buckets.length) return;
     this.metrics.splice(0, this.metrics.length, ...snapshot.metrics);
     this.metricIds.clear();

@@ -5,32 +5,9 @@ import { describe, test } from "node:test";
 import { deflateSync, inflateSync } from "node:zlib";
 import * as Status from "../../../abi/status.ts";
 import { MAX_UNCOMPRESSED_BYTES } from "../../../runtime/limits.ts";
+import { called } from "../foreign-calls.ts";
 import { Puppet } from "../puppet.ts";
 import { Stage } from "../stage.ts";
-import type { FakeStream } from "../stage.ts";
-
-interface Answer {
-  readonly statuses: readonly number[];
-  readonly results: readonly Buffer[];
-  readonly stage: Stage;
-  readonly stream: FakeStream;
-}
-
-/** Calls each function in turn from one request callback. */
-function called(...calls: readonly [name: string, argument: Uint8Array | string][]): Answer {
-  const puppet = new Puppet();
-  const cells = calls.map(() => [puppet.cell(), puppet.cell()] as const);
-  const records = calls.map(([name, argument], n) =>
-    puppet.call("proxy_call_foreign_function", ...puppet.text(name), ...puppet.text(argument), ...cells[n]!),
-  );
-  puppet.on("proxy_on_request_headers", 0, ...records);
-  const stage = Stage.started(puppet);
-  const stream = stage.stream();
-  stream.requestHead();
-  const statuses = records.map((record) => stage.status(record));
-  const results = cells.map(([pp, sp], n) => (statuses[n] === Status.OK ? stage.given(pp, sp) : Buffer.alloc(0)));
-  return { statuses, results, stage, stream };
-}
 
 /** A message of length-delimited fields and varints. */
 function message(fields: Readonly<Record<number, string | Uint8Array | number>>): Buffer {

@@ -8,6 +8,7 @@ import type { ForeignFunction } from "./function.ts";
 /** Highest span (DOWNSTREAM_CONNECTION) and type (PROTOBUF) of Envoy's messages. */
 const LAST_SPAN = 2;
 const LAST_TYPE = 3;
+const TEXT_TYPE = 1;
 
 export const clearRouteCache: ForeignFunction = {
   meaning: "nothing → nothing: the route is computed anew",
@@ -56,7 +57,7 @@ export const declareProperty: ForeignFunction = {
       return { status: Status.BAD_ARGUMENT, why: "name: declared already" };
     }
     if (declared.size >= MAX_DECLARED_PROPERTIES) return { status: Status.BAD_ARGUMENT, why: "too many are declared" };
-    declared.set(name, { readonly, instance });
+    declared.set(name, { readonly, text: numberOf(fields, 3) === TEXT_TYPE, instance });
     return NO_RESULT;
   },
 };
