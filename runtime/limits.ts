@@ -214,6 +214,8 @@ export const NO_INSTANCE_LOG_MS = 1000;
 export const VM_GAUGES_INTERVAL_MS = 1000;
 /** Instances in one process: each memory reserves 8 GiB of the 128 TiB of addresses, so V8 ends at about 16,000. */
 export const MAX_PROCESS_INSTANCES = 15_000;
+/** Different configurations that routes may give one plugin: each is a root context in every instance. */
+export const MAX_ROUTE_CONFIGURATIONS = 1000;
 /** Milliseconds between restarts under FAIL_RELOAD. Envoy: `reload_config.backoff.base_interval`, 1 s. */
 export const RELOAD_INTERVAL_MS = 1000;
 /** Milliseconds a root context may take from on_done (answered 0) to proxy_done. */

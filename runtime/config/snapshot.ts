@@ -422,6 +422,12 @@ export interface RemoteCode {
   readonly nackOnCacheMiss: boolean;
 }
 
+/** A configuration of a plugin on some routes; `id` is that of the overrides which mean it. */
+export interface RouteConfiguration {
+  readonly id: number;
+  readonly bytes: Uint8Array;
+}
+
 /** envoy.extensions.wasm.v3.PluginConfig, plus what a bundled filter's own message turns into. */
 export interface PluginConfig {
   /** PluginConfig.name, or the HttpFilter's name for bundled filters. */
@@ -435,6 +441,10 @@ export interface PluginConfig {
     | RemoteCode;
   /** What buffer PluginConfiguration holds. */
   readonly configuration: Uint8Array;
+  /** What it holds on routes that say so in typed_per_filter_config, each once. Absent for bundled filters, which ask for theirs. */
+  readonly routeConfigurations?: readonly RouteConfiguration[];
+  /** Each of those gets a VM of its own. */
+  readonly ownRouteVms?: boolean;
   readonly vmConfiguration: Uint8Array;
   readonly environment: Readonly<Record<string, string>>;
   /** undefined: everything is allowed. */

@@ -5,12 +5,14 @@ import type { HttpFilterFactory } from "../http/filter.ts";
 import type { WasmEnvironment } from "./environment.ts";
 import type { LoadedModule } from "./module/module.ts";
 import { Plugin, PluginFilterFactory } from "./plugin.ts";
+import { mergePluginStatuses } from "./plugin-status.ts";
 import type { PluginStatus } from "./plugin-status.ts";
 import { Vm } from "./vm.ts";
 import { refreshRegularly } from "./vm-stats.ts";
 
 export class PluginSet {
-  readonly #plugins: Plugin[] = [];
+  /** Each of the snapshot's, followed by what stands in for it on some routes. */
+  readonly #plugins: (readonly [Plugin, ...Plugin[]])[] = [];
   readonly #factories: PluginFilterFactory[] = [];
   readonly #vms = new Map<string, Vm>();
   #stopRefreshing = (): void => {};
@@ -22,13 +24,26 @@ export class PluginSet {
       if (module === undefined)
         throw new ProxyError("PLUGIN_MODULE", "internal", `plugin ${config.name} has no module`);
       const key = vmKey(config, module, index);
-      let vm = this.#vms.get(key);
-      if (vm === undefined) this.#vms.set(key, (vm = new Vm(config, module, environment)));
-      const plugin = new Plugin(config, vm, environment.stats);
-      vm.plugins.push(plugin);
-      this.#plugins.push(plugin);
-      this.#factories.push(new PluginFilterFactory(plugin, module.phases));
+      const plugin = new Plugin(config, this.#vm(config, module, key, environment), environment.stats);
+      plugin.vm.plugins.push(plugin);
+      const routes = new Map<number, Plugin>();
+      // A module that asks for its routes' configurations knows what to do with them; to any other each is another
+      // plugin of the same VM, which is what plugins that share one are to every host: another root context.
+      for (const { id, bytes } of module.asksForRoutes ? [] : (config.routeConfigurations ?? [])) {
+        const vm = config.ownRouteVms === true ? this.#vm(config, module, `${key}/${id}`, environment) : plugin.vm;
+        const route = new Plugin({ ...config, configuration: bytes }, vm, environment.stats, plugin);
+        vm.plugins.push(route);
+        routes.set(id, route);
+      }
+      this.#plugins.push([plugin, ...routes.values()]);
+      this.#factories.push(new PluginFilterFactory(plugin, module.phases, routes));
     });
+  }
+
+  #vm(config: PluginConfig, module: LoadedModule, key: string, environment: WasmEnvironment): Vm {
+    let vm = this.#vms.get(key);
+    if (vm === undefined) this.#vms.set(key, (vm = new Vm(config, module, environment)));
+    return vm;
   }
 
   /** Starts every VM and configures every plugin. Throws ProxyError naming the plugin and the reason; nothing stays started then. */
@@ -51,7 +66,12 @@ export class PluginSet {
 
   /** For the admin interface, in the order of the snapshot. */
   statuses(): PluginStatus[] {
-    return this.#plugins.map((plugin) => plugin.status());
+    return this.#plugins.map(([plugin, ...routes]) => {
+      const others = routes.filter(({ vm }) => vm !== plugin.vm);
+      // Failures are counted together already.
+      const statuses = others.map((route) => [{ ...route.status(), failures: {} }]);
+      return mergePluginStatuses([[plugin.status()], ...statuses])[0]!;
+    });
   }
 
   /** Ends the plugins: on_done and on_delete of each root context. Streams still open finish first in their instances. */

@@ -22,7 +22,7 @@ export class Plugin {
   readonly vm: Vm;
   /** Failures of all kinds, and of each. */
   readonly traps: Counter;
-  readonly #failures = new Map<FailureReason, Counter>();
+  readonly #failures: Map<FailureReason, Counter>;
   readonly #stats: Stats;
   readonly failedStreams: Counter;
   readonly skippedStreams: Counter;
@@ -34,10 +34,14 @@ export class Plugin {
   readonly declaredProperties = new Map<string, DeclaredProperty>();
   /** In the live instance; null while there is none. */
   root: RootContext | null = null;
+  /** Number among the plugins of its VM, and so among the root contexts of each instance; the VM sets it. */
+  place = 0;
 
-  constructor(config: PluginConfig, vm: Vm, stats: Stats) {
+  /** `main`: the plugin that this one stands in for on some routes; they are counted together. */
+  constructor(config: PluginConfig, vm: Vm, stats: Stats, main?: Plugin) {
     this.config = config;
     this.vm = vm;
+    this.#failures = main === undefined ? new Map() : main.#failures;
     this.#stats = stats;
     this.traps = stats.counter(`wasm.${config.name}.traps`);
     this.failedStreams = stats.counter(`wasm.${config.name}.failed_streams`);
@@ -74,16 +78,20 @@ export class PluginFilterFactory implements HttpFilterFactory {
   readonly phases: number;
   readonly rateLimits: readonly RateLimitConfig[] | undefined;
   readonly #plugin: Plugin;
+  readonly #routes: ReadonlyMap<number, Plugin> | null;
 
-  constructor(plugin: Plugin, phases: number) {
+  /** `routes`: what stands in for the plugin on routes with a configuration of their own, by its id. */
+  constructor(plugin: Plugin, phases: number, routes: ReadonlyMap<number, Plugin> = new Map()) {
     this.name = plugin.config.filterName;
     this.phases = phases;
     this.rateLimits = plugin.config.rateLimits;
     this.#plugin = plugin;
+    this.#routes = routes.size === 0 ? null : routes;
   }
 
   create(stream: StreamView): HttpFilter {
-    const plugin = this.#plugin;
+    // The route as it is when the request comes to the filter: a context keeps the root that it was made under.
+    const plugin = this.#routes === null ? this.#plugin : (this.#routes.get(stream.perRouteConfigId()) ?? this.#plugin);
     const root = plugin.vm.rootFor(plugin, stream.info.connection);
     if (root === null || root.callbacks === null) return new AbsentFilter(plugin, stream);
     return new HttpContext(root, stream, root.callbacks);

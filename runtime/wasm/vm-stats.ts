@@ -21,6 +21,8 @@ export class VmStats implements PoolStats {
   /** Fuel of instances that are gone, and what was reported of all. */
   #goneFuel = 0n;
   #reportedFuel = 0n;
+  /** Other VMs may have plugins of the same name: each adds its part. */
+  #reportedBytes = 0;
 
   constructor(plugin: string, stats: Stats, present: ReadonlySet<Instance>) {
     this.#stats = stats;
@@ -42,13 +44,13 @@ export class VmStats implements PoolStats {
   created(): void {
     this.#created.inc();
     this.#active.inc();
-    this.#instances.set(this.#present.size);
+    this.#instances.inc();
   }
 
   dismissed(instance: Instance): void {
     this.#goneFuel += instance.fuelUsed;
     this.#active.dec();
-    this.#instances.set(this.#present.size);
+    this.#instances.dec();
   }
 
   /** Brings memory and fuel up to date, and answers them; not for the path of a request. */
@@ -59,7 +61,8 @@ export class VmStats implements PoolStats {
       bytes += instance.memory.size;
       fuel += instance.fuelUsed;
     }
-    this.#memory.set(bytes);
+    this.#memory.add(bytes - this.#reportedBytes);
+    this.#reportedBytes = bytes;
     this.#fuel.add(Number(fuel - this.#reportedFuel));
     this.#reportedFuel = fuel;
     return { memory: bytes, fuelUsed: Number(fuel) };

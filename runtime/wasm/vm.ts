@@ -110,8 +110,9 @@ export class Vm implements PoolOwner {
     let name = this.#name;
     try {
       instance.link(hostImports(instance));
-      for (const plugin of this.plugins) {
+      for (const [place, plugin] of this.plugins.entries()) {
         name = plugin.config.name;
+        plugin.place = place;
         const root = new RootContext(instance, plugin, leased);
         if (!leased) plugin.root = root;
         root.start();
@@ -163,7 +164,7 @@ export class Vm implements PoolOwner {
     }
     if (this.#instance === null) this.revive();
     const pooled = this.isolation === "stream" ? this.#pool.lease() : this.#pool.leaseFor(connection);
-    return pooled === null ? null : pooled.instance.roots[this.plugins.indexOf(plugin)]!;
+    return pooled === null ? null : pooled.instance.roots[plugin.place]!;
   }
 
   /** Ends all root contexts; streams that are still there finish in their instances. */

@@ -6,4 +6,4 @@ const SOLO_LACKS = ["pairs", "body", "edges", "grpc", "grpc-fails", "queue", "qu
 speaks({ name: "errand" });
 speaks({ name: "solo", without: SOLO_LACKS });
 speaks({ name: "solo-start", tag: "solo", without: SOLO_LACKS });
-speaks({ name: "gcore", without: ["grpc", "grpc-fails", "metrics", "log"] });
+speaks({ name: "gcore", global: true, without: ["grpc", "grpc-fails", "metrics", "log"] });

@@ -21,6 +21,8 @@ export interface Language {
   readonly without?: readonly string[];
   /** It has WASI: an environment, clocks, and what it prints becomes lines of the log. */
   readonly wasi?: boolean;
+  /** It keeps its configuration in global variables: each of a route's own needs a VM of its own. */
+  readonly global?: boolean;
 }
 
 let surroundings: Surroundings;
@@ -73,7 +75,7 @@ async function moduleOf(name: string): Promise<Uint8Array> {
 }
 
 /** Declares the tests of a language. */
-export function speaks({ name, tag = name, without = [], wasi = false }: Language): void {
+export function speaks({ name, tag = name, without = [], wasi = false, global = false }: Language): void {
   describe(name, () => {
     let module: LoadedModule;
     before(async () => {
@@ -115,6 +117,33 @@ export function speaks({ name, tag = name, without = [], wasi = false }: Languag
       assert.equal(answer.status, 503);
       await run(stage, ERRANDS[0]!, tag);
       assert.equal(stage.stats.values.get("wasm.guest.traps"), 1);
+    });
+
+    const routeConfigurations = ["one", "two"].map((text, n) => ({ id: n + 1, bytes: Buffer.from(`route ${text}`) }));
+    for (const isolation of ["worker", "stream"] satisfies Isolation[]) {
+      test(`routes have configurations of their own with isolation ${isolation}`, async (t) => {
+        const config = { ...CONFIG, isolation, routeConfigurations, ownRouteVms: global };
+        const stage = await GuestStage.start(module, surroundings, config);
+        t.after(() => stage.close());
+        const ask = async (path: string): Promise<string> =>
+          (await stage.send(path, [["x-do", "config"]], ["body"])).arrived?.headers["x-config"]?.join() ?? "";
+        assert.deepEqual(await Promise.all(["/route2", "/", "/route1", "/route2"].map(ask)), [
+          "route two|vm text",
+          "plugin text|vm text",
+          "route one|vm text",
+          "route two|vm text",
+        ]);
+        assertUnharmed(stage);
+        if (isolation === "worker") assert.equal(stage.stats.values.get("wasm.guest.instances"), global ? 3 : 1);
+      });
+    }
+
+    test("a refused configuration of a route refuses the plugin", async () => {
+      const refused = [{ id: 1, bytes: Buffer.from("refuse") }];
+      await assert.rejects(
+        GuestStage.start(module, surroundings, { ...CONFIG, routeConfigurations: refused, ownRouteVms: global }),
+        /GUEST_CONFIGURE/,
+      );
     });
 
     test("a refused configuration refuses the plugin", async () => {

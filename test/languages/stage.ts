@@ -152,7 +152,10 @@ export class GuestStage {
     this.shared = more.shared;
   }
 
-  /** Starts the plugin and the engine. Throws ProxyError when the guest is refused or refuses. */
+  /**
+   * Starts the plugin and the engine; each of its configurations for routes has the route `/routeID`.
+   * Throws ProxyError when the guest is refused or refuses.
+   */
   static async start(
     guest: Uint8Array | LoadedModule,
     surroundings: Surroundings,
@@ -162,11 +165,15 @@ export class GuestStage {
     const module = guest instanceof Uint8Array ? loadModule(guest, "guest") : guest;
     const { log, stats, shared } = recorded;
     const environment = environmentFor({ upstreams: surroundings.upstreams, shared }, log, stats);
-    const plugins = new PluginSet([pluginConfig({ name: "guest", ...config })], [module], environment);
+    const plugin = pluginConfig({ name: "guest", ...config });
+    const plugins = new PluginSet([plugin], [module], environment);
     plugins.start();
+    const own = (plugin.routeConfigurations ?? []).map(({ id, bytes }) =>
+      route(`/route${id}`, forward("up"), { perFilter: { [plugin.filterName]: { disabled: false, id, bytes } } }),
+    );
     try {
       const engine = await Engine.start({
-        routes: [route("/", forward("up"))],
+        routes: [...own, route("/", forward("up"))],
         clusters: [cluster("up", [portOf(surroundings.upstream)])],
         filters: [plugins.httpFilter(0)],
         manager: { enableTrailers: true },

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
+import { parse } from "yaml";
 import { bootstrap, snapshotOf } from "../config/fixture.ts";
 import { README, withTables } from "./tables.ts";
 
@@ -37,6 +38,19 @@ test("the bootstrap extension that the README shows is taken, and named plugins 
   const filter = `{ name: evangelist, typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault } },`;
   const { plugins } = snapshotOf(bootstrap({ rest: snippet, filters: filter }));
   assert.deepEqual([plugins[0]!.isolation, plugins[0]!.maxInstances], ["stream", 100]);
+});
+
+test("the plugin's configuration on a route that the README shows is taken", () => {
+  const snippet = readme.match(/```yaml\n(typed_per_filter_config:[^`]*)```/)?.[1];
+  assert.ok(snippet);
+  const wasm = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
+  const filters = `{ name: evangelist, typed_config: { "@type": ${wasm}, config: { vm_config: { code: { local: { inline_bytes: AGFzbQEAAAA= } } } } } },`;
+  const inFlow = JSON.stringify(parse(snippet)).slice(1, -1);
+  const [plugin] = snapshotOf(bootstrap({ filters, host: `${inFlow},` })).plugins;
+  assert.deepEqual(
+    plugin?.routeConfigurations?.map(({ bytes }) => Buffer.from(bytes).toString()),
+    ["another text"],
+  );
 });
 
 test("every file that the README names exists", () => {

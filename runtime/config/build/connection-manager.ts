@@ -7,6 +7,7 @@ import type { HttpConnectionManagerConfig, RouteConfig } from "../snapshot.ts";
 import { buildAccessLogs } from "./access-log.ts";
 import type { BuildContext } from "./context.ts";
 import { buildHttpFilters, httpFilterNames } from "./http-filter.ts";
+import type { FilterNames } from "./per-filter.ts";
 import { buildRouteConfig } from "./route.ts";
 
 /** Milliseconds between the two signs of a graceful end, as in Envoy. */
@@ -23,7 +24,7 @@ export function buildConnectionManager(
   return {
     statPrefix,
     codecType: codecType(context, manager),
-    routeConfig: routes(context, manager),
+    routeConfig: routes(context, manager, httpFilterNames(manager, httpFilters)),
     httpFilters,
     ...identity(context, manager),
     ...commonOptions(context, manager),
@@ -41,9 +42,9 @@ function codecType(context: BuildContext, manager: Message): HttpConnectionManag
   return type === "HTTP1" || type === "HTTP2" ? type : "AUTO";
 }
 
-function routes(context: BuildContext, manager: Message): RouteConfig {
+function routes(context: BuildContext, manager: Message, filters: FilterNames): RouteConfig {
   const table = manager.message("route_config");
-  if (table !== undefined) return buildRouteConfig(context, httpFilterNames(manager), table);
+  if (table !== undefined) return buildRouteConfig(context, filters, table);
   const other = manager.which("route_specifier");
   if (other !== undefined) context.unsupported(manager, other, `${other}; use route_config`);
   const none = { add: [], remove: [] };

@@ -1,11 +1,12 @@
 /** What the builders of one load share: problems, names to check against, and the lists they fill. */
+import { MAX_ROUTE_CONFIGURATIONS } from "../../limits.ts";
 import { checkFormat } from "../../observe/format.ts";
 import { durationMillis, type Message } from "../document/message.ts";
 import { didYouMean } from "../document/suggest.ts";
 import type { Problems } from "../problem.ts";
 import { regexProblem } from "../rules/regex.ts";
 import type { Schema } from "../schema/schema.ts";
-import type { PluginConfig } from "../snapshot.ts";
+import type { PluginConfig, RouteConfiguration } from "../snapshot.ts";
 
 /** A bundled HTTP filter, by the full name of its configuration message. */
 export type BundledFilters = Readonly<Record<string, { readonly name: string; readonly module: string }>>;
@@ -17,6 +18,7 @@ export class BuildContext {
   readonly bundled: BundledFilters;
   readonly clusters: ReadonlySet<string>;
   readonly plugins: PluginConfig[] = [];
+  readonly #routeConfigurations = new Map<number, RouteConfiguration[]>();
   #overrides = 0;
 
   constructor(given: { problems: Problems; schema: Schema; bundled: BundledFilters; clusters: ReadonlySet<string> }) {
@@ -43,6 +45,25 @@ export class BuildContext {
 
   unsupported(message: Message, field: string, what: string): void {
     this.error(message, field, "not-supported", `not supported yet: ${what}`);
+  }
+
+  /** Takes a plugin; returns its index in {@link plugins}. Routes may add configurations to it later. */
+  addPlugin(plugin: PluginConfig): number {
+    const routeConfigurations: RouteConfiguration[] = [];
+    const index = this.plugins.push(plugin.bundled ? plugin : { ...plugin, routeConfigurations }) - 1;
+    this.#routeConfigurations.set(index, routeConfigurations);
+    return index;
+  }
+
+  /** The id of a plugin's configuration on a route, the same for the same bytes; undefined when it has too many. */
+  routeConfiguration(plugin: number, bytes: Uint8Array): number | undefined {
+    const known = this.#routeConfigurations.get(plugin) ?? [];
+    const same = known.find((one) => Buffer.compare(one.bytes, bytes) === 0);
+    if (same !== undefined) return same.id;
+    if (known.length >= MAX_ROUTE_CONFIGURATIONS) return undefined;
+    const id = this.nextOverrideId();
+    known.push({ id, bytes });
+    return id;
   }
 
   /** Ids of per-route configurations, from 1. */

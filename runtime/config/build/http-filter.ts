@@ -8,12 +8,15 @@ import { buildBundledPlugin, buildWasmPlugin } from "./plugin.ts";
 const ROUTER = "envoy.extensions.filters.http.router.v3.Router";
 const WASM = "envoy.extensions.filters.http.wasm.v3.Wasm";
 
-/** Filter names with the types of their configurations. */
-export function httpFilterNames(manager: Message): FilterNames {
+/** What per-route configuration needs to know of the filters, by name. */
+export function httpFilterNames(manager: Message, built: readonly HttpFilterConfig[]): FilterNames {
+  const plugins = new Map(built.map((filter) => [filter.name, filter.kind === "wasm" ? filter.plugin : undefined]));
   return new Map(
-    manager
-      .messages("http_filters")
-      .map((filter) => [filter.text("name"), filter.message("typed_config")?.anyType ?? ""]),
+    manager.messages("http_filters").map((filter) => {
+      const any = filter.message("typed_config");
+      const name = filter.text("name");
+      return [name, { type: any?.anyType ?? "", config: any?.any, plugin: plugins.get(name) }];
+    }),
   );
 }
 

@@ -1,14 +1,28 @@
 /** typed_per_filter_config: a filter's override on a route, virtual host, route table or weighted cluster. */
+import { isDeepStrictEqual } from "node:util";
+
+import { MAX_ROUTE_CONFIGURATIONS } from "../../limits.ts";
+import { dumpMessage } from "../document/dump.ts";
 import type { Message } from "../document/message.ts";
 import { didYouMean } from "../document/suggest.ts";
 import { encodeMessage } from "../schema/wire.ts";
-import type { PerFilterConfig } from "../snapshot.ts";
+import type { FilterOverride, PerFilterConfig } from "../snapshot.ts";
 import type { BuildContext } from "./context.ts";
 import { anyBytes } from "./plugin.ts";
 import { buildFilterRateLimits } from "./rate-limit.ts";
 
-/** The filters of one connection manager: name to the type of its configuration. */
-export type FilterNames = ReadonlyMap<string, string>;
+/** One filter of a connection manager, as its overrides see it. */
+interface KnownFilter {
+  readonly name: string;
+  /** Full name of its configuration's type. */
+  readonly type: string;
+  readonly config: Message | undefined;
+  /** Index of its plugin; undefined for the router, and when the plugin cannot be used. */
+  readonly plugin: number | undefined;
+}
+
+/** The filters of one connection manager by name. */
+export type FilterNames = ReadonlyMap<string, Omit<KnownFilter, "name">>;
 
 const FILTER_CONFIG = "envoy.config.route.v3.FilterConfig";
 const HTTP_FILTERS = "envoy.extensions.filters.http.";
@@ -27,8 +41,8 @@ export function buildPerFilter(context: BuildContext, filters: FilterNames, owne
     const inner = value.any;
     const wrapped = inner?.type.name === FILTER_CONFIG;
     const config = wrapped ? inner.message("config") : value;
-    const filterType = filters.get(name);
-    if (filterType === undefined) {
+    const known = filters.get(name);
+    if (known === undefined) {
       if (!(wrapped && inner.flag("is_optional"))) {
         context.error(
           value,
@@ -39,39 +53,31 @@ export function buildPerFilter(context: BuildContext, filters: FilterNames, owne
       }
       continue;
     }
-    const bytes = config?.any === undefined ? undefined : overrideBytes(context, { name, type: filterType }, config);
+    const override = config?.any === undefined ? undefined : buildOverride(context, { ...known, name }, config);
+    if (override === undefined && !wrapped) continue;
     const disabled = wrapped && inner.flag("disabled");
-    if (bytes === undefined && !wrapped) continue;
-    const message = config?.any;
-    const bundled = bytes !== undefined && message !== undefined && Object.hasOwn(context.bundled, filterType);
-    const rateLimits = bundled ? buildFilterRateLimits(context, message) : undefined;
     // Without own bytes there is nothing that a guest could ask for: the id stays 0, "none".
-    const id = bytes === undefined ? 0 : context.nextOverrideId();
     Object.defineProperty(result, name, {
-      value: { disabled, id, bytes, ...(rateLimits === undefined ? {} : { rateLimits }) },
+      value: { disabled, ...(override ?? { id: 0, bytes: undefined }) },
       enumerable: true,
     });
   }
   return result;
 }
 
-function overrideBytes(
+/** What an override says beyond `disabled`; undefined when it is not usable, which is reported. */
+function buildOverride(
   context: BuildContext,
-  filter: { name: string; type: string },
+  filter: KnownFilter,
   config: Message,
-): Uint8Array | undefined {
+): Omit<FilterOverride, "disabled"> | undefined {
   const message = config.any;
   if (message === undefined) return undefined;
   if (filter.type === ROUTER) {
     context.error(config, "", "per-filter", "the router has no configuration per route");
     return undefined;
   }
-  if (filter.type === WASM) {
-    if (message.type.name !== WASM) return anyBytes(config);
-    const plugin = message.message("config");
-    const configuration = plugin?.message("configuration");
-    return configuration === undefined ? new Uint8Array(0) : anyBytes(configuration);
-  }
+  if (filter.type === WASM) return buildPluginOverride(context, filter, config);
   const wanted = OVERRIDE_TYPES[filter.type] ?? filter.type;
   if (message.type.name !== wanted) {
     context.error(
@@ -82,5 +88,55 @@ function overrideBytes(
     );
     return undefined;
   }
-  return encodeMessage(message);
+  const rateLimits = buildFilterRateLimits(context, message);
+  return {
+    id: context.nextOverrideId(),
+    bytes: encodeMessage(message),
+    ...(rateLimits === undefined ? {} : { rateLimits }),
+  };
+}
+
+/** A module's configuration on a route: the bare message, or a Wasm message that differs in `configuration` only. */
+function buildPluginOverride(
+  context: BuildContext,
+  filter: KnownFilter,
+  config: Message,
+): Omit<FilterOverride, "disabled"> | undefined {
+  const message = config.any;
+  if (message === undefined || filter.plugin === undefined) return undefined;
+  const bytes = message.type.name === WASM ? wasmConfiguration(context, filter, message) : anyBytes(config);
+  const id = context.routeConfiguration(filter.plugin, bytes);
+  if (id !== undefined) return { id, bytes };
+  context.error(
+    config,
+    "",
+    "per-filter",
+    `the filter "${filter.name}" has more than ${MAX_ROUTE_CONFIGURATIONS} different configurations`,
+  );
+  return undefined;
+}
+
+function wasmConfiguration(context: BuildContext, filter: KnownFilter, wasm: Message): Uint8Array {
+  const plugin = wasm.message("config");
+  const own = filter.config?.message("config");
+  for (const name of plugin?.slots.keys() ?? []) {
+    if (name === "configuration" || plugin === undefined) continue;
+    if (own !== undefined && sameField(context, plugin, own, name)) continue;
+    context.error(
+      plugin,
+      name,
+      "per-filter",
+      `a route changes the configuration only: ${name} must be absent, or what the filter "${filter.name}" has`,
+    );
+  }
+  const configuration = plugin?.message("configuration");
+  return configuration === undefined ? new Uint8Array(0) : anyBytes(configuration);
+}
+
+function sameField(context: BuildContext, a: Message, b: Message, name: string): boolean {
+  const read = (message: Message): unknown => {
+    const dump = dumpMessage(message, context.schema);
+    return typeof dump === "object" && dump !== null ? Object.entries(dump).find(([key]) => key === name)?.[1] : dump;
+  };
+  return isDeepStrictEqual(read(a), read(b));
 }

@@ -1,19 +1,15 @@
 /** envoy.extensions.wasm.v3.PluginConfig, and the plugins that bundled filters are. */
 import { existsSync } from "node:fs";
 
-import {
-  GUEST_FUEL,
-  GUEST_MEMORY_BYTES,
-  MAX_MODULE_BYTES,
-  MAX_PLUGIN_INSTANCES,
-  RELOAD_INTERVAL_MS,
-} from "../../limits.ts";
+import { EXPORTS, HOST_FUNCTIONS } from "../../../abi/functions.ts";
+import { GUEST_FUEL, GUEST_MEMORY_BYTES, MAX_PLUGIN_INSTANCES, RELOAD_INTERVAL_MS } from "../../limits.ts";
 import type { Message } from "../document/message.ts";
+import { didYouMean } from "../document/suggest.ts";
 import { encodeMessage } from "../schema/wire.ts";
 import type { PluginConfig } from "../snapshot.ts";
 import type { BuildContext } from "./context.ts";
-import { configuredPath, readDataSource } from "./data-source.ts";
 import { buildFilterRateLimits } from "./rate-limit.ts";
+import { checkRuntime, environment, moduleCode } from "./vm-config.ts";
 
 /** What the place of a plugin adds to its configuration. */
 export interface PluginPlace {
@@ -46,11 +42,12 @@ export function buildWasmPlugin(context: BuildContext, wasm: Message, place: Plu
     );
     return undefined;
   }
+  checkRuntime(context, vm);
   const code = moduleCode(context, vm);
   if (code === undefined) return undefined;
   const configuration = config.message("configuration");
   const vmConfiguration = vm.message("configuration");
-  return addPlugin(context, {
+  return context.addPlugin({
     ...place,
     name: config.text("name"),
     rootId: config.text("root_id"),
@@ -59,7 +56,7 @@ export function buildWasmPlugin(context: BuildContext, wasm: Message, place: Plu
     configuration: configuration === undefined ? new Uint8Array(0) : anyBytes(configuration),
     vmConfiguration: vmConfiguration === undefined ? new Uint8Array(0) : anyBytes(vmConfiguration),
     environment: environment(context, vm.message("environment_variables")),
-    allowedCapabilities: capabilities(config),
+    allowedCapabilities: capabilities(context, config),
     failurePolicy: failurePolicy(context, config),
     ...SANDBOX,
     reloadIntervalMs: reloadInterval(context, config),
@@ -74,7 +71,7 @@ export function buildBundledPlugin(context: BuildContext, filter: Message, place
   if (!existsSync(module))
     context.error(filter, "", "module", `the module ${module} is not there; run "npm run build"`);
   const rateLimits = buildFilterRateLimits(context, filter);
-  return addPlugin(context, {
+  return context.addPlugin({
     ...place,
     ...(rateLimits === undefined ? {} : { rateLimits }),
     name: place.filterName,
@@ -106,47 +103,20 @@ export function anyBytes(any: Message): Uint8Array {
   return encodeMessage(inner);
 }
 
-function addPlugin(context: BuildContext, plugin: PluginConfig): number {
-  return context.plugins.push(plugin) - 1;
-}
+/** Everything that a capability list may name. */
+const CAPABILITIES = new Set([...HOST_FUNCTIONS, ...EXPORTS].map(({ name }) => name));
 
-function moduleCode(context: BuildContext, vm: Message): PluginConfig["code"] | undefined {
-  const code = vm.message("code");
-  const local = code?.message("local");
-  if (local === undefined) {
-    if (code?.has("remote") === true)
-      context.unsupported(code, "remote", "modules from the network; use local.filename");
-    else context.error(vm, "code", "plugin", "vm_config.code.local must name the module");
-    return undefined;
+/** An empty list restricts nothing, as in Envoy. */
+function capabilities(context: BuildContext, config: Message): readonly string[] | undefined {
+  const restriction = config.message("capability_restriction_config");
+  const allowed = restriction?.map("allowed_capabilities");
+  if (restriction === undefined || allowed === undefined || allowed.size === 0) return undefined;
+  for (const name of allowed.keys()) {
+    if (CAPABILITIES.has(name)) continue;
+    const text = `no function of the host and no callback has the name "${name}"${didYouMean(name, CAPABILITIES)}`;
+    context.warn(restriction, "allowed_capabilities", "unknown-capability", text);
   }
-  if (local.which("specifier") === "filename") {
-    const path = configuredPath(local, "filename");
-    if (existsSync(path)) return { kind: "file", path };
-    context.error(local, "filename", "module", `there is no file ${path}`);
-    return undefined;
-  }
-  const bytes = readDataSource(context, local, MAX_MODULE_BYTES);
-  return bytes === undefined ? undefined : { kind: "inline", bytes: new Uint8Array(bytes) };
-}
-
-function environment(context: BuildContext, message: Message | undefined): Readonly<Record<string, string>> {
-  const result = new Map<string, string>();
-  for (const key of message?.texts("host_env_keys") ?? []) {
-    const value = process.env[key];
-    if (value !== undefined) result.set(key, value);
-  }
-  for (const [key, value] of message?.map("key_values") ?? []) {
-    if (message !== undefined && message.texts("host_env_keys").includes(key)) {
-      context.error(message, "key_values", "environment", `${key} stands in host_env_keys too; keep one`);
-    }
-    if (typeof value === "string") result.set(key, value);
-  }
-  return Object.fromEntries(result);
-}
-
-function capabilities(config: Message): readonly string[] | undefined {
-  const allowed = config.message("capability_restriction_config")?.map("allowed_capabilities");
-  return allowed === undefined || allowed.size === 0 ? undefined : [...allowed.keys()];
+  return [...allowed.keys()];
 }
 
 /** ReloadConfig.backoff.base_interval; the jitter comes on top. */

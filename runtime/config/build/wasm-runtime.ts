@@ -50,5 +50,6 @@ function settle(plugin: PluginConfig, settings: Message | undefined): PluginConf
     fuel: settings.wrappedNumber("fuel", plugin.fuel),
     memoryBytes: pages * GUEST_PAGE_BYTES,
     maxInstances: settings.wrappedNumber("max_instances", plugin.maxInstances),
+    ownRouteVms: settings.wrappedFlag("own_route_vms", plugin.ownRouteVms ?? false),
   };
 }

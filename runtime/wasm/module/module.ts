@@ -46,6 +46,8 @@ export interface LoadedModule {
   /** What the module says about itself; undefined when it says nothing. */
   readonly manifest: ModuleManifest | undefined;
   readonly storage: readonly ImportedStorage[];
+  /** It asks for the configuration of a stream's route by itself (`sluice.get_route_configuration`). */
+  readonly asksForRoutes: boolean;
   /** http/filter.ts Phase bits: callbacks that the module exports. */
   readonly phases: number;
   /** Bytes as they came. */
@@ -64,6 +66,7 @@ const PHASE_EXPORTS: Readonly<Record<string, number>> = {
   proxy_on_log: Phase.LOG,
 };
 
+const ROUTE_QUESTION = "get_route_configuration";
 const DEFAULTS: HardenOptions = { memoryPages: GUEST_MEMORY_BYTES / GUEST_PAGE_BYTES };
 
 const hostFunctions = new Map(HOST_FUNCTIONS.map((one) => [`${one.module}.${one.name}`, one]));
@@ -105,6 +108,7 @@ export function loadModule(
         ...one,
         maximum: one.kind === "table" ? tableMaximum(one, tableRoom) : Math.min(one.maximum, facts.memoryPages),
       })),
+      asksForRoutes: binary.imports.some(({ module, name }) => module === "sluice" && name === ROUTE_QUESTION),
       phases: exports.reduce((bits, name) => bits | (PHASE_EXPORTS[name] ?? 0), 0),
       size: bytes.length,
       name: origin,

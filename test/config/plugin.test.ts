@@ -1,0 +1,233 @@
+/** PluginConfig and VmConfig: what becomes of their fields, what is refused, and plugins' configurations on routes. */
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, describe, test } from "node:test";
+
+import type { FilterOverride, PluginConfig } from "../../runtime/config/snapshot.ts";
+import { bootstrap, brief, load, managerOf } from "./fixture.ts";
+import { moduleWith } from "./descriptors.ts";
+
+const WASM = `"@type": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm`;
+const CODE = "code: { local: { filename: guest.wasm } }";
+const TEXT = '"@type": x/google.protobuf.StringValue, value';
+const folder = mkdtempSync(join(tmpdir(), "sluice-plugin-"));
+after(() => rmSync(folder, { recursive: true }));
+writeFileSync(join(folder, "guest.wasm"), moduleWith(new Uint8Array(0)));
+
+function filter(config: string, vm = ""): string {
+  return `{ name: g, typed_config: { ${WASM}, config: { name: n, ${config} vm_config: { ${CODE}, ${vm} } } } },`;
+}
+
+interface Loaded {
+  readonly plugin: PluginConfig | undefined;
+  readonly errors: string[];
+  readonly warnings: string[];
+}
+
+function loaded(config: string, vm = "", rest = ""): Loaded {
+  const { snapshot, errors, warnings } = load(bootstrap({ filters: filter(config, vm), rest }), {}, folder);
+  const short = (list: typeof errors): string[] =>
+    list.map(({ path, rule, message }) => `${path.split("config.").at(-1)} ${rule}: ${message}`);
+  return { plugin: snapshot?.plugins[0], errors: short(errors), warnings: short(warnings) };
+}
+
+describe("fields of a plugin", () => {
+  for (const [title, config, vm, expected] of [
+    ["names", "root_id: r,", "vm_id: v", { name: "n", rootId: "r", vmId: "v" }],
+    [
+      "nothing said",
+      "",
+      "",
+      {
+        failurePolicy: "FAIL_CLOSED",
+        reloadIntervalMs: 1000,
+        allowOnHeadersStopIteration: false,
+        allowedCapabilities: undefined,
+        environment: {},
+      },
+    ],
+    ["fail_open", "fail_open: true,", "", { failurePolicy: "FAIL_OPEN" }],
+    [
+      "reload",
+      "failure_policy: FAIL_RELOAD, reload_config: { backoff: { base_interval: 0.5s } },",
+      "",
+      { failurePolicy: "FAIL_RELOAD", reloadIntervalMs: 500 },
+    ],
+    [
+      "unspecified beside fail_open",
+      "failure_policy: UNSPECIFIED, fail_open: true,",
+      "",
+      { failurePolicy: "FAIL_OPEN" },
+    ],
+    ["stop iteration", "allow_on_headers_stop_iteration: true,", "", { allowOnHeadersStopIteration: true }],
+    [
+      "an empty capability list restricts nothing",
+      "capability_restriction_config: { allowed_capabilities: {} },",
+      "",
+      { allowedCapabilities: undefined },
+    ],
+    [
+      "capabilities",
+      "capability_restriction_config: { allowed_capabilities: { proxy_log: {}, fd_write: {}, proxy_on_configure: {} } },",
+      "",
+      { allowedCapabilities: ["proxy_log", "fd_write", "proxy_on_configure"] },
+    ],
+    [
+      "environment",
+      "",
+      "environment_variables: { host_env_keys: [ SLUICE_TEST_SET, SLUICE_TEST_UNSET ], key_values: { A: b=c } }",
+      { environment: { SLUICE_TEST_SET: "here", A: "b=c" } },
+    ],
+    ["runtime v8", "", "runtime: envoy.wasm.runtime.v8", {}],
+    ["runtime of another engine", "", "runtime: envoy.wasm.runtime.wasmtime", {}],
+  ] as const) {
+    // prettier-ignore
+    test(title, () => {
+      process.env["SLUICE_TEST_SET"] = "here";
+      const { plugin, errors, warnings } = loaded(config, vm);
+      assert.deepEqual([errors, warnings], [[], []]);
+      const seen = Object.keys(expected).map((key) => [key, plugin?.[key as keyof PluginConfig]]);
+      assert.deepEqual(Object.fromEntries(seen), expected);
+    });
+  }
+
+  for (const [title, config, vm, problem] of [
+    [
+      "fail_open beside a policy",
+      "fail_open: true, failure_policy: FAIL_CLOSED,",
+      "",
+      /^fail_open plugin: only one of/,
+    ],
+    ["native code", "", "runtime: envoy.wasm.runtime.null", /^runtime runtime: .* build it as a module$/],
+    [
+      "a runtime of no name",
+      "",
+      "runtime: envoy.wasm.runtime.v9",
+      /^runtime runtime: .*did you mean "envoy\.wasm\.runtime\.v8"/,
+    ],
+    [
+      "a variable twice",
+      "",
+      "environment_variables: { host_env_keys: [ A ], key_values: { A: b } }",
+      /key_values environment: A stands in host_env_keys too/,
+    ],
+    [
+      "a variable that is none",
+      "",
+      "environment_variables: { key_values: { 'A=B': c } }",
+      /key_values environment: "A=B" is not the name/,
+    ],
+    [
+      "a value with NUL",
+      "",
+      'environment_variables: { key_values: { A: "b\\0c" } }',
+      /key_values environment: the value of A has a NUL/,
+    ],
+    [
+      "a reload interval of zero",
+      "reload_config: { backoff: { base_interval: 0s } },",
+      "",
+      /base_interval duration\.g/,
+    ],
+  ] as const) {
+    // prettier-ignore
+    test(`refused: ${title}`, () => {
+      const { plugin, errors } = loaded(config, vm);
+      assert.equal(plugin, undefined);
+      assert.match(errors.join("\n"), problem);
+    });
+  }
+
+  for (const [title, config, vm, problem] of [
+    [
+      "a capability of no name",
+      "capability_restriction_config: { allowed_capabilities: { proxy_lag: {} } },",
+      "",
+      /allowed_capabilities unknown-capability: .*"proxy_lag"; did you mean "proxy_log"/,
+    ],
+    ["precompiled code", "", "allow_precompiled: true", /allow_precompiled ignored: .*precompiled code is never used/],
+  ] as const) {
+    // prettier-ignore
+    test(`warned of: ${title}`, () => {
+      const { errors, warnings } = loaded(config, vm);
+      assert.deepEqual(errors, []);
+      assert.match(warnings.join("\n"), problem);
+    });
+  }
+});
+
+describe("configuration on a route", () => {
+  const wasm = (config: string): string => `{ ${WASM}, config: { ${config} } }`;
+  const told = (text: string): string => wasm(`configuration: { ${TEXT}: ${text} }`);
+
+  function routed(overrides: readonly string[], rest = "", own = `configuration: { ${TEXT}: own },`) {
+    const routes = overrides.map((override, n) => `{ match: { path: /${n} }, route: { cluster: up }, typed_per_filter_config: { g: ${override} } }`);
+    const { snapshot, errors } = load(bootstrap({ filters: filter(own, "vm_id: v, environment_variables: { key_values: { A: b, C: d } }"), routes: routes.join(", "), rest }), {}, folder);
+    return { snapshot, errors };
+  } // prettier-ignore
+
+  function overridesOf(overrides: readonly string[]): { plugin: PluginConfig; found: (FilterOverride | undefined)[] } {
+    const { snapshot, errors } = routed(overrides);
+    assert.deepEqual(brief(errors), []);
+    const host = managerOf(snapshot!).routeConfig.virtualHosts[0];
+    return { plugin: snapshot!.plugins[0]!, found: host!.routes.map(({ perFilter }) => perFilter["g"]) };
+  }
+
+  test("each distinct one is listed once for the plugin, whatever form it has", () => {
+    const bare = `{ ${TEXT}: one }`;
+    const { plugin, found } = overridesOf([told("one"), told("two"), bare, wasm(""), told("one")]);
+    assert.deepEqual(found.map((one) => one?.id), [1, 2, 1, 3, 1]); // prettier-ignore
+    assert.deepEqual(
+      plugin.routeConfigurations?.map(({ id, bytes }) => [id, Buffer.from(bytes).toString()]),
+      [
+        [1, "one"],
+        [2, "two"],
+        [3, ""],
+      ],
+    );
+  });
+
+  test("FilterConfig switches off, with or without one", () => {
+    const off = (more: string): string => `{ "@type": x/envoy.config.route.v3.FilterConfig, disabled: true, ${more} }`;
+    const { found } = overridesOf([off(""), off(`config: ${told("one")}`)]);
+    assert.deepEqual(
+      found.map((one) => [one?.disabled, one?.id]),
+      [
+        [true, 0],
+        [true, 1],
+      ],
+    );
+  });
+
+  test("other fields may stand there if they are the filter's", () => {
+    const vm = `vm_config: { environment_variables: { key_values: { C: d, A: b } }, vm_id: v, ${CODE} }`;
+    const { found } = overridesOf([wasm(`name: n, ${vm}, configuration: { ${TEXT}: one }`)]);
+    assert.equal(found[0]?.id, 1);
+  });
+
+  for (const [field, value] of [
+    ["root_id", "other"],
+    ["name", "m"],
+    ["fail_open", "true"],
+    ["failure_policy", "FAIL_OPEN"],
+    ["vm_config", `{ vm_id: w, ${CODE}, environment_variables: { key_values: { A: b, C: d } } }`],
+  ] as const) {
+    test(`refused: another ${field}`, () => {
+      const { errors } = routed([wasm(`${field}: ${value}`)]);
+      assert.match(errors.map(({ path, rule, message }) => `${path} ${rule}: ${message}`).join("\n"), new RegExp(`\\.${field} per-filter: a route changes the configuration only`)); // prettier-ignore
+    });
+  }
+
+  test("refused: too many different ones", () => {
+    const many = Array.from({ length: 1001 }, (_, n) => told(`t${n}`));
+    const { errors } = routed(many);
+    assert.match(errors.map(({ message }) => message).join(), /"g" has more than 1000 different configurations/);
+  });
+
+  test("a VM for each, if the plugin's settings say so", () => {
+    const rest = `bootstrap_extensions: [ { name: r, typed_config: { "@type": x/sluice.v1.WasmRuntime, plugins: [ { name: n, own_route_vms: true } ] } } ]`;
+    assert.equal(routed([told("one")], rest).snapshot?.plugins[0]?.ownRouteVms, true);
+  });
+});
