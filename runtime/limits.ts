@@ -39,6 +39,15 @@ export const ROUTE_TIMEOUT_MS = 15_000;
 /** Milliseconds a closing connection may take to be read out. Envoy: `delayed_close_timeout`, 1 s. */
 export const DELAYED_CLOSE_TIMEOUT_MS = 1000;
 
+// ---- Listeners ----------------------------------------------------------------------------------
+
+/** Milliseconds that listener filters may wait for first bytes. Envoy: `listener_filters_timeout`, 15 s. */
+export const LISTENER_FILTERS_TIMEOUT_MS = 15_000;
+/** Bytes that listener filters may ask for before a chain is chosen: a TLS record with the largest hello, twice (Envoy: 64 KiB). */
+export const MAX_LISTENER_FILTER_BYTES = 64 * 1024;
+/** Combinations of the lists in the filter chain matches of one listener: each takes memory in every worker. */
+export const MAX_FILTER_CHAIN_PLACES = 200_000;
+
 // ---- Upstream -----------------------------------------------------------------------------------
 
 /** Milliseconds to connect to a host. Envoy: `Cluster.connect_timeout`, 5 s. */

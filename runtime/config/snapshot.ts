@@ -3,6 +3,7 @@
  * structured clone). Names follow Envoy's v3 messages; values have their final units.
  * Everything right of `config` reads this and nothing else of the configuration.
  */
+import type { FilterChainMatch, ListenerFilterConfig } from "./listener-snapshot.ts";
 
 export interface Snapshot {
   readonly node: NodeConfig;
@@ -60,12 +61,19 @@ export interface ListenerConfig {
   readonly backlog: number;
   readonly perConnectionBufferLimitBytes: number;
   readonly trafficDirection: number;
+  readonly listenerFilters: readonly ListenerFilterConfig[];
+  /** 0 = off. Envoy: `listener_filters_timeout`, 15 s. */
+  readonly listenerFiltersTimeoutMs: number;
+  readonly continueOnListenerFiltersTimeout: boolean;
   readonly filterChains: readonly FilterChainConfig[];
+  /** Taken when no chain of `filterChains` matches; undefined: the connection is closed. */
+  readonly defaultFilterChain: FilterChainConfig | undefined;
   readonly accessLogs: readonly AccessLogConfig[];
 }
 
 export interface FilterChainConfig {
   readonly name: string;
+  readonly match: FilterChainMatch;
   readonly filters: readonly NetworkFilterConfig[];
 }
 

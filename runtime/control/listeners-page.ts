@@ -1,5 +1,5 @@
 /** `/listeners`: names and bound addresses, as text and as admin.v3.Listeners. */
-import type { BoundAddress } from "../listener/listener.ts";
+import type { BoundAddress } from "../listener/bind.ts";
 import type { AdminSubject } from "./subject.ts";
 
 export function listenersText({ bound }: AdminSubject): string {

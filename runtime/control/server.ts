@@ -5,7 +5,7 @@
 import { writeFileSync } from "node:fs";
 import type { Snapshot } from "../config/snapshot.ts";
 import { STATS_FLUSH_INTERVAL_MS } from "../limits.ts";
-import type { BoundAddress } from "../listener/listener.ts";
+import type { BoundAddress } from "../listener/bind.ts";
 import type { Log, LogLevel, ProcessLog } from "../observe/log.ts";
 import { StatsRegistry } from "../observe/stats-registry.ts";
 import type { Stat } from "../observe/stats-registry.ts";

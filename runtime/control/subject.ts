@@ -1,6 +1,6 @@
 /** What the admin interface may ask of the process and do to it; the server is it, tests may be it too. */
 import type { Snapshot } from "../config/snapshot.ts";
-import type { BoundAddress } from "../listener/listener.ts";
+import type { BoundAddress } from "../listener/bind.ts";
 import type { LogLevel } from "../observe/log.ts";
 import type { Stat } from "../observe/stats-registry.ts";
 import type { ClusterStatus } from "../upstream/cluster-status.ts";

@@ -48,9 +48,9 @@ export class RequestHeaders {
     const config = this.#config;
     const connection = info.connection;
     const forwardedFor = headers.joined("x-forwarded-for");
-    const trusted = this.#trustedAddress(forwardedFor, connection.directRemoteIp);
+    const trusted = this.#trustedAddress(forwardedFor, connection.remoteIp);
     info.remoteIp = trusted;
-    info.remoteAddress = trusted === connection.directRemoteIp ? connection.directRemoteAddress : withPortZero(trusted);
+    info.remoteAddress = trusted === connection.remoteIp ? connection.remoteAddress : withPortZero(trusted);
     const internal = this.#isInternal(forwardedFor, trusted);
     const edge = !internal && config.useRemoteAddress;
     this.#sanitize(headers, internal, edge);
@@ -113,7 +113,7 @@ export class RequestHeaders {
 
   #forwarded(headers: HeaderMap, forwardedFor: string | undefined, info: StreamInfo): void {
     const config = this.#config;
-    const peer = info.connection.directRemoteIp;
+    const peer = info.connection.remoteIp;
     if (!config.skipXffAppend && peer !== "") {
       // A loopback peer says nothing to the next hop; Envoy appends its own address then.
       headers.set(

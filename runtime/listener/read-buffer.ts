@@ -13,12 +13,22 @@ import { DOWNSTREAM_READ_BYTES } from "../limits.ts";
 const readBuffer = Buffer.allocUnsafeSlow(DOWNSTREAM_READ_BYTES);
 
 interface Handed {
-  _handle: object | null;
+  _handle: { reading?: boolean; readStop?(): number } | null;
+}
+
+/** Stops reading at once: a paused socket would go on until its buffer is full. */
+export function stopReading(socket: Socket): void {
+  socket.pause();
+  const { _handle: handle } = socket as unknown as Handed;
+  if (handle === null || handle.reading !== true) return;
+  handle.reading = false;
+  handle.readStop?.();
 }
 
 /**
- * The socket to use instead of an accepted one that was not read yet (`pauseOnConnect`). `onBytes` gets what
- * comes in; the bytes are its own only until it returns. `limitBytes` is what `write` may buffer before it says stop.
+ * The socket to use instead of an accepted one, which is not reading (`pauseOnConnect`, {@link stopReading}).
+ * `onBytes` gets what comes in, from the next turn on; first what others read and gave back by `unshift`.
+ * The bytes are its own only until it returns. `limitBytes` is what `write` may buffer before it says stop.
  */
 export function readInto(accepted: Socket, limitBytes: number, onBytes: (data: Buffer) => void): Socket {
   const handed = accepted as unknown as Handed;
@@ -28,6 +38,7 @@ export function readInto(accepted: Socket, limitBytes: number, onBytes: (data: B
     accepted.resume();
     return accepted;
   }
+  const early = accepted.readableLength === 0 ? null : (accepted.read() as Buffer);
   handed._handle = null;
   const options = {
     handle,
@@ -42,5 +53,14 @@ export function readInto(accepted: Socket, limitBytes: number, onBytes: (data: B
     },
   };
   // The published type knows only bound sockets as `handle`.
-  return new Socket(options as unknown as SocketConstructorOpts);
+  const socket = new Socket(options as unknown as SocketConstructorOpts);
+  if (early !== null) process.nextTick(deliver, socket, early, onBytes);
+  return socket;
+}
+
+/** Before anything that is still to be read, but not to one who paused. */
+function deliver(socket: Socket, early: Buffer, onBytes: (data: Buffer) => void): void {
+  if (socket.destroyed) return;
+  if (socket.isPaused()) socket.once("resume", () => deliver(socket, early, onBytes));
+  else onBytes(early);
 }

@@ -51,7 +51,7 @@ function clusterName(info: StreamInfo): string | undefined {
   return some(wireText(statName === name.replaceAll(":", "_") ? name : statName));
 }
 
-const remoteAddress = (info: StreamInfo): string => info.remoteAddress || info.connection.directRemoteAddress;
+const remoteAddress = (info: StreamInfo): string => info.remoteAddress || info.connection.remoteAddress;
 const UPSTREAM_PROTOCOLS = { HTTP1: "HTTP/1.1", HTTP2: "HTTP/2" } as const;
 
 /** Commands without an argument. */
@@ -125,7 +125,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   ...address("DOWNSTREAM_REMOTE_ADDRESS", remoteAddress),
   ...address("DOWNSTREAM_DIRECT_REMOTE_ADDRESS", (info) => info.connection.directRemoteAddress),
   ...address("DOWNSTREAM_LOCAL_ADDRESS", (info) => info.connection.localAddress),
-  ...address("DOWNSTREAM_DIRECT_LOCAL_ADDRESS", (info) => info.connection.localAddress),
+  ...address("DOWNSTREAM_DIRECT_LOCAL_ADDRESS", (info) => info.connection.directLocalAddress),
   PATH: path,
   QUERY_PARAM: (argument, clean) => {
     const name = wireText(required("QUERY_PARAM", argument));

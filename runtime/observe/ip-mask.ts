@@ -8,7 +8,7 @@ export function maskIp(ip: string, v4Bits: number, v6Bits: number): string | und
     const bytes = ip.split(".").map(Number);
     return `${clear(bytes, v4Bits, 8).join(".")}/${v4Bits}`;
   }
-  if (family === 6) return `${compress(clear(groupsOf(ip), v6Bits, 16))}/${v6Bits}`;
+  if (family === 6) return `${formatIpv6(clear(ipv6Groups(ip), v6Bits, 16))}/${v6Bits}`;
   return undefined;
 }
 
@@ -20,7 +20,8 @@ function clear(numbers: readonly number[], bits: number, width: number): number[
   });
 }
 
-function groupsOf(ip: string): number[] {
+/** The eight 16-bit groups of an IPv6 address. */
+export function ipv6Groups(ip: string): number[] {
   const address = ip.split("%", 1)[0]!;
   const [head = "", tail] = address.split("::");
   const left = groups(head);
@@ -38,7 +39,7 @@ function groups(text: string): number[] {
 }
 
 /** RFC 5952: lower case, the longest run of two or more zero groups as `::`. */
-function compress(numbers: readonly number[]): string {
+export function formatIpv6(numbers: readonly number[]): string {
   let bestStart = -1;
   let bestLength = 1;
   for (let start = 0; start < numbers.length; start++) {

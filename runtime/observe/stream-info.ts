@@ -15,7 +15,24 @@ export interface ConnectionInfo {
   /** Physical peer, `ip:port`, `[v6]:port` or the pipe's path. */
   readonly directRemoteAddress: string;
   readonly directRemoteIp: string;
+  /** The peer that a listener filter restored (PROXY protocol), else the physical one. */
+  readonly remoteAddress: string;
+  readonly remoteIp: string;
+  /** The address of the socket. */
+  readonly directLocalAddress: string;
+  /** The destination that a listener filter restored, else the address of the socket. */
   readonly localAddress: string;
+  /** `localAddress` was restored: it is where downstream wanted to go. */
+  readonly localAddressRestored: boolean;
+  /** What listener filters found: `raw_buffer` or `tls`. */
+  readonly transportProtocol: string;
+  /** What downstream offers (ALPN), or speaks as far as its first bytes tell; its own order. */
+  readonly applicationProtocols: readonly string[];
+  /** Fingerprints of a TLS hello, "" when none was made. */
+  readonly ja3: string;
+  readonly ja4: string;
+  /** What listener filters left for access logs and filters: namespace to plain JSON value. */
+  readonly metadata: ReadonlyMap<string, Record<string, unknown>> | null;
   /** Requested server name of TLS, "" when none. */
   readonly serverName: string;
   readonly tls: boolean;
@@ -67,8 +84,8 @@ export class StreamInfo {
 
   constructor(connection: ConnectionInfo, startTimeMs: number, startMs: number) {
     this.connection = connection;
-    this.remoteAddress = connection.directRemoteAddress;
-    this.remoteIp = connection.directRemoteIp;
+    this.remoteAddress = connection.remoteAddress;
+    this.remoteIp = connection.remoteIp;
     this.startTimeMs = startTimeMs;
     this.startMs = startMs;
   }

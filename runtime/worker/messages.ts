@@ -3,7 +3,7 @@
  * Plain data, compiled modules and shared buffers only, since it crosses by structured clone.
  */
 import type { Snapshot } from "../config/snapshot.ts";
-import type { BoundAddress } from "../listener/listener.ts";
+import type { BoundAddress } from "../listener/bind.ts";
 import type { LogLevel } from "../observe/log.ts";
 import type { StatsAnnouncement } from "../observe/stats.ts";
 import type { ClusterStatus } from "../upstream/cluster-status.ts";

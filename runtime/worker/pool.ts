@@ -13,7 +13,7 @@ import {
   WORKER_SETTLED_MS,
   WORKER_WATCH_MS,
 } from "../limits.ts";
-import type { BoundAddress } from "../listener/listener.ts";
+import type { BoundAddress } from "../listener/bind.ts";
 import type { Log } from "../observe/log.ts";
 import type { StatsAnnouncement } from "../observe/stats.ts";
 import { mergeClusterStatuses } from "../upstream/cluster-status.ts";

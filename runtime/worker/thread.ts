@@ -6,7 +6,7 @@ import { Worker } from "node:worker_threads";
 import { ProxyError } from "../errors.ts";
 import { WORKER_START_TIMEOUT_MS } from "../limits.ts";
 import type { FromWorker, ToWorker, WorkerBirth, WorkerSetup } from "./messages.ts";
-import type { BoundAddress } from "../listener/listener.ts";
+import type { BoundAddress } from "../listener/bind.ts";
 
 export type ThreadState = "spawned" | "ready" | "listening" | "draining" | "gone";
 

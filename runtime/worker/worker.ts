@@ -9,7 +9,7 @@ import type { FilterChainConfig, ListenerConfig, NetworkFilterConfig, Snapshot }
 import { ProxyError } from "../errors.ts";
 import { ConnectionManager } from "../http/connection-manager.ts";
 import type { HttpEnvironment } from "../http/connection-manager.ts";
-import { ListenerSet } from "../listener/listener.ts";
+import { ListenerSet } from "../listener/listener-set.ts";
 import type { NetworkFilterFactory } from "../network/filter.ts";
 import { AccessLog } from "../observe/access-log.ts";
 import { drainLogFiles, flushLogFiles, reopenLogFiles } from "../observe/log-file.ts";
@@ -57,6 +57,7 @@ class DataPlane {
     this.#listeners = new ListenerSet(snapshot.listeners, {
       stats,
       chainFactories: (chain, listener) => chainFactories(chain, listener, http),
+      accessLog: http.accessLog,
       boundPorts: this.#boundPorts,
       workerIndex: index,
       log: (level, message) => listenerLog[level === "warn" ? "warning" : level](message),

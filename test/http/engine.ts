@@ -6,6 +6,7 @@ import { once } from "node:events";
 import { connect, createServer } from "node:net";
 import type { AddressInfo, Server, Socket } from "node:net";
 import type {
+  Address,
   ClusterConfig,
   EndpointConfig,
   ForwardAction,
@@ -18,11 +19,12 @@ import type {
 } from "../../runtime/config/snapshot.ts";
 import { ConnectionManager } from "../../runtime/http/connection-manager.ts";
 import type { HttpFilterFactory } from "../../runtime/http/filter.ts";
-import { ListenerSet } from "../../runtime/listener/listener.ts";
+import { ListenerSet } from "../../runtime/listener/listener-set.ts";
 import { AccessLog } from "../../runtime/observe/access-log.ts";
 import { StatsStore } from "../../runtime/observe/stats.ts";
 import type { StreamInfo } from "../../runtime/observe/stream-info.ts";
 import { ClusterSet } from "../../runtime/upstream/clusters.ts";
+import { config, environment } from "../listener/fixture.ts";
 
 const NO_MUTATION: HeaderMutation = { add: [], remove: [] };
 
@@ -186,13 +188,10 @@ export class Engine {
       filterFactory: (config) => factories[config.plugin]!,
       accessLog: () => new Recorder(finished, stats),
     });
-    const listeners = new ListenerSet([listenerConfig(limit)], {
-      stats,
-      chainFactories: () => [manager],
-      boundPorts: {},
-      workerIndex: 0,
-      log: () => {},
-    });
+    const listeners = new ListenerSet(
+      [listenerConfig(limit)],
+      environment(stats, () => [manager]),
+    );
     await listeners.start();
     return new Engine(listeners, clusters, stats, finished);
   }
@@ -224,19 +223,13 @@ class Recorder extends AccessLog {
 }
 
 function listenerConfig(limit: number): ListenerConfig {
-  return {
+  const address: Address = { kind: "ip", host: "127.0.0.1", port: 0, ipv4Compat: false };
+  return config(address, {
     name: "test",
-    address: { kind: "ip", host: "127.0.0.1", port: 0, ipv4Compat: false },
-    additionalAddresses: [],
     statPrefix: "test",
-    bindToPort: true,
-    reusePort: true,
-    backlog: 128,
     perConnectionBufferLimitBytes: limit,
     trafficDirection: 0,
-    filterChains: [{ name: "", filters: [] }],
-    accessLogs: [],
-  };
+  });
 }
 
 function managerConfig(options: EngineOptions, factories: readonly HttpFilterFactory[]): HttpConnectionManagerConfig {

@@ -4,24 +4,10 @@ import { HeaderMap } from "../../runtime/codec/headers.ts";
 import type { HttpConnectionManagerConfig } from "../../runtime/config/snapshot.ts";
 import { RequestHeaders } from "../../runtime/http/request-headers.ts";
 import { StreamInfo } from "../../runtime/observe/stream-info.ts";
+import { connectionSample } from "../observe/stream-sample.ts";
 
 function info(peer = "10.1.2.3"): StreamInfo {
-  return new StreamInfo(
-    {
-      id: 1,
-      listenerName: "l",
-      direction: 0,
-      filterChainName: "",
-      directRemoteAddress: `${peer}:999`,
-      directRemoteIp: peer,
-      localAddress: "192.168.0.9:10000",
-      serverName: "",
-      tls: false,
-      startTimeMs: 0,
-    },
-    0,
-    0,
-  );
+  return new StreamInfo(connectionSample(`${peer}:999`, "192.168.0.9:10000", { direction: 0 }), 0, 0);
 }
 
 function run(

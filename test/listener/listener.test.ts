@@ -1,113 +1,15 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { connect } from "node:net";
-import type { NetConnectOpts, Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import type { TestContext } from "node:test";
-import type { Address, ListenerConfig } from "../../runtime/config/snapshot.ts";
+import type { Address } from "../../runtime/config/snapshot.ts";
 import { ProxyError } from "../../runtime/errors.ts";
 import { formatAddress, plainIp } from "../../runtime/listener/address.ts";
-import { ListenerSet } from "../../runtime/listener/listener.ts";
-import { NetworkStatus } from "../../runtime/network/filter.ts";
-import type { ConnectionView, NetworkFilter, NetworkFilterFactory } from "../../runtime/network/filter.ts";
-import { StatsStore } from "../../runtime/observe/stats.ts";
-
-/** Sends back what comes; ends when told to drain. */
-class Echo implements NetworkFilter {
-  readonly #connection: ConnectionView;
-  constructor(connection: ConnectionView) {
-    this.#connection = connection;
-  }
-  onNewConnection(): number {
-    return NetworkStatus.CONTINUE;
-  }
-  onData(data: Buffer, endStream: boolean): number {
-    if (endStream) this.#connection.close(100);
-    else if (data.toString() === "who") this.#connection.write(JSON.stringify(this.#connection.info));
-    else if (data.toString() === "reset") this.#connection.reset();
-    else this.#connection.write(data);
-    return NetworkStatus.CONTINUE;
-  }
-  onWrite(_data: Buffer): number {
-    return NetworkStatus.CONTINUE;
-  }
-  onWritable(): void {}
-  onDraining(): void {
-    this.#connection.close(100);
-  }
-  onClose(): void {}
-}
-
-/** Turns letters to upper case on the way in, and adds a mark on the way out; "stop" goes no further. */
-class Shout extends Echo {
-  override onData(data: Buffer): number {
-    if (data.toString() === "stop") return NetworkStatus.STOP;
-    for (let at = 0; at < data.length; at++) if (data[at]! >= 0x61) data[at]! -= 0x20;
-    return NetworkStatus.CONTINUE;
-  }
-  override onWrite(data: Buffer): number {
-    data[0] = 0x21;
-    return NetworkStatus.CONTINUE;
-  }
-}
-
-const echo: NetworkFilterFactory = { name: "echo", terminal: true, create: (connection) => new Echo(connection) };
-const shout: NetworkFilterFactory = { name: "shout", terminal: false, create: (connection) => new Shout(connection) };
-
-const ip = (host: string, port = 0, ipv4Compat = false): Address => ({ kind: "ip", host, port, ipv4Compat });
-
-function config(address: Address, more: Partial<ListenerConfig> = {}): ListenerConfig {
-  return {
-    name: "l",
-    address,
-    additionalAddresses: [],
-    statPrefix: "l",
-    bindToPort: true,
-    reusePort: true,
-    backlog: 128,
-    perConnectionBufferLimitBytes: 1024,
-    trafficDirection: 1,
-    filterChains: [{ name: "chain", filters: [] }],
-    accessLogs: [],
-    ...more,
-  };
-}
-
-async function start(
-  t: TestContext,
-  listeners: readonly ListenerConfig[],
-  chain: readonly NetworkFilterFactory[] = [echo],
-  workerIndex = 0,
-): Promise<{ set: ListenerSet; stats: StatsStore }> {
-  const stats = new StatsStore(() => {});
-  const set = new ListenerSet(listeners, {
-    stats,
-    chainFactories: () => chain,
-    boundPorts: {},
-    workerIndex,
-    log: () => {},
-  });
-  t.after(() => set.close());
-  await set.start();
-  return { set, stats };
-}
-
-async function say(options: NetConnectOpts, text: string): Promise<string> {
-  const socket = await open(options);
-  socket.write(text);
-  const [data] = (await once(socket, "data")) as [Buffer];
-  socket.destroy();
-  return data.toString();
-}
-
-async function open(options: NetConnectOpts): Promise<Socket> {
-  const socket = connect(options);
-  await once(socket, "connect");
-  return socket;
-}
+import type { NetworkFilterFactory } from "../../runtime/network/filter.ts";
+import { drainLogFiles } from "../../runtime/observe/log-file.ts";
+import { chain, config, echo, Echo, ip, open, say, shout, start } from "./fixture.ts";
 
 test("IPv4, IPv6 and further addresses of one listener", async (t) => {
   const { set } = await start(t, [config(ip("127.0.0.1"), { additionalAddresses: [ip("::1")] })]);
@@ -243,4 +145,39 @@ test("draining: no new connections, filters finish, and what does not finish is 
   stuck.resume();
   await stubborn.set.drain(50);
   await ended;
+});
+
+test("each connection gets the chain that matches, else the default one", async (t) => {
+  const chains = [chain("here", { sourcePrefixRanges: ["127.0.0.0/8"] }), chain("there", { transportProtocol: "tls" })];
+  const listener = config(ip("127.0.0.1"), {
+    filterChains: chains,
+    defaultFilterChain: chain("rest"),
+    additionalAddresses: [ip("::1")],
+  });
+  const { set } = await start(t, [listener]);
+  const [four, six] = set.bound;
+  const first = JSON.parse(await say({ host: "127.0.0.1", port: four!.port }, "who"));
+  assert.deepEqual([first.filterChainName, first.transportProtocol], ["here", "raw_buffer"]);
+  assert.equal(JSON.parse(await say({ host: "::1", port: six!.port }, "who")).filterChainName, "rest");
+});
+
+test("no chain matches: closed, counted, and in the access log", async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "sluice-"));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const path = join(folder, "log");
+  const text = "%RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %DOWNSTREAM_LOCAL_ADDRESS%\n";
+  const listener = config(ip("127.0.0.1"), {
+    filterChains: [chain("never", { destinationPort: 1 })],
+    accessLogs: [
+      { sink: { kind: "file", path }, format: { kind: "text", text, omitEmptyValues: false }, filter: undefined },
+    ],
+  });
+  const { set, stats } = await start(t, [listener]);
+  const socket = await open({ host: "127.0.0.1", port: set.bound[0]!.port });
+  await once(socket.resume(), "close");
+  assert.equal(stats.counter("listener.l.no_filter_chain_match").value, 1);
+  assert.equal(stats.counter("listener.l.downstream_cx_total").value, 0);
+  set.close();
+  await drainLogFiles();
+  assert.equal(readFileSync(path, "utf8"), `NR filter_chain_not_found ${set.bound[0]!.address}\n`);
 });

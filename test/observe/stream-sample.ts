@@ -2,6 +2,7 @@
 import { HeaderMap } from "../../runtime/codec/headers.ts";
 import type { ClusterConfig, RouteConfigEntry } from "../../runtime/config/snapshot.ts";
 import { StreamInfo } from "../../runtime/observe/stream-info.ts";
+import type { ConnectionInfo } from "../../runtime/observe/stream-info.ts";
 
 /** Headers from `name: value` pairs. */
 export function headersOf(fields: Record<string, string | readonly string[]>): HeaderMap {
@@ -12,21 +13,41 @@ export function headersOf(fields: Record<string, string | readonly string[]>): H
   return headers;
 }
 
+/** What is known of a plain connection from `peer` to `local`, both `ip:port`. */
+export function connectionSample(peer: string, local: string, more: Partial<ConnectionInfo> = {}): ConnectionInfo {
+  const ip = peer.slice(0, peer.lastIndexOf(":")).replace(/^\[(.*)\]$/, "$1");
+  return {
+    id: 7,
+    listenerName: "main",
+    direction: 1,
+    filterChainName: "chain",
+    directRemoteAddress: peer,
+    directRemoteIp: ip,
+    remoteAddress: peer,
+    remoteIp: ip,
+    directLocalAddress: local,
+    localAddress: local,
+    localAddressRestored: false,
+    transportProtocol: "raw_buffer",
+    applicationProtocols: [],
+    ja3: "",
+    ja4: "",
+    metadata: null,
+    serverName: "",
+    tls: false,
+    startTimeMs: 1_700_000_000_000,
+    ...more,
+  };
+}
+
 /** A stream of which only the beginning is known. */
 export function freshStream(): StreamInfo {
   return new StreamInfo(
-    {
-      id: 7,
+    connectionSample("[2001:db8::5]:4444", "10.1.2.3:10000", {
       listenerName: "ingress",
-      direction: 1,
-      filterChainName: "chain",
-      directRemoteAddress: "[2001:db8::5]:4444",
-      directRemoteIp: "2001:db8::5",
-      localAddress: "10.1.2.3:10000",
       serverName: "sni.example",
-      tls: false,
       startTimeMs: 1_460_751_420_000,
-    },
+    }),
     Date.UTC(2016, 3, 15, 20, 17, 0, 310),
     1000,
   );

@@ -18,7 +18,11 @@ export const ROOMS: readonly (readonly string[])[] = [
 ];
 
 /** Contracts between rooms, types and closed sets alone: an interface sits with its caller, and both sides read it. */
-export const FACES: readonly string[] = ["runtime/config/snapshot.ts", "runtime/network/filter.ts"];
+export const FACES: readonly string[] = [
+  "runtime/config/snapshot.ts",
+  "runtime/config/listener-snapshot.ts",
+  "runtime/network/filter.ts",
+];
 
 /** Who may import whom: the first rule whose `from` is the file's path decides. */
 export const ARROWS: readonly { readonly from: RegExp; readonly may: RegExp; readonly why: string }[] = [

@@ -16,6 +16,7 @@ import { loadModule } from "../../runtime/wasm/module/module.ts";
 import { Plugin, PluginFilterFactory } from "../../runtime/wasm/plugin.ts";
 import { SharedStore } from "../../runtime/wasm/shared.ts";
 import { Vm } from "../../runtime/wasm/vm.ts";
+import { connectionSample } from "../observe/stream-sample.ts";
 import { readTrace } from "./puppet.ts";
 import type { Call, Puppet, Seen } from "./puppet.ts";
 
@@ -203,18 +204,7 @@ export class Stage {
   }
 }
 
-const CONNECTION: ConnectionInfo = {
-  id: 7,
-  listenerName: "main",
-  direction: 1,
-  filterChainName: "chain",
-  directRemoteAddress: "127.0.0.1:5555",
-  directRemoteIp: "127.0.0.1",
-  localAddress: "127.0.0.1:10000",
-  serverName: "",
-  tls: false,
-  startTimeMs: 1_700_000_000_000,
-};
+const CONNECTION = connectionSample("127.0.0.1:5555", "127.0.0.1:10000");
 
 export interface FakeStreamOptions {
   readonly connection?: ConnectionInfo;

@@ -39,3 +39,17 @@ export function addressText(address: Address): string {
   if (address.kind === "pipe") return address.path;
   return isIP(address.host) === 6 ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`;
 }
+
+/** `prefix/length` of a list of CidrRange. An unset `prefix_len` is 0, which is everything. */
+export function buildCidrs(context: BuildContext, owner: Message, field: string): string[] {
+  return owner.messages(field).map((range) => {
+    const prefix = range.text("address_prefix");
+    const length = range.wrappedNumber("prefix_len", 0);
+    const family = isIP(prefix);
+    if (family === 0 && prefix !== "")
+      context.error(range, "address_prefix", "ip-address", `malformed IP address: ${prefix}`);
+    if (family === 4 && length > 32)
+      context.error(range, "prefix_len", "ip-address", "an IPv4 prefix has at most 32 bits");
+    return `${prefix}/${length}`;
+  });
+}

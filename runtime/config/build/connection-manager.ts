@@ -1,10 +1,10 @@
 /** envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager. */
-import { isIP } from "node:net";
 
 import * as limits from "../../limits.ts";
 import type { Message } from "../document/message.ts";
 import type { HttpConnectionManagerConfig, RouteConfig } from "../snapshot.ts";
 import { buildAccessLogs } from "./access-log.ts";
+import { buildCidrs } from "./address.ts";
 import type { BuildContext } from "./context.ts";
 import { buildHttpFilters, httpFilterNames } from "./http-filter.ts";
 import type { FilterNames } from "./per-filter.ts";
@@ -171,16 +171,7 @@ function pathOptions(
   };
 }
 
-function internalCidrs(context: BuildContext, manager: Message): string[] {
-  const ranges = manager.message("internal_address_config")?.messages("cidr_ranges") ?? [];
-  return ranges.map((range) => {
-    const prefix = range.text("address_prefix");
-    const length = range.wrappedNumber("prefix_len", 0);
-    const family = isIP(prefix);
-    if (family === 0 && prefix !== "")
-      context.error(range, "address_prefix", "ip-address", `malformed IP address: ${prefix}`);
-    if (family === 4 && length > 32)
-      context.error(range, "prefix_len", "ip-address", "an IPv4 prefix has at most 32 bits");
-    return `${prefix}/${length}`;
-  });
+function internalCidrs(context: BuildContext, manager: Message): readonly string[] {
+  const internal = manager.message("internal_address_config");
+  return internal === undefined ? [] : buildCidrs(context, internal, "cidr_ranges");
 }

@@ -1,11 +1,13 @@
-/** envoy.config.listener.v3.Listener: TCP listeners with one filter chain. */
-import { CONNECTION_BUFFER_BYTES, LISTEN_BACKLOG } from "../../limits.ts";
+/** envoy.config.listener.v3.Listener: TCP listeners. */
+import { CONNECTION_BUFFER_BYTES, LISTEN_BACKLOG, LISTENER_FILTERS_TIMEOUT_MS } from "../../limits.ts";
 import type { Message } from "../document/message.ts";
 import type { Address, FilterChainConfig, ListenerConfig, NetworkFilterConfig } from "../snapshot.ts";
 import { buildAccessLogs } from "./access-log.ts";
 import { addressText, buildAddress } from "./address.ts";
 import { buildConnectionManager } from "./connection-manager.ts";
 import type { BuildContext } from "./context.ts";
+import { buildFilterChainMatch, checkFilterChainMatches } from "./filter-chain-match.ts";
+import { buildListenerFilters } from "./listener-filter.ts";
 import { buildWasmPlugin } from "./plugin.ts";
 
 const NETWORK = "envoy.extensions.filters.network.";
@@ -17,6 +19,7 @@ const RAW_BUFFER = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer";
 export function buildListener(context: BuildContext, listener: Message): ListenerConfig | undefined {
   const address = buildAddress(context, listener, { field: "address", literal: true });
   const chains = buildFilterChains(context, listener);
+  const fallback = listener.message("default_filter_chain");
   if (address === undefined) {
     if (!listener.has("address")) context.error(listener, "address", "listener", "a listener needs an address");
     return undefined;
@@ -25,6 +28,7 @@ export function buildListener(context: BuildContext, listener: Message): Listene
     .messages("additional_addresses")
     .map((entry) => buildAddress(context, entry, { field: "address", literal: true }));
   const text = addressText(address);
+  const direction = listener.number("traffic_direction");
   return {
     name: listener.text("name") || text,
     address,
@@ -37,8 +41,12 @@ export function buildListener(context: BuildContext, listener: Message): Listene
     reusePort: listener.wrappedFlag("enable_reuse_port", true),
     backlog: listener.wrappedNumber("tcp_backlog_size", LISTEN_BACKLOG),
     perConnectionBufferLimitBytes: listener.wrappedNumber("per_connection_buffer_limit_bytes", CONNECTION_BUFFER_BYTES),
-    trafficDirection: listener.number("traffic_direction"),
+    trafficDirection: direction,
+    listenerFilters: buildListenerFilters(context, listener),
+    listenerFiltersTimeoutMs: context.millis(listener, "listener_filters_timeout", LISTENER_FILTERS_TIMEOUT_MS),
+    continueOnListenerFiltersTimeout: listener.flag("continue_on_listener_filters_timeout"),
     filterChains: chains,
+    defaultFilterChain: fallback === undefined ? undefined : buildFilterChain(context, fallback, direction),
     accessLogs: buildAccessLogs(context, listener, "access_log"),
   };
 }
@@ -65,17 +73,17 @@ export function checkListeners(context: BuildContext, messages: readonly Message
 }
 
 function buildFilterChains(context: BuildContext, listener: Message): FilterChainConfig[] {
-  const chains = listener.messages("filter_chains");
-  if (chains.length === 0)
+  const messages = listener.messages("filter_chains");
+  if (messages.length === 0 && !listener.has("default_filter_chain"))
     context.error(
       listener,
       "",
       "filter-chain",
       `no filter chains specified for the listener '${listener.text("name")}'`,
     );
-  const second = chains[1];
-  if (second !== undefined) context.unsupported(second, "", "more than one filter chain");
-  return chains.map((chain) => buildFilterChain(context, chain, listener.number("traffic_direction")));
+  const chains = messages.map((chain) => buildFilterChain(context, chain, listener.number("traffic_direction")));
+  checkFilterChainMatches(context, messages, chains);
+  return chains;
 }
 
 function buildFilterChain(context: BuildContext, chain: Message, direction: number): FilterChainConfig {
@@ -105,7 +113,11 @@ function buildFilterChain(context: BuildContext, chain: Message, direction: numb
     }
   }
   const built = filters.map((filter) => buildNetworkFilter(context, filter, direction));
-  return { name: chain.text("name"), filters: built.filter((filter) => filter !== undefined) };
+  return {
+    name: chain.text("name"),
+    match: buildFilterChainMatch(context, chain),
+    filters: built.filter((filter) => filter !== undefined),
+  };
 }
 
 function buildNetworkFilter(

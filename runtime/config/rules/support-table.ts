@@ -12,11 +12,16 @@ export const SUPPORTED_FIELDS: ReadonlyMap<string, ReadonlySet<string>> = new Ma
   fields("envoy.config.bootstrap.v3.Admin", "address access_log"),
   fields(
     "envoy.config.listener.v3.Listener",
-    "name address stat_prefix filter_chains bind_to_port deprecated_v1 enable_reuse_port tcp_backlog_size per_connection_buffer_limit_bytes traffic_direction access_log additional_addresses",
+    "name address stat_prefix filter_chains bind_to_port deprecated_v1 enable_reuse_port tcp_backlog_size per_connection_buffer_limit_bytes traffic_direction access_log additional_addresses listener_filters listener_filters_timeout continue_on_listener_filters_timeout default_filter_chain",
   ),
   fields("envoy.config.listener.v3.Listener.DeprecatedV1", "bind_to_port"),
   fields("envoy.config.listener.v3.AdditionalAddress", "address"),
-  fields("envoy.config.listener.v3.FilterChain", "filters name transport_socket"),
+  fields("envoy.config.listener.v3.ListenerFilter", "name typed_config filter_disabled"),
+  fields("envoy.config.listener.v3.FilterChain", "filter_chain_match filters name transport_socket"),
+  fields(
+    "envoy.config.listener.v3.FilterChainMatch",
+    "destination_port prefix_ranges server_names transport_protocol application_protocols direct_source_prefix_ranges source_type source_prefix_ranges source_ports",
+  ),
   fields("envoy.config.listener.v3.Filter", "name typed_config"),
   fields(
     "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -131,8 +136,6 @@ export const IGNORED_FIELDS: ReadonlyMap<string, ReadonlyMap<string, string>> = 
   ignored("envoy.config.listener.v3.Listener", {
     metadata: "nothing reads it yet",
     drain_type: "every listener drains alike",
-    listener_filters_timeout: "there are no listener filters yet",
-    continue_on_listener_filters_timeout: "there are no listener filters yet",
     max_connections_to_accept_per_socket_event: TUNING,
     ignore_global_conn_limit: "there is no global limit",
     bypass_overload_manager: "there is no overload manager",

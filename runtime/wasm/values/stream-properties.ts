@@ -51,8 +51,8 @@ export const STREAM_PROPERTIES: Readonly<Record<string, Readonly<Record<string, 
     transport_failure_reason: () => undefined,
   },
   source: {
-    address: (view) => view.info.remoteAddress || view.info.connection.directRemoteAddress,
-    port: (view) => portOf(view.info.remoteAddress || view.info.connection.directRemoteAddress),
+    address: (view) => view.info.remoteAddress || view.info.connection.remoteAddress,
+    port: (view) => portOf(view.info.remoteAddress || view.info.connection.remoteAddress),
   },
   destination: {
     address: (view) => view.info.connection.localAddress,

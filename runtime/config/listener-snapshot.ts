@@ -1,0 +1,36 @@
+/** The part of the snapshot that decides which filter chain a connection gets: listener filters and matches. */
+
+/** One listener filter, in the order of the configuration. */
+export interface ListenerFilterConfig {
+  /** ListenerFilter.name. */
+  readonly name: string;
+  /** Connections that the filter leaves alone; undefined: none. */
+  readonly disabled: ListenerFilterPredicate | undefined;
+  readonly filter: ListenerFilterKind;
+}
+
+/** What each listener filter is configured with. */
+export type ListenerFilterKind = { readonly kind: "original_dst" };
+
+/** envoy.config.listener.v3.ListenerFilterChainMatchPredicate. */
+export type ListenerFilterPredicate =
+  | { readonly kind: "or" | "and"; readonly rules: readonly ListenerFilterPredicate[] }
+  | { readonly kind: "not"; readonly rule: ListenerFilterPredicate }
+  | { readonly kind: "any" }
+  /** From `start` to below `end`; of the restored destination where there is one. */
+  | { readonly kind: "destination_port"; readonly start: number; readonly end: number };
+
+/** envoy.config.listener.v3.FilterChainMatch; empty lists, "" and 0 match everything. */
+export interface FilterChainMatch {
+  readonly destinationPort: number;
+  /** `10.0.0.0/8`, `2001:db8::/32`. */
+  readonly prefixRanges: readonly string[];
+  /** Lower case; `*.example.com` stands for every name below. */
+  readonly serverNames: readonly string[];
+  readonly transportProtocol: string;
+  readonly applicationProtocols: readonly string[];
+  readonly directSourcePrefixRanges: readonly string[];
+  readonly sourceType: "ANY" | "SAME_IP_OR_LOOPBACK" | "EXTERNAL";
+  readonly sourcePrefixRanges: readonly string[];
+  readonly sourcePorts: readonly number[];
+}

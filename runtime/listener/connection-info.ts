@@ -1,0 +1,37 @@
+/** The facts of an accepted socket in the form that the connection keeps. */
+import type { ListenerConfig } from "../config/snapshot.ts";
+import type { ConnectionInfo } from "../observe/stream-info.ts";
+import { formatAddress, formatIpPort } from "./address.ts";
+import type { SocketFacts } from "./listener-filter.ts";
+
+let nextConnectionId = 1;
+
+/** Addresses of a unix socket are all its path. */
+export function connectionInfo(facts: SocketFacts, config: ListenerConfig, filterChainName: string): ConnectionInfo {
+  const { pipe, directRemoteIp, remoteIp } = facts;
+  const path = pipe ? formatAddress(config.address) : "";
+  const directRemoteAddress = pipe ? path : formatIpPort(directRemoteIp, facts.directRemotePort);
+  const directLocalAddress = pipe ? path : formatIpPort(facts.directLocalIp, facts.directLocalPort);
+  const moved = remoteIp !== directRemoteIp || facts.remotePort !== facts.directRemotePort;
+  return {
+    id: nextConnectionId++,
+    listenerName: config.name,
+    direction: config.trafficDirection,
+    filterChainName,
+    directRemoteAddress,
+    directRemoteIp,
+    remoteAddress: moved ? formatIpPort(remoteIp, facts.remotePort) : directRemoteAddress,
+    remoteIp,
+    directLocalAddress,
+    localAddress: facts.localRestored ? formatIpPort(facts.localIp, facts.localPort) : directLocalAddress,
+    localAddressRestored: facts.localRestored,
+    transportProtocol: facts.transportProtocol,
+    applicationProtocols: facts.applicationProtocols,
+    ja3: facts.ja3,
+    ja4: facts.ja4,
+    metadata: facts.metadata,
+    serverName: facts.serverName,
+    tls: false,
+    startTimeMs: Date.now(),
+  };
+}

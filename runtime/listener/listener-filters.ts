@@ -1,0 +1,52 @@
+/** The listener filters that are built in, and which connections each looks at. */
+import type { ListenerFilterConfig, ListenerFilterKind, ListenerFilterPredicate } from "../config/listener-snapshot.ts";
+import type { Stats } from "../observe/stats.ts";
+import type { ListenerFilterFactory, SocketFacts } from "./listener-filter.ts";
+import { originalDst } from "./original-dst.ts";
+
+/** A listener filter of a listener, made once. */
+export interface ConfiguredFilter {
+  readonly factory: ListenerFilterFactory;
+  /** True for connections that the filter leaves alone; null: there are none. */
+  readonly disabled: ((facts: SocketFacts) => boolean) | null;
+}
+
+/** Makes the filters of a listener. `scope` is `listener.<stat_prefix>.`. */
+export function listenerFilters(
+  configs: readonly ListenerFilterConfig[],
+  stats: Stats,
+  scope: string,
+): ConfiguredFilter[] {
+  return configs.map(({ name, filter, disabled }) => ({
+    factory: { name, create: creator(filter, stats, scope) },
+    disabled: disabled === undefined ? null : predicate(disabled),
+  }));
+}
+
+function creator(filter: ListenerFilterKind, _stats: Stats, _scope: string): ListenerFilterFactory["create"] {
+  switch (filter.kind) {
+    case "original_dst":
+      return () => originalDst;
+  }
+}
+
+function predicate(rule: ListenerFilterPredicate): (facts: SocketFacts) => boolean {
+  switch (rule.kind) {
+    case "any":
+      return () => true;
+    case "not": {
+      const inner = predicate(rule.rule);
+      return (facts) => !inner(facts);
+    }
+    case "or": {
+      const rules = rule.rules.map(predicate);
+      return (facts) => rules.some((one) => one(facts));
+    }
+    case "and": {
+      const rules = rule.rules.map(predicate);
+      return (facts) => rules.every((one) => one(facts));
+    }
+    case "destination_port":
+      return ({ localPort }) => localPort >= rule.start && localPort < rule.end;
+  }
+}

@@ -1,0 +1,29 @@
+/**
+ * envoy.filters.listener.original_dst: where a redirected connection wanted to go becomes its local address.
+ * https://www.envoyproxy.io/docs/envoy/latest/configuration/listeners/listener_filters/original_dst_filter
+ */
+import type { Socket } from "node:net";
+import { plainIp } from "./address.ts";
+import { Verdict } from "./listener-filter.ts";
+import type { ListenerFilter, SocketFacts } from "./listener-filter.ts";
+import { descriptorOf, originalDestination } from "./native-sockets.ts";
+
+export const originalDst: ListenerFilter = {
+  maxReadBytes: 0,
+
+  onAccept(facts: SocketFacts, socket: Socket): Verdict {
+    if (facts.pipe) return Verdict.CONTINUE;
+    // A dual-stack socket shows IPv4 peers as IPv6, and is asked as what the connection is.
+    const found = originalDestination(descriptorOf(socket), facts.directLocalIp.includes(":") ? 6 : 4);
+    if (found === undefined) return Verdict.CONTINUE;
+    const ip = plainIp(found.ip);
+    // A direct connection: nothing was redirected, so nothing is restored.
+    if (ip === facts.localIp && found.port === facts.localPort) return Verdict.CONTINUE;
+    facts.localIp = ip;
+    facts.localPort = found.port;
+    facts.localRestored = true;
+    return Verdict.CONTINUE;
+  },
+
+  onData: () => Verdict.CONTINUE,
+};

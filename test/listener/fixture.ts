@@ -1,0 +1,156 @@
+/** Listeners for tests: configurations, filters that answer at once, and short ways to talk to them. */
+import { once } from "node:events";
+import { connect } from "node:net";
+import type { NetConnectOpts, Socket } from "node:net";
+import type { TestContext } from "node:test";
+import type { FilterChainMatch } from "../../runtime/config/listener-snapshot.ts";
+import type { Address, FilterChainConfig, ListenerConfig } from "../../runtime/config/snapshot.ts";
+import { ListenerSet } from "../../runtime/listener/listener-set.ts";
+import type { ListenerEnvironment } from "../../runtime/listener/listener.ts";
+import { NetworkStatus } from "../../runtime/network/filter.ts";
+import type { ConnectionView, NetworkFilter, NetworkFilterFactory } from "../../runtime/network/filter.ts";
+import { AccessLog } from "../../runtime/observe/access-log.ts";
+import { StatsStore } from "../../runtime/observe/stats.ts";
+
+/** Sends back what comes; ends when told to drain. */
+export class Echo implements NetworkFilter {
+  readonly #connection: ConnectionView;
+  constructor(connection: ConnectionView) {
+    this.#connection = connection;
+  }
+  onNewConnection(): number {
+    return NetworkStatus.CONTINUE;
+  }
+  onData(data: Buffer, endStream: boolean): number {
+    if (endStream) this.#connection.close(100);
+    else if (data.toString() === "who") this.#connection.write(JSON.stringify(this.#connection.info));
+    else if (data.toString() === "reset") this.#connection.reset();
+    else this.#connection.write(data);
+    return NetworkStatus.CONTINUE;
+  }
+  onWrite(_data: Buffer): number {
+    return NetworkStatus.CONTINUE;
+  }
+  onWritable(): void {}
+  onDraining(): void {
+    this.#connection.close(100);
+  }
+  onClose(): void {}
+}
+
+/** Turns letters to upper case on the way in, and adds a mark on the way out; "stop" goes no further. */
+export class Shout extends Echo {
+  override onData(data: Buffer): number {
+    if (data.toString() === "stop") return NetworkStatus.STOP;
+    for (let at = 0; at < data.length; at++) if (data[at]! >= 0x61) data[at]! -= 0x20;
+    return NetworkStatus.CONTINUE;
+  }
+  override onWrite(data: Buffer): number {
+    data[0] = 0x21;
+    return NetworkStatus.CONTINUE;
+  }
+}
+
+export const echo: NetworkFilterFactory = {
+  name: "echo",
+  terminal: true,
+  create: (connection) => new Echo(connection),
+};
+export const shout: NetworkFilterFactory = {
+  name: "shout",
+  terminal: false,
+  create: (connection) => new Shout(connection),
+};
+
+export const ip = (host: string, port = 0, ipv4Compat = false): Address => ({ kind: "ip", host, port, ipv4Compat });
+
+/** A filter chain for what `match` says, by default for everything. */
+export function chain(name: string, match: Partial<FilterChainMatch> = {}): FilterChainConfig {
+  return {
+    name,
+    match: {
+      destinationPort: 0,
+      prefixRanges: [],
+      serverNames: [],
+      transportProtocol: "",
+      applicationProtocols: [],
+      directSourcePrefixRanges: [],
+      sourceType: "ANY",
+      sourcePrefixRanges: [],
+      sourcePorts: [],
+      ...match,
+    },
+    filters: [],
+  };
+}
+
+/** A listener of one chain that takes everything. */
+export function config(address: Address, more: Partial<ListenerConfig> = {}): ListenerConfig {
+  return {
+    name: "l",
+    address,
+    additionalAddresses: [],
+    statPrefix: "l",
+    bindToPort: true,
+    reusePort: true,
+    backlog: 128,
+    perConnectionBufferLimitBytes: 1024,
+    trafficDirection: 1,
+    listenerFilters: [],
+    listenerFiltersTimeoutMs: 15_000,
+    continueOnListenerFiltersTimeout: false,
+    filterChains: [chain("chain")],
+    defaultFilterChain: undefined,
+    accessLogs: [],
+    ...more,
+  };
+}
+
+/** What a worker would give its listeners. */
+export function environment(
+  stats: StatsStore,
+  chainFactories: ListenerEnvironment["chainFactories"],
+  more: Partial<ListenerEnvironment> = {},
+): ListenerEnvironment {
+  return {
+    stats,
+    chainFactories,
+    accessLog: (configs) => (configs.length === 0 ? undefined : new AccessLog(configs, stats)),
+    boundPorts: {},
+    workerIndex: 0,
+    log: () => {},
+    ...more,
+  };
+}
+
+/** Starts listeners whose chains all have the filters given. */
+export async function start(
+  t: TestContext,
+  listeners: readonly ListenerConfig[],
+  factories: readonly NetworkFilterFactory[] = [echo],
+  workerIndex = 0,
+): Promise<{ set: ListenerSet; stats: StatsStore }> {
+  const stats = new StatsStore(() => {});
+  const set = new ListenerSet(
+    listeners,
+    environment(stats, () => factories, { workerIndex }),
+  );
+  t.after(() => set.close());
+  await set.start();
+  return { set, stats };
+}
+
+/** The first bytes that come back. */
+export async function say(options: NetConnectOpts, text: string): Promise<string> {
+  const socket = await open(options);
+  socket.write(text);
+  const [data] = (await once(socket, "data")) as [Buffer];
+  socket.destroy();
+  return data.toString();
+}
+
+export async function open(options: NetConnectOpts): Promise<Socket> {
+  const socket = connect(options);
+  await once(socket, "connect");
+  return socket;
+}
