@@ -14,8 +14,10 @@ import type { Instance } from "../instance/instance.ts";
 import { encodeDescriptors } from "../values/descriptors.ts";
 import { readStruct } from "../values/struct-wire.ts";
 import { sampled } from "../values/runtime-fraction.ts";
+import { giveBytes, putU32 } from "./give.ts";
 import type { HostFunctions } from "./functions.ts";
 
+const NO_STREAM = "the context has no stream, or it is over";
 const LAST_FLAG = ResponseFlag.UDO;
 
 export function extensionFunctions(instance: Instance): HostFunctions {
@@ -31,60 +33,71 @@ function streamExtensions(instance: Instance): HostFunctions {
   const memory = instance.memory;
   return {
     set_timer(delayMs: number): number {
-      return instance.effective.setTimer(delayMs >>> 0) ? Status.OK : Status.BAD_ARGUMENT;
+      return instance.effective.setTimer(delayMs >>> 0)
+        ? Status.OK
+        : instance.refuse(Status.BAD_ARGUMENT, "set_timer", NO_STREAM);
     },
 
     get_route_configuration_id(idAt: number): number {
       const id = instance.effective.stream?.perRouteConfigId() ?? 0;
-      return memory.putU32(idAt >>> 0, id) ? Status.OK : Status.INVALID_MEMORY_ACCESS;
+      return putU32(instance, "get_route_configuration_id", "id_p", idAt >>> 0, id);
     },
 
     get_route_configuration(id: number, pp: number, sp: number): number {
       const bytes = instance.effective.stream?.perRouteConfig(id >>> 0);
-      return bytes === undefined ? Status.NOT_FOUND : memory.giveBytes(bytes, pp >>> 0, sp >>> 0);
+      return bytes === undefined
+        ? instance.refuse(Status.NOT_FOUND, "get_route_configuration", "id: the stream has no such override")
+        : giveBytes(instance, "get_route_configuration", bytes, pp >>> 0, sp >>> 0);
     },
 
     get_rate_limit_descriptors(stage: number, mode: number, pp: number, sp: number): number {
+      const call = "get_rate_limit_descriptors";
       const stream = instance.effective.stream;
-      if (stream === null || mode >>> 0 > 3) return Status.BAD_ARGUMENT;
-      return memory.giveBytes(encodeDescriptors(stream.rateLimitDescriptors(stage >>> 0, mode)), pp >>> 0, sp >>> 0);
+      if (stream === null) return instance.refuse(Status.BAD_ARGUMENT, call, NO_STREAM);
+      if (mode >>> 0 > 3) return instance.refuse(Status.BAD_ARGUMENT, call, "virtual host mode: unknown");
+      const descriptors = encodeDescriptors(stream.rateLimitDescriptors(stage >>> 0, mode));
+      return giveBytes(instance, call, descriptors, pp >>> 0, sp >>> 0);
     },
 
     set_response_flag(flag: number): number {
       const stream = instance.effective.stream;
-      if (stream === null || flag >>> 0 > LAST_FLAG) return Status.BAD_ARGUMENT;
+      if (stream === null) return instance.refuse(Status.BAD_ARGUMENT, "set_response_flag", NO_STREAM);
+      if (flag >>> 0 > LAST_FLAG) return instance.refuse(Status.BAD_ARGUMENT, "set_response_flag", "flag: unknown");
       stream.info.setFlag(flag);
       return Status.OK;
     },
 
     set_dynamic_metadata(name: number, nameSize: number, at: number, size: number): number {
-      if (!memory.has(name >>> 0, nameSize >>> 0) || !memory.has(at >>> 0, size >>> 0)) {
-        return Status.INVALID_MEMORY_ACCESS;
-      }
+      const call = "set_dynamic_metadata";
+      if (!memory.has(name >>> 0, nameSize >>> 0)) return instance.outside(call, "namespace");
+      if (!memory.has(at >>> 0, size >>> 0)) return instance.outside(call, "fields");
       const info = instance.effective.stream?.info;
-      if (info === undefined || nameSize >>> 0 > MAX_SHARED_KEY_BYTES || size >>> 0 > MAX_METADATA_BYTES) {
-        return Status.BAD_ARGUMENT;
-      }
+      if (info === undefined) return instance.refuse(Status.BAD_ARGUMENT, call, NO_STREAM);
+      if (nameSize >>> 0 > MAX_SHARED_KEY_BYTES || size >>> 0 > MAX_METADATA_BYTES)
+        return instance.refuse(Status.BAD_ARGUMENT, call, "namespace or fields: too long");
       const fields = readStruct(memory.copy(at >>> 0, size >>> 0));
-      if (fields === undefined) return Status.PARSE_FAILURE;
+      if (fields === undefined) return instance.refuse(Status.PARSE_FAILURE, call, "fields: not a Struct");
       const namespace = memory.utf8(name >>> 0, nameSize >>> 0);
       const namespaces = (info.dynamicMetadata ??= new Map());
       const before = namespaces.get(namespace);
-      if (before === undefined && namespaces.size >= MAX_METADATA_NAMESPACES) return Status.BAD_ARGUMENT;
+      if (before === undefined && namespaces.size >= MAX_METADATA_NAMESPACES)
+        return instance.refuse(Status.BAD_ARGUMENT, call, "namespace: the stream has too many");
       namespaces.set(namespace, before === undefined ? fields : { ...before, ...fields });
       return Status.OK;
     },
 
     skip_response(): number {
       const stream = instance.effective.stream;
-      if (stream === null) return Status.BAD_ARGUMENT;
+      if (stream === null) return instance.refuse(Status.BAD_ARGUMENT, "skip_response", NO_STREAM);
       stream.skipResponse();
       return Status.OK;
     },
 
     set_response_pace(bytesPerSecond: number): number {
       const stream = instance.effective.stream;
-      if (stream === null || bytesPerSecond >>> 0 === 0) return Status.BAD_ARGUMENT;
+      if (stream === null) return instance.refuse(Status.BAD_ARGUMENT, "set_response_pace", NO_STREAM);
+      if (bytesPerSecond >>> 0 === 0)
+        return instance.refuse(Status.BAD_ARGUMENT, "set_response_pace", "rate: would never end");
       stream.paceResponse(bytesPerSecond >>> 0);
       return Status.OK;
     },
@@ -104,28 +117,33 @@ function bucketExtensions(instance: Instance): HostFunctions {
       intervalMs: number,
       idAt: number,
     ): number {
-      if (!memory.has(key >>> 0, keySize >>> 0)) return Status.INVALID_MEMORY_ACCESS;
-      if (keySize >>> 0 > MAX_SHARED_KEY_BYTES || intervalMs >>> 0 === 0) return Status.BAD_ARGUMENT;
-      if (max >>> 0 > MAX_BUCKET_TOKENS || perFill >>> 0 > MAX_BUCKET_TOKENS) return Status.BAD_ARGUMENT;
+      const call = "define_token_bucket";
+      if (!memory.has(key >>> 0, keySize >>> 0)) return instance.outside(call, "key");
+      if (keySize >>> 0 > MAX_SHARED_KEY_BYTES) return instance.refuse(Status.BAD_ARGUMENT, call, "key: too long");
+      if (intervalMs >>> 0 === 0) return instance.refuse(Status.BAD_ARGUMENT, call, "fill interval: 0");
+      if (max >>> 0 > MAX_BUCKET_TOKENS || perFill >>> 0 > MAX_BUCKET_TOKENS)
+        return instance.refuse(Status.BAD_ARGUMENT, call, "tokens: more than a bucket can hold");
       const bucket = shared.buckets.define(memory.copy(key >>> 0, keySize >>> 0), {
         maxTokens: max >>> 0,
         tokensPerFill: perFill >>> 0,
         fillIntervalMs: intervalMs >>> 0,
       });
-      if (bucket === undefined) return Status.INTERNAL_FAILURE;
+      if (bucket === undefined)
+        return instance.refuse(Status.INTERNAL_FAILURE, call, "the process has too many buckets");
       let index = defined.indexOf(bucket);
       if (index < 0) index = defined.push(bucket) - 1;
-      return memory.putU32(idAt >>> 0, index + 1) ? Status.OK : Status.INVALID_MEMORY_ACCESS;
+      return putU32(instance, call, "id_p", idAt >>> 0, index + 1);
     },
 
     take_tokens(id: number, count: number, remainingAt: number, resetAt: number): number {
+      const call = "take_tokens";
       const bucket = defined[(id >>> 0) - 1];
-      if (bucket === undefined) return Status.NOT_FOUND;
+      if (bucket === undefined)
+        return instance.refuse(Status.NOT_FOUND, call, "id: this instance has defined no such bucket");
       const taken = bucket.take(count >>> 0);
-      if (!memory.putU32(remainingAt >>> 0, bucket.remaining) || !memory.putU32(resetAt >>> 0, bucket.resetMs)) {
-        return Status.INVALID_MEMORY_ACCESS;
-      }
-      return taken ? Status.OK : Status.EMPTY;
+      if (!memory.putU32(remainingAt >>> 0, bucket.remaining)) return instance.outside(call, "remaining_p");
+      if (!memory.putU32(resetAt >>> 0, bucket.resetMs)) return instance.outside(call, "reset_ms_p");
+      return taken ? Status.OK : instance.refuse(Status.EMPTY, call, "not enough tokens are left");
     },
   };
 }
@@ -136,17 +154,22 @@ function runtimeExtensions(instance: Instance): HostFunctions {
   const runtime = new Map(Object.entries(instance.facts.environment.runtime));
   return {
     runtime_fraction(key: number, keySize: number, numerator: number, denominator: number): number {
-      if (!memory.has(key >>> 0, keySize >>> 0)) return Status.INVALID_MEMORY_ACCESS;
-      if (denominator >>> 0 === 0) return Status.BAD_ARGUMENT;
+      const call = "runtime_fraction";
+      if (!memory.has(key >>> 0, keySize >>> 0)) return instance.outside(call, "key");
+      if (denominator >>> 0 === 0) return instance.refuse(Status.BAD_ARGUMENT, call, "denominator: 0");
       const value = keySize === 0 ? undefined : runtime.get(memory.latin1(key >>> 0, keySize >>> 0));
-      return sampled(value, numerator >>> 0, denominator >>> 0) ? Status.OK : Status.EMPTY;
+      return sampled(value, numerator >>> 0, denominator >>> 0)
+        ? Status.OK
+        : instance.refuse(Status.EMPTY, call, "not in the sampled share");
     },
 
     runtime_number(key: number, keySize: number, valueAt: number): number {
-      if (!memory.has(key >>> 0, keySize >>> 0)) return Status.INVALID_MEMORY_ACCESS;
+      const call = "runtime_number";
+      if (!memory.has(key >>> 0, keySize >>> 0)) return instance.outside(call, "key");
       const value = runtime.get(memory.latin1(key >>> 0, keySize >>> 0));
-      if (typeof value !== "number") return Status.NOT_FOUND;
-      return memory.putU32(valueAt >>> 0, value >>> 0) ? Status.OK : Status.INVALID_MEMORY_ACCESS;
+      if (typeof value !== "number")
+        return instance.refuse(Status.NOT_FOUND, call, "key: the runtime has no such number");
+      return putU32(instance, call, "value_p", valueAt >>> 0, value >>> 0);
     },
 
     random: (): number => (Math.random() * 0x1_0000_0000) | 0,
@@ -159,19 +182,22 @@ function regexExtensions(instance: Instance): HostFunctions {
   const compiled = new Map<string, TextTest>();
   return {
     match_regex(regex: number, regexSize: number, text: number, textSize: number): number {
-      if (!memory.has(regex >>> 0, regexSize >>> 0) || !memory.has(text >>> 0, textSize >>> 0)) {
-        return Status.INVALID_MEMORY_ACCESS;
-      }
-      if (regexSize >>> 0 > MAX_GUEST_REGEX_BYTES) return Status.BAD_ARGUMENT;
+      const call = "match_regex";
+      if (!memory.has(regex >>> 0, regexSize >>> 0)) return instance.outside(call, "expression");
+      if (!memory.has(text >>> 0, textSize >>> 0)) return instance.outside(call, "text");
+      if (regexSize >>> 0 > MAX_GUEST_REGEX_BYTES)
+        return instance.refuse(Status.BAD_ARGUMENT, call, "expression: too long");
       const expression = memory.copy(regex >>> 0, regexSize >>> 0).toString("utf8");
       let test = compiled.get(expression);
       if (test === undefined) {
         const made = compileGuestRegex(expression);
-        if (made === undefined) return Status.BAD_ARGUMENT;
+        if (made === undefined) return instance.refuse(Status.BAD_ARGUMENT, call, "expression: not of RE2");
         if (compiled.size >= MAX_GUEST_REGEXES) compiled.clear();
         compiled.set(expression, (test = made));
       }
-      return test(memory.latin1(text >>> 0, textSize >>> 0)) ? Status.OK : Status.EMPTY;
+      return test(memory.latin1(text >>> 0, textSize >>> 0))
+        ? Status.OK
+        : instance.refuse(Status.EMPTY, call, "text: does not match");
     },
   };
 }

@@ -7,6 +7,7 @@ import { exprCreate, exprDelete, exprEvaluate } from "./foreign/expressions.ts";
 import type { ForeignFunction } from "./foreign/function.ts";
 import { sign, verifySignature } from "./foreign/signatures.ts";
 import { clearRouteCache, declareProperty, setEnvoyFilterState } from "./foreign/state.ts";
+import { giveBytes } from "./give.ts";
 import type { HostFunctions } from "./functions.ts";
 
 /** Every foreign function by name. */
@@ -36,10 +37,8 @@ export function foreignFunctions(instance: Instance): HostFunctions {
       pp: number,
       sp: number,
     ): number {
-      if (!memory.has(name >>> 0, nameSize >>> 0))
-        return instance.refuse(Status.INVALID_MEMORY_ACCESS, NAME, "name: outside of memory");
-      if (!memory.has(at >>> 0, size >>> 0))
-        return instance.refuse(Status.INVALID_MEMORY_ACCESS, NAME, "argument: outside of memory");
+      if (!memory.has(name >>> 0, nameSize >>> 0)) return instance.outside(NAME, "name");
+      if (!memory.has(at >>> 0, size >>> 0)) return instance.outside(NAME, "argument");
       const foreign = FOREIGN_FUNCTIONS.get(memory.latin1(name >>> 0, nameSize >>> 0));
       if (foreign === undefined) return instance.refuse(Status.NOT_FOUND, NAME, "name: no such foreign function");
       instance.spend(FOREIGN_FUEL);
@@ -51,13 +50,8 @@ export function foreignFunctions(instance: Instance): HostFunctions {
 
   /** Either address may be 0: "not wanted". */
   function give(result: Uint8Array, pp: number, sp: number): number {
-    if (pp !== 0 && sp !== 0) {
-      const status = memory.giveBytes(result, pp, sp);
-      return status === Status.OK
-        ? status
-        : instance.refuse(status, NAME, "result: no memory for it, or a bad address");
-    }
+    if (pp !== 0 && sp !== 0) return giveBytes(instance, NAME, result, pp, sp);
     const fits = (pp === 0 || memory.putU32(pp, 0)) && (sp === 0 || memory.putU32(sp, result.length));
-    return fits ? Status.OK : instance.refuse(Status.INVALID_MEMORY_ACCESS, NAME, "result: a bad address");
+    return fits ? Status.OK : instance.outside(NAME, "result pointer or size");
   }
 }

@@ -21,7 +21,7 @@ function readTarget(instance: Instance, call: string, at: readonly number[]): Ta
   const { memory } = instance;
   for (let n = 0; n < at.length; n += 2) {
     if (!memory.has(at[n]! >>> 0, at[n + 1]! >>> 0)) {
-      return instance.refuse(Status.INVALID_MEMORY_ACCESS, call, `${PARTS[n / 2]}: outside of memory`);
+      return instance.outside(call, PARTS[n / 2]!);
     }
   }
   const [target, targetSize, service, serviceSize, method, methodSize, metadata, metadataSize] = at.map((n) => n >>> 0);
@@ -66,10 +66,8 @@ function opening(instance: Instance): HostFunctions {
       const to = [target, targetSize, service, serviceSize, method, methodSize, metadata, metadataSize];
       const read = readTarget(instance, name, to);
       if (typeof read === "number") return read;
-      if (!memory.has(message >>> 0, messageSize >>> 0))
-        return instance.refuse(Status.INVALID_MEMORY_ACCESS, name, "message: outside of memory");
-      if (!memory.putU32(tokenAt >>> 0, 0))
-        return instance.refuse(Status.INVALID_MEMORY_ACCESS, name, "token_p: outside of memory");
+      if (!memory.has(message >>> 0, messageSize >>> 0)) return instance.outside(name, "message");
+      if (!memory.putU32(tokenAt >>> 0, 0)) return instance.outside(name, "token_p");
       const root = instance.effective.root;
       instance.spend(CALL_FUEL);
       const token =
@@ -101,8 +99,7 @@ function opening(instance: Instance): HostFunctions {
       const to = [target, targetSize, service, serviceSize, method, methodSize, metadata, metadataSize];
       const read = readTarget(instance, name, to);
       if (typeof read === "number") return read;
-      if (!memory.putU32(tokenAt >>> 0, 0))
-        return instance.refuse(Status.INVALID_MEMORY_ACCESS, name, "token_p: outside of memory");
+      if (!memory.putU32(tokenAt >>> 0, 0)) return instance.outside(name, "token_p");
       instance.spend(CALL_FUEL);
       const token = instance.effective.root?.calls.grpcStream(read.cluster, read) ?? 0;
       if (token === 0) return instance.refuse(Status.PARSE_FAILURE, name, UNKNOWN);
@@ -117,8 +114,7 @@ function openStreams(instance: Instance): HostFunctions {
   return {
     proxy_grpc_send(token: number, message: number, messageSize: number, endStream: number): number {
       const name = "proxy_grpc_send";
-      if (!memory.has(message >>> 0, messageSize >>> 0))
-        return instance.refuse(Status.INVALID_MEMORY_ACCESS, name, "message: outside of memory");
+      if (!memory.has(message >>> 0, messageSize >>> 0)) return instance.outside(name, "message");
       const bytes = memory.bytes.subarray(message >>> 0, (message >>> 0) + (messageSize >>> 0));
       const status = instance.effective.root?.calls.send(token >>> 0, bytes, endStream !== 0) ?? Status.NOT_FOUND;
       return status === Status.OK

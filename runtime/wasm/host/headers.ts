@@ -5,10 +5,15 @@ import * as Status from "../../../abi/status.ts";
 import { fieldList, isPseudoValue } from "../values/header-text.ts";
 import type { Instance } from "../instance/instance.ts";
 import { decodePairs, pairsSize, writePairs } from "../values/pairs.ts";
+import { giveText, putU32 } from "./give.ts";
 import type { HostFunctions } from "./functions.ts";
 
 const LAST_MAP = MapType.HTTP_CALL_RESPONSE_TRAILERS;
 const COLON = 0x3a;
+
+const NO_MAP = "map: unknown type";
+const HIDDEN = "map: there is none of this type in this phase";
+const FIXED = "map: cannot be changed in this phase";
 
 /** A value with a legal name in `type`, added or replaced. Returns a status. */
 function writeValue(
@@ -21,16 +26,20 @@ function writeValue(
   replace: boolean,
 ): number {
   const memory = instance.memory;
-  if (type >>> 0 > LAST_MAP) return Status.BAD_ARGUMENT;
-  if (!memory.has(key, keySize) || !memory.has(value, valueSize)) return Status.INVALID_MEMORY_ACCESS;
+  const call = replace ? "proxy_replace_header_map_value" : "proxy_add_header_map_value";
+  if (type >>> 0 > LAST_MAP) return instance.refuse(Status.BAD_ARGUMENT, call, NO_MAP);
+  if (!memory.has(key, keySize)) return instance.outside(call, "key");
+  if (!memory.has(value, valueSize)) return instance.outside(call, "value");
   const context = instance.effective;
   const map = context.mutableMap(type);
-  if (map === null) return Status.BAD_ARGUMENT;
+  if (map === null) return instance.refuse(Status.BAD_ARGUMENT, call, FIXED);
   const name = memory.fieldName(key, keySize);
+  if (name === undefined) return instance.refuse(Status.BAD_ARGUMENT, call, "key: not a field name");
   const text = memory.fieldValue(value, valueSize);
-  if (name === undefined || text === undefined) return Status.BAD_ARGUMENT;
+  if (text === undefined) return instance.refuse(Status.BAD_ARGUMENT, call, "value: holds NUL, CR or LF");
   if (name.charCodeAt(0) === COLON) {
-    if (!isPseudoValue(name, text)) return Status.BAD_ARGUMENT;
+    if (!isPseudoValue(name, text))
+      return instance.refuse(Status.BAD_ARGUMENT, call, "value: not one that this pseudo-header can have");
     // There is one of each, and they stand first.
     if (map.has(name)) map.set(name, text);
     else map.list.unshift(name, text);
@@ -41,18 +50,25 @@ function writeValue(
 }
 
 export function headerFunctions(instance: Instance): HostFunctions {
+  return { ...oneField(instance), ...wholeMap(instance) };
+}
+
+function oneField(instance: Instance): HostFunctions {
   const memory = instance.memory;
   const missingIsEmpty = instance.facts.module.abiVersion === AbiVersion.V0_1_0;
   return {
     proxy_get_header_map_value(type: number, keyAt: number, keySize: number, pp: number, sp: number): number {
-      if (type >>> 0 > LAST_MAP) return Status.BAD_ARGUMENT;
-      if (!memory.has(keyAt >>> 0, keySize >>> 0)) return Status.INVALID_MEMORY_ACCESS;
+      const call = "proxy_get_header_map_value";
+      if (type >>> 0 > LAST_MAP) return instance.refuse(Status.BAD_ARGUMENT, call, NO_MAP);
+      if (!memory.has(keyAt >>> 0, keySize >>> 0)) return instance.outside(call, "key");
       const context = instance.effective;
       const map = context.map(type);
-      if (map === null) return context.logging ? Status.NOT_FOUND : Status.BAD_ARGUMENT;
+      if (map === null) return instance.refuse(context.logging ? Status.NOT_FOUND : Status.BAD_ARGUMENT, call, HIDDEN);
       const value = map.get(memory.lookupName(keyAt >>> 0, keySize >>> 0));
-      if (value !== undefined) return memory.giveText(value, pp >>> 0, sp >>> 0);
-      return missingIsEmpty ? memory.giveText("", pp >>> 0, sp >>> 0) : Status.NOT_FOUND;
+      if (value !== undefined) return giveText(instance, call, value, pp >>> 0, sp >>> 0);
+      return missingIsEmpty
+        ? giveText(instance, call, "", pp >>> 0, sp >>> 0)
+        : instance.refuse(Status.NOT_FOUND, call, "key: the map has no such field");
     },
 
     proxy_add_header_map_value(type: number, key: number, keySize: number, value: number, valueSize: number): number {
@@ -70,48 +86,60 @@ export function headerFunctions(instance: Instance): HostFunctions {
     },
 
     proxy_remove_header_map_value(type: number, keyAt: number, keySize: number): number {
-      if (type >>> 0 > LAST_MAP) return Status.BAD_ARGUMENT;
-      if (!memory.has(keyAt >>> 0, keySize >>> 0)) return Status.INVALID_MEMORY_ACCESS;
+      const call = "proxy_remove_header_map_value";
+      if (type >>> 0 > LAST_MAP) return instance.refuse(Status.BAD_ARGUMENT, call, NO_MAP);
+      if (!memory.has(keyAt >>> 0, keySize >>> 0)) return instance.outside(call, "key");
       const context = instance.effective;
       const map = context.mutableMap(type);
-      if (map === null) return Status.BAD_ARGUMENT;
+      if (map === null) return instance.refuse(Status.BAD_ARGUMENT, call, FIXED);
       const name = memory.lookupName(keyAt >>> 0, keySize >>> 0);
       if (map.remove(name) > 0) context.mapChanged(type, name.charCodeAt(0) === COLON);
       return Status.OK;
     },
+  };
+}
 
+function wholeMap(instance: Instance): HostFunctions {
+  const memory = instance.memory;
+  return {
     proxy_get_header_map_pairs(type: number, pp: number, sp: number): number {
-      if (type >>> 0 > LAST_MAP) return Status.BAD_ARGUMENT;
+      const call = "proxy_get_header_map_pairs";
+      if (type >>> 0 > LAST_MAP) return instance.refuse(Status.BAD_ARGUMENT, call, NO_MAP);
       const map = instance.effective.map(type);
-      if (map === null || map.size === 0) return memory.giveText("", pp >>> 0, sp >>> 0);
+      if (map === null || map.size === 0) return giveText(instance, call, "", pp >>> 0, sp >>> 0);
       const size = pairsSize(map.list);
       const at = memory.allocate(size);
-      if (at === 0) return Status.INVALID_MEMORY_ACCESS;
+      if (at === 0)
+        return instance.refuse(Status.INVALID_MEMORY_ACCESS, call, "pairs: the guest's allocator gave no memory");
       writePairs(map.list, memory.bytes, memory.view, at);
-      if (!memory.putU32(pp >>> 0, at) || !memory.putU32(sp >>> 0, size)) return Status.INVALID_MEMORY_ACCESS;
+      if (!memory.putU32(pp >>> 0, at) || !memory.putU32(sp >>> 0, size))
+        return instance.outside(call, "result pointer or size");
       return Status.OK;
     },
 
     proxy_set_header_map_pairs(type: number, at: number, size: number): number {
-      if (type >>> 0 > LAST_MAP) return Status.BAD_ARGUMENT;
-      if (!memory.has(at >>> 0, size >>> 0)) return Status.INVALID_MEMORY_ACCESS;
+      const call = "proxy_set_header_map_pairs";
+      if (type >>> 0 > LAST_MAP) return instance.refuse(Status.BAD_ARGUMENT, call, NO_MAP);
+      if (!memory.has(at >>> 0, size >>> 0)) return instance.outside(call, "pairs");
       const context = instance.effective;
       const map = context.mutableMap(type);
-      if (map === null) return Status.BAD_ARGUMENT;
+      if (map === null) return instance.refuse(Status.BAD_ARGUMENT, call, FIXED);
       const pairs = decodePairs(memory.bytes, at >>> 0, size >>> 0);
       // Envoy takes malformed pairs for none and clears the map; a guest that sent nonsense is better told so.
       const list = pairs === undefined ? undefined : fieldList(pairs);
-      if (list === undefined) return Status.BAD_ARGUMENT;
+      if (list === undefined)
+        return instance.refuse(Status.BAD_ARGUMENT, call, "pairs: malformed, or names and values that are not legal");
       map.list = list;
       context.mapChanged(type, true);
       return Status.OK;
     },
 
     proxy_get_header_map_size(type: number, sizeAt: number): number {
-      if (type >>> 0 > LAST_MAP) return Status.BAD_ARGUMENT;
+      const call = "proxy_get_header_map_size";
+      if (type >>> 0 > LAST_MAP) return instance.refuse(Status.BAD_ARGUMENT, call, NO_MAP);
       const map = instance.effective.map(type);
-      if (map === null) return Status.BAD_ARGUMENT;
-      return memory.putU32(sizeAt >>> 0, map.byteSize()) ? Status.OK : Status.INVALID_MEMORY_ACCESS;
+      if (map === null) return instance.refuse(Status.BAD_ARGUMENT, call, HIDDEN);
+      return putU32(instance, call, "size_p", sizeAt >>> 0, map.byteSize());
     },
   };
 }

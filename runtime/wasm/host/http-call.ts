@@ -22,20 +22,27 @@ export function httpCallFunctions(instance: Instance): HostFunctions {
       timeoutMs: number,
       tokenAt: number,
     ): number {
-      if (!memory.has(upstream >>> 0, upstreamSize >>> 0) || !memory.has(headers >>> 0, headersSize >>> 0)) {
-        return Status.INVALID_MEMORY_ACCESS;
-      }
-      if (!memory.has(body >>> 0, bodySize >>> 0) || !memory.has(trailers >>> 0, trailersSize >>> 0)) {
-        return Status.INVALID_MEMORY_ACCESS;
-      }
+      const call = "proxy_http_call";
+      if (!memory.has(upstream >>> 0, upstreamSize >>> 0)) return instance.outside(call, "cluster");
+      if (!memory.has(headers >>> 0, headersSize >>> 0)) return instance.outside(call, "headers");
+      if (!memory.has(body >>> 0, bodySize >>> 0)) return instance.outside(call, "body");
+      if (!memory.has(trailers >>> 0, trailersSize >>> 0)) return instance.outside(call, "trailers");
       // Written before anything starts, which also proves the address.
-      if (!memory.putU32(tokenAt >>> 0, 0)) return Status.INVALID_MEMORY_ACCESS;
+      if (!memory.putU32(tokenAt >>> 0, 0)) return instance.outside(call, "token_p");
       const root = instance.effective.root;
       const fields = fieldList(decodePairs(memory.bytes, headers >>> 0, headersSize >>> 0) ?? []);
       const ends = fieldList(decodePairs(memory.bytes, trailers >>> 0, trailersSize >>> 0) ?? []);
-      if (root === null || fields === undefined || ends === undefined || timeoutMs < 0) return Status.BAD_ARGUMENT;
+      if (root === null) return instance.refuse(Status.BAD_ARGUMENT, call, "no plugin exists yet");
+      if (fields === undefined) return instance.refuse(Status.BAD_ARGUMENT, call, "headers: not legal fields");
+      if (ends === undefined) return instance.refuse(Status.BAD_ARGUMENT, call, "trailers: not legal fields");
+      if (timeoutMs < 0) return instance.refuse(Status.BAD_ARGUMENT, call, "timeout: more than 2147483647 ms");
       const map = new HeaderMap(fields);
-      if (!map.has(":method") || !map.has(":path") || !map.has(":authority")) return Status.BAD_ARGUMENT;
+      if (!map.has(":method") || !map.has(":path") || !map.has(":authority"))
+        return instance.refuse(
+          Status.BAD_ARGUMENT,
+          call,
+          "headers: malformed pairs, or without :method, :path and :authority",
+        );
       instance.spend(CALL_FUEL);
       const token = root.calls.http(memory.utf8(upstream >>> 0, upstreamSize >>> 0), {
         headers: map,
@@ -44,7 +51,8 @@ export function httpCallFunctions(instance: Instance): HostFunctions {
         trailers: new HeaderMap(ends),
         timeoutMs,
       });
-      if (token === 0) return Status.BAD_ARGUMENT;
+      if (token === 0)
+        return instance.refuse(Status.BAD_ARGUMENT, call, "cluster: unknown, or too many calls are open");
       memory.putU32(tokenAt >>> 0, token);
       return Status.OK;
     },

@@ -15,6 +15,7 @@ import { encodePairs } from "../values/pairs.ts";
 import { integerValue, jsonValue, textValue, walkJson } from "../values/property-value.ts";
 import type { PropertyValue } from "../values/property-value.ts";
 import { STREAM_PROPERTIES } from "../values/stream-properties.ts";
+import { giveBytes, giveText } from "./give.ts";
 import type { HostFunctions } from "./functions.ts";
 
 /** What set_property writes carries this prefix in the filter state. */
@@ -37,28 +38,34 @@ export function propertyFunctions(instance: Instance): HostFunctions {
   const memory = instance.memory;
   return {
     proxy_get_property(pathAt: number, pathSize: number, pp: number, sp: number): number {
-      if (!memory.has(pathAt >>> 0, pathSize >>> 0)) return Status.INVALID_MEMORY_ACCESS;
-      if (pathSize >>> 0 > MAX_SHARED_KEY_BYTES) return Status.NOT_FOUND;
+      const call = "proxy_get_property";
+      if (!memory.has(pathAt >>> 0, pathSize >>> 0)) return instance.outside(call, "path");
+      if (pathSize >>> 0 > MAX_SHARED_KEY_BYTES)
+        return instance.refuse(Status.NOT_FOUND, call, "path: too long to exist");
       const value = readProperty(instance, memory.latin1(pathAt >>> 0, pathSize >>> 0));
-      if (value === undefined) return Status.NOT_FOUND;
-      if (value === null) return Status.SERIALIZATION_FAILURE;
+      if (value === undefined)
+        return instance.refuse(Status.NOT_FOUND, call, "path: no such property, or none here and now");
+      if (value === null) return instance.refuse(Status.SERIALIZATION_FAILURE, call, "path: the value is null");
       return typeof value === "string"
-        ? memory.giveText(value, pp >>> 0, sp >>> 0)
-        : memory.giveBytes(value, pp >>> 0, sp >>> 0);
+        ? giveText(instance, call, value, pp >>> 0, sp >>> 0)
+        : giveBytes(instance, call, value, pp >>> 0, sp >>> 0);
     },
 
     proxy_set_property(pathAt: number, pathSize: number, at: number, size: number): number {
-      if (!memory.has(pathAt >>> 0, pathSize >>> 0) || !memory.has(at >>> 0, size >>> 0))
-        return Status.INVALID_MEMORY_ACCESS;
+      const call = "proxy_set_property";
+      if (!memory.has(pathAt >>> 0, pathSize >>> 0)) return instance.outside(call, "path");
+      if (!memory.has(at >>> 0, size >>> 0)) return instance.outside(call, "value");
       const info = instance.effective.stream?.info;
-      if (info === undefined) return Status.NOT_FOUND;
-      if (pathSize >>> 0 > MAX_SHARED_KEY_BYTES || size >>> 0 > MAX_FILTER_STATE_BYTES) return Status.BAD_ARGUMENT;
+      if (info === undefined) return instance.refuse(Status.NOT_FOUND, call, "no stream to keep the value");
+      if (pathSize >>> 0 > MAX_SHARED_KEY_BYTES) return instance.refuse(Status.BAD_ARGUMENT, call, "path: too long");
+      if (size >>> 0 > MAX_FILTER_STATE_BYTES) return instance.refuse(Status.BAD_ARGUMENT, call, "value: too long");
       const path = memory.latin1(pathAt >>> 0, pathSize >>> 0);
       const name = OWN_PREFIX + path;
       const state = (info.filterState ??= new Map());
       if (state.has(name) && instance.effective.root?.plugin.declaredProperties.get(path)?.readonly === true)
-        return instance.refuse(Status.BAD_ARGUMENT, "proxy_set_property", "path: declared readonly, and set already");
-      if (state.size >= MAX_FILTER_STATE_ENTRIES && !state.has(name)) return Status.BAD_ARGUMENT;
+        return instance.refuse(Status.BAD_ARGUMENT, call, "path: declared readonly, and set already");
+      if (state.size >= MAX_FILTER_STATE_ENTRIES && !state.has(name))
+        return instance.refuse(Status.BAD_ARGUMENT, call, "path: the stream has too many properties of filters");
       state.set(name, memory.copy(at >>> 0, size >>> 0));
       return Status.OK;
     },

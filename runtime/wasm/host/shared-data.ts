@@ -2,6 +2,7 @@
 import * as Status from "../../../abi/status.ts";
 import { MAX_SHARED_KEY_BYTES, MAX_SHARED_VALUE_BYTES, SHARED_WRITE_FUEL_PER_BYTE } from "../../limits.ts";
 import type { Instance } from "../instance/instance.ts";
+import { giveBytes, putU32 } from "./give.ts";
 import type { HostFunctions } from "./functions.ts";
 
 export function sharedDataFunctions(instance: Instance): HostFunctions {
@@ -10,24 +11,38 @@ export function sharedDataFunctions(instance: Instance): HostFunctions {
   const data = environment.shared.data;
   return {
     proxy_get_shared_data(keyAt: number, keySize: number, pp: number, sp: number, casAt: number): number {
-      if (!memory.has(keyAt >>> 0, keySize >>> 0) || !memory.has(casAt >>> 0, 4)) return Status.INVALID_MEMORY_ACCESS;
-      if (keySize >>> 0 > MAX_SHARED_KEY_BYTES) return Status.NOT_FOUND;
+      const call = "proxy_get_shared_data";
+      if (!memory.has(keyAt >>> 0, keySize >>> 0)) return instance.outside(call, "key");
+      if (!memory.has(casAt >>> 0, 4)) return instance.outside(call, "cas_p");
+      if (keySize >>> 0 > MAX_SHARED_KEY_BYTES)
+        return instance.refuse(Status.NOT_FOUND, call, "key: too long to exist");
       const found = data.get(vmId, memory.copy(keyAt >>> 0, keySize >>> 0));
-      if (found === undefined) return Status.NOT_FOUND;
-      const status = memory.giveBytes(found.value, pp >>> 0, sp >>> 0);
-      if (status !== Status.OK) return status;
-      return memory.putU32(casAt >>> 0, found.cas) ? Status.OK : Status.INVALID_MEMORY_ACCESS;
+      if (found === undefined) return instance.refuse(Status.NOT_FOUND, call, "key: nothing is stored under it");
+      const status = giveBytes(instance, call, found.value, pp >>> 0, sp >>> 0);
+      return status === Status.OK ? putU32(instance, call, "cas_p", casAt >>> 0, found.cas) : status;
     },
 
     proxy_set_shared_data(keyAt: number, keySize: number, at: number, size: number, cas: number): number {
-      if (!memory.has(keyAt >>> 0, keySize >>> 0) || !memory.has(at >>> 0, size >>> 0))
-        return Status.INVALID_MEMORY_ACCESS;
-      if (keySize >>> 0 > MAX_SHARED_KEY_BYTES || size >>> 0 > MAX_SHARED_VALUE_BYTES) return Status.BAD_ARGUMENT;
+      const call = "proxy_set_shared_data";
+      if (!memory.has(keyAt >>> 0, keySize >>> 0)) return instance.outside(call, "key");
+      if (!memory.has(at >>> 0, size >>> 0)) return instance.outside(call, "value");
+      if (keySize >>> 0 > MAX_SHARED_KEY_BYTES) return instance.refuse(Status.BAD_ARGUMENT, call, "key: too long");
+      if (size >>> 0 > MAX_SHARED_VALUE_BYTES) return instance.refuse(Status.BAD_ARGUMENT, call, "value: too long");
       const key = memory.copy(keyAt >>> 0, keySize >>> 0);
       // A null value deletes, an empty one stays: what SDKs with a remove function rely on.
-      if (at === 0 && size === 0) return data.delete(vmId, key, cas >>> 0);
+      if (at === 0 && size === 0) return stored(data.delete(vmId, key, cas >>> 0));
       instance.spend((size >>> 0) * SHARED_WRITE_FUEL_PER_BYTE);
-      return data.set(vmId, key, memory.copy(at >>> 0, size >>> 0), cas >>> 0);
+      return stored(data.set(vmId, key, memory.copy(at >>> 0, size >>> 0), cas >>> 0));
     },
   };
+
+  function stored(status: number): number {
+    return status === Status.OK ? status : instance.refuse(status, "proxy_set_shared_data", WHY_NOT[status] ?? "");
+  }
 }
+
+const WHY_NOT: Readonly<Record<number, string>> = {
+  [Status.NOT_FOUND]: "key: nothing to delete is stored under it",
+  [Status.CAS_MISMATCH]: "cas: the value has changed since",
+  [Status.INTERNAL_FAILURE]: "value: the shared memory is full",
+};

@@ -8,9 +8,13 @@ import type { Instance } from "../instance/instance.ts";
 import { decodePairs } from "../values/pairs.ts";
 import type { HostFunctions } from "./functions.ts";
 
+const UNKNOWN = "stream: unknown type";
+
 function continueStream(instance: Instance, type: number): number {
-  if (type > StreamType.UPSTREAM) return Status.BAD_ARGUMENT;
-  if (type === StreamType.UPSTREAM) return Status.UNIMPLEMENTED;
+  const call = "proxy_continue_stream";
+  if (type > StreamType.UPSTREAM) return instance.refuse(Status.BAD_ARGUMENT, call, UNKNOWN);
+  if (type === StreamType.UPSTREAM)
+    return instance.refuse(Status.UNIMPLEMENTED, call, "stream: the upstream side cannot be held, so not continued");
   const context = instance.effective;
   if (type === StreamType.DOWNSTREAM || context.stream === null) return Status.OK;
   instance.defer(context, type === StreamType.REQUEST ? Pending.CONTINUE_REQUEST : Pending.CONTINUE_RESPONSE);
@@ -41,7 +45,7 @@ export function streamFunctions(instance: Instance): HostFunctions {
     proxy_continue_response: (): number => continueStream(instance, StreamType.RESPONSE),
 
     proxy_close_stream(type: number): number {
-      if (type >>> 0 > StreamType.UPSTREAM) return Status.BAD_ARGUMENT;
+      if (type >>> 0 > StreamType.UPSTREAM) return instance.refuse(Status.BAD_ARGUMENT, "proxy_close_stream", UNKNOWN);
       const context = instance.effective;
       if (context.stream !== null && type <= StreamType.RESPONSE) instance.defer(context, Pending.CLOSE);
       return Status.OK;
@@ -62,11 +66,12 @@ export function streamFunctions(instance: Instance): HostFunctions {
       headersSize: number,
       grpcStatus: number,
     ): number {
-      if (!memory.has(details >>> 0, detailsSize >>> 0) || !memory.has(body >>> 0, bodySize >>> 0)) {
-        return Status.INVALID_MEMORY_ACCESS;
-      }
-      if (!memory.has(headers >>> 0, headersSize >>> 0)) return Status.INVALID_MEMORY_ACCESS;
-      if (code < 200 || code > 999) return Status.BAD_ARGUMENT;
+      const call = "proxy_send_local_response";
+      if (!memory.has(details >>> 0, detailsSize >>> 0)) return instance.outside(call, "details");
+      if (!memory.has(body >>> 0, bodySize >>> 0)) return instance.outside(call, "body");
+      if (!memory.has(headers >>> 0, headersSize >>> 0)) return instance.outside(call, "headers");
+      if (code < 200 || code > 999)
+        return instance.refuse(Status.BAD_ARGUMENT, call, "code: not a status of 200 to 999");
       const accepted = instance.effective.localReply({
         status: code,
         body: memory.copy(body >>> 0, bodySize >>> 0),

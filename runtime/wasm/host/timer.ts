@@ -8,12 +8,15 @@ export function timerFunctions(instance: Instance): HostFunctions {
   const memory = instance.memory;
   return {
     proxy_get_current_time_nanoseconds(at: number): number {
-      return memory.putU64(at >>> 0, wallClockNanoseconds()) ? Status.OK : Status.INVALID_MEMORY_ACCESS;
+      return memory.putU64(at >>> 0, wallClockNanoseconds())
+        ? Status.OK
+        : instance.outside("proxy_get_current_time_nanoseconds", "u64_p");
     },
 
     proxy_set_tick_period_milliseconds(periodMs: number): number {
       const root = instance.effective.root;
-      if (root === null) return Status.BAD_ARGUMENT;
+      if (root === null)
+        return instance.refuse(Status.BAD_ARGUMENT, "proxy_set_tick_period_milliseconds", "no plugin exists yet");
       root.setTickPeriod(periodMs >>> 0);
       return Status.OK;
     },

@@ -5,6 +5,7 @@
  * Life: construct → link → start → callbacks → fail or close. After a failure the guest is never called again.
  */
 import * as LogLevel from "../../../abi/log-level.ts";
+import * as Status from "../../../abi/status.ts";
 import { ProxyError } from "../../errors.ts";
 import { GUEST_PAGE_BYTES, GUEST_START_FUEL_FACTOR, MAX_CLEARED_BYTES } from "../../limits.ts";
 import { Expressions } from "../cel/expressions.ts";
@@ -328,6 +329,13 @@ export class Instance {
     if (this.facts.environment.log.enabled(LogLevel.DEBUG))
       this.log(LogLevel.DEBUG, `${call} answers ${statusName(status)}: ${why}`);
     return status;
+  }
+
+  /** The answer to a bad address or size, which `argument` names. */
+  outside(call: string, argument: string): number {
+    if (this.facts.environment.log.enabled(LogLevel.DEBUG))
+      this.refuse(Status.INVALID_MEMORY_ACCESS, call, `${argument}: outside of memory`);
+    return Status.INVALID_MEMORY_ACCESS;
   }
 
   /** Takes fuel for work that the host does for the guest in proportion to its size. Ends the callback when none is left. */

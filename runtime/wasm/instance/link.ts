@@ -1,5 +1,6 @@
 /** Puts all families of host functions together for one instance. */
 import { HOST_FUNCTIONS } from "../../../abi/functions.ts";
+import * as LogLevel from "../../../abi/log-level.ts";
 import * as Status from "../../../abi/status.ts";
 import type { Instance } from "./instance.ts";
 import { assemblyScriptFunctions } from "../host/assemblyscript.ts";
@@ -52,7 +53,7 @@ export function hostImports(instance: Instance): WebAssembly.Imports {
   for (const { module, name, type, answersOnly } of HOST_FUNCTIONS) {
     const space = (imports[module] ??= {});
     if (answersOnly !== undefined) {
-      space[name] = (): number => Status.UNIMPLEMENTED;
+      space[name] = (): number => instance.refuse(Status.UNIMPLEMENTED, name, "only other hosts have this");
       continue;
     }
     const implementation = spaces[module]?.[name];
@@ -74,7 +75,7 @@ function allowed(instance: Instance, module: string, name: string): boolean {
 function refusal(instance: Instance, module: string, name: string, type: string): HostFunctions[string] {
   const answer = module.startsWith("wasi_") ? NOT_CAPABLE : Status.INTERNAL_FAILURE;
   return () => {
-    instance.facts.environment.log.error(`a guest called ${name}, which allowed_capabilities does not list`);
+    instance.log(LogLevel.ERROR, `${name} was called, but allowed_capabilities does not list it`);
     return type.endsWith(">") ? undefined : answer;
   };
 }
