@@ -15,7 +15,7 @@ import type {
   Snapshot,
 } from "../config/snapshot.ts";
 import { ProxyError } from "../errors.ts";
-import type { ConnectionView, NetworkFilter, NetworkFilterFactory } from "../network/filter.ts";
+import type { ConnectionView, TerminalFilter, TerminalFilterFactory } from "../network/filter.ts";
 import type { AccessLog } from "../observe/access-log.ts";
 import { ResponseCodeStats } from "../observe/response-code-stats.ts";
 import type { Counter, Gauge, Histogram, Stats } from "../observe/stats.ts";
@@ -171,7 +171,7 @@ export class ManagerStats {
   }
 }
 
-export class ConnectionManager implements NetworkFilterFactory {
+export class ConnectionManager implements TerminalFilterFactory {
   readonly name: string;
   readonly terminal = true;
   readonly config: HttpConnectionManagerConfig;
@@ -234,7 +234,7 @@ export class ConnectionManager implements NetworkFilterFactory {
     for (const cluster of environment.clusters) this.#clusterConfigs.set(cluster.name, cluster);
   }
 
-  create(connection: ConnectionView): NetworkFilter {
+  create(connection: ConnectionView): TerminalFilter {
     return new Session(this, connection);
   }
 

@@ -13,8 +13,7 @@ import { HeadFlag } from "../codec/message.ts";
 import type { RequestSink } from "../codec/message.ts";
 import { ResponseFlag } from "../errors.ts";
 import { COALESCE_BYTES, REQUEST_HEAD_TIMEOUT_MS } from "../limits.ts";
-import type { ConnectionView, NetworkFilter } from "../network/filter.ts";
-import { NetworkStatus } from "../network/filter.ts";
+import type { ConnectionView, TerminalFilter } from "../network/filter.ts";
 import { Alarm, Deadline } from "../timers.ts";
 import type { ConnectionManager } from "./connection-manager.ts";
 import type { LocalReply } from "./filter.ts";
@@ -26,7 +25,7 @@ import type { DownstreamSession } from "./stream.ts";
 
 const CONTINUE_LINE = "HTTP/1.1 100 Continue\r\n\r\n";
 
-export class Session extends Deadline implements NetworkFilter, RequestSink, DownstreamSession {
+export class Session extends Deadline implements TerminalFilter, RequestSink, DownstreamSession {
   readonly #manager: ConnectionManager;
   readonly #connection: ConnectionView;
   readonly #parser: RequestParser;
@@ -65,7 +64,7 @@ export class Session extends Deadline implements NetworkFilter, RequestSink, Dow
 
   // ---- connection -----------------------------------------------------------------------------
 
-  onNewConnection(): number {
+  onNewConnection(): void {
     const stats = this.#manager.stats;
     const config = this.#manager.config;
     stats.cxTotal.inc();
@@ -77,15 +76,14 @@ export class Session extends Deadline implements NetworkFilter, RequestSink, Dow
       this.#durationAlarm = new Alarm(() => this.#onMaxDuration());
       this.#durationAlarm.arm(config.maxConnectionDurationMs);
     }
-    return NetworkStatus.CONTINUE;
   }
 
-  onData(data: Buffer, endStream: boolean): number {
-    if (this.#closed) return NetworkStatus.STOP;
-    if (endStream) {
-      this.#onRemoteEnd();
-      return NetworkStatus.CONTINUE;
-    }
+  onData(data: Buffer, endStream: boolean): void {
+    if (data.length > 0 && !this.#closed) this.#onBytes(data);
+    if (endStream && !this.#closed) this.#onRemoteEnd();
+  }
+
+  #onBytes(data: Buffer): void {
     this.#manager.stats.cxRxBytes.add(data.length);
     // The last request may still be on its way; what follows it, or a malformed one, is nobody's.
     if (!this.#deaf && (this.#stream !== null || !this.#closing)) this.#parse(data);
@@ -96,11 +94,6 @@ export class Session extends Deadline implements NetworkFilter, RequestSink, Dow
     } else if (this.#parser.headStarted) {
       this.#awaitHead();
     }
-    return NetworkStatus.CONTINUE;
-  }
-
-  onWrite(): number {
-    return NetworkStatus.CONTINUE;
   }
 
   onWritable(): void {

@@ -3,59 +3,103 @@
  * end. Bytes come in through `#onData`, walk the filters, and leave through `write` in reverse order.
  */
 import type { Socket } from "node:net";
-import type { ConnectionView, NetworkFilter, NetworkFilterFactory } from "../network/filter.ts";
-import { NetworkStatus } from "../network/filter.ts";
-import type { ConnectionInfo } from "../observe/stream-info.ts";
-import { readInto } from "./read-buffer.ts";
+import type {
+  ConnectionView,
+  FilterView,
+  NetworkFilter,
+  NetworkFilterFactory,
+  TerminalFilter,
+} from "../network/filter.ts";
+import type { BodyBuffer } from "../codec/body.ts";
+import { type ConnectionInfo, StreamInfo } from "../observe/stream-info.ts";
 import { beginEvent, endEvent } from "../timers.ts";
+import { Hold, type Place, ReadWalk, type WalkOwner, WriteWalk } from "./chain-walk.ts";
+import { readInto } from "./read-buffer.ts";
 
 /** What a connection tells the listener that accepted it. */
 export interface ConnectionOwner {
   onConnectionClosed(connection: DownstreamConnection): void;
 }
 
-export class DownstreamConnection implements ConnectionView {
+export class DownstreamConnection implements ConnectionView, WalkOwner {
   readonly info: ConnectionInfo;
   readonly #socket: Socket;
   readonly #owner: ConnectionOwner;
+  readonly #limitBytes: number;
+  readonly #startMs = performance.now();
+  #terminal: TerminalFilter | null = null;
   /** Every filter but the terminal one; usually none, and then bytes go straight to the terminal filter. */
-  readonly #filters: NetworkFilter[] = [];
-  #terminal: NetworkFilter | null = null;
+  #places: readonly FilterPlace[] = [];
+  #reads: ReadWalk | null = null;
+  #writes: WriteWalk | null = null;
+  #stream: StreamInfo | null = null;
   #pauses = 0;
   #blocked = false;
   #localClose = false;
+  #remoteEnded = false;
+  /** The last of the two ends that met was ours. */
+  #endedHere = false;
   #closeTimer: NodeJS.Timeout | null = null;
 
   /** `accepted` was not read from yet (`pauseOnConnect`). */
   constructor(accepted: Socket, info: ConnectionInfo, limitBytes: number, owner: ConnectionOwner) {
     this.info = info;
+    this.#limitBytes = limitBytes;
     this.#socket = readInto(accepted, limitBytes, (data) => this.#onData(data, false));
     this.#owner = owner;
   }
 
-  /** Builds the filters and starts reading. */
+  get stream(): StreamInfo {
+    if (this.#stream === null) {
+      this.#stream = new StreamInfo(this.info, this.info.startTimeMs, this.#startMs);
+      this.#stream.protocol = "";
+      if (this.#socket.destroyed) this.#complete(this.#stream);
+    }
+    return this.#stream;
+  }
+
+  get closed(): boolean {
+    return this.#localClose || this.#socket.destroyed;
+  }
+
+  get unsentBytes(): number {
+    return this.#socket.writableLength;
+  }
+
+  /** Builds the filters and starts reading. Without a terminal filter the connection ends at once. */
   start(chain: readonly NetworkFilterFactory[]): void {
     const socket = this.#socket;
+    const places: FilterPlace[] = [];
     for (const factory of chain) {
-      const filter = factory.create(this);
-      if (factory.terminal) this.#terminal = filter;
-      else this.#filters.push(filter);
+      if (factory.terminal) this.#terminal = factory.create(this);
+      else places.push(new FilterPlace(this, places.length, factory));
     }
     socket.on("end", () => this.#onEnd());
     socket.on("drain", () => this.#onDrain());
     // An error is always followed by close, which is where the connection ends for everyone.
     socket.on("error", noop);
     socket.on("close", () => this.#onClose());
-    for (const filter of this.#filters) {
-      if (filter.onNewConnection() === NetworkStatus.STOP) return;
+    const terminal = this.#terminal;
+    if (terminal === null) this.closeNow();
+    else if (places.length === 0) terminal.onNewConnection();
+    else {
+      this.#places = places;
+      const shared = { places, limitBytes: this.#limitBytes, owner: this };
+      this.#writes = new WriteWalk({ ...shared, out: (data, endStream) => this.#send(data, endStream) });
+      this.#reads = new ReadWalk({ ...shared, terminal });
+      this.#reads.send(-1, EMPTY, false);
     }
-    this.#terminal?.onNewConnection();
   }
 
   write(data: Buffer | string): boolean {
     const socket = this.#socket;
-    if (this.#filters.length !== 0) return this.#writeThroughFilters(data);
+    if (this.#writes !== null) return this.sendFrom(this.#places.length, data, false);
     return this.#noteRoom(typeof data === "string" ? socket.write(data, "latin1") : socket.write(data));
+  }
+
+  endWrite(): void {
+    if (this.#writes !== null) this.sendFrom(this.#places.length, EMPTY, true);
+    else this.#send(EMPTY, true);
   }
 
   pauseReading(): void {
@@ -66,9 +110,8 @@ export class DownstreamConnection implements ConnectionView {
     if (this.#pauses > 0 && --this.#pauses === 0) this.#socket.resume();
   }
 
-  close(delayedMs: number): void {
-    if (this.#localClose) return;
-    this.#localClose = true;
+  close(delayedMs: number, reason = ""): void {
+    if (!this.#beginClose(reason)) return;
     const socket = this.#socket;
     socket.end();
     // What still comes in is read and dropped, so that the peer sees our answer and not a reset (RFC 9112 9.6).
@@ -82,8 +125,13 @@ export class DownstreamConnection implements ConnectionView {
     }
   }
 
-  reset(): void {
-    this.#localClose = true;
+  closeNow(reason = ""): void {
+    this.#beginClose(reason);
+    this.#socket.destroy();
+  }
+
+  reset(reason = ""): void {
+    this.#beginClose(reason);
     this.#socket.resetAndDestroy();
   }
 
@@ -94,54 +142,181 @@ export class DownstreamConnection implements ConnectionView {
 
   /** Ends at once, whatever is under way. */
   destroy(): void {
-    this.#localClose = true;
-    this.#socket.destroy();
+    this.closeNow();
   }
+
+  // ---- for the filters before the terminal one --------------------------------------------------
+
+  /** Sends bytes outwards from a place of the chain. False: stop until `onWritable`. */
+  sendFrom(at: number, data: Buffer | string, endStream: boolean): boolean {
+    if (this.closed) return false;
+    const writes = this.#writes!;
+    writes.send(at, typeof data === "string" ? Buffer.from(data, "latin1") : data, endStream);
+    return this.#noteRoom(!this.#blocked && !writes.over);
+  }
+
+  injectFrom(at: number, data: Buffer, endStream: boolean): void {
+    if (!this.closed) this.#reads!.send(at, data, endStream);
+  }
+
+  resumeReadsAt(at: number): void {
+    this.#reads!.resume(at);
+  }
+
+  resumeWritesAt(at: number): void {
+    this.#writes!.resume(at);
+  }
+
+  onReadHeld(over: boolean): void {
+    if (over) this.pauseReading();
+    else this.resumeReading();
+  }
+
+  onWriteHeld(over: boolean): void {
+    if (!over && this.#blocked && !this.#socket.writableNeedDrain) this.#unblock();
+  }
+
+  // ---- the socket -------------------------------------------------------------------------------
 
   #onData(data: Buffer, endStream: boolean): void {
     if (this.#localClose) return;
     beginEvent();
-    this.#passData(data, endStream);
+    if (this.#reads === null) this.#terminal?.onData(data, endStream);
+    else this.#reads.send(-1, data, endStream);
     endEvent();
   }
 
-  #passData(data: Buffer, endStream: boolean): void {
-    for (const filter of this.#filters) {
-      if (filter.onData(data, endStream) === NetworkStatus.STOP) return;
-    }
-    this.#terminal?.onData(data, endStream);
-  }
-
   #onEnd(): void {
+    this.#remoteEnded = true;
     this.#onData(EMPTY, true);
   }
 
   #onDrain(): void {
-    if (!this.#blocked) return;
+    if (this.#blocked && this.#writes?.over !== true) this.#unblock();
+  }
+
+  #unblock(): void {
     this.#blocked = false;
-    this.#terminal?.onWritable();
+    for (const [at, { filter }] of this.#places.entries()) if (this.#knows(at)) filter.onWritable?.();
+    if (this.#knows(this.#places.length)) this.#terminal?.onWritable();
   }
 
   #onClose(): void {
     if (this.#closeTimer !== null) clearTimeout(this.#closeTimer);
-    for (const filter of this.#filters) filter.onClose(this.#localClose);
-    this.#terminal?.onClose(this.#localClose);
+    if (this.#stream !== null) this.#complete(this.#stream);
+    const local = this.#localClose || this.#endedHere;
+    for (const [at, { filter }] of this.#places.entries()) if (this.#knows(at)) filter.onClose(local);
+    if (this.#knows(this.#places.length)) this.#terminal?.onClose(local);
     if (this.info.closers !== undefined) for (const close of this.info.closers) close();
     this.#owner.onConnectionClosed(this);
   }
 
-  #writeThroughFilters(data: Buffer | string): boolean {
-    const bytes = typeof data === "string" ? Buffer.from(data, "latin1") : data;
-    for (let at = this.#filters.length - 1; at >= 0; at--) {
-      if (this.#filters[at]!.onWrite(bytes, false) === NetworkStatus.STOP) return !this.#blocked;
-    }
-    return this.#noteRoom(this.#socket.write(bytes));
+  /** Without other filters the terminal one hears of the connection at once. */
+  #knows(at: number): boolean {
+    return this.#reads === null || this.#reads.knows(at);
+  }
+
+  #complete(stream: StreamInfo): void {
+    stream.completeMs = performance.now();
+    stream.bytesReceived = this.#socket.bytesRead;
+    stream.bytesSent = this.#socket.bytesWritten - this.#socket.writableLength;
+  }
+
+  /** The first reason counts. False: the connection was closing already. */
+  #beginClose(reason: string): boolean {
+    if (this.#localClose) return false;
+    this.#localClose = true;
+    if (reason !== "") this.stream.localCloseReason = reason;
+    return true;
+  }
+
+  #send(data: Buffer, endStream: boolean): void {
+    if (data.length > 0 && !this.#socket.write(data)) this.#blocked = true;
+    if (!endStream) return;
+    this.#endedHere = this.#remoteEnded;
+    this.#socket.end();
   }
 
   /** The socket's own word on its buffer: `drain` follows exactly when it said no. */
   #noteRoom(room: boolean): boolean {
     if (!room) this.#blocked = true;
     return room;
+  }
+}
+
+/** A filter before the terminal one at its place: what it holds, and the connection as it sees it. */
+class FilterPlace implements Place, FilterView {
+  readonly filter: NetworkFilter;
+  readonly reads: boolean;
+  readonly writes: boolean;
+  readonly incoming = new Hold();
+  readonly outgoing = new Hold();
+  readonly #connection: DownstreamConnection;
+  readonly #at: number;
+
+  constructor(
+    connection: DownstreamConnection,
+    at: number,
+    factory: Extract<NetworkFilterFactory, { terminal: false }>,
+  ) {
+    this.#connection = connection;
+    this.#at = at;
+    this.reads = factory.reads;
+    this.writes = factory.writes;
+    this.filter = factory.create(this);
+  }
+
+  get info(): ConnectionInfo {
+    return this.#connection.info;
+  }
+  get stream(): StreamInfo {
+    return this.#connection.stream;
+  }
+  get closed(): boolean {
+    return this.#connection.closed;
+  }
+  get unsentBytes(): number {
+    return this.#connection.unsentBytes;
+  }
+  get heldData(): BodyBuffer {
+    return this.incoming.bytes;
+  }
+  get heldWrite(): BodyBuffer {
+    return this.outgoing.bytes;
+  }
+
+  write(data: Buffer | string): boolean {
+    return this.#connection.sendFrom(this.#at, data, false);
+  }
+  endWrite(): void {
+    this.#connection.sendFrom(this.#at, EMPTY, true);
+  }
+  pauseReading(): void {
+    this.#connection.pauseReading();
+  }
+  resumeReading(): void {
+    this.#connection.resumeReading();
+  }
+  close(delayedMs: number, reason?: string): void {
+    this.#connection.close(delayedMs, reason);
+  }
+  closeNow(reason?: string): void {
+    this.#connection.closeNow(reason);
+  }
+  reset(reason?: string): void {
+    this.#connection.reset(reason);
+  }
+  continueReading(): void {
+    this.#connection.resumeReadsAt(this.#at);
+  }
+  continueWriting(): void {
+    this.#connection.resumeWritesAt(this.#at);
+  }
+  injectReadData(data: Buffer, endStream: boolean): void {
+    this.#connection.injectFrom(this.#at, data, endStream);
+  }
+  injectWriteData(data: Buffer, endStream: boolean): boolean {
+    return this.#connection.sendFrom(this.#at, data, endStream);
   }
 }
 

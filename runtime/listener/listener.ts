@@ -131,7 +131,7 @@ export class Listener implements ConnectionOwner {
     this.#cxDestroy.inc();
     const startMs = this.#startTimes.get(connection) ?? performance.now();
     this.#cxLength.record(performance.now() - startMs);
-    if (this.#accessLog !== undefined) this.#record(connection.info, startMs, null);
+    if (this.#accessLog !== undefined) this.#accessLog.log(connection.stream);
     if (this.#connections.size > 0) return;
     if (this.#idle !== null) this.#idle();
     if (this.#destroyed) this.#closeLog();
@@ -148,7 +148,7 @@ export class Listener implements ConnectionOwner {
     if (chain === null) {
       this.#noChain.inc();
       if (this.#accessLog !== undefined)
-        this.#record(connectionInfo(facts, this.config, ""), performance.now(), "filter_chain_not_found");
+        this.#recordRefusal(connectionInfo(facts, this.config, ""), "filter_chain_not_found");
       socket.destroy();
       return;
     }
@@ -171,14 +171,13 @@ export class Listener implements ConnectionOwner {
     this.#accessLog = undefined;
   }
 
-  /** Writes the access log of a connection; `failure` is why it never became one. */
-  #record(connection: ConnectionInfo, startMs: number, failure: string | null): void {
-    const info = new StreamInfo(connection, connection.startTimeMs, startMs);
-    info.completeMs = performance.now();
-    if (failure !== null) {
-      info.setFlag(ResponseFlag.NR);
-      info.responseCodeDetails = failure;
-    }
+  /** Writes the access log of a socket that never became a connection. */
+  #recordRefusal(connection: ConnectionInfo, details: string): void {
+    const info = new StreamInfo(connection, connection.startTimeMs, performance.now());
+    info.protocol = "";
+    info.completeMs = info.startMs;
+    info.setFlag(ResponseFlag.NR);
+    info.responseCodeDetails = details;
     this.#accessLog!.log(info);
   }
 }

@@ -65,7 +65,7 @@ const PLAIN: Readonly<Record<string, Extract>> = {
   REQUEST_HEADERS_BYTES: (info) => info.requestHeaders?.byteSize() ?? 0,
   RESPONSE_HEADERS_BYTES: (info) => info.responseHeaders?.byteSize() ?? 0,
   RESPONSE_TRAILERS_BYTES: (info) => info.responseTrailers?.byteSize() ?? 0,
-  PROTOCOL: (info) => info.protocol,
+  PROTOCOL: (info) => some(info.protocol),
   UPSTREAM_PROTOCOL: (info) =>
     info.cluster === null || info.upstreamHost === "" ? undefined : UPSTREAM_PROTOCOLS[info.cluster.protocol],
   RESPONSE_CODE: (info) => info.responseCode,
@@ -74,6 +74,8 @@ const PLAIN: Readonly<Record<string, Extract>> = {
   GRPC_STATUS_NUMBER: grpcStatusOf,
   UPSTREAM_REQUEST_ATTEMPT_COUNT: (info) => info.upstreamAttempts,
   UPSTREAM_TRANSPORT_FAILURE_REASON: (info) => some(info.upstreamTransportFailure.replaceAll(" ", "_")),
+  CONNECTION_TERMINATION_DETAILS: (info) => some(info.connectionTerminationDetails.replace(/\s/g, "_")),
+  DOWNSTREAM_LOCAL_CLOSE_REASON: (info) => some(info.localCloseReason.replace(/\s/g, "_")),
   UPSTREAM_CLUSTER: clusterName,
   UPSTREAM_CLUSTER_RAW: (info) => (info.cluster === null ? undefined : some(wireText(info.cluster.name))),
   UPSTREAM_HOST: (info) => some(info.upstreamHost),
@@ -151,8 +153,8 @@ const COMMANDS: Readonly<Record<string, Command>> = {
 const NOT_AVAILABLE = new RegExp(
   "^(?:REQUEST_TX_DURATION|ROUNDTRIP_DURATION|DOWNSTREAM_HANDSHAKE_DURATION|UPSTREAM_CONNECTION_POOL_READY_DURATION|" +
     "(?:UPSTREAM|DOWNSTREAM)_(?:WIRE|HEADER|DECOMPRESSED_HEADER)_BYTES_(?:SENT|RECEIVED)|" +
-    "BYTES_RETRANSMITTED|PACKETS_RETRANSMITTED|CONNECTION_TERMINATION_DETAILS|LOCAL_REPLY_BODY|" +
-    "DOWNSTREAM_TRANSPORT_FAILURE_REASON|DOWNSTREAM_LOCAL_CLOSE_REASON|DOWNSTREAM_DETECTED_CLOSE_TYPE|" +
+    "BYTES_RETRANSMITTED|PACKETS_RETRANSMITTED|LOCAL_REPLY_BODY|" +
+    "DOWNSTREAM_TRANSPORT_FAILURE_REASON|DOWNSTREAM_DETECTED_CLOSE_TYPE|" +
     "VIRTUAL_CLUSTER_NAME|(?:UPSTREAM|DOWNSTREAM)_(?:LOCAL|REMOTE)_ADDRESS_ENDPOINT_ID|UPSTREAM_CONNECTION_ID|" +
     "(?:UPSTREAM|DOWNSTREAM)_TLS_(?:VERSION|CIPHER|SESSION_ID)|" +
     "(?:UPSTREAM|DOWNSTREAM)_(?:LOCAL|PEER)_(?:SUBJECT|URI_SAN|DNS_SAN|IP_SAN|EMAIL_SAN|OTHERNAME_SAN)|" +

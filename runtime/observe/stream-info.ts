@@ -52,7 +52,8 @@ export class StreamInfo {
   upstreamLastByteMs = -1;
   responseFirstByteMs = -1;
   completeMs = -1;
-  protocol: "HTTP/1.0" | "HTTP/1.1" | "HTTP/2" = "HTTP/1.1";
+  /** "" for a connection that is no HTTP to us. */
+  protocol: "HTTP/1.0" | "HTTP/1.1" | "HTTP/2" | "" = "HTTP/1.1";
   /** 0 until a response code is known (and for ever when the peer left first). */
   responseCode = 0;
   responseCodeDetails = "";
@@ -68,6 +69,9 @@ export class StreamInfo {
   upstreamHost = "";
   upstreamLocalAddress = "";
   upstreamTransportFailure = "";
+  /** Why this proxy ended the connection: Envoy's words, "" when it did not or had no reason to tell. */
+  connectionTerminationDetails = "";
+  localCloseReason = "";
   upstreamAttempts = 0;
   /** Trusted downstream address (after x-forwarded-for), `ip:port`, and without the port. */
   remoteAddress: string;

@@ -7,29 +7,22 @@ import type { FilterChainMatch } from "../../runtime/config/listener-snapshot.ts
 import type { Address, FilterChainConfig, ListenerConfig } from "../../runtime/config/snapshot.ts";
 import { ListenerSet } from "../../runtime/listener/listener-set.ts";
 import type { ListenerEnvironment } from "../../runtime/listener/listener.ts";
-import { NetworkStatus } from "../../runtime/network/filter.ts";
-import type { ConnectionView, NetworkFilter, NetworkFilterFactory } from "../../runtime/network/filter.ts";
+import type { ConnectionView, NetworkFilterFactory, TerminalFilter } from "../../runtime/network/filter.ts";
 import { AccessLog } from "../../runtime/observe/access-log.ts";
 import { StatsStore } from "../../runtime/observe/stats.ts";
 
 /** Sends back what comes; ends when told to drain. */
-export class Echo implements NetworkFilter {
+export class Echo implements TerminalFilter {
   readonly #connection: ConnectionView;
   constructor(connection: ConnectionView) {
     this.#connection = connection;
   }
-  onNewConnection(): number {
-    return NetworkStatus.CONTINUE;
-  }
-  onData(data: Buffer, endStream: boolean): number {
+  onNewConnection(): void {}
+  onData(data: Buffer, endStream: boolean): void {
     if (endStream) this.#connection.close(100);
     else if (data.toString() === "who") this.#connection.write(JSON.stringify(this.#connection.info));
     else if (data.toString() === "reset") this.#connection.reset();
-    else this.#connection.write(data);
-    return NetworkStatus.CONTINUE;
-  }
-  onWrite(_data: Buffer): number {
-    return NetworkStatus.CONTINUE;
+    else this.#connection.write(Buffer.from(data));
   }
   onWritable(): void {}
   onDraining(): void {
@@ -38,30 +31,11 @@ export class Echo implements NetworkFilter {
   onClose(): void {}
 }
 
-/** Turns letters to upper case on the way in, and adds a mark on the way out; "stop" goes no further. */
-export class Shout extends Echo {
-  override onData(data: Buffer): number {
-    if (data.toString() === "stop") return NetworkStatus.STOP;
-    for (let at = 0; at < data.length; at++) if (data[at]! >= 0x61) data[at]! -= 0x20;
-    return NetworkStatus.CONTINUE;
-  }
-  override onWrite(data: Buffer): number {
-    data[0] = 0x21;
-    return NetworkStatus.CONTINUE;
-  }
-}
-
 export const echo: NetworkFilterFactory = {
   name: "echo",
   terminal: true,
   create: (connection) => new Echo(connection),
 };
-export const shout: NetworkFilterFactory = {
-  name: "shout",
-  terminal: false,
-  create: (connection) => new Shout(connection),
-};
-
 export const ip = (host: string, port = 0, ipv4Compat = false): Address => ({ kind: "ip", host, port, ipv4Compat });
 
 /** A filter chain for what `match` says, by default for everything. */
@@ -129,8 +103,8 @@ export async function start(
   listeners: readonly ListenerConfig[],
   factories: readonly NetworkFilterFactory[] = [echo],
   workerIndex = 0,
+  stats = new StatsStore(() => {}),
 ): Promise<{ set: ListenerSet; stats: StatsStore }> {
-  const stats = new StatsStore(() => {});
   const set = new ListenerSet(
     listeners,
     environment(stats, () => factories, { workerIndex }),
