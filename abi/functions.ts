@@ -98,6 +98,12 @@ const SLUICE: readonly Row[] = [
     ALL,
     "namespace, serialized google.protobuf.Struct: its fields join those of the namespace; PARSE_FAILURE",
   ],
+  [
+    "replace_dynamic_metadata",
+    "iiii>i",
+    ALL,
+    "namespace, serialized google.protobuf.Struct: the namespace holds its fields and no others then; PARSE_FAILURE",
+  ],
   ["skip_response", ">i", ALL, "this filter has no more to do in the stream: no response callbacks for it"],
   ["set_response_pace", "i>i", ALL, "bytes per second of the response body, in slices of 50 ms"],
   [

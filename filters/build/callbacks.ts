@@ -12,6 +12,11 @@ const BY_METHOD: Readonly<Record<string, string>> = {
   onResponseHeaders: "proxy_on_response_headers",
   onResponseBody: "proxy_on_response_body",
   onResponseTrailers: "proxy_on_response_trailers",
+  onNewConnection: "proxy_on_new_connection",
+  onDownstreamData: "proxy_on_downstream_data",
+  onUpstreamData: "proxy_on_upstream_data",
+  onDownstreamClose: "proxy_on_downstream_connection_close",
+  onUpstreamClose: "proxy_on_upstream_connection_close",
   onTimer: "sluice_on_timer",
   onTick: "proxy_on_tick",
   onQueueReady: "proxy_on_queue_ready",
@@ -37,9 +42,20 @@ const ALWAYS = [
   "proxy_on_delete",
 ];
 const SDK_CONTEXT = "filters/sdk/context/";
-const REFUSED: Readonly<Record<string, { pattern: RegExp; advice: string }>> = {
-  DecoderFilter: { pattern: /^onResponse/, advice: "a DecoderFilter sees no responses; extend Filter" },
-  EncoderFilter: { pattern: /^onRequest/, advice: "an EncoderFilter sees no requests; extend Filter" },
+const NETWORK = /^on(?:NewConnection|Downstream|Upstream)/;
+const NO_CONNECTION = { pattern: NETWORK, advice: "an HTTP filter sees no connections; extend NetworkFilter" };
+/** What a class may not override, and what its author should do instead. */
+const REFUSED: Readonly<Record<string, readonly { readonly pattern: RegExp; readonly advice: string }[]>> = {
+  DecoderFilter: [
+    { pattern: /^onResponse/, advice: "a DecoderFilter sees no responses; extend Filter" },
+    NO_CONNECTION,
+  ],
+  EncoderFilter: [
+    { pattern: /^onRequest/, advice: "an EncoderFilter sees no requests; extend Filter" },
+    NO_CONNECTION,
+  ],
+  Filter: [NO_CONNECTION],
+  NetworkFilter: [{ pattern: /^on(?:Request|Response)/, advice: "a NetworkFilter sees no HTTP; extend Filter" }],
 };
 
 /** A mistake of the filter that the compiler cannot see, with its place. */
@@ -67,8 +83,8 @@ export function overriddenMethods(program: Program): Set<string> {
     for (const [name, member] of candidate.instanceMembers ?? []) {
       if (!(name in BY_METHOD)) continue;
       methods.add(name);
-      const refused = REFUSED[base];
-      if (refused?.pattern.test(name)) throw new CallbackMistake(`${place(member.identifierNode)}: ${refused.advice}`);
+      const refused = REFUSED[base]?.find(({ pattern }) => pattern.test(name));
+      if (refused !== undefined) throw new CallbackMistake(`${place(member.identifierNode)}: ${refused.advice}`);
     }
   }
   return methods;

@@ -1,6 +1,6 @@
 /**
- * Bodies of the current stream, and the other buffers of the ABI. In a body callback a body is what has
- * arrived (with what was kept while the filter paused); edits are what goes on.
+ * Bodies of the current stream, bytes of the current connection, and the other buffers of the ABI. In a data callback
+ * they are what has arrived (with what was kept while the filter paused); edits are what goes on.
  */
 import * as Buffer from "../../abi/buffer.ts";
 import * as Status from "../../abi/status.ts";
@@ -10,6 +10,7 @@ import {
   bytesSize,
   expectBuffer,
   expectNothing,
+  releaseLanding,
   resultP,
   resultSizeP,
   scalarP,
@@ -38,6 +39,17 @@ export class Body {
     if (env.proxy_get_buffer_bytes(this.kind, start, max, resultP, resultSizeP) == Status.OK) return takeBuffer();
     expectNothing();
     return null;
+  }
+
+  /** Copies a part into `target`, at most what that holds, and answers how many bytes that were. Makes no garbage. */
+  copyTo(target: StaticArray<u8>, start: u32 = 0): u32 {
+    store<usize>(resultP, 0);
+    const status = env.proxy_get_buffer_bytes(this.kind, start, <usize>target.length, resultP, resultSizeP);
+    if (status != Status.OK || load<usize>(resultP) == 0) return 0;
+    const size = min<usize>(load<usize>(resultSizeP), <usize>target.length);
+    memory.copy(changetype<usize>(target), load<usize>(resultP), size);
+    releaseLanding();
+    return <u32>size;
   }
 
   /** The same as UTF-8 text. */
@@ -69,6 +81,9 @@ export class Body {
 
 export const requestBody = new Body(Buffer.HTTP_REQUEST_BODY);
 export const responseBody = new Body(Buffer.HTTP_RESPONSE_BODY);
+/** Bytes of a connection, in a network filter: from downstream, and towards downstream. */
+export const downstreamData = new Body(Buffer.DOWNSTREAM_DATA);
+export const upstreamData = new Body(Buffer.UPSTREAM_DATA);
 /** Readable in a call's callback only. */
 export const callBody = new Body(Buffer.HTTP_CALL_RESPONSE_BODY);
 export const grpcMessage = new Body(Buffer.GRPC_RECEIVE_BUFFER);

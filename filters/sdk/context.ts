@@ -1,8 +1,9 @@
 /**
  * What a filter author extends. Life of a module: `register` at its top level → RootContext: onVmStart →
- * onConfigure → createFilter for each stream, onTick, … → onDone → onDelete. Life of a filter: request
- * callbacks → response callbacks → onLog → onDone → onDelete. The build exports only the callbacks that a
- * module's classes override, so a callback that is not written costs nothing: a host does not even call.
+ * onConfigure → createFilter for each stream (or connection), onTick, … → onDone → onDelete. Life of an HTTP filter:
+ * request callbacks → response callbacks → onLog → onDone → onDelete. Life of a network filter: onNewConnection →
+ * data both ways → closes → onDone → onLog → onDelete. The build exports only the callbacks that a module's classes
+ * override, so a callback that is not written costs nothing: a host does not even call.
  */
 import * as Action from "../../abi/action.ts";
 
@@ -20,7 +21,7 @@ export abstract class Context {
   onDelete(): void {}
 }
 
-/** One filter of one stream; extend DecoderFilter, EncoderFilter or Filter, which say what it takes part in. */
+/** One filter of one stream or connection; extend DecoderFilter, EncoderFilter, Filter or NetworkFilter, which say what it takes part in. */
 export abstract class StreamContext extends Context {
   onRequestHeaders(_headers: u32, _endOfStream: bool): i32 {
     return Action.CONTINUE;
@@ -40,6 +41,22 @@ export abstract class StreamContext extends Context {
   onResponseTrailers(_trailers: u32): i32 {
     return Action.CONTINUE;
   }
+  /** PAUSE holds the connection's bytes until `continueDownstream` (stream.ts). */
+  onNewConnection(): i32 {
+    return Action.CONTINUE;
+  }
+  /** `downstreamData` (body.ts) has `size` bytes. After PAUSE they stay, and the next call sees them with what followed. */
+  onDownstreamData(_size: u32, _endOfStream: bool): i32 {
+    return Action.CONTINUE;
+  }
+  /** The same towards downstream: `upstreamData`. */
+  onUpstreamData(_size: u32, _endOfStream: bool): i32 {
+    return Action.CONTINUE;
+  }
+  /** `peer` is one of abi/peer.ts: who closed. */
+  onDownstreamClose(_peer: i32): void {}
+  /** Nothing more comes from upstream; UNKNOWN when only that is known. */
+  onUpstreamClose(_peer: i32): void {}
   /** After `setTimer` (extensions.ts). */
   onTimer(): void {}
 }
@@ -53,6 +70,12 @@ export abstract class EncoderFilter extends StreamContext {}
 /** Sees both ways. */
 export abstract class Filter extends StreamContext {}
 
+/**
+ * Sees the bytes of a connection, below HTTP: onNewConnection, onDownstreamData, onUpstreamData, onDownstreamClose,
+ * onUpstreamClose. The build refuses HTTP callbacks.
+ */
+export abstract class NetworkFilter extends StreamContext {}
+
 /** One plugin: a module with one configuration. */
 export abstract class RootContext extends Context {
   /** False makes the module unusable. The VM's configuration is `vmConfiguration.bytes()` (body.ts). */
@@ -63,7 +86,7 @@ export abstract class RootContext extends Context {
   onConfigure(_configuration: ArrayBuffer): bool {
     return true;
   }
-  /** The filter of a new stream; null: this stream is of no interest. */
+  /** The filter of a new stream, or of a connection in a network filter; null: it is of no interest. */
   createFilter(): StreamContext | null {
     return null;
   }

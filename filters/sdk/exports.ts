@@ -114,6 +114,49 @@ export function proxy_on_response_trailers(id: u32, trailers: u32): i32 {
   return action;
 }
 
+export function proxy_on_new_connection(id: u32): i32 {
+  const stream = streams.get(id);
+  if (stream === null) return Action.CONTINUE;
+  const previous = enter(id);
+  const action = stream.onNewConnection();
+  leave(previous, streams.size);
+  return action;
+}
+
+export function proxy_on_downstream_data(id: u32, size: u32, endOfStream: i32): i32 {
+  const stream = streams.get(id);
+  if (stream === null) return Action.CONTINUE;
+  const previous = enter(id);
+  const action = stream.onDownstreamData(size, endOfStream != 0);
+  leave(previous, streams.size);
+  return action;
+}
+
+export function proxy_on_upstream_data(id: u32, size: u32, endOfStream: i32): i32 {
+  const stream = streams.get(id);
+  if (stream === null) return Action.CONTINUE;
+  const previous = enter(id);
+  const action = stream.onUpstreamData(size, endOfStream != 0);
+  leave(previous, streams.size);
+  return action;
+}
+
+export function proxy_on_downstream_connection_close(id: u32, peer: i32): void {
+  const stream = streams.get(id);
+  if (stream === null) return;
+  const previous = enter(id);
+  stream.onDownstreamClose(peer);
+  leave(previous, streams.size);
+}
+
+export function proxy_on_upstream_connection_close(id: u32, peer: i32): void {
+  const stream = streams.get(id);
+  if (stream === null) return;
+  const previous = enter(id);
+  stream.onUpstreamClose(peer);
+  leave(previous, streams.size);
+}
+
 export function sluice_on_timer(id: u32): void {
   const stream = streams.get(id);
   if (stream === null) return;

@@ -70,11 +70,19 @@ export function setResponseFlag(flag: i32): void {
   sluice.set_response_flag(flag);
 }
 
-/** Adds the fields of a serialized `google.protobuf.Struct` to a namespace of the stream's dynamic metadata. */
+/** Adds the fields of a serialized `google.protobuf.Struct` to a namespace of the dynamic metadata of the stream or connection. */
 export function setDynamicMetadata<N>(namespace: N, fields: ArrayBuffer): bool {
   beginCall();
   const address = bytesOf<N>(namespace);
   return sluice.set_dynamic_metadata(address, bytesSize, changetype<usize>(fields), fields.byteLength) == Status.OK;
+}
+
+/** The namespace holds these fields and no others then. */
+export function replaceDynamicMetadata<N>(namespace: N, fields: ArrayBuffer): bool {
+  beginCall();
+  const address = bytesOf<N>(namespace);
+  const status = sluice.replace_dynamic_metadata(address, bytesSize, changetype<usize>(fields), fields.byteLength);
+  return status == Status.OK;
 }
 
 /** This filter has nothing to do with the current stream's response: the host does not call it for that. */

@@ -10,6 +10,7 @@ export declare function get_route_configuration(id: u32, bytesPP: usize, sizeP: 
 export declare function get_rate_limit_descriptors(stage: i32, virtualHostMode: i32, bytesPP: usize, sizeP: usize): i32;
 export declare function set_response_flag(flag: i32): i32;
 export declare function set_dynamic_metadata(name: usize, nameSize: usize, fields: usize, size: usize): i32;
+export declare function replace_dynamic_metadata(name: usize, nameSize: usize, fields: usize, size: usize): i32;
 export declare function skip_response(): i32;
 export declare function set_response_pace(bytesPerSecond: i32): i32;
 export declare function define_token_bucket(

@@ -1,4 +1,4 @@
-/** What a filter does with its stream as a whole: go on, close, answer by itself. */
+/** What a filter does with its stream or connection as a whole: go on, close, answer by itself. */
 import * as GrpcStatus from "../../abi/grpc-status.ts";
 import * as Status from "../../abi/status.ts";
 import * as Stream from "../../abi/stream.ts";
@@ -16,9 +16,19 @@ export function continueResponse(): bool {
   return env.proxy_continue_stream(Stream.RESPONSE) == Status.OK;
 }
 
+/** Lets a connection go on that a network filter paused (from outside its own callback). */
+export function continueDownstream(): bool {
+  return env.proxy_continue_stream(Stream.DOWNSTREAM) == Status.OK;
+}
+
 /** Ends the stream at once, on both sides. */
 export function closeStream(): bool {
   return env.proxy_close_stream(Stream.REQUEST) == Status.OK;
+}
+
+/** In a network filter: closes the connection once what was written to it is gone. */
+export function closeConnection(): bool {
+  return env.proxy_close_stream(Stream.DOWNSTREAM) == Status.OK;
 }
 
 /**

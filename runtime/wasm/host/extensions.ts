@@ -67,24 +67,11 @@ function streamExtensions(instance: Instance): HostFunctions {
       return Status.OK;
     },
 
-    set_dynamic_metadata(name: number, nameSize: number, at: number, size: number): number {
-      const call = "set_dynamic_metadata";
-      if (!memory.has(name >>> 0, nameSize >>> 0)) return instance.outside(call, "namespace");
-      if (!memory.has(at >>> 0, size >>> 0)) return instance.outside(call, "fields");
-      const info = instance.effective.stream?.info;
-      if (info === undefined) return instance.refuse(Status.BAD_ARGUMENT, call, NO_STREAM);
-      if (nameSize >>> 0 > MAX_SHARED_KEY_BYTES || size >>> 0 > MAX_METADATA_BYTES)
-        return instance.refuse(Status.BAD_ARGUMENT, call, "namespace or fields: too long");
-      const fields = readStruct(memory.copy(at >>> 0, size >>> 0));
-      if (fields === undefined) return instance.refuse(Status.PARSE_FAILURE, call, "fields: not a Struct");
-      const namespace = memory.utf8(name >>> 0, nameSize >>> 0);
-      const namespaces = (info.dynamicMetadata ??= new Map());
-      const before = namespaces.get(namespace);
-      if (before === undefined && namespaces.size >= MAX_METADATA_NAMESPACES)
-        return instance.refuse(Status.BAD_ARGUMENT, call, "namespace: the stream has too many");
-      namespaces.set(namespace, before === undefined ? fields : { ...before, ...fields });
-      return Status.OK;
-    },
+    set_dynamic_metadata: (name: number, nameSize: number, at: number, size: number): number =>
+      setMetadata(instance, { name: name >>> 0, nameSize: nameSize >>> 0, at: at >>> 0, size: size >>> 0 }, false),
+
+    replace_dynamic_metadata: (name: number, nameSize: number, at: number, size: number): number =>
+      setMetadata(instance, { name: name >>> 0, nameSize: nameSize >>> 0, at: at >>> 0, size: size >>> 0 }, true),
 
     skip_response(): number {
       const stream = instance.effective.stream;
@@ -102,6 +89,35 @@ function streamExtensions(instance: Instance): HostFunctions {
       return Status.OK;
     },
   };
+}
+
+/** Where a namespace's name and a Struct's bytes lie in the guest. */
+interface MetadataPlace {
+  readonly name: number;
+  readonly nameSize: number;
+  readonly at: number;
+  readonly size: number;
+}
+
+function setMetadata(instance: Instance, place: MetadataPlace, alone: boolean): number {
+  const call = alone ? "replace_dynamic_metadata" : "set_dynamic_metadata";
+  const { memory } = instance;
+  const { name, nameSize, at, size } = place;
+  if (!memory.has(name, nameSize)) return instance.outside(call, "namespace");
+  if (!memory.has(at, size)) return instance.outside(call, "fields");
+  const info = instance.effective.stream?.info;
+  if (info === undefined) return instance.refuse(Status.BAD_ARGUMENT, call, NO_STREAM);
+  if (nameSize > MAX_SHARED_KEY_BYTES || size > MAX_METADATA_BYTES)
+    return instance.refuse(Status.BAD_ARGUMENT, call, "namespace or fields: too long");
+  const fields = readStruct(memory.copy(at, size));
+  if (fields === undefined) return instance.refuse(Status.PARSE_FAILURE, call, "fields: not a Struct");
+  const namespace = memory.utf8(name, nameSize);
+  const namespaces = (info.dynamicMetadata ??= new Map());
+  const before = namespaces.get(namespace);
+  if (before === undefined && namespaces.size >= MAX_METADATA_NAMESPACES)
+    return instance.refuse(Status.BAD_ARGUMENT, call, "namespace: the stream has too many");
+  namespaces.set(namespace, before === undefined || alone ? fields : { ...before, ...fields });
+  return Status.OK;
 }
 
 function bucketExtensions(instance: Instance): HostFunctions {

@@ -1,0 +1,240 @@
+/**
+ * One session of the MySQL protocol, as a bystander follows it: greeting → login → authentication → commands. It counts
+ * what Envoy's filter counts, and collects the tables of queries.
+ *
+ * Once it cannot follow (TLS, compression, nonsense) it stops decoding, and the bytes go their way unseen.
+ */
+import * as log from "../sdk/log.ts";
+import { Counters } from "./counters.ts";
+import { Cursor } from "./cursor.ts";
+import { changedDatabase, COMPRESS, QUERY_ATTRIBUTES, readGreeting, readLogin, ZSTD_COMPRESSION } from "./login.ts";
+import { Packets, PacketReader } from "./packets.ts";
+import { skipAttributes } from "./query-text.ts";
+import { parseQuery } from "./statement.ts";
+import { Tables } from "./tables.ts";
+
+// Who is expected to say what.
+const GREETING: i32 = 0;
+const LOGIN: i32 = 1;
+const AUTHENTICATION: i32 = 2;
+const COMMANDS: i32 = 3;
+const BLIND: i32 = 4;
+
+// First bytes of what servers answer to a login.
+const OK: u8 = 0x00;
+const MORE_DATA: u8 = 0x01;
+const AUTH_SWITCH: u8 = 0xfe;
+const ERROR: u8 = 0xff;
+
+// First bytes of commands.
+const COM_INIT_DB: u8 = 0x02;
+const COM_QUERY: u8 = 0x03;
+const COM_CHANGE_USER: u8 = 0x11;
+const COM_STMT_PREPARE: u8 = 0x16;
+
+/** Packets before the first command are short; what is longer is another protocol. */
+const MAX_LOGIN_PACKET_BYTES: u32 = 128 * 1024;
+/** Of a login packet, what stands in front of its attributes. */
+const LOGIN_BYTES: u32 = 4096;
+/** Of a query, what is looked at: tables stand near the beginning, long lists of values behind them. */
+const QUERY_BYTES: u32 = 64 * 1024;
+
+export class Session implements PacketReader {
+  client!: Packets;
+  server!: Packets;
+  /** Tables of the queries since the last `beginEvent`. */
+  readonly tables: Tables = new Tables();
+  /** Queries were seen since then. */
+  queried: bool = false;
+  private readonly counters: Counters;
+  private state: i32 = GREETING;
+  private sequence: i32 = 0;
+  private clientSequence: i32 = 0;
+  private serverSequence: i32 = 0;
+  private serverCapabilities: u32 = 0;
+  private clientCapabilities: u32 = 0;
+  private database: string = "";
+  /** The database that a command asked for; the server's answer decides. */
+  private asked: string = "";
+  private asks: bool = false;
+
+  constructor(counters: Counters) {
+    this.counters = counters;
+    this.client = new Packets(true, this);
+    this.server = new Packets(false, this);
+  }
+
+  /** False: there is nothing to be learned from further bytes. */
+  get decoding(): bool {
+    return this.state != BLIND;
+  }
+
+  beginEvent(): void {
+    this.queried = false;
+    this.tables.clear();
+  }
+
+  // ---- packets --------------------------------------------------------------------------------
+
+  onHeader(fromClient: bool, length: u32, sequence: i32, goesOn: bool): bool {
+    if (this.state == BLIND) return false;
+    return this.state == COMMANDS
+      ? this.followCommand(fromClient, sequence, goesOn)
+      : this.followLogin(fromClient, length, sequence);
+  }
+
+  /** Before the first command both sides count on, in turn. */
+  private followLogin(fromClient: bool, length: u32, sequence: i32): bool {
+    if (length > MAX_LOGIN_PACKET_BYTES) {
+      this.giveUp("a packet is too long for a login");
+      return false;
+    }
+    const wrongSide = fromClient ? this.state == GREETING : this.state == LOGIN;
+    if (sequence != this.sequence || wrongSide) {
+      this.counters.protocolErrors.increment();
+      return false;
+    }
+    this.sequence = (sequence + 1) & 0xff;
+    return true;
+  }
+
+  /** A command begins at 0; whatever follows it, from either side, counts on from what one of them has said. */
+  private followCommand(fromClient: bool, sequence: i32, goesOn: bool): bool {
+    const follows = sequence == ((this.clientSequence + 1) & 0xff) || sequence == ((this.serverSequence + 1) & 0xff);
+    const begins = fromClient && sequence == 0 && !goesOn;
+    if (!follows && !begins) this.counters.protocolErrors.increment();
+    if (fromClient) this.clientSequence = sequence;
+    else this.serverSequence = sequence;
+    if (begins) this.serverSequence = 0;
+    // What clients send besides commands are files and passwords; of an answer only the first byte counts.
+    return fromClient ? begins : this.asks;
+  }
+
+  wanted(fromClient: bool, first: u8): u32 {
+    if (this.state == GREETING || this.state == LOGIN) return LOGIN_BYTES;
+    if (!fromClient) return 1;
+    if (this.state != COMMANDS) return 0;
+    if (first == COM_QUERY || first == COM_STMT_PREPARE) return QUERY_BYTES;
+    return first == COM_INIT_DB || first == COM_CHANGE_USER ? LOGIN_BYTES : 0;
+  }
+
+  onPayload(fromClient: bool, address: usize, size: u32, total: u64): void {
+    switch (this.state) {
+      case GREETING:
+        this.onGreeting(new Cursor(address, size));
+        break;
+      case LOGIN:
+        this.onLogin(new Cursor(address, size), total);
+        break;
+      case AUTHENTICATION:
+        if (!fromClient && size > 0) this.onAuthentication(load<u8>(address));
+        break;
+      case COMMANDS:
+        if (fromClient && size > 0) this.onCommand(address, size, total);
+        else if (!fromClient && size > 0) this.onAnswer(load<u8>(address));
+        break;
+    }
+  }
+
+  private giveUp(reason: string): void {
+    this.state = BLIND;
+    this.counters.decoderErrors.increment();
+    log.info("mysql_proxy: no further decoding: " + reason);
+  }
+
+  // ---- login ----------------------------------------------------------------------------------
+
+  private onGreeting(cursor: Cursor): void {
+    // A server that is full or does not like the address says so instead of a greeting, and closes.
+    if (cursor.left > 0 && load<u8>(cursor.address) == ERROR) {
+      this.state = BLIND;
+      return;
+    }
+    const greeting = readGreeting(cursor);
+    if (!greeting.valid) {
+      this.giveUp("the first packet is no greeting");
+      return;
+    }
+    this.counters.loginAttempts.increment();
+    this.serverCapabilities = greeting.capabilities;
+    this.state = LOGIN;
+  }
+
+  private onLogin(cursor: Cursor, total: u64): void {
+    const login = readLogin(cursor, total);
+    if (!login.valid) {
+      this.giveUp("a malformed login");
+      return;
+    }
+    if (login.wantsTls) {
+      this.counters.upgradedToSsl.increment();
+      this.state = BLIND;
+      return;
+    }
+    this.clientCapabilities = login.capabilities;
+    this.database = login.database;
+    this.state = AUTHENTICATION;
+  }
+
+  /** `first`: first byte of the server's packet. Others than these belong to plugins that ask in their own way. */
+  private onAuthentication(first: u8): void {
+    if (first == OK) this.loggedIn();
+    else if (first == AUTH_SWITCH) this.counters.authSwitchRequest.increment();
+    else if (first == ERROR) {
+      this.counters.loginFailures.increment();
+      this.state = BLIND;
+    } else if (first != MORE_DATA && log.enabled(1)) log.debug("mysql_proxy: an answer of a plugin");
+  }
+
+  private loggedIn(): void {
+    const both = this.serverCapabilities & this.clientCapabilities;
+    if ((both & (COMPRESS | ZSTD_COMPRESSION)) != 0) {
+      log.debug("mysql_proxy: the session is compressed from here on, no further decoding");
+      this.state = BLIND;
+      return;
+    }
+    this.state = COMMANDS;
+    this.clientSequence = this.serverSequence = 0;
+  }
+
+  // ---- commands -------------------------------------------------------------------------------
+
+  private onCommand(address: usize, size: u32, total: u64): void {
+    const command = load<u8>(address);
+    const cursor = new Cursor(address + 1, size - 1);
+    if (command == COM_INIT_DB) this.ask(cursor.rest());
+    else if (command == COM_CHANGE_USER) this.ask(changedDatabase(cursor, this.clientCapabilities));
+    else if (command == COM_QUERY || command == COM_STMT_PREPARE) {
+      const both = this.serverCapabilities & this.clientCapabilities;
+      const attributes = command == COM_QUERY && (both & QUERY_ATTRIBUTES) != 0;
+      this.onQuery(cursor, attributes, <u64>size < total);
+    }
+  }
+
+  private onQuery(cursor: Cursor, attributes: bool, cut: bool): void {
+    this.queried = true;
+    if (attributes && !skipAttributes(cursor)) {
+      this.counters.queriesParseError.increment();
+      return;
+    }
+    const query = parseQuery(cursor.address, cursor.left, cut, this.database, this.tables);
+    // Asked for before, and not answered yet: which of the two it will be, nobody knows.
+    if (this.asks && this.asked != this.database) {
+      parseQuery(cursor.address, cursor.left, cut, this.asked, this.tables);
+    }
+    if (query.valid) this.counters.queriesParsed.increment();
+    else this.counters.queriesParseError.increment();
+    if (query.changesDatabase) this.ask(query.database);
+  }
+
+  private ask(database: string): void {
+    this.asked = database;
+    this.asks = true;
+  }
+
+  private onAnswer(first: u8): void {
+    if (!this.asks || first == AUTH_SWITCH || first == MORE_DATA) return;
+    this.asks = false;
+    if (first == OK) this.database = this.asked;
+  }
+}
