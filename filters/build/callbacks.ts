@@ -50,10 +50,7 @@ const REFUSED: Readonly<Record<string, readonly { readonly pattern: RegExp; read
     { pattern: /^onResponse/, advice: "a DecoderFilter sees no responses; extend Filter" },
     NO_CONNECTION,
   ],
-  EncoderFilter: [
-    { pattern: /^onRequest/, advice: "an EncoderFilter sees no requests; extend Filter" },
-    NO_CONNECTION,
-  ],
+  EncoderFilter: [{ pattern: /^onRequest/, advice: "an EncoderFilter sees no requests; extend Filter" }, NO_CONNECTION],
   Filter: [NO_CONNECTION],
   NetworkFilter: [{ pattern: /^on(?:Request|Response)/, advice: "a NetworkFilter sees no HTTP; extend Filter" }],
 };

@@ -42,7 +42,7 @@ export class Cursor {
       return 0;
     }
     let value: u32 = 0;
-    for (let n: usize = 0; n < size; n++) value |= <u32>load<u8>(this.at + n) << <u32>(8 * n);
+    for (let n: usize = 0; n < size; n++) value |= (<u32>load<u8>(this.at + n)) << (<u32>(8 * n));
     this.at += size;
     return value;
   }
@@ -55,7 +55,7 @@ export class Cursor {
     if (first == 0xfd) return this.number(3);
     if (first == 0xfe) {
       const low = <u64>this.number(4);
-      return low | (<u64>this.number(4) << 32);
+      return low | ((<u64>this.number(4)) << 32);
     }
     this.failed = true;
     return 0;

@@ -60,7 +60,7 @@ export class Packets {
   }
 
   private takeHeader(at: usize): usize {
-    this.header |= <u32>load<u8>(at) << (8 * this.headerBytes);
+    this.header |= (<u32>load<u8>(at)) << (8 * this.headerBytes);
     if (++this.headerBytes < HEADER_BYTES) return 1;
     const length = this.header & FULL;
     const sequence = this.header >>> 24;

@@ -94,7 +94,7 @@ export class Scan {
       if (tokens.kind == END || tokens.isSign(SEMICOLON) || tokens.isWord(Keyword.FROM)) this.valid = false;
       return true;
     }
-    if (found == Keyword.FROM && (level & SELECTING) != 0) this.levels[this.depth] = (level | LISTING) | EXPECTING;
+    if (found == Keyword.FROM && (level & SELECTING) != 0) this.levels[this.depth] = level | LISTING | EXPECTING;
     else if ((found == Keyword.JOIN || found == Keyword.STRAIGHT_JOIN) && (level & LISTING) != 0) {
       this.levels[this.depth] = level | EXPECTING;
     } else if (found == Keyword.USING && this.deletes()) {
@@ -108,6 +108,11 @@ export class Scan {
     } else if (found == Keyword.ON && (level & LISTING) != 0) {
       tokens.next();
       if (tokens.isWord(Keyword.DUPLICATE)) this.endList();
+      return true;
+    } else if (found == Keyword.FOR && (level & LISTING) != 0) {
+      // USE INDEX FOR JOIN (…)
+      tokens.next();
+      tokens.accept(Keyword.JOIN);
       return true;
     } else if (this.depth == 0 && Keyword.BODIES.indexOf(found) >= 0) {
       tokens.next();

@@ -39,6 +39,9 @@ export class ScriptedHost {
   readonly flags: number[] = [];
   readonly fractions: { key: string; numerator: number; denominator: number }[] = [];
   readonly continued: number[] = [];
+  readonly closed: number[] = [];
+  /** Serialized Structs that replaced a namespace. */
+  readonly metadata: { namespace: string; fields: Buffer }[] = [];
   /** Tokens of gRPC calls. */
   readonly cancelled: number[] = [];
   routeConfigurationId = 0;
@@ -143,7 +146,7 @@ export class ScriptedHost {
         return 0;
       },
       proxy_continue_stream: (stream: number) => (this.continued.push(stream), 0),
-      proxy_close_stream: () => 0,
+      proxy_close_stream: (stream: number) => (this.closed.push(stream), 0),
       proxy_send_local_response: (
         status: number,
         detailsAt: number,
@@ -325,6 +328,10 @@ export class ScriptedHost {
       get_rate_limit_descriptors: (_stage: number, _mode: number, pp: number, sp: number) => {
         const parts = this.descriptors.flatMap((bytes) => [uint32(bytes.length), bytes]);
         return this.give(Buffer.concat([uint32(this.descriptors.length), ...parts]), pp, sp);
+      },
+      replace_dynamic_metadata: (name: number, nameSize: number, at: number, size: number) => {
+        this.metadata.push({ namespace: this.text(name, nameSize), fields: this.bytes(at, size) });
+        return 0;
       },
       set_response_flag: (flag: number) => (this.flags.push(flag), 0),
       define_token_bucket: (
