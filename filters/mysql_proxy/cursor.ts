@@ -42,7 +42,10 @@ export class Cursor {
       return 0;
     }
     let value: u32 = 0;
-    for (let n: usize = 0; n < size; n++) value |= (<u32>load<u8>(this.at + n)) << (<u32>(8 * n));
+    for (let n: u32 = 0; n < <u32>size; n++) {
+      const byte: u32 = load<u8>(this.at + n);
+      value |= byte << (8 * n);
+    }
     this.at += size;
     return value;
   }

@@ -2,17 +2,13 @@
 import { word } from "./tokens.ts";
 
 export const ALTER = word("alter");
-export const ANALYZE = word("analyze");
 export const ATOMIC = word("atomic");
 export const CREATE = word("create");
 export const DELETE = word("delete");
-export const DESC = word("desc");
-export const DESCRIBE = word("describe");
 export const DROP = word("drop");
 export const DUPLICATE = word("duplicate");
 export const DUAL = word("dual");
 export const EXISTS = word("exists");
-export const EXPLAIN = word("explain");
 export const FOR = word("for");
 export const FROM = word("from");
 export const HANDLER = word("handler");
@@ -72,6 +68,8 @@ export const VALUED = words("set call return values if while until case when els
 export const PLAIN = words(
   "show begin start commit rollback savepoint release lock unlock flush kill grant revoke prepare deallocate optimize repair check checksum cache xa help reset purge change stop install uninstall binlog shutdown backup clone restart import resignal get open fetch close end leave iterate",
 );
+/** Tell about another statement. */
+export const EXPLAINS = words("explain describe desc analyze");
 /** Words of compound statements behind which another statement begins. */
 export const BODIES = words("begin then else do loop repeat");
 /** What EXPLAIN explains; and what may begin inside of a compound statement. */

@@ -7,6 +7,11 @@ const MAX_ATTRIBUTES: u64 = 256;
 const LENGTH_ENCODED: i32 = -1;
 const SIZE_FIRST: i32 = -2;
 const UNKNOWN: i32 = -3;
+/** DECIMAL, TINY, SHORT, LONG, FLOAT, DOUBLE, NULL, TIMESTAMP, LONGLONG, INT24, DATE, TIME, DATETIME, YEAR, (none), VARCHAR, BIT. */
+const SIZES: StaticArray<i32> = [-1, 1, 2, 4, 4, 8, 0, -2, 8, 4, -2, -2, -2, 2, -3, -1, -1];
+const BOOL_TYPE: u32 = 244;
+/** JSON, NEWDECIMAL, ENUM, SET, blobs and strings. */
+const FIRST_TEXT_TYPE: u32 = 245;
 
 /** Moves the cursor to the query's text. False: the attributes cannot be read. */
 export function skipAttributes(cursor: Cursor): bool {
@@ -35,40 +40,6 @@ export function skipAttributes(cursor: Cursor): bool {
 }
 
 function sizeOf(type: u32): i32 {
-  switch (type) {
-    case 6: // NULL
-      return 0;
-    case 1: // TINY
-    case 244: // BOOL
-      return 1;
-    case 2: // SHORT
-    case 13: // YEAR
-      return 2;
-    case 3: // LONG
-    case 4: // FLOAT
-    case 9: // INT24
-      return 4;
-    case 5: // DOUBLE
-    case 8: // LONGLONG
-      return 8;
-    case 7: // TIMESTAMP
-    case 10: // DATE
-    case 11: // TIME
-    case 12: // DATETIME
-      return SIZE_FIRST;
-    case 0: // DECIMAL
-    case 15: // VARCHAR
-    case 16: // BIT
-    case 245: // JSON
-    case 246: // NEWDECIMAL
-    case 249: // TINY_BLOB
-    case 250: // MEDIUM_BLOB
-    case 251: // LONG_BLOB
-    case 252: // BLOB
-    case 253: // VAR_STRING
-    case 254: // STRING
-      return LENGTH_ENCODED;
-    default:
-      return UNKNOWN;
-  }
+  if (type >= FIRST_TEXT_TYPE) return LENGTH_ENCODED;
+  return type < <u32>SIZES.length ? SIZES[type] : type == BOOL_TYPE ? 1 : UNKNOWN;
 }

@@ -95,42 +95,41 @@ export class Scan {
       return true;
     }
     if (found == Keyword.FROM && (level & SELECTING) != 0) this.levels[this.depth] = level | LISTING | EXPECTING;
-    else if ((found == Keyword.JOIN || found == Keyword.STRAIGHT_JOIN) && (level & LISTING) != 0) {
-      this.levels[this.depth] = level | EXPECTING;
-    } else if (found == Keyword.USING && this.deletes()) {
-      tokens.next();
-      if (!tokens.isSign(OPEN)) this.levels[this.depth] |= EXPECTING;
-      return true;
-    } else if (found == Keyword.SET && this.depth == 0 && this.operation == UPDATE) {
-      if ((level & EXPECTING) != 0) this.valid = false;
-      this.levels[0] = 0;
-      this.operation = SELECT;
-    } else if (found == Keyword.ON && (level & LISTING) != 0) {
-      tokens.next();
-      if (tokens.isWord(Keyword.DUPLICATE)) this.endList();
-      return true;
-    } else if (found == Keyword.FOR && (level & LISTING) != 0) {
-      // USE INDEX FOR JOIN (…)
-      tokens.next();
-      tokens.accept(Keyword.JOIN);
-      return true;
-    } else if (this.depth == 0 && Keyword.BODIES.indexOf(found) >= 0) {
+    else if (found == Keyword.TABLE) this.levels[this.depth] = level | EXPECTING;
+    else if (found == Keyword.WITH) this.levels[this.depth] = level | NAMING | GIVING;
+    else if ((level & NAMING) != 0 && (found == Keyword.UPDATE || found == Keyword.DELETE)) this.begin(found);
+    else if ((level & LISTING) != 0) return this.inList(found);
+    else if (this.depth == 0 && Keyword.BODIES.indexOf(found) >= 0) {
       tokens.next();
       if (begins(tokens) && !statement(this.query)) this.valid = false;
       return true;
-    } else if (found == Keyword.WITH) this.levels[this.depth] = level | NAMING | GIVING;
-    else if ((level & NAMING) != 0 && (found == Keyword.UPDATE || found == Keyword.DELETE)) this.begin(found);
-    else if (found == Keyword.TABLE) this.levels[this.depth] = level | EXPECTING;
-    else if ((level & EXPECTING) != 0 && isBefore(found)) {
-      // UPDATE LOW_PRIORITY IGNORE t, LATERAL (…)
-    } else if ((level & LISTING) != 0 && Keyword.CLAUSES.indexOf(found) >= 0) this.endList();
-    else return false;
+    } else return false;
     tokens.next();
     return true;
   }
 
-  private deletes(): bool {
-    return this.depth == 0 && this.operation == DELETE && (this.levels[0] & LISTING) != 0;
+  /** The same in a list of tables. */
+  private inList(found: u64): bool {
+    const tokens = this.tokens;
+    const level = this.levels[this.depth];
+    const expecting = (level & EXPECTING) != 0;
+    if (found == Keyword.JOIN || found == Keyword.STRAIGHT_JOIN) this.levels[this.depth] = level | EXPECTING;
+    else if (found == Keyword.USING || found == Keyword.ON || found == Keyword.FOR) {
+      tokens.next();
+      if (found == Keyword.USING) {
+        // DELETE FROM a USING a JOIN b
+        if (this.depth == 0 && this.operation == DELETE && !tokens.isSign(OPEN)) this.levels[0] |= EXPECTING;
+      } else if (found == Keyword.ON) {
+        if (tokens.isWord(Keyword.DUPLICATE)) this.endList();
+      } else tokens.accept(Keyword.JOIN); // USE INDEX FOR JOIN (…)
+      return true;
+    } else if (found == Keyword.SET && this.depth == 0 && this.operation == UPDATE) {
+      this.endList();
+      this.levels[0] = 0;
+    } else if (Keyword.CLAUSES.indexOf(found) >= 0) this.endList();
+    else if (!expecting || !isBefore(found)) return false;
+    tokens.next();
+    return true;
   }
 
   /** WITH … UPDATE, WITH … DELETE */

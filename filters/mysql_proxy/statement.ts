@@ -86,6 +86,12 @@ export function statement(query: Query): bool {
   if (verb == Keyword.CREATE) return create(query);
   if (verb == Keyword.ALTER) return alter(query);
   if (verb == Keyword.DROP) return drop(query);
+  if (verb == Keyword.USE) return use(query);
+  return rareStatement(query, verb);
+}
+
+function rareStatement(query: Query, verb: u64): bool {
+  const tokens = query.tokens;
   if (verb == Keyword.TRUNCATE) {
     tokens.accept(Keyword.TABLE);
     return query.table(DELETE);
@@ -93,10 +99,7 @@ export function statement(query: Query): bool {
   if (verb == Keyword.RENAME) return rename(query);
   if (verb == Keyword.LOAD) return load(query);
   if (verb == Keyword.HANDLER) return query.table(SELECT);
-  if (verb == Keyword.USE) return use(query);
-  if (verb == Keyword.EXPLAIN || verb == Keyword.DESCRIBE || verb == Keyword.DESC || verb == Keyword.ANALYZE) {
-    return explain(query);
-  }
+  if (Keyword.EXPLAINS.indexOf(verb) >= 0) return explain(query);
   if (Keyword.BODIES.indexOf(verb) >= 0) return body(query);
   if (verb == Keyword.SET && tokens.isWord(Keyword.STATEMENT)) return setStatement(query);
   // Its values may be subqueries.

@@ -26,7 +26,7 @@ export function word(text: string): u64 {
 /** Exact for up to 8 letters; longer ones are mixed. */
 function wordWith(value: u64, letter: u8, index: i32): u64 {
   const capital: u64 = letter >= 0x61 && letter <= 0x7a ? letter - 32 : letter;
-  return index < 8 ? (value << 8) | capital : (value * 0x9e3779b97f4a7c15) ^ capital;
+  return index < 8 ? (value << 8) | capital : (value * 0x9e3779b1) ^ capital;
 }
 
 export class Tokens {

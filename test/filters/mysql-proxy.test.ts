@@ -195,8 +195,8 @@ describe("query attributes", () => {
 
   it("of several types, one of them NULL", async () => {
     const session = (await MysqlSession.open()).loggedIn({ capabilities });
-    const types = "\x03\x00\x01n" + "\xfe\x00\x01s" + "\x06\x00\x01z" + "\x0c\x00\x01d" + "\x08\x80\x01b";
-    const values = "\x2a\0\0\0" + "\x05hello" + "\x04\xe8\x07\x01\x02" + "\0\0\0\0\0\0\0\0";
+    const types = ["\x03\x00\x01n", "\xfe\x00\x01s", "\x06\x00\x01z", "\x0c\x00\x01d", "\x08\x80\x01b"].join("");
+    const values = ["\x2a\0\0\0", "\x05hello", "\x04\xe8\x07\x01\x02", "\0\0\0\0\0\0\0\0"].join("");
     session.client(query(Buffer.from(`\x05\x01\x04\x01${types}${values}${text}`, "latin1")));
     assert.deepEqual(session.tables, { "a.shop": ["select"] });
   });

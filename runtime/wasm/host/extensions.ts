@@ -30,7 +30,6 @@ export function extensionFunctions(instance: Instance): HostFunctions {
 }
 
 function streamExtensions(instance: Instance): HostFunctions {
-  const memory = instance.memory;
   return {
     set_timer(delayMs: number): number {
       return instance.effective.setTimer(delayMs >>> 0)
