@@ -1,4 +1,26 @@
-/** The part of the snapshot that decides which filter chain a connection gets: listener filters and matches. */
+/** The part of the snapshot that is about sockets: how they are bound, and which filter chain they get. */
+
+/** How the sockets of a listener are made, as far as Envoy's defaults are changed. */
+export interface SocketSettings {
+  /** IP_TRANSPARENT; undefined: as the system has it. */
+  readonly transparent: boolean | undefined;
+  /** IP_FREEBIND; undefined: as the system has it. */
+  readonly freebind: boolean | undefined;
+  /** TCP_FASTOPEN: connections whose handshake is not finished; undefined: as the system has it. */
+  readonly tcpFastOpenQueueLength: number | undefined;
+  /** `socket_options` of each address: `address` first, then the additional ones. */
+  readonly options: readonly (readonly SocketOptionConfig[])[];
+}
+
+/** envoy.config.core.v3.SocketOption. */
+export interface SocketOptionConfig {
+  readonly level: number;
+  readonly name: number;
+  /** A number is a C int. */
+  readonly value: number | Uint8Array;
+  /** Set before bind, after it, or after listen. */
+  readonly state: "PREBIND" | "BOUND" | "LISTENING";
+}
 
 /** One listener filter, in the order of the configuration. */
 export interface ListenerFilterConfig {

@@ -3,7 +3,7 @@
  * structured clone). Names follow Envoy's v3 messages; values have their final units.
  * Everything right of `config` reads this and nothing else of the configuration.
  */
-import type { FilterChainMatch, ListenerFilterConfig } from "./listener-snapshot.ts";
+import type { FilterChainMatch, ListenerFilterConfig, SocketSettings } from "./listener-snapshot.ts";
 
 export interface Snapshot {
   readonly node: NodeConfig;
@@ -59,6 +59,14 @@ export interface ListenerConfig {
   readonly bindToPort: boolean;
   readonly reusePort: boolean;
   readonly backlog: number;
+  readonly socket: SocketSettings;
+  /** `exact`: each accepted connection goes to the worker with the fewest. */
+  readonly connectionBalance: "none" | "exact";
+  /** Hands connections with a restored destination to the listener that has that address. */
+  readonly useOriginalDst: boolean;
+  readonly ignoreGlobalConnectionLimit: boolean;
+  /** False: `/healthcheck/fail` does not make it close connections. Envoy: `drain_type` MODIFY_ONLY. */
+  readonly drainsOnHealthCheckFail: boolean;
   readonly perConnectionBufferLimitBytes: number;
   readonly trafficDirection: number;
   readonly listenerFilters: readonly ListenerFilterConfig[];

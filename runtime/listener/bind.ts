@@ -4,6 +4,7 @@ import type { ListenOptions, Server } from "node:net";
 import type { Address, ListenerConfig } from "../config/snapshot.ts";
 import { ProxyError } from "../errors.ts";
 import { formatAddress, formatIpPort } from "./address.ts";
+import { descriptorOf, duplicate, listenerOptions, listenNatively } from "./native-sockets.ts";
 
 /** A bound address, as told to the main thread. */
 export interface BoundAddress {
@@ -11,46 +12,81 @@ export interface BoundAddress {
   readonly index: number;
   readonly address: string;
   readonly port: number;
+  /** The listening socket, when all workers are to share it; else -1. */
+  readonly descriptor: number;
+}
+
+/** What a listener's socket is made of besides its configuration. */
+export interface BindOptions {
+  /** Of `address` and the additional addresses, by number. */
+  readonly index: number;
+  /** Instead of a configured port 0. */
+  readonly givenPort: number;
+  /** A listening socket of the process to take part in; undefined: a new one is made. */
+  readonly shared: number | undefined;
+}
+
+/** True when each worker has a socket of its own; else one is shared. Elsewhere than on Linux it would get every connection. */
+export function hasOwnSocket(config: ListenerConfig, address: Address): boolean {
+  return address.kind === "ip" && config.reusePort && process.platform === "linux";
 }
 
 /** Binds a server to an address of a listener. Rejects with ProxyError BIND_FAILED that names both. */
-export function listen(server: Server, address: Address, givenPort: number, config: ListenerConfig): Promise<void> {
-  const options: ListenOptions =
-    address.kind === "pipe"
-      ? { path: pipePath(address.path), backlog: config.backlog }
-      : {
-          host: address.host,
-          port: address.port === 0 ? givenPort : address.port,
-          backlog: config.backlog,
-          reusePort: config.reusePort,
-          ipv6Only: address.host.includes(":") && !address.ipv4Compat,
-          exclusive: true,
-        };
+export function listen(server: Server, address: Address, config: ListenerConfig, options: BindOptions): Promise<void> {
   return new Promise((resolve, reject) => {
-    if (address.kind === "pipe") removeStaleSocket(address.path);
-    server.once("error", (cause: NodeJS.ErrnoException) => {
-      reject(
-        new ProxyError(
-          "BIND_FAILED",
-          "config",
-          `listener ${config.name}: cannot bind ${formatAddress(address)}: ${bindReason(cause)}`,
-          cause,
-        ),
-      );
-    });
-    server.listen(options, () => {
-      if (address.kind === "pipe" && address.mode > 0 && !address.path.startsWith("@"))
-        chmodSync(address.path, address.mode);
-      resolve();
-    });
+    const refuse = (cause: unknown): void => {
+      const why = `listener ${config.name}: cannot bind ${formatAddress(address)}: ${bindReason(cause)}`;
+      reject(new ProxyError("BIND_FAILED", "config", why, cause));
+    };
+    server.once("error", refuse);
+    try {
+      server.listen(listenOptions(address, config, options), () => {
+        if (address.kind === "pipe" && address.mode > 0 && !address.path.startsWith("@"))
+          chmodSync(address.path, address.mode);
+        resolve();
+      });
+    } catch (cause) {
+      refuse(cause);
+    }
   });
 }
 
-function bindReason(cause: NodeJS.ErrnoException): string {
-  if (cause.code === "EADDRINUSE") return "the address is in use (another process listens there)";
-  if (cause.code === "EACCES") return "permission denied (ports below 1024 need a privilege)";
-  if (cause.code === "EADDRNOTAVAIL") return "this machine has no such address";
-  return cause.message;
+/** What `listen` takes for a socket that is there already; its published types leave it out. */
+interface DescriptorOptions {
+  readonly fd: number;
+  readonly backlog: number;
+}
+
+function listenOptions(
+  address: Address,
+  config: ListenerConfig,
+  options: BindOptions,
+): ListenOptions | DescriptorOptions {
+  const { backlog } = config;
+  if (options.shared !== undefined) return { fd: duplicate(options.shared), backlog };
+  if (address.kind === "pipe") {
+    removeStaleSocket(address.path);
+    return { path: pipePath(address.path), backlog };
+  }
+  const port = address.port === 0 ? options.givenPort : address.port;
+  const reusePort = hasOwnSocket(config, address);
+  const ipv6Only = address.host.includes(":") && !address.ipv4Compat;
+  const native = [
+    ...listenerOptions(address.host.includes(":") ? 6 : 4, config.socket),
+    ...(config.socket.options[options.index] ?? []),
+  ];
+  if (native.length === 0) return { host: address.host, port, backlog, reusePort, ipv6Only, exclusive: true };
+  return { fd: listenNatively({ ip: address.host, port, backlog, reusePort, ipv6Only, options: native }), backlog };
+}
+
+function bindReason(cause: unknown): string {
+  // What native sockets refuse has the system's code one level down.
+  const { code, message, cause: inner } = cause as NodeJS.ErrnoException & { readonly cause?: { code?: string } };
+  const system = cause instanceof ProxyError ? inner?.code : code;
+  if (system === "EADDRINUSE") return "the address is in use (another process listens there)";
+  if (system === "EACCES") return "permission denied (ports below 1024 need a privilege)";
+  if (system === "EADDRNOTAVAIL") return "this machine has no such address";
+  return message;
 }
 
 /** A leading `@` names an abstract socket, which Node spells with a NUL. */
@@ -66,8 +102,11 @@ function removeStaleSocket(path: string): void {
 }
 
 /** Where a server is bound. */
-export function describe(server: Server, name: string, index: number, address: Address): BoundAddress {
+export function describe(server: Server, index: number, address: Address, config: ListenerConfig): BoundAddress {
   const bound = server.address();
-  if (bound === null || typeof bound === "string") return { name, index, address: formatAddress(address), port: 0 };
-  return { name, index, address: formatIpPort(bound.address, bound.port), port: bound.port };
+  const descriptor = hasOwnSocket(config, address) ? -1 : descriptorOf(server);
+  const { name } = config;
+  if (bound === null || typeof bound === "string")
+    return { name, index, address: formatAddress(address), port: 0, descriptor };
+  return { name, index, address: formatIpPort(bound.address, bound.port), port: bound.port, descriptor };
 }

@@ -13,7 +13,7 @@ import type { AccessLog } from "../observe/access-log.ts";
 import type { Counter, Gauge, Histogram, Stats } from "../observe/stats.ts";
 import { StreamInfo } from "../observe/stream-info.ts";
 import type { ConnectionInfo } from "../observe/stream-info.ts";
-import { describe, listen } from "./bind.ts";
+import { describe, hasOwnSocket, listen } from "./bind.ts";
 import type { BoundAddress } from "./bind.ts";
 import { connectionInfo } from "./connection-info.ts";
 import { DownstreamConnection } from "./connection.ts";
@@ -31,7 +31,11 @@ export interface ListenerEnvironment {
   readonly accessLog: (configs: ListenerConfig["accessLogs"]) => AccessLog | undefined;
   /** Ports that another worker got for a configured port 0, by listener name and address index; `name/0`. */
   readonly boundPorts: Readonly<Record<string, number>>;
-  /** A unix socket, or one without SO_REUSEPORT, can be bound once per process: worker 0 owns it. */
+  /**
+   * A unix socket, or one without SO_REUSEPORT, can be bound once per process: worker 0 does it, and all others
+   * share it. Their descriptors, by the same names.
+   */
+  readonly sharedSockets: Readonly<Record<string, number>>;
   readonly workerIndex: number;
   readonly log: (level: "debug" | "info" | "warn" | "error", message: string) => void;
 }
@@ -91,14 +95,16 @@ export class Listener implements ConnectionOwner {
     if (!this.config.bindToPort) return bound;
     const addresses = [this.config.address, ...this.config.additionalAddresses];
     for (const [index, address] of addresses.entries()) {
-      if ((address.kind === "pipe" || !this.config.reusePort) && this.#environment.workerIndex !== 0) continue;
+      const key = `${this.config.name}/${index}`;
+      const shared = this.#environment.sharedSockets[key];
+      if (shared === undefined && !hasOwnSocket(this.config, address) && this.#environment.workerIndex !== 0) continue;
       const server = createServer({ noDelay: true, allowHalfOpen: true, pauseOnConnect: true }, (socket) =>
         this.#accept(socket),
       );
       this.#servers.push(server);
-      const given = this.#environment.boundPorts[`${this.config.name}/${index}`];
-      await listen(server, address, given ?? 0, this.config);
-      bound.push(describe(server, this.config.name, index, address));
+      const givenPort = this.#environment.boundPorts[key] ?? 0;
+      await listen(server, address, this.config, { index, givenPort, shared });
+      bound.push(describe(server, index, address, this.config));
     }
     return bound;
   }

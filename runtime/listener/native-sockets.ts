@@ -1,12 +1,15 @@
 /**
- * What sockets can do and Node does not say: original destinations. The one file with calls into the C library (koffi), which is
+ * What sockets can do and Node does not say: options, original destinations, binding with options set before,
+ * and descriptors that one thread gives to another. The one file with calls into the C library (koffi), which is
  * loaded when the first of them is needed; whoever configures none of this never loads it.
  */
 import { createRequire } from "node:module";
-import type { Socket } from "node:net";
+import type { Server, Socket } from "node:net";
 import { endianness } from "node:os";
+import { getSystemErrorMap } from "node:util";
+import type { SocketOptionConfig } from "../config/listener-snapshot.ts";
 import { ProxyError } from "../errors.ts";
-import { formatIpv6 } from "../observe/ip-mask.ts";
+import { formatIpv6, ipv6Groups } from "../observe/ip-mask.ts";
 
 /** An IP address and a port. */
 export interface IpPort {
@@ -14,17 +17,46 @@ export interface IpPort {
   readonly port: number;
 }
 
-interface LibC {
-  getsockopt(fd: number, level: number, name: number, value: Buffer, length: [number]): number;
+/** A listening socket to be. */
+export interface NativeListener extends IpPort {
+  readonly backlog: number;
+  readonly reusePort: boolean;
+  readonly ipv6Only: boolean;
+  readonly options: readonly SocketOptionConfig[];
 }
 
-/** Numbers of Linux: `bits/socket.h`, `linux/netfilter_ipv4.h`, `linux/netfilter_ipv6/ip6_tables.h`. */
+interface LibC {
+  dup(fd: number): number;
+  close(fd: number): number;
+  socket(family: number, type: number, protocol: number): number;
+  bind(fd: number, address: Uint8Array, length: number): number;
+  listen(fd: number, backlog: number): number;
+  getsockopt(fd: number, level: number, name: number, value: Uint8Array, length: [number]): number;
+  setsockopt(fd: number, level: number, name: number, value: Uint8Array, length: number): number;
+  errno(): number;
+}
+
+// Numbers of Linux: bits/socket.h, netinet/in.h, netinet/tcp.h, linux/netfilter_ipv4.h, netfilter_ipv6/ip6_tables.h.
 const AF_INET = 2;
+const AF_INET6 = 10;
+const SOCK_STREAM = 1;
+const SOCK_NONBLOCK = 0o4000;
+const SOCK_CLOEXEC = 0o2000000;
 const SOL_IP = 0;
+const SOL_SOCKET = 1;
+const SOL_TCP = 6;
 const SOL_IPV6 = 41;
+const SO_REUSEADDR = 2;
+const SO_REUSEPORT = 15;
 const SO_ORIGINAL_DST = 80;
+const TCP_FASTOPEN = 23;
+const IPV6_V6ONLY = 26;
+/** By IP family. */
+const IP_FREEBIND = { 4: 15, 6: 78 } as const;
+const IP_TRANSPARENT = { 4: 19, 6: 75 } as const;
 /** sockaddr_in6, the larger one. */
 const SOCKADDR_BYTES = 28;
+const LITTLE = endianness() === "LE";
 
 let loaded: LibC | ProxyError | null = null;
 
@@ -41,23 +73,49 @@ function load(): LibC | ProxyError {
     // The process itself: whichever C library Node is linked with.
     const library = koffi.load(null);
     return {
+      dup: library.func("int dup(int)"),
+      close: library.func("int close(int)"),
+      socket: library.func("int socket(int, int, int)"),
+      bind: library.func("int bind(int, const uint8_t *, uint32_t)"),
+      listen: library.func("int listen(int, int)"),
       getsockopt: library.func("int getsockopt(int, int, int, _Out_ uint8_t *, _Inout_ uint32_t *)"),
+      setsockopt: library.func("int setsockopt(int, int, int, const uint8_t *, uint32_t)"),
+      errno: () => koffi.errno(),
     };
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
-    return new ProxyError(
-      "NATIVE_SOCKETS",
-      "internal",
-      `this platform (${process.platform} ${process.arch}) gives no access to socket options: ${why}`,
-      cause,
-    );
+    return unavailable(`${process.platform} ${process.arch} gives no access to the C library: ${why}`);
   }
 }
 
-/** The descriptor of an open socket; -1 when it has none (any more). */
-export function descriptorOf(socket: Socket): number {
+function unavailable(why: string): ProxyError {
+  return new ProxyError("NATIVE_SOCKETS", "internal", why);
+}
+
+/** The system's word for what failed last; the cause has its `code`. */
+function failed(what: string): ProxyError {
+  const number = libc().errno();
+  const [code, text] = getSystemErrorMap().get(-number) ?? [`errno ${number}`, ""];
+  const message = `${what}: ${code}${text === "" ? "" : ` (${text})`}`;
+  return new ProxyError("NATIVE_SOCKETS", "internal", message, { code });
+}
+
+/** The descriptor of an open socket or server; -1 when it has none (any more). */
+export function descriptorOf(socket: Socket | Server): number {
   const { _handle: handle } = socket as unknown as { readonly _handle: { readonly fd?: number } | null };
   return handle?.fd ?? -1;
+}
+
+/** Another descriptor of the same socket, which outlives the first. Throws ProxyError NATIVE_SOCKETS. */
+export function duplicate(fd: number): number {
+  const copy = libc().dup(fd);
+  if (copy < 0) throw failed(`cannot duplicate the descriptor ${fd}`);
+  return copy;
+}
+
+/** Closes a descriptor that nobody else owns. */
+export function closeDescriptor(fd: number): void {
+  libc().close(fd);
 }
 
 /**
@@ -65,16 +123,89 @@ export function descriptorOf(socket: Socket): number {
  * Throws ProxyError NATIVE_SOCKETS where the kernel cannot be asked.
  */
 export function originalDestination(fd: number, family: 4 | 6): IpPort | undefined {
-  if (process.platform !== "linux")
-    throw new ProxyError("NATIVE_SOCKETS", "internal", "original destinations are known on Linux only");
+  if (process.platform !== "linux") throw unavailable("original destinations are known on Linux only");
   const address = Buffer.alloc(SOCKADDR_BYTES);
-  const failed = libc().getsockopt(fd, family === 4 ? SOL_IP : SOL_IPV6, SO_ORIGINAL_DST, address, [SOCKADDR_BYTES]);
-  return failed === 0 ? readSockaddr(address) : undefined;
+  const missing = libc().getsockopt(fd, family === 4 ? SOL_IP : SOL_IPV6, SO_ORIGINAL_DST, address, [SOCKADDR_BYTES]);
+  return missing === 0 ? readSockaddr(address) : undefined;
 }
 
-/** struct sockaddr_in or sockaddr_in6 of this machine. */
+/** The options that stand for fields of a listener, before those that are given by number. */
+export function listenerOptions(
+  family: 4 | 6,
+  fields: {
+    readonly transparent: boolean | undefined;
+    readonly freebind: boolean | undefined;
+    readonly tcpFastOpenQueueLength: number | undefined;
+  },
+): SocketOptionConfig[] {
+  const level = family === 4 ? SOL_IP : SOL_IPV6;
+  const options: SocketOptionConfig[] = [];
+  if (fields.transparent !== undefined)
+    options.push({ level, name: IP_TRANSPARENT[family], value: Number(fields.transparent), state: "PREBIND" });
+  if (fields.freebind !== undefined)
+    options.push({ level, name: IP_FREEBIND[family], value: Number(fields.freebind), state: "PREBIND" });
+  if (fields.tcpFastOpenQueueLength !== undefined)
+    options.push({ level: SOL_TCP, name: TCP_FASTOPEN, value: fields.tcpFastOpenQueueLength, state: "LISTENING" });
+  return options;
+}
+
+/** A bound, listening socket; its descriptor is the caller's. Throws ProxyError NATIVE_SOCKETS that names what failed. */
+export function listenNatively(listener: NativeListener): number {
+  if (process.platform !== "linux") throw unavailable("socket options of listeners are known on Linux only");
+  const c = libc();
+  const v6 = listener.ip.includes(":");
+  const fd = c.socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) throw failed("socket");
+  try {
+    setOption(fd, { level: SOL_SOCKET, name: SO_REUSEADDR, value: 1 });
+    if (listener.reusePort) setOption(fd, { level: SOL_SOCKET, name: SO_REUSEPORT, value: 1 });
+    if (v6) setOption(fd, { level: SOL_IPV6, name: IPV6_V6ONLY, value: Number(listener.ipv6Only) });
+    setOptions(fd, listener.options, "PREBIND");
+    const address = writeSockaddr(listener);
+    if (c.bind(fd, address, address.length) !== 0) throw failed("bind");
+    setOptions(fd, listener.options, "BOUND");
+    if (c.listen(fd, listener.backlog) !== 0) throw failed("listen");
+    setOptions(fd, listener.options, "LISTENING");
+    return fd;
+  } catch (error) {
+    c.close(fd);
+    throw error;
+  }
+}
+
+function setOptions(fd: number, options: readonly SocketOptionConfig[], state: SocketOptionConfig["state"]): void {
+  for (const option of options) if (option.state === state) setOption(fd, option);
+}
+
+function setOption(fd: number, { level, name, value }: Omit<SocketOptionConfig, "state">): void {
+  const bytes = typeof value === "number" ? new Uint8Array(new Int32Array([value]).buffer) : value;
+  if (libc().setsockopt(fd, level, name, bytes, bytes.length) !== 0)
+    throw failed(`setsockopt(level ${level}, name ${name}, value ${String(value)})`);
+}
+
+/** An option of a socket as its bytes. Throws ProxyError NATIVE_SOCKETS. */
+export function readOption(fd: number, level: number, name: number, bytes: number): Uint8Array {
+  const value = new Uint8Array(bytes);
+  if (libc().getsockopt(fd, level, name, value, [bytes]) !== 0)
+    throw failed(`getsockopt(level ${level}, name ${name})`);
+  return value;
+}
+
+/** struct sockaddr_in or sockaddr_in6. */
+function writeSockaddr({ ip, port }: IpPort): Buffer {
+  const v6 = ip.includes(":");
+  const bytes = Buffer.alloc(v6 ? SOCKADDR_BYTES : 16);
+  const family = v6 ? AF_INET6 : AF_INET;
+  if (LITTLE) bytes.writeUInt16LE(family);
+  else bytes.writeUInt16BE(family);
+  bytes.writeUInt16BE(port, 2);
+  if (v6) for (const [at, group] of ipv6Groups(ip).entries()) bytes.writeUInt16BE(group, 8 + 2 * at);
+  else bytes.set(ip.split(".").map(Number), 4);
+  return bytes;
+}
+
 function readSockaddr(bytes: Buffer): IpPort {
-  const family = endianness() === "LE" ? bytes.readUInt16LE(0) : bytes.readUInt16BE(0);
+  const family = LITTLE ? bytes.readUInt16LE(0) : bytes.readUInt16BE(0);
   const port = bytes.readUInt16BE(2);
   if (family === AF_INET) return { ip: bytes.subarray(4, 8).join("."), port };
   return { ip: formatIpv6(Array.from({ length: 8 }, (_, at) => bytes.readUInt16BE(8 + 2 * at))), port };

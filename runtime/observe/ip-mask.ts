@@ -12,6 +12,11 @@ export function maskIp(ip: string, v4Bits: number, v6Bits: number): string | und
   return undefined;
 }
 
+/** The one spelling of an IP address that others are compared with. */
+export function canonicalIp(ip: string): string {
+  return ip.includes(":") ? formatIpv6(ipv6Groups(ip)) : ip;
+}
+
 /** Keeps the first `bits` of numbers that are `width` bits wide each. */
 function clear(numbers: readonly number[], bits: number, width: number): number[] {
   return numbers.map((number, index) => {

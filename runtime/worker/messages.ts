@@ -32,6 +32,12 @@ export interface WorkerSetup {
   readonly logFormat: "text" | "json";
 }
 
+/** What is known of the listening sockets of the process: see ListenerEnvironment. */
+export interface KnownSockets {
+  readonly boundPorts: Readonly<Record<string, number>>;
+  readonly sharedSockets: Readonly<Record<string, number>>;
+}
+
 /** Levels of the process log, kept so that a replaced worker logs as the others do. */
 export interface LogLevels {
   readonly level: LogLevel;
@@ -41,8 +47,8 @@ export interface LogLevels {
 export type ToWorker =
   /** First message: build everything, answer `ready` or `failed`. */
   | { readonly kind: "setup"; readonly setup: WorkerSetup }
-  /** Bind and accept, answer `listening` or `failed`. `boundPorts`: see ListenerEnvironment. */
-  | { readonly kind: "listen"; readonly boundPorts: Readonly<Record<string, number>> }
+  /** Bind and accept, answer `listening` or `failed`. */
+  | { readonly kind: "listen"; readonly sockets: KnownSockets }
   /** Stop accepting, finish streams for at most `ms`, answer `drained`. */
   | { readonly kind: "drain"; readonly ms: number }
   /** From now on responses ask downstream to close the connection; or the contrary. Accepting goes on. */

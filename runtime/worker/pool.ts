@@ -22,8 +22,12 @@ import { mergePluginStatuses } from "../wasm/plugin-status.ts";
 import type { PluginStatus } from "../wasm/plugin-status.ts";
 import type { SharedHandle } from "../wasm/shared.ts";
 import type { FromWorker, LogLevels, ToWorker, WorkerSetup } from "./messages.ts";
+import { ProcessSockets } from "./process-sockets.ts";
 import { WorkerThread } from "./thread.ts";
 import type { ThreadState } from "./thread.ts";
+
+/** envoy.config.core.v3.TrafficDirection. */
+const INBOUND = 1;
 
 /** Where the pool's news go. */
 export interface PoolOwner {
@@ -77,7 +81,7 @@ export class WorkerPool {
   readonly #beats: Int32Array;
   readonly #places: Place[] = [];
   readonly #bound: BoundAddress[] = [];
-  readonly #boundPorts: Record<string, number> = {};
+  readonly #sockets: ProcessSockets;
   #setup: PoolSetup | null = null;
   /** Thread to the owner number of its handle. */
   readonly #owners = new Map<number, number>();
@@ -95,6 +99,7 @@ export class WorkerPool {
     this.#log = log;
     this.#code = code ?? new URL("./worker.ts", import.meta.url);
     this.#watchMs = watchMs ?? WORKER_WATCH_MS;
+    this.#sockets = new ProcessSockets(concurrency > 1, log);
     const beats = new SharedArrayBuffer(concurrency * Int32Array.BYTES_PER_ELEMENT);
     this.#beats = new Int32Array(beats);
     for (let index = 0; index < concurrency; index++) {
@@ -121,8 +126,8 @@ export class WorkerPool {
     const ready = this.#places.map((place) => this.#setUp(place.thread, setup));
     // One failure must not leave the others' rejections without a listener.
     await Promise.all(ready);
-    this.#noteBound(await first!.thread.listen({}));
-    await Promise.all(others.map((place) => place.thread.listen(this.#boundPorts)));
+    this.#noteBound(await first!.thread.listen(this.#sockets.known));
+    await Promise.all(others.map((place) => place.thread.listen(this.#sockets.known)));
     this.#serving = true;
     this.#watch = setInterval(() => this.#checkBeats(), this.#watchMs);
     this.#watch.unref();
@@ -166,6 +171,8 @@ export class WorkerPool {
   stopAccepting(inboundOnly: boolean): void {
     if (inboundOnly) this.#inboundStopped = true;
     else this.#endService();
+    const stopped = this.#setup?.snapshot.listeners.filter((one) => !inboundOnly || one.trafficDirection === INBOUND);
+    this.#sockets.close(stopped?.map(({ name }) => name) ?? []);
     this.#postAll({ kind: "stop_accepting", inboundOnly });
   }
 
@@ -216,6 +223,7 @@ export class WorkerPool {
 
   #endService(): void {
     this.#serving = false;
+    this.#sockets.close(this.#bound.map(({ name }) => name));
     if (this.#watch !== null) clearInterval(this.#watch);
     for (const place of this.#places) if (place.timer !== null) clearTimeout(place.timer);
   }
@@ -285,7 +293,7 @@ export class WorkerPool {
     try {
       await this.#setUp(thread, this.#setup!);
       if (this.#drainClose) thread.post({ kind: "drain_close", on: true });
-      await thread.listen(this.#boundPorts);
+      await thread.listen(this.#sockets.known);
       if (this.#inboundStopped) thread.post({ kind: "stop_accepting", inboundOnly: true });
       this.#log.info(`worker ${place.index} is back`);
     } catch (error) {
@@ -296,7 +304,7 @@ export class WorkerPool {
 
   #noteBound(bound: readonly BoundAddress[]): void {
     this.#bound.push(...bound);
-    for (const { name, index, port } of bound) if (port !== 0) this.#boundPorts[`${name}/${index}`] = port;
+    for (const one of bound) this.#sockets.note(one);
   }
 
   /** Counted in looks, not in time: after a suspended process only one look is missed. */

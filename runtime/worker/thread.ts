@@ -5,7 +5,7 @@
 import { Worker } from "node:worker_threads";
 import { ProxyError } from "../errors.ts";
 import { WORKER_START_TIMEOUT_MS } from "../limits.ts";
-import type { FromWorker, ToWorker, WorkerBirth, WorkerSetup } from "./messages.ts";
+import type { FromWorker, KnownSockets, ToWorker, WorkerBirth, WorkerSetup } from "./messages.ts";
 import type { BoundAddress } from "../listener/bind.ts";
 
 export type ThreadState = "spawned" | "ready" | "listening" | "draining" | "gone";
@@ -66,8 +66,8 @@ export class WorkerThread {
   }
 
   /** Binds the listeners and accepts. Rejects as {@link setUp} does. */
-  async listen(boundPorts: Readonly<Record<string, number>>): Promise<readonly BoundAddress[]> {
-    const answer = await this.#ask({ kind: "listen", boundPorts }, "listening", WORKER_START_TIMEOUT_MS);
+  async listen(sockets: KnownSockets): Promise<readonly BoundAddress[]> {
+    const answer = await this.#ask({ kind: "listen", sockets }, "listening", WORKER_START_TIMEOUT_MS);
     this.#state = "listening";
     return answer.kind === "listening" ? answer.bound : [];
   }

@@ -20,7 +20,7 @@ import { ClusterSet } from "../upstream/clusters.ts";
 import { PluginSet } from "../wasm/plugin-set.ts";
 import { SharedStore } from "../wasm/shared.ts";
 import { startHeartbeat } from "./heartbeat.ts";
-import type { FromWorker, LogLevels, ToWorker, WorkerBirth, WorkerSetup } from "./messages.ts";
+import type { FromWorker, KnownSockets, LogLevels, ToWorker, WorkerBirth, WorkerSetup } from "./messages.ts";
 
 /** What the main thread can ask of a worker once it is set up. */
 class DataPlane {
@@ -31,6 +31,7 @@ class DataPlane {
   readonly #listeners: ListenerSet;
   readonly #drainState = { close: false };
   readonly #boundPorts: Record<string, number> = {};
+  readonly #sharedSockets: Record<string, number> = {};
 
   constructor(index: number, setup: WorkerSetup, stats: StatsStore) {
     const { snapshot } = setup;
@@ -59,6 +60,7 @@ class DataPlane {
       chainFactories: (chain, listener) => chainFactories(chain, listener, http),
       accessLog: http.accessLog,
       boundPorts: this.#boundPorts,
+      sharedSockets: this.#sharedSockets,
       workerIndex: index,
       log: (level, message) => listenerLog[level === "warn" ? "warning" : level](message),
     });
@@ -71,8 +73,9 @@ class DataPlane {
     this.#plugins.start();
   }
 
-  async listen(boundPorts: Readonly<Record<string, number>>): Promise<FromWorker> {
+  async listen({ boundPorts, sharedSockets }: KnownSockets): Promise<FromWorker> {
     Object.assign(this.#boundPorts, boundPorts);
+    Object.assign(this.#sharedSockets, sharedSockets);
     await this.#listeners.start();
     return { kind: "listening", bound: this.#listeners.bound };
   }
@@ -197,7 +200,7 @@ function onMessage(message: ToWorker): void {
   if (plane === null) return;
   switch (message.kind) {
     case "listen":
-      return void plane.listen(message.boundPorts).then(say, fail);
+      return void plane.listen(message.sockets).then(say, fail);
     case "drain":
       return void plane.drain(message.ms).then(say, fail);
     case "stop_accepting":

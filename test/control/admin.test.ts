@@ -56,9 +56,9 @@ class Subject implements AdminSubject {
     dump: DUMP,
   } as unknown as Snapshot;
   readonly bound = [
-    { name: "in", index: 0, address: "127.0.0.1:10000", port: 10000 },
-    { name: "in", index: 1, address: "[::1]:10001", port: 10001 },
-    { name: "pipe", index: 0, address: "/tmp/x.sock", port: 0 },
+    { name: "in", index: 0, address: "127.0.0.1:10000", port: 10000, descriptor: -1 },
+    { name: "in", index: 1, address: "[::1]:10001", port: 10001, descriptor: -1 },
+    { name: "pipe", index: 0, address: "/tmp/x.sock", port: 0, descriptor: -1 },
   ];
   readonly told: unknown[] = [];
   readonly #registry = new StatsRegistry();

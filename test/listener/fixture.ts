@@ -68,6 +68,11 @@ export function config(address: Address, more: Partial<ListenerConfig> = {}): Li
     bindToPort: true,
     reusePort: true,
     backlog: 128,
+    socket: { transparent: undefined, freebind: undefined, tcpFastOpenQueueLength: undefined, options: [] },
+    connectionBalance: "none",
+    useOriginalDst: false,
+    ignoreGlobalConnectionLimit: false,
+    drainsOnHealthCheckFail: true,
     perConnectionBufferLimitBytes: 1024,
     trafficDirection: 1,
     listenerFilters: [],
@@ -91,6 +96,7 @@ export function environment(
     chainFactories,
     accessLog: (configs) => (configs.length === 0 ? undefined : new AccessLog(configs, stats)),
     boundPorts: {},
+    sharedSockets: {},
     workerIndex: 0,
     log: () => {},
     ...more,
@@ -104,10 +110,11 @@ export async function start(
   factories: readonly NetworkFilterFactory[] = [echo],
   workerIndex = 0,
   stats = new StatsStore(() => {}),
+  sharedSockets: ListenerEnvironment["sharedSockets"] = {},
 ): Promise<{ set: ListenerSet; stats: StatsStore }> {
   const set = new ListenerSet(
     listeners,
-    environment(stats, () => factories, { workerIndex }),
+    environment(stats, () => factories, { workerIndex, sharedSockets }),
   );
   t.after(() => set.close());
   await set.start();

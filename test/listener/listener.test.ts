@@ -60,11 +60,6 @@ test("abstract unix sockets", async (t) => {
   assert.equal(await say({ path: `\0${name}` }, "hello"), "hello");
 });
 
-test("only worker 0 binds what can be bound once", async (t) => {
-  const { set } = await start(t, [config(ip("127.0.0.1"), { reusePort: false })], [echo], 1);
-  assert.deepEqual(set.bound, []);
-});
-
 test("bind_to_port false binds nothing", async (t) => {
   const { set } = await start(t, [config(ip("127.0.0.1"), { bindToPort: false })]);
   assert.deepEqual(set.bound, []);

@@ -44,10 +44,13 @@ port.on("message", (message: ToWorker) => {
     say({ kind: "ready" });
   } else if (message.kind === "listen") {
     server.listen(
-      { host: "127.0.0.1", port: message.boundPorts["main/0"] ?? 0, reusePort: true, exclusive: true },
+      { host: "127.0.0.1", port: message.sockets.boundPorts["main/0"] ?? 0, reusePort: true, exclusive: true },
       () => {
         const bound = (server.address() as AddressInfo).port;
-        say({ kind: "listening", bound: [{ name: "main", index: 0, address: `127.0.0.1:${bound}`, port: bound }] });
+        say({
+          kind: "listening",
+          bound: [{ name: "main", index: 0, address: `127.0.0.1:${bound}`, port: bound, descriptor: -1 }],
+        });
       },
     );
   } else if (message.kind === "drain") {

@@ -3,19 +3,23 @@ import type { Message } from "../document/message.ts";
 import type { ListenerFilterConfig, ListenerFilterKind, ListenerFilterPredicate } from "../listener-snapshot.ts";
 import type { BuildContext } from "./context.ts";
 
+const ORIGINAL_DST = "original_dst";
 const LISTENER = "envoy.extensions.filters.listener.";
 
 /** The listener filters that are built in, by the full name of their configuration. */
 const KINDS: ReadonlyMap<string, (context: BuildContext, config: Message) => ListenerFilterKind> = new Map([
-  [`${LISTENER}original_dst.v3.OriginalDst`, () => ({ kind: "original_dst" })],
+  [`${LISTENER}original_dst.v3.OriginalDst`, () => ({ kind: ORIGINAL_DST })],
 ]);
 
-/** The listener filters of a listener, in order. */
+/** The listener filters of a listener, in order. `use_original_dst` brings its filter along. */
 export function buildListenerFilters(context: BuildContext, listener: Message): ListenerFilterConfig[] {
-  return listener
+  const filters = listener
     .messages("listener_filters")
     .map((filter) => buildListenerFilter(context, filter))
     .filter((filter) => filter !== undefined);
+  if (listener.wrappedFlag("use_original_dst", false) && !filters.some(({ filter }) => filter.kind === ORIGINAL_DST))
+    filters.push({ name: "envoy.filters.listener.original_dst", disabled: undefined, filter: { kind: ORIGINAL_DST } });
+  return filters;
 }
 
 function buildListenerFilter(context: BuildContext, filter: Message): ListenerFilterConfig | undefined {

@@ -1,5 +1,7 @@
 /** envoy.config.listener.v3.Listener: TCP listeners. */
+import { isIP } from "node:net";
 import { CONNECTION_BUFFER_BYTES, LISTEN_BACKLOG, LISTENER_FILTERS_TIMEOUT_MS } from "../../limits.ts";
+import { canonicalIp } from "../../observe/ip-mask.ts";
 import type { Message } from "../document/message.ts";
 import type { Address, FilterChainConfig, ListenerConfig, NetworkFilterConfig } from "../snapshot.ts";
 import { buildAccessLogs } from "./access-log.ts";
@@ -9,11 +11,15 @@ import type { BuildContext } from "./context.ts";
 import { buildFilterChainMatch, checkFilterChainMatches } from "./filter-chain-match.ts";
 import { buildListenerFilters } from "./listener-filter.ts";
 import { buildWasmPlugin } from "./plugin.ts";
+import { buildSocketSettings } from "./socket-settings.ts";
 
 const NETWORK = "envoy.extensions.filters.network.";
 const CONNECTION_MANAGER = `${NETWORK}http_connection_manager.v3.HttpConnectionManager`;
 const WASM = `${NETWORK}wasm.v3.Wasm`;
 const RAW_BUFFER = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer";
+
+/** Listener.DrainType. */
+const MODIFY_ONLY = 1;
 
 /** A listener, or undefined when it has no usable address. */
 export function buildListener(context: BuildContext, listener: Message): ListenerConfig | undefined {
@@ -34,12 +40,14 @@ export function buildListener(context: BuildContext, listener: Message): Listene
     address,
     additionalAddresses: additional.filter((entry): entry is Address => entry !== undefined),
     statPrefix: (listener.text("stat_prefix") || text).replaceAll(":", "_"),
-    bindToPort: listener.wrappedFlag(
-      "bind_to_port",
-      listener.message("deprecated_v1")?.wrappedFlag("bind_to_port", true) ?? true,
-    ),
+    bindToPort: bindsToPort(listener),
     reusePort: listener.wrappedFlag("enable_reuse_port", true),
     backlog: listener.wrappedNumber("tcp_backlog_size", LISTEN_BACKLOG),
+    socket: buildSocketSettings(context, listener),
+    connectionBalance: buildBalance(context, listener),
+    useOriginalDst: listener.wrappedFlag("use_original_dst", false),
+    ignoreGlobalConnectionLimit: listener.flag("ignore_global_conn_limit"),
+    drainsOnHealthCheckFail: listener.number("drain_type") !== MODIFY_ONLY,
     perConnectionBufferLimitBytes: listener.wrappedNumber("per_connection_buffer_limit_bytes", CONNECTION_BUFFER_BYTES),
     trafficDirection: direction,
     listenerFilters: buildListenerFilters(context, listener),
@@ -51,25 +59,53 @@ export function buildListener(context: BuildContext, listener: Message): Listene
   };
 }
 
+function buildBalance(context: BuildContext, listener: Message): ListenerConfig["connectionBalance"] {
+  const balance = listener.message("connection_balance_config");
+  if (balance?.has("extend_balance") === true)
+    context.unsupported(balance, "extend_balance", "balancers other than exact_balance");
+  return balance?.has("exact_balance") === true ? "exact" : "none";
+}
+
 /** Reports listeners that share a name or an address. */
 export function checkListeners(context: BuildContext, messages: readonly Message[]): void {
   const names = new Set<string>();
-  const addresses = new Set<string>();
-  for (const message of messages) {
+  const owners = new Map<string, string>();
+  for (const [index, message] of messages.entries()) {
     const name = message.text("name");
     if (name !== "" && names.has(name))
       context.error(message, "name", "duplicate", `duplicate listener name '${name}'`);
     names.add(name);
+    const label = name === "" ? `number ${index + 1}` : `'${name}'`;
     for (const owner of [message, ...message.messages("additional_addresses")]) {
-      const socket = owner.message("address")?.message("socket_address");
-      const pipe = owner.message("address")?.message("pipe")?.text("path");
-      const key = socket === undefined ? pipe : `${socket.text("address")}:${socket.number("port_value")}`;
-      // Port 0 asks for any free port.
-      if (key === undefined || socket?.number("port_value") === 0) continue;
-      if (addresses.has(key)) context.error(owner, "address", "duplicate", `another listener has the address ${key}`);
-      addresses.add(key);
+      const address = owner.message("address");
+      const key = address === undefined ? undefined : addressKey(address, bindsToPort(message));
+      if (key === undefined) continue;
+      const other = owners.get(key);
+      if (other === undefined) owners.set(key, label);
+      else
+        context.error(
+          owner,
+          "address",
+          "duplicate",
+          `listener ${label} has duplicate address '${key}' as existing listener ${other}`,
+        );
     }
   }
+}
+
+/** What two addresses have in common when they are the same; undefined: any number of listeners may have it. */
+function addressKey(address: Message, binds: boolean): string | undefined {
+  const socket = address.message("socket_address");
+  if (socket === undefined) return address.message("pipe")?.text("path");
+  // Who binds port 0 gets a port of its own.
+  if (binds && socket.number("port_value") === 0) return undefined;
+  const host = socket.text("address");
+  return `${isIP(host) === 6 ? `[${canonicalIp(host)}]` : host}:${socket.number("port_value")}`;
+}
+
+function bindsToPort(listener: Message): boolean {
+  const deprecated = listener.message("deprecated_v1")?.wrappedFlag("bind_to_port", true);
+  return listener.wrappedFlag("bind_to_port", deprecated ?? true);
 }
 
 function buildFilterChains(context: BuildContext, listener: Message): FilterChainConfig[] {

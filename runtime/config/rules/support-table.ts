@@ -12,10 +12,10 @@ export const SUPPORTED_FIELDS: ReadonlyMap<string, ReadonlySet<string>> = new Ma
   fields("envoy.config.bootstrap.v3.Admin", "address access_log"),
   fields(
     "envoy.config.listener.v3.Listener",
-    "name address stat_prefix filter_chains bind_to_port deprecated_v1 enable_reuse_port tcp_backlog_size per_connection_buffer_limit_bytes traffic_direction access_log additional_addresses listener_filters listener_filters_timeout continue_on_listener_filters_timeout default_filter_chain",
+    "name address stat_prefix filter_chains bind_to_port deprecated_v1 enable_reuse_port tcp_backlog_size per_connection_buffer_limit_bytes traffic_direction access_log additional_addresses listener_filters listener_filters_timeout continue_on_listener_filters_timeout default_filter_chain transparent freebind socket_options tcp_fast_open_queue_length connection_balance_config use_original_dst ignore_global_conn_limit drain_type",
   ),
   fields("envoy.config.listener.v3.Listener.DeprecatedV1", "bind_to_port"),
-  fields("envoy.config.listener.v3.AdditionalAddress", "address"),
+  fields("envoy.config.listener.v3.AdditionalAddress", "address socket_options"),
   fields("envoy.config.listener.v3.ListenerFilter", "name typed_config filter_disabled"),
   fields("envoy.config.listener.v3.FilterChain", "filter_chain_match filters name transport_socket"),
   fields(
@@ -135,11 +135,8 @@ export const IGNORED_FIELDS: ReadonlyMap<string, ReadonlyMap<string, string>> = 
   }),
   ignored("envoy.config.listener.v3.Listener", {
     metadata: "nothing reads it yet",
-    drain_type: "every listener drains alike",
-    max_connections_to_accept_per_socket_event: TUNING,
-    ignore_global_conn_limit: "there is no global limit",
+    max_connections_to_accept_per_socket_event: "the event loop accepts all that wait",
     bypass_overload_manager: "there is no overload manager",
-    tcp_fast_open_queue_length: TUNING,
     reuse_port: "use enable_reuse_port",
   }),
   ignored("envoy.config.listener.v3.FilterChain", {

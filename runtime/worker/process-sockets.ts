@@ -1,0 +1,48 @@
+/**
+ * What the process knows of its listening sockets, so that workers that start later take part in them. A socket
+ * that all workers share is held here as well: it lives on when the worker that bound it is lost.
+ */
+import { ProxyError } from "../errors.ts";
+import type { BoundAddress } from "../listener/bind.ts";
+import { closeDescriptor, duplicate } from "../listener/native-sockets.ts";
+import type { Log } from "../observe/log.ts";
+import type { KnownSockets } from "./messages.ts";
+
+export class ProcessSockets {
+  readonly #ports: Record<string, number> = {};
+  readonly #shared: Record<string, number> = {};
+  readonly #share: boolean;
+  readonly #log: Log;
+
+  /** `share`: there is more than one worker. */
+  constructor(share: boolean, log: Log) {
+    this.#share = share;
+    this.#log = log;
+  }
+
+  get known(): KnownSockets {
+    return { boundPorts: this.#ports, sharedSockets: this.#shared };
+  }
+
+  /** Takes note of what a worker, which is alive, has bound. */
+  note({ name, index, port, address, descriptor }: BoundAddress): void {
+    const key = `${name}/${index}`;
+    if (port !== 0) this.#ports[key] = port;
+    if (descriptor < 0 || !this.#share || Object.hasOwn(this.#shared, key)) return;
+    try {
+      this.#shared[key] = duplicate(descriptor);
+    } catch (error) {
+      if (!(error instanceof ProxyError)) throw error;
+      this.#log.warning(`one worker serves ${address} alone: ${error.message}`);
+    }
+  }
+
+  /** Lets go of the shared sockets of some listeners: once the workers do too, nothing is accepted any more. */
+  close(listeners: readonly string[]): void {
+    for (const [key, descriptor] of Object.entries(this.#shared)) {
+      if (!listeners.includes(key.slice(0, key.lastIndexOf("/")))) continue;
+      delete this.#shared[key];
+      closeDescriptor(descriptor);
+    }
+  }
+}
