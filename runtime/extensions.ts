@@ -39,5 +39,7 @@ export const NATIVE_EXTENSIONS: Readonly<Record<string, string>> = {
   "envoy.extensions.access_loggers.file.v3.FileAccessLog": "envoy.access_loggers.file",
   "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog": "envoy.access_loggers.stdout",
   "envoy.extensions.access_loggers.stream.v3.StderrAccessLog": "envoy.access_loggers.stderr",
+  "envoy.extensions.access_loggers.wasm.v3.WasmAccessLog": "envoy.access_loggers.wasm",
+  "envoy.extensions.wasm.v3.WasmService": "envoy.bootstrap.wasm",
   "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": "envoy.upstreams.http.http_protocol_options",
 };

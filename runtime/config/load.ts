@@ -97,6 +97,12 @@ function buildAdmin(context: BuildContext, admin: Message | undefined): AdminCon
   if (admin === undefined) return undefined;
   const address = buildAddress(context, admin, { field: "address", literal: true });
   const accessLogs = buildAccessLogs(context, admin, "access_log");
+  for (const [index, log] of accessLogs.entries())
+    if ("plugin" in log)
+      context.itemError(admin, "access_log", index, {
+        rule: "not-supported",
+        text: "plugins run in workers, and the admin interface does not; use a file",
+      });
   return address === undefined ? undefined : { address, accessLogs };
 }
 

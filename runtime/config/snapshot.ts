@@ -362,7 +362,8 @@ export interface HeaderValueOption {
   readonly keepEmptyValue: boolean;
 }
 
-export interface AccessLogConfig {
+export type AccessLogConfig = TextAccessLog | PluginAccessLog;
+export interface TextAccessLog {
   readonly sink:
     | { readonly kind: "file"; readonly path: string }
     | { readonly kind: "stdout" }
@@ -370,6 +371,12 @@ export interface AccessLogConfig {
   readonly format:
     | { readonly kind: "text"; readonly text: string; readonly omitEmptyValues: boolean }
     | { readonly kind: "json"; readonly json: unknown; readonly omitEmptyValues: boolean };
+  readonly filter: AccessLogFilter | undefined;
+}
+/** A plugin hears of each stream. */
+export interface PluginAccessLog {
+  /** Index into the snapshot's plugins. */
+  readonly plugin: number;
   readonly filter: AccessLogFilter | undefined;
 }
 export type AccessLogFilter =
@@ -461,6 +468,8 @@ export interface PluginConfig {
   readonly routeConfigurations?: readonly RouteConfiguration[];
   /** Each of those gets a VM of its own. */
   readonly ownRouteVms?: boolean;
+  /** envoy.extensions.wasm.v3.WasmService: it serves no streams, and runs once in each worker, or once in the process. */
+  readonly service?: "worker" | "process";
   readonly vmConfiguration: Uint8Array;
   readonly environment: Readonly<Record<string, string>>;
   /** undefined: everything is allowed. */

@@ -163,6 +163,8 @@ export class Stream extends Deadline implements PacedSink {
     const headers = this.info.requestHeaders!;
     const resolved = this.manager.routes.resolve(headers, this.info);
     this.#resolved = resolved;
+    this.info.route = resolved === null ? null : resolved.route;
+    this.info.virtualHost = resolved === null ? null : resolved.virtualHost;
     const action = resolved?.action;
     if (action?.kind === "route") {
       this.info.cluster = this.manager.clusterConfig(resolved!.clusterName);

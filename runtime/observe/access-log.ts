@@ -1,5 +1,6 @@
 /** Access logs: one record per stream, filtered, rendered by its format, appended to its file. */
-import type { AccessLogConfig, Snapshot } from "../config/snapshot.ts";
+import type { AccessLogConfig, Snapshot, TextAccessLog } from "../config/snapshot.ts";
+import { ProxyError } from "../errors.ts";
 import { compileFilter, type StreamTest } from "./access-log-filter.ts";
 import { compileFormat, compileJsonFormat, DEFAULT_FORMAT, type Format } from "./format.ts";
 import { acquireLogFile, type LogFile, type LogTarget } from "./log-file.ts";
@@ -14,16 +15,39 @@ interface Logger {
   readonly file: LogFile;
 }
 
+/** An access logger that writes no text: a plugin. */
+export interface StreamLogger {
+  log(info: StreamInfo): void;
+}
+interface FilteredLogger {
+  readonly test: StreamTest | undefined;
+  readonly logger: StreamLogger;
+}
+
 /** The access logs of one connection manager or listener in this thread. */
 export class AccessLog {
   readonly #loggers: readonly Logger[];
+  readonly #plugins: readonly FilteredLogger[];
 
-  /** Throws the error of `open(2)` when a file cannot be opened, ProxyError `FORMAT_INVALID` for a bad format. */
-  constructor(configs: readonly AccessLogConfig[], stats: Stats, runtime: Snapshot["runtime"] = {}) {
+  /**
+   * `plugin` makes the logger of a plugin. Throws the error of `open(2)` when a file cannot be opened, ProxyError
+   * `FORMAT_INVALID` for a bad format.
+   */
+  constructor(
+    configs: readonly AccessLogConfig[],
+    stats: Stats,
+    runtime: Snapshot["runtime"] = {},
+    plugin: (index: number) => StreamLogger = noPlugins,
+  ) {
     const loggers: Logger[] = [];
+    const plugins: FilteredLogger[] = [];
     this.#loggers = loggers;
+    this.#plugins = plugins;
     try {
-      for (const config of configs) loggers.push(compileLogger(config, stats, runtime));
+      for (const config of configs) {
+        if ("plugin" in config) plugins.push({ test: testOf(config, runtime), logger: plugin(config.plugin) });
+        else loggers.push(compileLogger(config, stats, runtime));
+      }
     } catch (error) {
       this.close();
       throw error;
@@ -35,6 +59,7 @@ export class AccessLog {
     for (const { test, format, suffix, file } of this.#loggers) {
       if (test === undefined || test(info)) file.append(format(info) + suffix);
     }
+    for (const { test, logger } of this.#plugins) if (test === undefined || test(info)) logger.log(info);
   }
 
   /** Starts writing everything that is buffered. */
@@ -53,8 +78,16 @@ export class AccessLog {
   }
 }
 
-function compileLogger(config: AccessLogConfig, stats: Stats, runtime: Snapshot["runtime"]): Logger {
-  const { format, sink, filter } = config;
+function noPlugins(): never {
+  throw new ProxyError("ACCESS_LOG", "internal", "an access log of a plugin where there are no plugins");
+}
+
+function testOf({ filter }: AccessLogConfig, runtime: Snapshot["runtime"]): StreamTest | undefined {
+  return filter === undefined ? undefined : compileFilter(filter, runtime);
+}
+
+function compileLogger(config: TextAccessLog, stats: Stats, runtime: Snapshot["runtime"]): Logger {
+  const { format, sink } = config;
   const options = { omitEmptyValues: format.omitEmptyValues };
   const render =
     format.kind === "json"
@@ -62,7 +95,7 @@ function compileLogger(config: AccessLogConfig, stats: Stats, runtime: Snapshot[
       : compileFormat(format.text === "" ? DEFAULT_FORMAT : format.text, options);
   const target: LogTarget = sink.kind === "file" ? sink.path : sink.kind === "stdout" ? 1 : 2;
   return {
-    test: filter === undefined ? undefined : compileFilter(filter, runtime),
+    test: testOf(config, runtime),
     format: render,
     suffix: format.kind === "json" ? "\n" : "",
     file: acquireLogFile(target, stats),

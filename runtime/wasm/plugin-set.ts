@@ -2,9 +2,10 @@
 import type { PluginConfig } from "../config/snapshot.ts";
 import { ProxyError } from "../errors.ts";
 import type { HttpFilterFactory } from "../http/filter.ts";
+import type { StreamLogger } from "../observe/access-log.ts";
 import type { WasmEnvironment } from "./environment.ts";
 import type { LoadedModule } from "./module/module.ts";
-import { Plugin, PluginFilterFactory } from "./plugin.ts";
+import { Plugin, PluginFilterFactory, PluginLogger } from "./plugin.ts";
 import { mergePluginStatuses } from "./plugin-status.ts";
 import type { PluginStatus } from "./plugin-status.ts";
 import { Vm } from "./vm.ts";
@@ -14,6 +15,7 @@ export class PluginSet {
   /** Each of the snapshot's, followed by what stands in for it on some routes. */
   readonly #plugins: (readonly [Plugin, ...Plugin[]])[] = [];
   readonly #factories: PluginFilterFactory[] = [];
+  /** Those that run here. */
   readonly #vms = new Map<string, Vm>();
   #stopRefreshing = (): void => {};
 
@@ -42,7 +44,10 @@ export class PluginSet {
 
   #vm(config: PluginConfig, module: LoadedModule, key: string, environment: WasmEnvironment): Vm {
     let vm = this.#vms.get(key);
-    if (vm === undefined) this.#vms.set(key, (vm = new Vm(config, module, environment)));
+    if (vm !== undefined) return vm;
+    vm = new Vm(config, module, environment);
+    // What runs once in the process runs here: with upstreams at hand, and watched; a replaced worker takes it over.
+    if (config.service !== "process" || environment.workerIndex === 0) this.#vms.set(key, vm);
     return vm;
   }
 
@@ -62,6 +67,13 @@ export class PluginSet {
     const factory = this.#factories[index];
     if (factory === undefined) throw new ProxyError("PLUGIN_INDEX", "internal", `there is no plugin ${index}`);
     return factory;
+  }
+
+  /** The access logger that plugin `index` of the snapshot is. */
+  accessLogger(index: number): StreamLogger {
+    const entry = this.#plugins[index];
+    if (entry === undefined) throw new ProxyError("PLUGIN_INDEX", "internal", `there is no plugin ${index}`);
+    return new PluginLogger(entry[0]);
   }
 
   /** For the admin interface, in the order of the snapshot. */
@@ -99,5 +111,6 @@ function vmKey(config: PluginConfig, module: LoadedModule, index: number): strin
     config.fuel,
     config.memoryBytes,
     config.failurePolicy,
+    config.service ?? "",
   ].join("|");
 }

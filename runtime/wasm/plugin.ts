@@ -1,7 +1,9 @@
 /** A configured use of a module in one worker: its configuration, its root context in the live instance, its numbers. */
 import type { PluginConfig, RateLimitConfig } from "../config/snapshot.ts";
 import type { HttpFilter, HttpFilterFactory, StreamView } from "../http/filter.ts";
+import type { StreamLogger } from "../observe/access-log.ts";
 import type { Counter, Stats } from "../observe/stats.ts";
+import type { StreamInfo } from "../observe/stream-info.ts";
 import type { FailureReason } from "./instance/failure.ts";
 import type { Instance } from "./instance/instance.ts";
 import { AbsentFilter } from "./contexts/failure-policy.ts";
@@ -69,6 +71,25 @@ export class Plugin {
     if (this.root !== root) return;
     this.root = null;
     this.vm.rootGone();
+  }
+}
+
+/** A plugin as access logger: its root context hears of each stream, as in Envoy. */
+export class PluginLogger implements StreamLogger {
+  readonly #plugin: Plugin;
+
+  constructor(plugin: Plugin) {
+    this.#plugin = plugin;
+  }
+
+  log(info: StreamInfo): void {
+    const root = this.#plugin.vm.rootFor(this.#plugin, info.connection);
+    if (root === null) {
+      this.#plugin.skippedStreams.inc();
+      return;
+    }
+    root.logStream(info);
+    root.instance.onUnused?.();
   }
 }
 

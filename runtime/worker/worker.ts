@@ -131,7 +131,10 @@ class DataPlane {
       runtime: snapshot.runtime,
       node: snapshot.node,
       filterFactory: ({ plugin }) => this.#plugins.httpFilter(plugin),
-      accessLog: (configs) => (configs.length === 0 ? undefined : new AccessLog(configs, stats, snapshot.runtime)),
+      accessLog: (configs) =>
+        configs.length === 0
+          ? undefined
+          : new AccessLog(configs, stats, snapshot.runtime, (plugin) => this.#plugins.accessLogger(plugin)),
       drainState: this.#drainState,
     };
   }

@@ -1,29 +1,38 @@
-/** envoy.config.accesslog.v3.AccessLog: files, stdout and stderr. */
+/** envoy.config.accesslog.v3.AccessLog: files, stdout, stderr, and plugins. */
 import { resolve } from "node:path";
 
 import { ResponseFlag } from "../../errors.ts";
 import { MAX_FORMAT_FILE_BYTES } from "../../limits.ts";
 import { checkJsonFormat, DEFAULT_FORMAT } from "../../observe/format.ts";
 import type { Message } from "../document/message.ts";
-import type { AccessLogConfig, AccessLogFilter } from "../snapshot.ts";
+import type { AccessLogConfig, AccessLogFilter, TextAccessLog } from "../snapshot.ts";
 import type { BuildContext } from "./context.ts";
 import { readDataSource } from "./data-source.ts";
 import { buildFraction, buildHeaderMatcher } from "./matcher.ts";
+import { buildWasmPlugin, type PluginPlace } from "./plugin.ts";
 
 const RESPONSE_FLAGS: ReadonlySet<string> = new Set(Object.keys(ResponseFlag));
 const LOGGERS = "envoy.extensions.access_loggers.";
 
+/** Where loggers that are plugins stand, as they are told. */
+type LogPlace = Pick<PluginPlace, "statPrefix" | "direction">;
+
 /** The access logs of a message's field. */
-export function buildAccessLogs(context: BuildContext, owner: Message, field: string): AccessLogConfig[] {
+export function buildAccessLogs(
+  context: BuildContext,
+  owner: Message,
+  field: string,
+  place: LogPlace = { statPrefix: "", direction: 0 },
+): AccessLogConfig[] {
   const logs: AccessLogConfig[] = [];
   for (const log of owner.messages(field)) {
-    const built = buildAccessLog(context, log);
+    const built = buildAccessLog(context, log, place);
     if (built !== undefined) logs.push(built);
   }
   return logs;
 }
 
-function buildAccessLog(context: BuildContext, log: Message): AccessLogConfig | undefined {
+function buildAccessLog(context: BuildContext, log: Message, place: LogPlace): AccessLogConfig | undefined {
   const any = log.message("typed_config");
   const logger = any?.any;
   const filter = log.message("filter");
@@ -45,6 +54,10 @@ function buildAccessLog(context: BuildContext, log: Message): AccessLogConfig | 
       return { ...shared, sink: { kind: "stdout" }, format: buildFormat(context, logger.message("log_format")) };
     case `${LOGGERS}stream.v3.StderrAccessLog`:
       return { ...shared, sink: { kind: "stderr" }, format: buildFormat(context, logger.message("log_format")) };
+    case `${LOGGERS}wasm.v3.WasmAccessLog`: {
+      const plugin = buildWasmPlugin(context, logger, { ...place, filterName: "" });
+      return plugin === undefined ? undefined : { ...shared, plugin };
+    }
     default:
       context.error(log, "typed_config", "any", `${logger.type.name} is not an access logger`);
       return undefined;
@@ -52,7 +65,7 @@ function buildAccessLog(context: BuildContext, log: Message): AccessLogConfig | 
 }
 
 /** FileAccessLog's older fields beside log_format. */
-function fileFormat(context: BuildContext, logger: Message): AccessLogConfig["format"] {
+function fileFormat(context: BuildContext, logger: Message): TextAccessLog["format"] {
   switch (logger.which("access_log_format")) {
     case "format": {
       const text = logger.text("format");
@@ -72,7 +85,7 @@ function fileFormat(context: BuildContext, logger: Message): AccessLogConfig["fo
 }
 
 /** envoy.config.core.v3.SubstitutionFormatString; absent: Envoy's default text. */
-function buildFormat(context: BuildContext, message: Message | undefined): AccessLogConfig["format"] {
+function buildFormat(context: BuildContext, message: Message | undefined): TextAccessLog["format"] {
   const omitEmptyValues = message?.flag("omit_empty_values") ?? false;
   if (message === undefined) return { kind: "text", text: DEFAULT_FORMAT, omitEmptyValues };
   if (message.has("json_format")) return jsonFormat(context, message, { field: "json_format", omitEmptyValues });
@@ -92,7 +105,7 @@ function jsonFormat(
   context: BuildContext,
   message: Message,
   { field, omitEmptyValues }: { field: string; omitEmptyValues: boolean },
-): AccessLogConfig["format"] {
+): TextAccessLog["format"] {
   const json = message.message(field)?.json ?? {};
   const problem = checkJsonFormat(json);
   if (problem !== undefined) context.error(message, field, "format", problem);

@@ -32,7 +32,7 @@ export function buildConnectionManager(
     ...timeouts(context, manager),
     ...pathOptions(context, manager),
     internalCidrs: internalCidrs(context, manager),
-    accessLogs: buildAccessLogs(context, manager, "access_log"),
+    accessLogs: buildAccessLogs(context, manager, "access_log", { statPrefix: `http.${statPrefix}.`, direction }),
   };
 }
 

@@ -55,7 +55,7 @@ export function buildListener(context: BuildContext, listener: Message): Listene
     continueOnListenerFiltersTimeout: listener.flag("continue_on_listener_filters_timeout"),
     filterChains: chains,
     defaultFilterChain: fallback === undefined ? undefined : buildFilterChain(context, fallback, direction),
-    accessLogs: buildAccessLogs(context, listener, "access_log"),
+    accessLogs: buildAccessLogs(context, listener, "access_log", { statPrefix: "", direction }),
   };
 }
 

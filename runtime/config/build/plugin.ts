@@ -17,6 +17,8 @@ export interface PluginPlace {
   /** `http.<stat_prefix>.`, or "". */
   readonly statPrefix: string;
   readonly direction: number;
+  /** The plugin of a WasmService. */
+  readonly service?: "worker" | "process";
 }
 
 const SANDBOX = {

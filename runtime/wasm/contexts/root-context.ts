@@ -3,12 +3,16 @@
  *
  * Life: context_create(id, 0) → on_vm_start → on_configure → ticks and answers … → on_done → (proxy_done) → on_delete.
  */
+import * as MapType from "../../../abi/map.ts";
 import type { HeaderMap } from "../../codec/headers.ts";
 import { ProxyError } from "../../errors.ts";
+import type { StreamView } from "../../http/filter.ts";
 import { MAX_GUEST_TIMER_MS, ROOT_DONE_TIMEOUT_MS } from "../../limits.ts";
+import type { StreamInfo } from "../../observe/stream-info.ts";
 import { Alarm } from "../../timers.ts";
 import { RootCalls } from "./calls.ts";
 import { Context, Pending } from "./context.ts";
+import { LoggedStream } from "./logged-stream.ts";
 import type { HttpCallbacks } from "../instance/callbacks.ts";
 import type { Instance } from "../instance/instance.ts";
 import type { Plugin } from "../plugin.ts";
@@ -23,6 +27,8 @@ export class RootContext extends Context {
   statusMessage = "";
   #tickMs = 0;
   #tick: Alarm | null = null;
+  /** The stream that is logged now. */
+  #logged: LoggedStream | null = null;
   /** HTTP and gRPC calls that are open. */
   readonly calls: RootCalls;
   /** on_done answered 0 and proxy_done has not come yet. */
@@ -103,6 +109,42 @@ export class RootContext extends Context {
     this.instance.callWith(this, callback, "proxy_on_queue_ready", [token]);
     this.plugin.vm.templateChanged(this.instance);
   }
+
+  // ---- access log -----------------------------------------------------------------------------
+
+  /** The plugin is an access logger: a stream is complete. Until the callback returns, the stream can be read here. */
+  logStream(info: StreamInfo): void {
+    const callback = this.callbacks?.log ?? null;
+    if (callback === null || this.instance.failed || this.#deleted) return;
+    this.#logged = new LoggedStream(info);
+    this.instance.call(this, callback, "proxy_on_log", 0, 0);
+    this.#logged = null;
+    this.instance.settle();
+    if (!this.leased) this.plugin.vm.templateChanged(this.instance);
+  }
+
+  override get stream(): StreamView | null {
+    return this.#logged;
+  }
+
+  override get logging(): boolean {
+    return this.#logged !== null;
+  }
+
+  override map(type: number): HeaderMap | null {
+    switch (type) {
+      case MapType.HTTP_REQUEST_HEADERS:
+        return this.#logged?.requestHeaders ?? null;
+      case MapType.HTTP_RESPONSE_HEADERS:
+        return this.#logged?.responseHeaders ?? null;
+      case MapType.HTTP_RESPONSE_TRAILERS:
+        return this.#logged?.responseTrailers ?? null;
+      default:
+        return super.map(type);
+    }
+  }
+
+  // ---- calls ----------------------------------------------------------------------------------
 
   /** Tells the guest what became of a call. */
   answer(name: string, args: readonly number[]): void {
