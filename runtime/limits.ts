@@ -172,16 +172,17 @@ export const RESTART_BACKOFF_MS = 100;
 export const MAX_RESTART_BACKOFF_MS = 30_000;
 /**
  * Units of fuel for one callback: about one per WebAssembly instruction, more for host calls and by the bytes moved. About
- * 10 ms: optimised code uses 12 to 50 million a millisecond, calls least, loops with branches most, since a charge stands
- * for instructions of which not all run. A published SDK that converts a body character by character takes 400 for each
- * byte, so that 600 KiB fit. The count, not the clock, decides, so that a filter behaves alike on every machine.
+ * 10 ms: optimised code uses 15 to 80 million a millisecond, a chain of dependent instructions least, branches most, since
+ * a charge stands for instructions of which not all run. A published SDK that converts a body character by character takes
+ * 200 for each byte (70 of them run), so that a MiB fits. The count, not the clock, decides, so that a filter behaves
+ * alike on every machine.
  */
 export const GUEST_FUEL = 250_000_000;
 /** Units that a call of a host function costs: most take some hundred nanoseconds, the time of as many instructions as this. */
 export const HOST_CALL_FUEL = 2500;
-/** Instructions that one charge of fuel may stand for without all of them running: less is fairer, but charges inside a loop that branches cost up to half of its time. */
-export const MERGED_SEGMENT_INSTRUCTIONS = 128;
-/** Instructions of a function without loops and calls up to which it takes no fuel: that of the call covers it, roughly. */
+/** Instructions that one charge of fuel may stand for without all of them running: less is fairer, but charges inside a loop that branches cost up to half of its time. Never is less charged than runs. */
+export const MERGED_SEGMENT_INSTRUCTIONS = 64;
+/** Instructions of a function without loops and calls up to which it takes no fuel itself when it is called through a table: each such call takes so much. */
 export const SMALL_LEAF_INSTRUCTIONS = 32;
 /** Units of fuel for a call (HTTP or gRPC) that is opened: a hundred microseconds and more each, with a connection. */
 export const CALL_FUEL = 1_250_000;

@@ -1,6 +1,7 @@
 /**
  * `npm run fuzz:modules -- --cases N --seed N`: damaged modules through the loader and the rewriter. Each must be refused
- * with a ProxyError or be hardened; what V8 takes before, it must take after, and what runs must run the same.
+ * with a ProxyError or be hardened; what V8 takes before, it must take after, what runs must run the same, and the fuel
+ * that it takes must stand for what ran.
  */
 import { globSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -9,6 +10,10 @@ import { ProxyError } from "../../runtime/errors.ts";
 import { readModuleBinary } from "../../runtime/wasm/module/binary.ts";
 import { harden } from "../../runtime/wasm/module/harden.ts";
 import { HostExport } from "../../runtime/wasm/module/hardened.ts";
+import type { HardenOptions } from "../../runtime/wasm/module/hardened.ts";
+import { MERGED_SEGMENT_INSTRUCTIONS, SMALL_LEAF_INSTRUCTIONS } from "../../runtime/limits.ts";
+import { SectionId } from "../../runtime/wasm/module/layout.ts";
+import { EXACT, exactlyMetered } from "../wasm/exact-meter.ts";
 import { PROGRAMS } from "./module-programs.ts";
 import { assemble } from "../wasm/puppet.ts";
 
@@ -29,6 +34,8 @@ export interface Outcome {
   hardened: number;
   /** Ran before and after, with the same outcome. */
   alike: number;
+  /** Of these, ran to the end, so that the fuel taken could be held against what ran. */
+  weighed: number;
   readonly faults: string[];
 }
 
@@ -116,6 +123,51 @@ function result(bytes: Uint8Array, hardened: boolean): string | undefined {
   return `${answer} ${contents.length} ${sum}`;
 }
 
+/** Units that `run` takes when it is charged as `fuel` says; undefined when it does not come to its end. */
+function charged(bytes: Uint8Array, fuel: HardenOptions["fuel"]): number | undefined {
+  const options = { memoryPages: MEMORY_PAGES, ...(fuel === undefined ? {} : { fuel }) };
+  const code = harden(bytes, readModuleBinary(bytes), options).bytes;
+  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(code));
+  (exports[HostExport.BUDGET] as WebAssembly.Global).value = FUEL;
+  const left = exports[HostExport.FUEL] as WebAssembly.Global;
+  try {
+    (exports[HostExport.START] as (() => void) | undefined)?.();
+    left.value = FUEL;
+    (exports["run"] as () => void)();
+  } catch {
+    return undefined;
+  }
+  return FUEL - left.value;
+}
+
+/** Units that `run` takes by the count of single instructions. */
+function counted(bytes: Uint8Array): number {
+  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(new Uint8Array(exactlyMetered(bytes))));
+  const sum = exports[EXACT] as WebAssembly.Global;
+  const before = sum.value as bigint;
+  (exports["run"] as () => void)();
+  return Number((sum.value as bigint) - before);
+}
+
+/**
+ * Fuel must stand for what ran. With a charge for each segment it is that, but for a unit here and there (a function or
+ * round that does nothing takes one) and the rest of a segment that an exception leaves. Merged charges take never less,
+ * and for each instruction that runs at most as many more as a charge may stand for.
+ */
+function weigh(bytes: Uint8Array): string | undefined {
+  const exact = charged(bytes, "exact");
+  const merged = charged(bytes, undefined);
+  if (exact === undefined || merged === undefined) return undefined;
+  const ran = counted(bytes);
+  const throws = readModuleBinary(bytes).sections.some(({ id }) => id === SectionId.TAG);
+  const most = throws ? 2 * ran + 1000 : ran + (ran >> 3) + 4;
+  if (exact < ran || exact > most) return `${ran} units ran, ${exact} were charged one by one`;
+  const least = merged === 0 ? SMALL_LEAF_INSTRUCTIONS : merged;
+  if (least < ran || merged > (ran + 1) * MERGED_SEGMENT_INSTRUCTIONS + most)
+    return `${ran} units ran, ${merged} were charged`;
+  return "";
+}
+
 function complaint(bytes: Uint8Array): string {
   try {
     const module = new WebAssembly.Module(new Uint8Array(bytes));
@@ -151,11 +203,17 @@ function one(bytes: Buffer, outcome: Outcome): void {
   if (before === "RangeError" && after === "RuntimeError") return;
   if (before !== after) throw new Error(`before: ${before}; hardened: ${after}`);
   outcome.alike++;
+  // Anything that is not a number is how it failed.
+  if (!/^-?\d/.test(after)) return;
+  const fault = weigh(bytes);
+  if (fault === undefined) return;
+  if (fault !== "") throw new Error(fault);
+  outcome.weighed++;
 }
 
 /** Runs `cases` cases. Anything unexpected is a fault, with the case's number to run it again. */
 export function fuzzModules(cases: number, seed: number): Outcome {
-  const outcome: Outcome = { cases: 0, refused: 0, strict: new Map(), hardened: 0, alike: 0, faults: [] };
+  const outcome: Outcome = { cases: 0, refused: 0, strict: new Map(), hardened: 0, alike: 0, weighed: 0, faults: [] };
   const modules = corpus();
   for (const module of modules) one(Buffer.from(module), outcome);
   for (let n = 0; n < cases; n++) {

@@ -1,7 +1,8 @@
 /**
  * Which functions can be on the stack more than once. Only those need to be counted against the guest's stack: each
  * other one is there once at most, and how long a chain of those can get is known before the module runs. Of a small
- * circle of functions it is enough to count those that close it, each with the longest way through the others.
+ * circle of functions it is enough to count so many that no circle is left without them, each with the longest way
+ * through the others: large ones rather than small ones, which run more often.
  */
 import type { IntList } from "./int-list.ts";
 
@@ -63,9 +64,6 @@ class Components {
   readonly #order: Int32Array;
   readonly #low: Int32Array;
   readonly #onStack: Uint8Array;
-  readonly #onPath: Uint8Array;
-  /** Functions that call something which is on the path, so that without them there is no circle. */
-  readonly #closing: Uint8Array;
   readonly #component: Int32Array;
   readonly #stack: number[] = [];
   readonly #weights: number[];
@@ -83,8 +81,6 @@ class Components {
     this.#order = new Int32Array(nodes);
     this.#low = new Int32Array(nodes);
     this.#onStack = new Uint8Array(nodes);
-    this.#onPath = new Uint8Array(nodes);
-    this.#closing = new Uint8Array(nodes);
     this.#component = new Int32Array(nodes).fill(-1);
     this.#weights = Array.from({ length: graph.functions }, () => 0);
   }
@@ -104,15 +100,12 @@ class Components {
       if (cursor < this.#starts[node + 1]!) {
         cursors[cursors.length - 1] = cursor + 1;
         const target = this.#targets[cursor]!;
-        // One end of the edge is a function, as no signature leads to a signature.
-        if (this.#onPath[target] === 1) this.#closing[target < this.#graph.functions ? target : node] = 1;
         if (this.#order[target] === 0) this.#enter(target, path, cursors);
         else if (this.#onStack[target] === 1) this.#low[node] = Math.min(this.#low[node]!, this.#order[target]!);
         continue;
       }
       path.pop();
       cursors.pop();
-      this.#onPath[node] = 0;
       if (this.#low[node] === this.#order[node]) this.#closeComponent(node);
       const parent = path.at(-1);
       if (parent !== undefined) this.#low[parent] = Math.min(this.#low[parent]!, this.#low[node]!);
@@ -122,7 +115,7 @@ class Components {
   #enter(node: number, path: number[], cursors: number[]): void {
     this.#order[node] = this.#low[node] = this.#next++;
     this.#stack.push(node);
-    this.#onStack[node] = this.#onPath[node] = 1;
+    this.#onStack[node] = 1;
     path.push(node);
     cursors.push(this.#starts[node]!);
   }
@@ -158,24 +151,41 @@ class Components {
   #weigh(id: number, functions: readonly number[]): void {
     const { frames } = this.#graph;
     const bytes = functions.reduce((sum, one) => sum + frames[one]!, 0);
-    const small = bytes <= SMALL_CIRCLE_BYTES;
-    const ways = new Map<number, number>();
-    for (const one of functions) {
-      if (!small) this.#weights[one] = frames[one]!;
-      else if (this.#closing[one] === 1) this.#weights[one] = frames[one]! + this.#longestWay(one, id, ways);
+    if (bytes > SMALL_CIRCLE_BYTES) {
+      for (const one of functions) this.#weights[one] = frames[one]!;
+      return;
     }
+    const counted = new Set(functions);
+    for (const one of functions.toSorted((a, b) => frames[a]! - frames[b]!)) {
+      counted.delete(one);
+      if (this.#leadsBack(one, one, id, counted, new Set())) counted.add(one);
+    }
+    const ways = new Map<number, number>();
+    for (const one of counted) this.#weights[one] = frames[one]! + this.#longestWay(one, id, counted, ways);
+  }
+
+  /** True when a way leads from `node` to `end` inside of a circle without the functions that are counted. */
+  #leadsBack(node: number, end: number, id: number, counted: ReadonlySet<number>, seen: Set<number>): boolean {
+    for (let n = this.#starts[node]!; n < this.#starts[node + 1]!; n++) {
+      const target = this.#targets[n]!;
+      if (target === end) return true;
+      if (this.#component[target] !== id || counted.has(target) || seen.has(target)) continue;
+      seen.add(target);
+      if (this.#leadsBack(target, end, id, counted, seen)) return true;
+    }
+    return false;
   }
 
   /** Bytes of the longest way through a circle from `node` on, without it, up to functions that are counted. */
-  #longestWay(node: number, id: number, known: Map<number, number>): number {
+  #longestWay(node: number, id: number, counted: ReadonlySet<number>, known: Map<number, number>): number {
     let longest = known.get(node);
     if (longest !== undefined) return longest;
     longest = 0;
     for (let n = this.#starts[node]!; n < this.#starts[node + 1]!; n++) {
       const target = this.#targets[n]!;
-      if (this.#component[target] !== id || this.#closing[target] === 1) continue;
+      if (this.#component[target] !== id || counted.has(target)) continue;
       const own = target < this.#graph.functions ? this.#graph.frames[target]! : 0;
-      longest = Math.max(longest, own + this.#longestWay(target, id, known));
+      longest = Math.max(longest, own + this.#longestWay(target, id, counted, known));
     }
     known.set(node, longest);
     return longest;

@@ -29,14 +29,14 @@ export const EVENT_SIZE = 3;
 /** What a bulk instruction has so many of. */
 export const Bulk = { BYTES: 0, ELEMENTS: 1, PAGES: 2 } as const;
 
-/** A charge is three numbers: what it costs, its region, its kind. */
-export const Charge = { COST: 0, REGION: 1, KIND: 2, SIZE: 3 } as const;
+/** A charge is four numbers: what it costs, its region, its kind, and what it takes for functions that are called behind it. */
+export const Charge = { COST: 0, REGION: 1, KIND: 2, PAYMENT: 3, SIZE: 4 } as const;
 export const ChargeKind = {
   /** Fuel is taken, and looked at somewhere behind. */
   PLAIN: 0,
   /** Fuel is taken and looked at: a loop goes on here, or something heavy follows. */
   CHECKED: 1,
-  /** The same, where a function begins. */
+  /** The same, where a function begins that nobody pays for. */
   ENTRY: 2,
 } as const;
 
@@ -104,4 +104,8 @@ export interface ScanInput {
   readonly hostInTable: boolean;
   /** By tag: how many values an exception carries. */
   readonly tags: readonly number[];
+  /** Functions that are called from elsewhere than from the module's own calls, imports first: they take their own fuel. */
+  readonly entered: ReadonlySet<number>;
+  /** Each segment has a charge of its own. */
+  readonly exact: boolean;
 }

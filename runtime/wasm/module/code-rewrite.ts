@@ -20,6 +20,8 @@ export interface RewriteInput {
   /** By function without imports: parameters, bytes of stack that it counts for (0: it is not counted), its block type. */
   readonly params: readonly number[];
   readonly weights: readonly number[];
+  /** Fuel is taken. */
+  readonly fuel: boolean;
   /** Block type of a block that leaves the function's results: 0x40, a value type, or an index; as bytes. */
   readonly resultBlocks: readonly (readonly number[])[];
 }
@@ -66,6 +68,8 @@ const BULK = {
   [Bulk.ELEMENTS]: { mask: 0xf_ffff, shift: 10 },
   [Bulk.PAGES]: { mask: 0xffff, shift: 8 },
 } as const;
+
+const FUEL_EVENTS: ReadonlySet<number> = new Set([Event.CHARGE, Event.LOOP, Event.LEAVE, Event.BULK]);
 
 /** Bodies of all functions of the module, each behind its size; the count in front is not written. */
 export function rewriteCode(input: RewriteInput): Rewritten {
@@ -192,9 +196,10 @@ class Rewriter {
   }
 
   #acts(kind: number, argument: number): boolean {
+    if (!this.#input.fuel && FUEL_EVENTS.has(kind)) return false;
     switch (kind) {
       case Event.CHARGE:
-        return this.#input.scan.charges.at(argument) > 0;
+        return this.#price(argument) > 0;
       case Event.LOOP:
         return this.#keeps(argument) && !this.#keeps(this.#input.scan.regions.at(argument + Region.OUTER));
       case Event.LEAVE:
@@ -263,8 +268,13 @@ class Rewriter {
     const keeps = this.#keeps(region);
     if (this.#counted && this.#input.scan.regions.at(region + Region.CAUGHT) === 1) this.#restoreStack();
     this.#fuel(keeps);
-    this.#constant(charges.at(at + Charge.COST));
+    this.#constant(this.#price(at));
     this.#take(keeps, charges.at(at + Charge.KIND) !== ChargeKind.PLAIN);
+  }
+
+  #price(at: number): number {
+    const { charges } = this.#input.scan;
+    return charges.at(at + Charge.COST) + charges.at(at + Charge.PAYMENT);
   }
 
   #takeBulkFuel(at: number): void {

@@ -3,9 +3,10 @@
  * frames are, and where a rewriter has to put something in.
  */
 import { ProxyError } from "../../errors.ts";
-import { HOST_CALL_FUEL, MAX_FUNCTION_LOCALS, MAX_NESTED_BLOCKS } from "../../limits.ts";
-import { Bulk, ChargeKind, Event, Region } from "./code-facts.ts";
+import { HOST_CALL_FUEL, MAX_FUNCTION_LOCALS, MAX_NESTED_BLOCKS, SMALL_LEAF_INSTRUCTIONS } from "../../limits.ts";
+import { Bulk, Charge, ChargeKind, Event, Region } from "./code-facts.ts";
 import type { Arity, CodeScan, FunctionScan, ScanInput } from "./code-facts.ts";
+import { CallSurvey } from "./call-survey.ts";
 import { FuelBook } from "./fuel-book.ts";
 import { IntList } from "./int-list.ts";
 import {
@@ -45,12 +46,9 @@ class Scanner {
   readonly #reader: Reader;
   readonly #functions: FunctionScan[] = [];
   readonly #events = new IntList();
-  readonly #fuel = new FuelBook();
+  readonly #fuel: FuelBook;
   readonly #leaves = new IntList();
   readonly #bulks = new IntList();
-  readonly #calls = new IntList();
-  readonly #indirectCalls = new IntList();
-  readonly #taken = new Set<number>();
   readonly #frames = new Int32Array((MAX_NESTED_BLOCKS + 1) * Frame.SIZE);
   #depth = 0;
   #height = 0;
@@ -58,16 +56,13 @@ class Scanner {
   #wide = false;
   #catches = false;
   #self = 0;
-  /** The first time, when calls are noted; and by function and type, who was the last to call it. */
-  #surveying = true;
-  readonly #calledBy: Int32Array;
-  readonly #typeCalledBy: Int32Array;
+  readonly #survey: CallSurvey;
 
   constructor(input: ScanInput) {
     this.#input = input;
+    this.#fuel = new FuelBook(input.exact);
     this.#reader = new Reader(input.bytes, input.start, input.end);
-    this.#calledBy = new Int32Array(input.functionTypes.length).fill(-1);
-    this.#typeCalledBy = new Int32Array(input.types.length).fill(-1);
+    this.#survey = new CallSurvey(input.functionTypes.length, input.types.length);
   }
 
   scan(): CodeScan {
@@ -87,7 +82,7 @@ class Scanner {
       if (reader.at !== end) throw corrupted(`has bytes behind the end of function ${this.#self}`);
       reader.end = this.#input.end;
     }
-    this.#surveying = false;
+    this.#survey.finish(this.#input.entered);
     return {
       functions: this.#functions,
       visit: (n) => this.#visit(n),
@@ -96,9 +91,9 @@ class Scanner {
       regions: this.#fuel.regions,
       leaves: this.#leaves,
       bulks: this.#bulks,
-      calls: this.#calls,
-      indirectCalls: this.#indirectCalls,
-      taken: this.#taken,
+      calls: this.#survey.calls,
+      indirectCalls: this.#survey.indirectCalls,
+      taken: this.#survey.taken,
     };
   }
 
@@ -130,7 +125,10 @@ class Scanner {
     this.#event(Event.CHARGE, this.#fuel.begin());
     this.#push(Op.BLOCK, { params: 0, results: arity.results });
     while (this.#depth > 0) this.#instruction();
-    this.#fuel.finish();
+    const silent = this.#fuel.finish();
+    if (!this.#survey.over) this.#survey.price(this.#self, this.#fuel.charges.at(Charge.COST), silent);
+    else if (this.#survey.priceOf(this.#self) > 0) this.#fuel.release(true);
+    else if (silent) this.#fuel.release(false);
     const [height, wide, catches] = [this.#deepest, this.#wide, this.#catches];
     return { start, codeStart, end, localGroups, locals, height, wide, catches };
   }
@@ -254,6 +252,7 @@ class Scanner {
 
   /** The code behind a branch that always jumps is never reached; its stack is whatever it wants. */
   #unreachable(): void {
+    this.#fuel.stop();
     const at = (this.#depth - 1) * Frame.SIZE;
     this.#setHeight(this.#frames[at + Frame.HEIGHT]!);
   }
@@ -356,7 +355,10 @@ class Scanner {
         this.#leave(this.#target(index), offset);
         return this.#unreachable();
       case Op.BR_IF:
-        return this.#leave(this.#target(index), offset);
+        this.#leave(this.#target(index), offset);
+        // What follows need not run.
+        this.#fuel.close();
+        return this.#openCharge(ChargeKind.PLAIN);
       case Op.THROW:
       case Op.RETHROW:
         this.#leave(-1, offset);
@@ -367,7 +369,7 @@ class Scanner {
       case Op.TABLE_SET:
         return this.#event(Event.UNRESTORABLE, 0, offset);
       case Op.REF_FUNC:
-        if (this.#surveying) this.#taken.add(index);
+        this.#survey.take(index);
     }
   }
 
@@ -388,12 +390,13 @@ class Scanner {
       this.#fuel.add(HOST_CALL_FUEL);
       if (!this.#input.harmless[index]!) this.#event(Event.RESTRICTED, 0, offset);
     }
-    if (this.#surveying && this.#calledBy[index] !== this.#self) {
-      this.#calledBy[index] = this.#self;
-      this.#calls.push(this.#self);
-      this.#calls.push(index);
-    }
+    this.#survey.call(this.#self, index);
+    const enough = index >= importedFunctions && this.#fuel.pay(this.#survey.priceOf(index));
+    if (!this.#survey.isSilent(index)) this.#fuel.markCall();
     this.#afterCall(this.#arity(type), opcode === Op.RETURN_CALL, offset);
+    if (!enough) return;
+    this.#fuel.close();
+    this.#openCharge(ChargeKind.PLAIN);
   }
 
   #callIndirect(opcode: number, offset: number): void {
@@ -401,18 +404,16 @@ class Scanner {
     this.#reader.u32();
     this.#effect(-1);
     if (this.#input.hostInTable) this.#fuel.add(HOST_CALL_FUEL);
+    // What is called may be too short to take fuel itself.
+    if (!this.#input.exact) this.#fuel.add(SMALL_LEAF_INSTRUCTIONS);
     const arity = this.#arity(type);
-    if (this.#surveying && this.#typeCalledBy[type] !== this.#self) {
-      this.#typeCalledBy[type] = this.#self;
-      this.#indirectCalls.push(this.#self);
-      this.#indirectCalls.push(type);
-    }
+    this.#survey.callType(this.#self, type);
+    this.#fuel.markCall();
     this.#afterCall(arity, opcode === Op.RETURN_CALL_INDIRECT, offset);
   }
 
   #afterCall(arity: Arity, tail: boolean, offset: number): void {
     if (tail) this.#event(Event.TAIL_CALL, 0, offset);
-    this.#fuel.markCall();
     this.#effect(-arity.params);
     if (tail) this.#unreachable();
     else this.#effect(arity.results);

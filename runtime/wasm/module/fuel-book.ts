@@ -5,8 +5,10 @@
  * segment that is short joins the charge of the code that always runs before it, a long one gets a charge of its own.
  * So a big function of which little runs (an interpreter loop, a state machine of a Go runtime) pays for what runs.
  *
- * Endless work goes through the start of a loop or function again and again: there the fuel is looked at, elsewhere it is
- * only taken. A short function without loops and calls takes none: the instruction that calls it pays.
+ * Endless work goes through the start of a loop or through a call again and again: there the fuel is looked at, elsewhere
+ * it is only taken. What runs at the start of each function its callers pay, together with what they run themselves: taking
+ * fuel twice for a call would often cost more than the call. Functions that are called through a table or by the host take
+ * their own.
  */
 import { MERGED_SEGMENT_INSTRUCTIONS, SMALL_LEAF_INSTRUCTIONS } from "../../limits.ts";
 import { Charge, ChargeKind, Region } from "./code-facts.ts";
@@ -15,6 +17,10 @@ import { HEAVY_COST } from "./opcodes.ts";
 
 /** What is taken between two looks at the fuel is less than this: it is never so far below 0 that it comes around. */
 const MAX_FUNCTION_COST = 0x3fff_ffff;
+
+/** Of functions that do not look at the fuel when they begin: what they may take without a look, and how many calls pay at once. */
+const UNSEEN_COST = 0x1_0000;
+const CALLS_PAID_AT_ONCE = 256;
 
 /** With less room than this left in a charge, another one begins, that what follows can join. */
 const ROOM = 16;
@@ -30,25 +36,44 @@ export class FuelBook {
   #reserved = 0;
   #segment = 0;
   #heavy = false;
-  /** First charge of the function, and what all its charges cost together. */
-  #entry = 0;
+  /** Behind a branch that always jumps: nothing runs. */
+  #dead = false;
+  /** What all charges of the function cost together. */
   #total = 0;
+  /** What the present segment takes for functions that it calls, and how many it calls. */
+  #payment = 0;
+  #calls = 0;
+  /** Units that a charge may hold of segments that need not run; units of a function up to which the call pays for it. */
+  readonly #merged: number;
+  readonly #leaf: number;
 
-  /** A function begins, and the book with it. Answers its first charge. */
+  constructor(exact: boolean) {
+    this.#merged = exact ? 0 : MERGED_SEGMENT_INSTRUCTIONS;
+    this.#leaf = exact ? 0 : SMALL_LEAF_INSTRUCTIONS;
+  }
+
+  /** A function begins, and the book with it. Answers its first charge, which is the first of the book. */
   begin(): number {
     this.charges.length = this.regions.length = 0;
     this.#total = 0;
-    this.#entry = this.charges.length;
     this.openRegion(-1);
     return this.open(ChargeKind.ENTRY);
   }
 
-  /** A function ends. */
-  finish(): void {
-    // Neither loops nor calls: nothing endless goes through here alone.
+  /** A function ends: whether all that it costs stands in its first charge, and nothing endless goes through it. */
+  finish(): boolean {
     const alone = this.region + Region.SIZE === this.regions.length && !this.calls(this.region);
-    const whole = this.charges.at(this.#entry) === this.#total;
-    if (alone && whole && this.#total <= SMALL_LEAF_INSTRUCTIONS) this.charges.set(this.#entry, 0);
+    return alone && this.charges.at(Charge.COST) === this.#total;
+  }
+
+  /** The function takes nothing for its start: its callers do, or it is so short that calling it costs more. */
+  release(paid: boolean): void {
+    if (!paid && this.#total > this.#leaf) return;
+    const { charges } = this;
+    charges.set(Charge.COST, 0);
+    charges.set(Charge.KIND, charges.at(Charge.PAYMENT) > 0 ? ChargeKind.CHECKED : ChargeKind.PLAIN);
+    if (this.#total <= UNSEEN_COST) return;
+    for (let at = 0; at < charges.length; at += Charge.SIZE) charges.set(at + Charge.KIND, ChargeKind.CHECKED);
   }
 
   /** A joint: a segment begins, which is charged whatever its length if it is not PLAIN. Answers the charge reserved for it. */
@@ -57,35 +82,54 @@ export class FuelBook {
     this.charges.push(0);
     this.charges.push(this.region);
     this.charges.push(kind);
-    this.#segment = 0;
-    this.#heavy = false;
-    if (kind !== ChargeKind.PLAIN) {
-      this.charge = this.#reserved;
-      this.#segment = 1;
-    } else if (this.charges.at(this.charge) > MERGED_SEGMENT_INSTRUCTIONS - ROOM) this.charge = this.#reserved;
+    this.charges.push(0);
+    this.#segment = this.#payment = this.#calls = 0;
+    this.#heavy = this.#dead = false;
+    if (kind !== ChargeKind.PLAIN || this.charges.at(this.charge) > this.#merged - ROOM) this.charge = this.#reserved;
     return this.#reserved;
   }
 
   /** The present segment ends. */
   close(): void {
     const { charges } = this;
-    const merged = charges.at(this.charge) + this.#segment <= MERGED_SEGMENT_INSTRUCTIONS;
+    // What is paid for a call that is not made is too much.
+    const merged = this.#calls === 0 && charges.at(this.charge) + this.#segment <= this.#merged;
     const to = merged ? this.charge : this.#reserved;
     // At least 1, or a loop would be without a charge.
-    const cost = Math.min(this.#segment, Math.max(MAX_FUNCTION_COST - this.#total, 1));
+    const least = charges.at(this.#reserved + Charge.KIND) === ChargeKind.PLAIN ? 0 : 1;
+    const cost = Math.min(Math.max(this.#segment, least), Math.max(MAX_FUNCTION_COST - this.#total, 1));
     this.#total += cost;
     charges.add(to + Charge.COST, cost);
     if (this.#heavy && charges.at(to + Charge.KIND) === ChargeKind.PLAIN)
       charges.set(to + Charge.KIND, ChargeKind.CHECKED);
+    if (this.#calls > 0) {
+      const payment = Math.min(this.#payment, Math.max(MAX_FUNCTION_COST - this.#total, 1));
+      this.#total += payment;
+      charges.add(to + Charge.PAYMENT, payment);
+      if (charges.at(to + Charge.KIND) === ChargeKind.PLAIN) charges.set(to + Charge.KIND, ChargeKind.CHECKED);
+    }
     if (cost > 0) this.charge = to;
-    this.#segment = 0;
+    this.#segment = this.#payment = this.#calls = 0;
     this.#heavy = false;
   }
 
   /** Adds to what the present segment costs. */
   add(units: number): void {
+    if (this.#dead) return;
     this.#segment += units;
     if (units >= HEAVY_COST) this.#heavy = true;
+  }
+
+  /** The present segment calls a function of the module, and pays so much for it. True when it has paid for enough of them. */
+  pay(units: number): boolean {
+    if (this.#dead) return false;
+    this.#payment += units;
+    return ++this.#calls >= CALLS_PAID_AT_ONCE;
+  }
+
+  /** What follows in the present segment is never reached. */
+  stop(): void {
+    this.#dead = true;
   }
 
   openRegion(outer: number): void {

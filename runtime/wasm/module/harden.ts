@@ -130,6 +130,7 @@ class Hardener {
       globals: this.#hostGlobals,
       params: this.#ownTypes().map(({ params }) => params.length),
       weights,
+      fuel: this.#options.fuel !== "off",
       resultBlocks: this.#ownTypes().map(({ results }, n) => (weights[n]! > 0 ? this.#resultBlock(results) : [])),
     });
     this.#addFunctions();
@@ -141,13 +142,12 @@ class Hardener {
       else this.#writeSection(out, id);
     }
     this.#copyCustom(out);
-    const refs = layout.globals.some(({ mutable, type }) => mutable && !(type in ZERO));
-    const wide = layout.globals.some(({ mutable, type }) => mutable && type === V128);
+    const lost = layout.globals.some(({ mutable, type }) => mutable && (!(type in ZERO) || type === V128));
     return {
       bytes: out.view(),
       facts: {
         globals: this.#mutable.map((index) => LETTERS[layout.globals[index]!.type]!).join(""),
-        restorable: !refs && !wide && !this.#tooMany,
+        restorable: !lost && !this.#tooMany,
         memoryPages: this.#memoryMaximum(),
         offsets: sharedOffsets(code.offsets, codeStart),
       },
@@ -174,7 +174,18 @@ class Hardener {
         .map(({ module, name }) => isHarmless(module, name)),
       hostInTable: this.#hostInTable(),
       tags: layout.tags,
+      entered: this.#entered(),
+      exact: this.#options.fuel === "exact",
     });
+  }
+
+  /** Functions in tables and globals, exported ones and the one that starts. */
+  #entered(): ReadonlySet<number> {
+    const { taken, exports } = this.#layout;
+    const entered = new Set(taken);
+    for (const { kind, index } of exports) if (kind === ExternalKind.FUNCTION) entered.add(index);
+    if (this.#binary.startFunction >= 0) entered.add(this.#binary.startFunction);
+    return entered;
   }
 
   /** What is exported may be referred to by code, and so put into a table. */
@@ -194,6 +205,7 @@ class Hardener {
   #stackWeights(): readonly number[] {
     const { functionTypes, importedFunctions, types, taken } = this.#layout;
     const scan = this.#scan;
+    if (this.#options.fuel === "off") return scan.functions.map(() => 0);
     const own = this.#ownTypes();
     const frames = scan.functions.map((one, n) => {
       const values = one.locals + own[n]!.params.length + one.height;

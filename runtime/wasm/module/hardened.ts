@@ -73,4 +73,9 @@ export interface Hardened {
 export interface HardenOptions {
   /** Pages of 64 KiB that the memory may have at most. A module that begins with more is refused. */
   readonly memoryPages: number;
+  /**
+   * For tests and benchmarks. `exact`: each straight piece of code has a charge of its own, so that the fuel taken is that
+   * of what ran. `off`: neither fuel nor recursion is counted.
+   */
+  readonly fuel?: "exact" | "off";
 }

@@ -143,6 +143,8 @@ define(0xfc, 0xfe, Immediate.PREFIX, 0);
  */
 export const COSTS = new Uint16Array(256).fill(1);
 for (const division of [0x6d, 0x6e, 0x6f, 0x70, 0x7f, 0x80, 0x81, 0x82, 0x91, 0x95, 0x9f, 0xa3]) COSTS[division] = 20;
+// Structure without code of its own.
+for (const marker of [0x01, Op.BLOCK, Op.LOOP, Op.ELSE, Op.END]) COSTS[marker] = 0;
 for (const call of [Op.CALL, Op.CALL_INDIRECT, Op.RETURN_CALL, Op.RETURN_CALL_INDIRECT]) COSTS[call] = 10;
 for (const toss of [Op.THROW, Op.RETHROW, Op.THROW_REF]) COSTS[toss] = 6000;
 COSTS[0x25] = COSTS[Op.REF_FUNC] = 250;
