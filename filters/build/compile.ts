@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join, posix, relative } from "node:path";
 import * as asc from "assemblyscript/asc";
 import type { Program } from "assemblyscript/dist/assemblyscript.js";
+import { adviceFor } from "./advice.ts";
 import { CallbackMistake, keptExports, overriddenMethods } from "./callbacks.ts";
 import type { FilterSource } from "./source.ts";
 
@@ -108,7 +109,13 @@ function describe(diagnostic: asc.DiagnosticMessage, filter: FilterSource, repos
   if (range === null || source === undefined) return `${filter.entry}: ${diagnostic.message}`;
   const own = posix.relative(filter.mount, source);
   const path = own.startsWith("..") ? join(repository, source) : join(filter.folder, own);
-  const before = (readSource(source, filter, repository) ?? "").slice(0, range.start).split("\n");
-  const line = before.length;
-  return `${relative(process.cwd(), path)}:${line}:${(before.pop()?.length ?? 0) + 1}: ${diagnostic.message}`;
+  const text = readSource(source, filter, repository) ?? "";
+  const lines = text.slice(0, range.start).split("\n");
+  const line = lines.length;
+  const before = lines.pop() ?? "";
+  const end = text.indexOf("\n", range.start);
+  const after = text.slice(range.start, end < 0 ? text.length : end);
+  const advice = adviceFor({ message: diagnostic.message, before, after });
+  const place = `${relative(process.cwd(), path)}:${line}:${before.length + 1}`;
+  return `${place}: ${diagnostic.message}${advice === undefined ? "" : `\n    ${advice}`}`;
 }
