@@ -40,10 +40,13 @@ export interface HttpEnvironment {
   readonly node: NodeConfig;
   /** Makes the factory of a configured filter other than the router. */
   readonly filterFactory: (config: Exclude<HttpFilterConfig, { kind: "router" }>) => HttpFilterFactory;
-  readonly accessLog: (configs: HttpConnectionManagerConfig["accessLogs"]) => AccessLog | undefined;
+  readonly accessLog: (configs: HttpConnectionManagerConfig["accessLogs"]) => StreamLog | undefined;
   /** Default: never asks downstream to close. */
   readonly drainState?: DrainState;
 }
+
+/** Where finished streams are told. */
+export type StreamLog = Pick<AccessLog, "log">;
 
 /** While `close` is true every response asks downstream to close the connection (admin: `/healthcheck/fail`). */
 export interface DrainState {
@@ -189,7 +192,7 @@ export class ConnectionManager implements TerminalFilterFactory {
   readonly drainState: DrainState;
   readonly requestHeaders: RequestHeaders;
   readonly parserOptions: RequestParserOptions;
-  readonly #accessLog: AccessLog | undefined;
+  readonly #accessLog: StreamLog | undefined;
   readonly #clusterConfigs = new Map<string, ClusterConfig>();
   readonly #clusters = new Map<string, RoutedCluster>();
   readonly #environment: HttpEnvironment;

@@ -13,6 +13,7 @@ export const ROOMS: readonly (readonly string[])[] = [
   ["wasm"],
   ["extensions"],
   ["worker"],
+  ["testkit"],
   ["control"],
   ["cli"],
 ];
@@ -106,7 +107,7 @@ export const BANNED_TEXT: readonly {
 ];
 
 /** Where a path from the outside into `runtime/` begins. */
-export const ENTRIES: readonly string[] = ["runtime/cli/sluice.js"];
+export const ENTRIES: readonly string[] = ["runtime/cli/sluice.js", "runtime/testkit/testkit.ts"];
 
 /** Files of `runtime/` that are run by hand or by a script, and their reason. */
 export const RUN_BY_HAND: ReadonlyMap<string, string> = new Map([
