@@ -410,3 +410,5 @@ export const MAX_WRITE_PIECES = 1024;
 
 /** Levels of a `Struct` from a guest: reading it recurses. */
 export const MAX_STRUCT_DEPTH = 32;
+/** Characters of the name that `sluice new` takes: it becomes file names, a class and a header. */
+export const MAX_FILTER_NAME = 40;

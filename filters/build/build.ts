@@ -15,7 +15,7 @@ export interface BuildOptions {
    * functions, and have the source map beside them.
    */
   readonly target?: "release" | "debug";
-  /** Where modules go; default `build/filters` (debug: `build/filters-debug`) of the repository. */
+  /** Where modules go; default: `build/filters` (debug: `build/filters-debug`) for the bundled ones, `build` (`build/debug`) in its own folder for another. */
   readonly outFolder?: string;
   /** Builds although nothing has changed. */
   readonly force?: boolean;
@@ -53,15 +53,15 @@ export async function buildFilters(options: BuildOptions = {}): Promise<BuildRes
 export async function buildFilter(path: string, options: BuildOptions = {}): Promise<BuildResult> {
   const started = performance.now();
   const target = options.target ?? "release";
-  const outFolder = options.outFolder ?? join(REPOSITORY, "build", target === "debug" ? "filters-debug" : "filters");
   const filter = readFilterFolder(path, REPOSITORY);
+  const outFolder = options.outFolder ?? defaultFolder(filter, target);
   const out = join(outFolder, `${filter.name}.wasm`);
   const key = inputKey(filter, REPOSITORY, target);
   const known = options.force === true || !hasMessages(filter) ? undefined : currentArtifact(out, key);
   if (known !== undefined) {
     return { name: filter.name, path: out, ...known, cached: true, milliseconds: performance.now() - started };
   }
-  const bytes = await makeArtifact(filter, target, out);
+  const bytes = await makeArtifact(filter, target, out, key);
   const sha256 = createHash("sha256").update(bytes).digest("hex");
   writeWhole(out, bytes);
   rememberArtifact(out, key, { size: bytes.length, sha256 });
@@ -69,15 +69,21 @@ export async function buildFilter(path: string, options: BuildOptions = {}): Pro
   return { name: filter.name, path: out, size: bytes.length, sha256, cached: false, milliseconds };
 }
 
+function defaultFolder({ folder }: FilterSource, target: string): string {
+  if (dirname(folder) === join(REPOSITORY, "filters"))
+    return join(REPOSITORY, "build", target === "debug" ? "filters-debug" : "filters");
+  return target === "debug" ? join(folder, "build", "debug") : join(folder, "build");
+}
+
 /** Compiler and descriptor code are loaded only when something has to be built: a run without change stays short. */
-async function makeArtifact(filter: FilterSource, target: string, out: string): Promise<Uint8Array> {
+async function makeArtifact(filter: FilterSource, target: string, out: string, source: string): Promise<Uint8Array> {
   const schema = await makeSchema(filter);
   const { compileFilter } = await import("./compile.ts");
   const { appendSection, MANIFEST_SECTION, SCHEMA_SECTION, SOURCE_MAP_SECTION } = await import("./sections.ts");
   const compiled = await compileFilter(filter, REPOSITORY, target);
   const sourceMap = Buffer.from(compiled.sourceMap);
   writeWhole(`${out}.map`, sourceMap);
-  const manifest = Buffer.from(JSON.stringify(describeModule(filter, compiled.wasm, schema?.configuration)));
+  const manifest = Buffer.from(JSON.stringify(describeModule(filter, compiled.wasm, source, schema?.configuration)));
   let bytes = appendSection(compiled.wasm, MANIFEST_SECTION, manifest);
   if (schema !== undefined) bytes = appendSection(bytes, SCHEMA_SECTION, schema.descriptorSet);
   if (target === "debug") bytes = appendSection(bytes, SOURCE_MAP_SECTION, sourceMap);
@@ -112,26 +118,45 @@ async function makeSchema(filter: FilterSource): Promise<Schema | undefined> {
   return { configuration, descriptorSet: descriptorSet(set, reachable(set, [configuration]), files) };
 }
 
-function describeModule(filter: FilterSource, wasm: Uint8Array, configuration: string | undefined): Manifest {
+function describeModule(
+  filter: FilterSource,
+  wasm: Uint8Array,
+  source: string,
+  configuration: string | undefined,
+): Manifest {
   const module = new WebAssembly.Module(new Uint8Array(wasm));
   const { description } = filter;
+  const callbacks = WebAssembly.Module.exports(module)
+    .map((entry) => entry.name)
+    .filter((name) => /^(?:proxy|sluice)_on_/.test(name) && name !== "proxy_on_memory_allocate")
+    .sort();
   return {
     name: filter.name,
     version: description.version ?? "0.0.0",
     description: description.description ?? "",
     license: description.license ?? "",
     abi: "0.2.1",
-    callbacks: WebAssembly.Module.exports(module)
-      .map((entry) => entry.name)
-      .filter((name) => /^(?:proxy|sluice)_on_/.test(name) && name !== "proxy_on_memory_allocate")
-      .sort(),
+    kinds: kindsOf(callbacks),
+    callbacks,
     imports: WebAssembly.Module.imports(module)
       .map((entry) => `${entry.module}.${entry.name}`)
       .sort(),
     ...(configuration === undefined ? {} : { configuration }),
     ...(description.isolation === undefined ? {} : { isolation: description.isolation }),
+    ...(description.metrics === undefined ? {} : { metrics: description.metrics }),
+    ...(description.revision === undefined ? {} : { revision: description.revision }),
+    source,
     compiler: `assemblyscript ${compilerVersion()}`,
   };
+}
+
+/** Read off the callbacks, as a host does. */
+function kindsOf(callbacks: readonly string[]): Manifest["kinds"] {
+  const has = (pattern: RegExp): boolean => callbacks.some((name) => pattern.test(name));
+  return [
+    ...(has(/_on_(?:request|response)_/) ? (["http"] as const) : []),
+    ...(has(/_on_(?:new_connection|(?:down|up)stream_)/) ? (["network"] as const) : []),
+  ];
 }
 
 function compilerVersion(): string {

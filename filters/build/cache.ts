@@ -41,15 +41,18 @@ function sharedKey(repository: string): string {
   return shared.key;
 }
 
+/** Folders in a filter's that hold what was made or installed. */
+const NOT_SOURCE: ReadonlySet<string> = new Set(["node_modules", "build"]);
+
 function hashPath(hash: Hash, path: string, name: string): void {
   if (!statSync(path).isDirectory()) {
-    if (!/\.(?:ts|proto|json)$/.test(path) || path.endsWith(".pb.ts")) return;
+    if (!/\.(?:ts|proto|json)$/.test(path) || /\.(?:pb|test)\.ts$/.test(path)) return;
     const content = readFileSync(path);
     hash.update(`${name}\0${content.length}\0`).update(content);
     return;
   }
   for (const entry of readdirSync(path).sort()) {
-    if (entry !== "node_modules") hashPath(hash, join(path, entry), `${name}/${entry}`);
+    if (!NOT_SOURCE.has(entry)) hashPath(hash, join(path, entry), `${name}/${entry}`);
   }
 }
 

@@ -1,4 +1,4 @@
-/** `node filters/build/main.ts [--debug] [--force] [--out FOLDER] [FOLDER …]`: builds the repository's filters, or those in the folders named. */
+/** `node filters/build/main.ts [--debug] [--force] [--out FOLDER] [FOLDER …]`: builds those in the folders named, else the one in this folder, else the repository's. */
 import { enableCompileCache } from "node:module";
 import { parseArgs } from "node:util";
 import type { BuildOptions, BuildResult } from "./build.ts";
@@ -6,6 +6,7 @@ import type { BuildOptions, BuildResult } from "./build.ts";
 // Before anything else is loaded: half of a run that finds nothing to do is compiling this program.
 enableCompileCache();
 const { buildFilter, buildFilters } = await import("./build.ts");
+const { isFilterFolder } = await import("./source.ts");
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -18,8 +19,9 @@ const options: BuildOptions = {
 };
 
 try {
-  if (positionals.length === 0) (await buildFilters(options)).forEach(print);
-  else for (const folder of positionals) print(await buildFilter(folder, options));
+  const folders = positionals.length === 0 && isFilterFolder(".") ? ["."] : positionals;
+  if (folders.length === 0) (await buildFilters(options)).forEach(print);
+  else for (const folder of folders) print(await buildFilter(folder, options));
 } catch (error) {
   process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
   process.exitCode = 1;

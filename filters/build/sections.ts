@@ -15,6 +15,8 @@ export interface Manifest {
   readonly license: string;
   /** Proxy-Wasm version. */
   readonly abi: string;
+  /** What it filters: `http`, `network`, or both. */
+  readonly kinds: readonly ("http" | "network")[];
   /** Callbacks that the module exports. */
   readonly callbacks: readonly string[];
   /** Host functions that it imports, `module.name`. */
@@ -23,6 +25,12 @@ export interface Manifest {
   readonly configuration?: string;
   /** Who should share an instance, unless the host's configuration says it; absent: `worker`. */
   readonly isolation?: string;
+  /** Metrics that it may define, as its author lists them. */
+  readonly metrics?: readonly string[];
+  /** The author's name for the state of the source: a tag, a commit. */
+  readonly revision?: string;
+  /** SHA-256 of the sources, SDK and compiler options, lower-case hex: the same for the same module. */
+  readonly source: string;
   /** Compiler and its version. */
   readonly compiler: string;
 }

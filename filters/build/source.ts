@@ -9,6 +9,10 @@ export interface FilterDescription {
   readonly license?: string;
   /** Who should share an instance: `worker` (all streams of a thread), `connection` or `stream`. */
   readonly isolation?: string;
+  /** Metrics that the filter may define: for those who read the artifact. */
+  readonly metrics?: readonly string[];
+  /** A name for the state of the source: a tag, a commit. */
+  readonly revision?: string;
   /** Full name of the configuration message; default: the first message of `<name>.proto`. */
   readonly configuration?: string;
   /** `.proto` files to read besides `<name>.proto`, by import path. */
@@ -28,7 +32,8 @@ export interface FilterSource {
   readonly description: FilterDescription;
 }
 
-const FIELDS = new Set(["version", "description", "license", "isolation", "configuration", "protos", "messages"]);
+const TEXTS = new Set(["version", "description", "license", "isolation", "revision", "configuration"]);
+const LISTS = new Set(["metrics", "protos", "messages"]);
 const ISOLATIONS = new Set<unknown>([undefined, "worker", "connection", "stream"]);
 
 /** The filter in a folder. Throws when its main file is missing or its filter.json is not right. */
@@ -49,11 +54,17 @@ export function readFilterFolder(path: string, repository: string): FilterSource
   };
 }
 
+/** True when a folder holds a filter. */
+export function isFilterFolder(path: string): boolean {
+  const folder = resolve(path);
+  return existsSync(join(folder, `${basename(folder)}.ts`));
+}
+
 /** Folders below `filters/` that hold a filter, sorted. */
 export function filterFolders(repository: string): string[] {
   const filters = join(repository, "filters");
   return readdirSync(filters)
-    .filter((name) => existsSync(join(filters, name, `${name}.ts`)) && name !== "build")
+    .filter((name) => isFilterFolder(join(filters, name)) && name !== "build")
     .sort()
     .map((name) => join(filters, name));
 }
@@ -68,11 +79,11 @@ function readDescription(path: string): FilterDescription {
   }
   if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed)) throw new Error(`${path}: no object`);
   for (const [field, value] of Object.entries(parsed)) {
-    const list = field === "protos" || field === "messages";
+    const list = LISTS.has(field);
     const right = list
       ? Array.isArray(value) && value.every((item) => typeof item === "string")
       : typeof value === "string";
-    if (!FIELDS.has(field)) throw new Error(`${path}: unknown field "${field}"`);
+    if (!list && !TEXTS.has(field)) throw new Error(`${path}: unknown field "${field}"`);
     if (!right) throw new Error(`${path}: "${field}" is no ${list ? "list of strings" : "string"}`);
   }
   const { isolation } = parsed as FilterDescription;

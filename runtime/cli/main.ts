@@ -9,6 +9,7 @@ import { DRAIN_TIME_MS, MAX_CONCURRENCY } from "../limits.ts";
 import { readComponentLevels, readLevel } from "./log-options.ts";
 import type { FilterBuildOptions } from "./build.ts";
 import type { QuickstartOptions } from "./quickstart.ts";
+import type { FilterTestOptions } from "./test.ts";
 import type { RunOptions } from "./run.ts";
 import type { ConfigOptions } from "./validate.ts";
 
@@ -55,7 +56,7 @@ function program(report: (status: number) => void): Command {
   sluice
     .command("build")
     .description("compile filters to WebAssembly (what has not changed is not compiled again)")
-    .argument("[folders...]", "folders of filters; none: the bundled ones")
+    .argument("[folders...]", "folders of filters; none: the one in this folder, else the bundled ones")
     .option("--debug", "do not optimise, and put the source map into the module")
     .option("--force", "compile what has not changed, too")
     .option("--out <folder>", "where the modules go (default: build/filters, with --debug build/filters-debug)")
@@ -63,6 +64,7 @@ function program(report: (status: number) => void): Command {
       const { build } = await import("./build.ts");
       report(await build(folders, options));
     });
+  authorCommands(sluice, report);
   sluice
     .command("quickstart")
     .description("run the proxy with a demo upstream and a rate limit service on this machine")
@@ -73,6 +75,28 @@ function program(report: (status: number) => void): Command {
       report(await quickstart(options));
     });
   return sluice;
+}
+
+/** What filter authors use besides `build`. */
+function authorCommands(sluice: Command, report: (status: number) => void): void {
+  sluice
+    .command("new")
+    .description("make the folder of a new filter: source, configuration, test, and a bootstrap that runs it")
+    .argument("<folder>", "the folder, named like the filter: small letters, digits and _")
+    .action(async (folder: string) => {
+      const { newFilter } = await import("./new.ts");
+      process.stdout.write(`${newFilter(folder).join("\n")}\n`);
+    });
+  sluice
+    .command("test")
+    .description("build filters and run their *.test.ts against the real host, without a proxy")
+    .argument("[folders...]", "folders of filters; none: the one in this folder, else the bundled ones")
+    .option("--test-name-pattern <pattern>", "only tests whose name matches")
+    .option("--reporter <name>", "how results are printed: spec, tap, dot, junit …")
+    .action(async (folders: string[], options: FilterTestOptions) => {
+      const { test } = await import("./test.ts");
+      report(await test(folders, options));
+    });
 }
 
 function runCommand(sluice: Command, report: (status: number) => void): void {

@@ -16,7 +16,7 @@ import type {
 } from "../config/snapshot.ts";
 import { ProxyError } from "../errors.ts";
 import type { ConnectionView, TerminalFilter, TerminalFilterFactory } from "../network/filter.ts";
-import type { AccessLog } from "../observe/access-log.ts";
+import type { StreamLog } from "../observe/access-log.ts";
 import { ResponseCodeStats } from "../observe/response-code-stats.ts";
 import type { Counter, Gauge, Histogram, Stats } from "../observe/stats.ts";
 import type { StreamInfo } from "../observe/stream-info.ts";
@@ -44,9 +44,6 @@ export interface HttpEnvironment {
   /** Default: never asks downstream to close. */
   readonly drainState?: DrainState;
 }
-
-/** Where finished streams are told. */
-export type StreamLog = Pick<AccessLog, "log">;
 
 /** While `close` is true every response asks downstream to close the connection (admin: `/healthcheck/fail`). */
 export interface DrainState {

@@ -9,7 +9,7 @@ import { FilterChainTree } from "../config/filter-chain-tree.ts";
 import type { FilterChainConfig, ListenerConfig } from "../config/snapshot.ts";
 import { ResponseFlag } from "../errors.ts";
 import type { NetworkFilterFactory } from "../network/filter.ts";
-import type { AccessLog } from "../observe/access-log.ts";
+import type { StreamLog } from "../observe/access-log.ts";
 import type { Counter, Gauge, Histogram, Stats } from "../observe/stats.ts";
 import { StreamInfo } from "../observe/stream-info.ts";
 import type { ConnectionInfo } from "../observe/stream-info.ts";
@@ -28,7 +28,7 @@ export interface ListenerEnvironment {
   /** Turns a configured chain into factories, terminal one last; called once per chain. */
   readonly chainFactories: (chain: FilterChainConfig, listener: ListenerConfig) => readonly NetworkFilterFactory[];
   /** The access logs of a listener; undefined when it has none. */
-  readonly accessLog: (configs: ListenerConfig["accessLogs"]) => AccessLog | undefined;
+  readonly accessLog: (configs: ListenerConfig["accessLogs"]) => StreamLog | undefined;
   /** Ports that another worker got for a configured port 0, by listener name and address index; `name/0`. */
   readonly boundPorts: Readonly<Record<string, number>>;
   /**
@@ -52,7 +52,7 @@ export class Listener implements ConnectionOwner {
   readonly #chains = new FilterChainTree<ServedChain>();
   readonly #defaultChain: ServedChain | null;
   readonly #pipeline: FilterPipeline;
-  #accessLog: AccessLog | undefined;
+  #accessLog: StreamLog | undefined;
   readonly #servers: Server[] = [];
   readonly #connections = new Set<DownstreamConnection>();
   readonly #cxTotal: Counter;

@@ -101,3 +101,6 @@ function compileLogger(config: TextAccessLog, stats: Stats, runtime: Snapshot["r
     file: acquireLogFile(target, stats),
   };
 }
+
+/** Where finished streams and connections are told. */
+export type StreamLog = Pick<AccessLog, "log" | "close">;

@@ -1,8 +1,10 @@
 /** A downstream peer in memory: sends one request over a connection manager's session and reads the answer off the wire. */
 import { ResponseParser } from "../codec/h1-response-parser.ts";
 import type { HeaderMap } from "../codec/headers.ts";
+import { HeadFlag } from "../codec/message.ts";
 import type { ConnectionManager } from "../http/connection-manager.ts";
-import type { ConnectionView, NetworkFilter } from "../network/filter.ts";
+import type { ConnectionView, TerminalFilter } from "../network/filter.ts";
+import { StreamInfo } from "../observe/stream-info.ts";
 import type { ConnectionInfo } from "../observe/stream-info.ts";
 import { settled } from "./clock.ts";
 import { headerList, plainFields } from "./upstream.ts";
@@ -35,11 +37,13 @@ export interface Reply {
   readonly complete: boolean;
 }
 
+const LOCAL = "192.0.2.20:10000";
 let nextConnectionId = 1;
 
 export class Downstream implements ConnectionView {
   readonly info: ConnectionInfo;
-  readonly #session: NetworkFilter;
+  readonly stream: StreamInfo;
+  readonly #session: TerminalFilter;
   readonly #parser: ResponseParser;
   readonly #pieces: Buffer[] = [];
   #status = 0;
@@ -52,27 +56,38 @@ export class Downstream implements ConnectionView {
   #done: (reply: Reply) => void = () => {};
 
   constructor(manager: ConnectionManager, from = "192.0.2.10:50000") {
-    const colon = from.lastIndexOf(":");
+    const ip = from.slice(0, from.lastIndexOf(":")).replaceAll(/[[\]]/g, "");
     this.info = {
       id: nextConnectionId++,
       listenerName: "test",
       direction: 0,
       filterChainName: "",
       directRemoteAddress: from,
-      directRemoteIp: from.slice(0, colon).replaceAll(/[[\]]/g, ""),
-      localAddress: "192.0.2.20:10000",
+      directRemoteIp: ip,
+      remoteAddress: from,
+      remoteIp: ip,
+      directLocalAddress: LOCAL,
+      localAddress: LOCAL,
+      localAddressRestored: false,
+      transportProtocol: "raw_buffer",
+      applicationProtocols: [],
+      ja3: "",
+      ja4: "",
+      metadata: null,
       serverName: "",
       tls: false,
       startTimeMs: Date.now(),
     };
+    this.stream = new StreamInfo(this.info, this.info.startTimeMs, performance.now());
     this.#session = manager.create(this);
     this.#session.onNewConnection();
     this.#parser = new ResponseParser({
       onInformational: () => {},
-      onResponseHead: (status, headers) => {
+      onResponseHead: (status, headers, flags) => {
         this.#status = status;
         this.#headers = plainFields(headers);
         delete (this.#headers as Record<string, string>)[":status"];
+        if ((flags & HeadFlag.END_STREAM) !== 0) this.#finish(true);
       },
       onResponseData: (chunk, endStream) => {
         this.#body.push(Buffer.from(chunk));
@@ -135,6 +150,11 @@ export class Downstream implements ConnectionView {
 
   // ---- the connection, as the session sees it -------------------------------------------------
 
+  readonly unsentBytes = 0;
+  get closed(): boolean {
+    return this.#closed;
+  }
+
   write(data: Buffer | string): boolean {
     const bytes = typeof data === "string" ? Buffer.from(data, "latin1") : Buffer.from(data);
     const error = this.#parser.execute(bytes);
@@ -151,7 +171,13 @@ export class Downstream implements ConnectionView {
     // As the real one: after what is being written.
     void settled().then(() => this.#end(true));
   }
+  closeNow(): void {
+    this.close();
+  }
   reset(): void {
+    this.close();
+  }
+  endWrite(): void {
     this.close();
   }
 }

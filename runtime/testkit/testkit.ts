@@ -7,6 +7,7 @@ import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { loadBootstrap } from "../config/load.ts";
 import { formatProblem } from "../config/problem.ts";
+import type { Problem } from "../config/problem.ts";
 import type { HttpConnectionManagerConfig, PluginConfig, Snapshot } from "../config/snapshot.ts";
 import { ProxyError, RESPONSE_FLAG_LONG_NAMES } from "../errors.ts";
 import { BUNDLED_HTTP_FILTERS } from "../extensions.ts";
@@ -139,7 +140,7 @@ export class TestFilter {
       runtime: snapshot.runtime,
       node: snapshot.node,
       filterFactory: ({ plugin }) => this.#plugins.httpFilter(plugin),
-      accessLog: () => ({ log: (info) => void this.#ended.set(info.connection.id, info) }),
+      accessLog: () => ({ log: (info) => void this.#ended.set(info.connection.id, info), close: () => {} }),
     });
   }
 
@@ -216,8 +217,9 @@ export class TestFilter {
   }
 
   #refuseFailures(log: readonly string[]): void {
-    const failure = log.find((line) => FAILURE.test(line));
-    if (failure !== undefined) throw new GuestFailed(failure);
+    if (!log.some((line) => FAILURE.test(line))) return;
+    // What the guest said last tells why: an abort's message, a panic's.
+    throw new GuestFailed(log.filter((line) => /^(?:error|critical) /.test(line)).join("\n"));
   }
 }
 
@@ -232,7 +234,8 @@ const FAILURE = /^error plugin .* in (?:proxy|sluice)_on_\w+, context \d+/;
 
 function modulePath(module: string | URL | undefined): string {
   const given = module ?? process.env["SLUICE_TEST_MODULE"];
-  if (given === undefined) throw new Error('no module: run the test with "sluice test", or name it: loadFilter({ module })');
+  if (given === undefined)
+    throw new Error('no module: run the test with "sluice test", or name it: loadFilter({ module })');
   return given instanceof URL ? fileURLToPath(given) : resolve(given);
 }
 
@@ -247,9 +250,14 @@ function readSnapshot(options: FilterOptions, path: string): Snapshot {
     bundledFilters: bundledWith(options.typedConfig, path),
   });
   if (snapshot === undefined) {
-    throw new ProxyError("TEST_CONFIGURATION", "config", errors.map((problem) => formatProblem(problem)).join("\n"));
+    throw new ProxyError("TEST_CONFIGURATION", "config", errors.map(told).join("\n"));
   }
   return snapshot;
+}
+
+/** A problem of the filter's own configuration by its own field, any other by its place in the whole. */
+function told(problem: Problem): string {
+  return formatProblem(problem).replace(/^.*\berror: \S*\bhttp_filters\[0\]\.typed_config\.(?:config\.)?/, "");
 }
 
 /** The bundled filters, with this module in place of the one that was built for the proxy. */
@@ -336,11 +344,9 @@ function socketAddress(): Json {
 }
 
 function typed(configuration: Json | string, message: string | undefined): Json {
-  if (typeof configuration === "string")
-    return { "@type": type("google.protobuf.StringValue"), value: configuration };
+  if (typeof configuration === "string") return { "@type": type("google.protobuf.StringValue"), value: configuration };
   if ("@type" in configuration) return configuration;
-  if (message === undefined)
-    return { "@type": type("google.protobuf.Struct"), value: configuration };
+  if (message === undefined) return { "@type": type("google.protobuf.Struct"), value: configuration };
   return { "@type": type(message), ...configuration };
 }
 

@@ -1,6 +1,6 @@
 /** Clusters whose answers a test writes: what the router and calls of guests see of the network. */
 import { HeaderMap } from "../codec/headers.ts";
-import { ResetReason } from "../errors.ts";
+import type { ResetReason } from "../errors.ts";
 import { frame } from "../upstream/grpc-frame.ts";
 import type { Upstream, UpstreamHandler, UpstreamRequest, Upstreams } from "../upstream/request.ts";
 import { settled } from "./clock.ts";
@@ -28,9 +28,7 @@ export interface UpstreamAnswer {
 }
 
 /** `undefined`: no answer, ever. */
-export type Responder = (
-  request: UpstreamSeen,
-) => UpstreamAnswer | undefined | Promise<UpstreamAnswer | undefined>;
+export type Responder = (request: UpstreamSeen) => UpstreamAnswer | undefined | Promise<UpstreamAnswer | undefined>;
 
 /** The answer of a gRPC service: one serialized message, or a status other than 0 with its text. */
 export function grpcAnswer(message: Uint8Array | null, status = 0, text = ""): UpstreamAnswer {
@@ -168,7 +166,12 @@ class ScriptedRequest implements UpstreamRequest {
     const pieces = (Array.isArray(body) ? body : body === undefined ? [] : [body]) as readonly (string | Uint8Array)[];
     const bodyless = pieces.length === 0 && trailers === undefined && reset === undefined;
     const steps: (() => void)[] = [
-      () => this.#handler.onUpstreamHeaders(code, new HeaderMap([":status", String(code), ...headerList(headers)]), bodyless),
+      () =>
+        this.#handler.onUpstreamHeaders(
+          code,
+          new HeaderMap([":status", String(code), ...headerList(headers)]),
+          bodyless,
+        ),
       ...pieces.map((piece, n) => () => {
         const last = n === pieces.length - 1 && trailers === undefined && reset === undefined;
         this.#handler.onUpstreamData(typeof piece === "string" ? Buffer.from(piece) : Buffer.from(piece), last);

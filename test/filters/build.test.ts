@@ -101,12 +101,15 @@ describe("an artifact", () => {
 
   it("says what it is", () => {
     const [manifest] = sections(first, "sluice.manifest");
-    assert.deepEqual(JSON.parse(manifest!.toString()), {
+    const { source, ...told } = JSON.parse(manifest!.toString()) as Record<string, unknown>;
+    assert.match(String(source), /^[0-9a-f]{64}$/);
+    assert.deepEqual(told, {
       name: "first",
       version: "1.2.3",
       description: "First",
       license: "MIT",
       abi: "0.2.1",
+      kinds: ["http"],
       callbacks: [
         "proxy_on_configure",
         "proxy_on_context_create",
