@@ -1,5 +1,6 @@
 /** Every path of the admin interface: one table, from which `/help` and the index are printed too. */
 import type { AdminAnswer } from "./admin.ts";
+import { callbacksJson, callbacksText } from "./callbacks-page.ts";
 import { clustersText } from "../upstream/cluster-status.ts";
 import { pluginsJson, pluginsText } from "../wasm/plugin-status.ts";
 import { clustersJson } from "./clusters-page.ts";
@@ -145,6 +146,16 @@ export const ENDPOINTS: readonly Endpoint[] = [
       const plugins = await subject.plugins();
       return parameters.get("format") === "json" ? json(pluginsJson(plugins)) : { body: pluginsText(plugins) };
     },
+  },
+  {
+    path: "/wasm/callbacks",
+    help: "print what callbacks of plugins take: time and fuel of those that were measured",
+    mutates: false,
+    parameters: ["format: json or text"],
+    run: (subject, parameters) =>
+      parameters.get("format") === "json"
+        ? json(callbacksJson(subject.stats()))
+        : { body: callbacksText(subject.stats()) },
   },
   {
     path: "/workers",

@@ -18,6 +18,7 @@ import {
 } from "../limits.ts";
 import type { ConnectionInfo } from "../observe/stream-info.ts";
 import { Alarm } from "../timers.ts";
+import { CallbackMeter } from "./callback-meter.ts";
 import { RootContext } from "./contexts/root-context.ts";
 import type { WasmEnvironment } from "./environment.ts";
 import { FailureReport } from "./instance/backtrace.ts";
@@ -83,6 +84,7 @@ export class Vm implements PoolOwner {
           `plugin ${config.name}: ${dropped} lines were dropped, more than the log takes in a second`,
         ),
       ),
+      meter: new CallbackMeter(environment.stats),
       strings: new GuestStrings(),
       environment,
     };

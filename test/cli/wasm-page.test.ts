@@ -57,6 +57,8 @@ test("the line of a trap is in the log, and /wasm tells version, instances and t
   assert.match(text, /^door::instances::2$/m);
   assert.match(text, /^door::failures::trap::1$/m);
   assert.match(text, /^door::last_failure::\d{4}-\S+Z::plugin door \(2\.1\.0, .*$/m);
+  const costs = (await proxy.get("/wasm/callbacks", proxy.admin)).body;
+  assert.match(costs, /^door::proxy_on_context_create::measured=[2-9] p50_us=\d+\.?\d* .* max_fuel=\d+$/m);
   const json = JSON.parse((await proxy.get("/wasm?format=json", proxy.admin)).body) as {
     plugins: (Record<string, unknown> & { memory: number; fuel_used: number; last_failure: { text: string } })[];
   };

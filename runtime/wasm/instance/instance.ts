@@ -14,6 +14,7 @@ import { ContextTable } from "./context-table.ts";
 import { VmContext } from "../contexts/context.ts";
 import type { Context } from "../contexts/context.ts";
 import type { RootContext } from "../contexts/root-context.ts";
+import type { CallbackMeter } from "../callback-meter.ts";
 import type { Plugin } from "../plugin.ts";
 import type { WasmEnvironment } from "../environment.ts";
 import { describeFailure, failureReason, GuestExit } from "./failure.ts";
@@ -43,6 +44,7 @@ export interface VmFacts {
   /** Units for one callback. */
   readonly fuel: number;
   readonly gate: LogGate;
+  readonly meter: CallbackMeter;
   /** Strings of the guest by address, shared by its instances. */
   readonly strings: GuestStrings;
   readonly environment: WasmEnvironment;
@@ -273,6 +275,7 @@ export class Instance {
     const effective = this.effective;
     this.current = this.effective = context;
     this.#depth++;
+    const sample = --this.facts.meter.left < 0 ? { startMs: performance.now(), fuel: this.fuelUsed } : null;
     let result = 0;
     try {
       result = callback(context.id, a, b);
@@ -280,6 +283,7 @@ export class Instance {
       this.#fail(error, name, context);
     }
     this.#depth--;
+    if (sample !== null) this.#measure(sample, context, name);
     if (this.output.waits && this.#depth === 0) this.output.flush();
     this.current = current;
     this.effective = effective;
@@ -288,9 +292,16 @@ export class Instance {
 
   /** The same with more arguments, for callbacks that are not on the path of every request. */
   callWith(context: Context, callback: GuestFunction, name: string, args: readonly number[]): number {
+    this.facts.meter.left = 0;
     const result = this.call(context, (id) => callback(id, ...args), name, 0, 0);
     this.settle();
     return result;
+  }
+
+  #measure(sample: { readonly startMs: number; readonly fuel: bigint }, context: Context, name: string): void {
+    const milliseconds = performance.now() - sample.startMs;
+    const plugin = context.root?.plugin.config.name ?? "";
+    this.facts.meter.record(plugin, name, milliseconds, Number(this.fuelUsed - sample.fuel));
   }
 
   /** `context` has something in `pending` that must wait until no guest code runs. */
