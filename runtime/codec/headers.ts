@@ -77,6 +77,11 @@ export class HeaderMap {
     return this.#removeFrom(0, name);
   }
 
+  /** Becomes `list`: name, value, … with pseudo-headers first. */
+  replaceAll(list: string[]): void {
+    this.list = list;
+  }
+
   /** Removes all fields. */
   clear(): void {
     this.list.length = 0;

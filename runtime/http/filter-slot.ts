@@ -120,6 +120,10 @@ export class FilterSlot implements StreamView {
     this.phases &= ~RESPONSE_PHASES;
   }
 
+  joinResponse(): void {
+    this.phases |= Phase.RESPONSE_HEADERS;
+  }
+
   paceResponse(bytesPerSecond: number): void {
     this.#stream.paceResponse(bytesPerSecond);
   }

@@ -121,6 +121,8 @@ export interface StreamView {
   rateLimitDescriptors(stage: number, virtualHostMode: number): readonly Uint8Array[];
   /** This filter's response callbacks are not called for this stream. */
   skipResponse(): void;
+  /** This filter has something for the response headers: it sees them, whatever its factory claims. */
+  joinResponse(): void;
   /** Sends response body bytes at this rate from now on, in slices of 50 ms. */
   paceResponse(bytesPerSecond: number): void;
 }

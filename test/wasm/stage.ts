@@ -296,6 +296,9 @@ export class FakeStream implements StreamView {
   rateLimitDescriptors(): readonly Uint8Array[] {
     return this.#options.descriptors ?? [];
   }
+  joinResponse(): void {
+    this.events.push("join response");
+  }
   skipResponse(): void {
     this.events.push("skip response");
   }

@@ -12,6 +12,7 @@ import { DataStatus, HeadersStatus, TrailersStatus } from "../../http/filter.ts"
 import type { HttpFilter, LocalReply, StreamView } from "../../http/filter.ts";
 import { MAX_GUEST_TIMER_MS } from "../../limits.ts";
 import { Alarm } from "../../timers.ts";
+import { EarlyHeaders } from "./early-headers.ts";
 import type { HttpCallbacks } from "../instance/callbacks.ts";
 import { applyFailurePolicy } from "./failure-policy.ts";
 import { Context, Pending } from "./context.ts";
@@ -52,6 +53,8 @@ export class HttpContext extends Context implements HttpFilter {
   /** Bodies of the callbacks that run now. */
   #requestBody: BodyBuffer | null = null;
   #responseBody: BodyBuffer | null = null;
+  /** What the guest has for the response before there is one. */
+  #early: EarlyHeaders | null = null;
   #reply: LocalReply | null = null;
   #replied = false;
   #timer: Alarm | null = null;
@@ -108,6 +111,8 @@ export class HttpContext extends Context implements HttpFilter {
 
   onResponseHeaders(headers: HeaderMap, endStream: boolean): number {
     if (!this.#enter()) return HeadersStatus.STOP_ALL_AND_WATERMARK * this.#outcome();
+    this.#early?.applyTo(headers);
+    this.#early = null;
     const callback = this.#callbacks.responseHeaders;
     if (callback === null) return HeadersStatus.CONTINUE;
     this.#responseHeaders = headers;
@@ -236,7 +241,7 @@ export class HttpContext extends Context implements HttpFilter {
       case MapType.HTTP_REQUEST_HEADERS:
         return this.#requestHeaders ?? this.stream?.requestHeaders ?? null;
       case MapType.HTTP_RESPONSE_HEADERS:
-        return this.#responseHeaders ?? this.stream?.responseHeaders ?? null;
+        return this.#responseHeaders ?? this.stream?.responseHeaders ?? this.#early;
       case MapType.HTTP_REQUEST_TRAILERS:
         return this.stream?.requestTrailers ?? null;
       case MapType.HTTP_RESPONSE_TRAILERS:
@@ -252,7 +257,7 @@ export class HttpContext extends Context implements HttpFilter {
       case MapType.HTTP_REQUEST_HEADERS:
         return (state & State.REQUEST_HEADERS_OPEN) === 0 ? null : this.#requestHeaders;
       case MapType.HTTP_RESPONSE_HEADERS:
-        return (state & State.RESPONSE_HEADERS_OPEN) === 0 ? null : this.#responseHeaders;
+        return (state & State.RESPONSE_HEADERS_OPEN) === 0 ? this.#beforeResponse() : this.#responseHeaders;
       case MapType.HTTP_REQUEST_TRAILERS:
         if ((state & State.REQUEST_TRAILERS_OPEN) !== 0) return this.#view.requestTrailers;
         return (state & State.REQUEST_ENDING) !== 0 ? this.#view.addRequestTrailers() : null;
@@ -262,6 +267,17 @@ export class HttpContext extends Context implements HttpFilter {
       default:
         return null;
     }
+  }
+
+  /** Null once response headers have come to this filter, or when none can come any more. */
+  #beforeResponse(): EarlyHeaders | null {
+    const over = State.DETACHED | State.LOGGING | State.CLOSING;
+    if (this.#responseHeaders !== null || (this.#state & over) !== 0 || this.#view.responseStarted) return null;
+    if (this.#early === null) {
+      this.#early = new EarlyHeaders();
+      this.#view.joinResponse();
+    }
+    return this.#early;
   }
 
   override mapChanged(type: number, pseudoRemoved: boolean): void {

@@ -51,5 +51,6 @@ export class LoggedStream implements StreamView {
     return NO_DESCRIPTORS;
   }
   skipResponse(): void {}
+  joinResponse(): void {}
   paceResponse(): void {}
 }

@@ -129,7 +129,7 @@ function wholeMap(instance: Instance): HostFunctions {
       const list = pairs === undefined ? undefined : fieldList(pairs);
       if (list === undefined)
         return instance.refuse(Status.BAD_ARGUMENT, call, "pairs: malformed, or names and values that are not legal");
-      map.list = list;
+      map.replaceAll(list);
       context.mapChanged(type, true);
       return Status.OK;
     },

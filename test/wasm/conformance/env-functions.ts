@@ -43,7 +43,8 @@ const FIELD: FunctionCases = {
   root: BAD_ARGUMENT,
   log: BAD_ARGUMENT,
   others: [
-    differs("a map of another phase", { 0: value(2) }, BAD_ARGUMENT),
+    differs("trailers before they come", { 0: value(1) }, BAD_ARGUMENT),
+    differs("response headers before they come: kept for them", { 0: value(2) }, OK),
     differs("a map that is read-only", { 0: value(6) }, BAD_ARGUMENT),
     differs("no field name", { 1: text("x a") }, BAD_ARGUMENT),
     differs("a value with a line end", { 2: text("a\r\nb: c") }, BAD_ARGUMENT),
@@ -174,7 +175,8 @@ const MAPS: Readonly<Record<string, FunctionCases>> = {
     log: BAD_ARGUMENT,
     others: [
       differs("what is not there", { 1: text("x-none") }, OK),
-      differs("a map of another phase", { 0: value(2) }, BAD_ARGUMENT),
+      differs("trailers before they come", { 0: value(1) }, BAD_ARGUMENT),
+      differs("response headers before they come: the response's own will go", { 0: value(2) }, OK),
     ],
     limit: NO_LIMIT,
   },
@@ -184,7 +186,7 @@ const MAPS: Readonly<Record<string, FunctionCases>> = {
     root: BAD_ARGUMENT,
     log: BAD_ARGUMENT,
     others: [
-      differs("a map of another phase", { 0: value(2) }, BAD_ARGUMENT),
+      differs("trailers before they come", { 0: value(1) }, BAD_ARGUMENT),
       differs("malformed pairs", { 1: MALFORMED }, BAD_ARGUMENT),
       differs("fields that are none", { 1: text(encodePairs(["x a", "1"])) }, BAD_ARGUMENT),
     ],

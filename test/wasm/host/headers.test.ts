@@ -209,15 +209,17 @@ describe("changing maps", () => {
     const late = puppet.call("proxy_add_header_map_value", 0, ...puppet.text("x-late"), ...puppet.text("1"));
     const read = puppet.call("proxy_get_header_map_value", 0, ...puppet.text("x-a"), puppet.cell(), puppet.cell());
     const answer = puppet.call("proxy_add_header_map_value", 6, ...puppet.text("x"), ...puppet.text("1"));
-    const early = puppet.call("proxy_replace_header_map_value", 2, ...puppet.text("x"), ...puppet.text("1"));
+    const gone = puppet.call("proxy_replace_header_map_value", 2, ...puppet.text("x"), ...puppet.text("1"));
     const remove = puppet.call("proxy_remove_header_map_value", 2, ...puppet.text("x"));
-    puppet.on("proxy_on_request_headers", 0, early, remove, answer);
+    puppet.on("proxy_on_request_headers", 0, answer);
     puppet.on("proxy_on_response_headers", 0, late, read);
+    puppet.on("proxy_on_response_body", 0, gone, remove);
     const stage = Stage.started(puppet);
     const stream = stage.stream();
     stream.requestHead();
-    stream.responseHead();
-    for (const call of [late, answer, early, remove]) assert.equal(stage.status(call), Status.BAD_ARGUMENT);
+    stream.responseHead([":status", "200"], false);
+    stream.filter.onResponseData(bodyOf("x"), true);
+    for (const call of [late, answer, gone, remove]) assert.equal(stage.status(call), Status.BAD_ARGUMENT);
     assert.equal(stage.status(read), Status.OK);
   });
 
@@ -301,7 +303,7 @@ describe("whole maps", () => {
     const pairs = puppet.call("proxy_get_header_map_pairs", 3, pp, sp);
     const bytes = puppet.call("proxy_get_header_map_size", 3, size);
     const badSize = puppet.call("proxy_get_header_map_size", 0, OUTSIDE);
-    const set = puppet.call("proxy_set_header_map_pairs", 2, 0, 0);
+    const set = puppet.call("proxy_set_header_map_pairs", 3, 0, 0);
     puppet.on("proxy_on_request_headers", 0, pairs, bytes, badSize, set);
     const stage = Stage.started(puppet);
     stage.stream().requestHead();
