@@ -1,11 +1,11 @@
 /**
  * The one list of what is built in, by message type. An extension is found by the type of its
- * configuration, never by its name, as in Envoy. HTTP filters other than the router are Wasm modules that
- * `sluice build` compiles from `filters/`.
+ * configuration, never by its name, as in Envoy. HTTP filters other than the router, and mysql_proxy, are Wasm modules
+ * that `sluice build` compiles from `filters/`.
  */
 import { fileURLToPath } from "node:url";
 
-/** A bundled HTTP filter: its configuration message, and the module that implements it. */
+/** A bundled filter: its configuration message, and the module that implements it. */
 export interface BundledFilter {
   /** The name that Envoy's documentation gives the filter. */
   readonly name: string;
@@ -19,13 +19,17 @@ function bundled(name: string, file: string): BundledFilter {
   return { name, module: fileURLToPath(new URL(`${file}.wasm`, BUILT)) };
 }
 
-/** HTTP filters that ship as modules, by full message name. */
-export const BUNDLED_HTTP_FILTERS: Readonly<Record<string, BundledFilter>> = {
+/** Filters that ship as modules, by full message name, which also says whether they are HTTP or network filters. */
+export const BUNDLED_FILTERS: Readonly<Record<string, BundledFilter>> = {
   "envoy.extensions.filters.http.fault.v3.HTTPFault": bundled("envoy.filters.http.fault", "fault"),
   "envoy.extensions.filters.http.ratelimit.v3.RateLimit": bundled("envoy.filters.http.ratelimit", "ratelimit"),
   "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit": bundled(
     "envoy.filters.http.local_ratelimit",
     "local_ratelimit",
+  ),
+  "envoy.extensions.filters.network.mysql_proxy.v3.MySQLProxy": bundled(
+    "envoy.filters.network.mysql_proxy",
+    "mysql_proxy",
   ),
 };
 

@@ -11,7 +11,7 @@ import { fileURLToPath } from "node:url";
 import type { Server } from "../control/server.ts";
 import { ProxyError } from "../errors.ts";
 import { DRAIN_TIME_MS } from "../limits.ts";
-import { BUNDLED_HTTP_FILTERS } from "../extensions.ts";
+import { BUNDLED_FILTERS } from "../extensions.ts";
 import { build } from "./build.ts";
 import { run } from "./run.ts";
 import type { RunOptions } from "./run.ts";
@@ -71,7 +71,7 @@ function runOptions(concurrency: number | undefined): RunOptions {
 
 /** True when every module is newer than every source, so that the compiler need not even be started. */
 function filtersAreBuilt(): boolean {
-  const modules = [...Object.values(BUNDLED_HTTP_FILTERS).map(({ module }) => module), EVANGELIST];
+  const modules = [...Object.values(BUNDLED_FILTERS).map(({ module }) => module), EVANGELIST];
   let oldest = Infinity;
   for (const module of modules) {
     const found = statSync(module, { throwIfNoEntry: false });

@@ -7,7 +7,7 @@ import { formatProblem } from "../config/problem.ts";
 import type { Source } from "../config/problem.ts";
 import type { Snapshot } from "../config/snapshot.ts";
 import { ProxyError } from "../errors.ts";
-import { BUNDLED_HTTP_FILTERS } from "../extensions.ts";
+import { BUNDLED_FILTERS } from "../extensions.ts";
 
 /** Where the configuration comes from, as on the command line. */
 export interface ConfigOptions {
@@ -43,7 +43,7 @@ export function readSnapshot(options: ConfigOptions, sources: readonly Source[])
     serviceCluster: options.serviceCluster,
     serviceNode: options.serviceNode,
     serviceZone: options.serviceZone,
-    bundledFilters: BUNDLED_HTTP_FILTERS,
+    bundledFilters: BUNDLED_FILTERS,
   });
   const { red, yellow } = colors.createColors(process.stderr.isTTY && colors.isColorSupported);
   for (const problem of [...errors, ...warnings]) {

@@ -1,5 +1,5 @@
 /** `/server_info`: admin.v3.ServerInfo in protobuf JSON. */
-import { BUNDLED_HTTP_FILTERS, NATIVE_EXTENSIONS } from "../extensions.ts";
+import { BUNDLED_FILTERS, NATIVE_EXTENSIONS } from "../extensions.ts";
 import type { AdminSubject } from "./subject.ts";
 
 export function serverInfo(subject: AdminSubject): object {
@@ -27,6 +27,6 @@ export function serverInfo(subject: AdminSubject): object {
 /** core.v3.Extension of everything that is built in. */
 function extensions(): object[] {
   const native = Object.entries(NATIVE_EXTENSIONS);
-  const bundled = Object.entries(BUNDLED_HTTP_FILTERS).map(([type, { name }]) => [type, name] as const);
+  const bundled = Object.entries(BUNDLED_FILTERS).map(([type, { name }]) => [type, name] as const);
   return [...native, ...bundled].map(([type, name]) => ({ name, type_urls: [type] }));
 }

@@ -10,7 +10,7 @@ import { formatProblem } from "../config/problem.ts";
 import type { Problem } from "../config/problem.ts";
 import type { HttpConnectionManagerConfig, PluginConfig, Snapshot } from "../config/snapshot.ts";
 import { ProxyError, RESPONSE_FLAG_LONG_NAMES } from "../errors.ts";
-import { BUNDLED_HTTP_FILTERS } from "../extensions.ts";
+import { BUNDLED_FILTERS } from "../extensions.ts";
 import { ConnectionManager } from "../http/connection-manager.ts";
 import { ProcessLog } from "../observe/log.ts";
 import type { LogLevel } from "../observe/log.ts";
@@ -261,10 +261,10 @@ function told(problem: Problem): string {
 }
 
 /** The bundled filters, with this module in place of the one that was built for the proxy. */
-function bundledWith(typedConfig: Json | undefined, path: string): typeof BUNDLED_HTTP_FILTERS {
+function bundledWith(typedConfig: Json | undefined, path: string): typeof BUNDLED_FILTERS {
   const type = typeof typedConfig?.["@type"] === "string" ? typedConfig["@type"].replace(/^.*\//, "") : "";
-  const own = BUNDLED_HTTP_FILTERS[type];
-  return own === undefined ? BUNDLED_HTTP_FILTERS : { ...BUNDLED_HTTP_FILTERS, [type]: { ...own, module: path } };
+  const own = BUNDLED_FILTERS[type];
+  return own === undefined ? BUNDLED_FILTERS : { ...BUNDLED_FILTERS, [type]: { ...own, module: path } };
 }
 
 function bootstrapOf(options: FilterOptions, path: string): Json {

@@ -2,10 +2,11 @@
 import type { PluginConfig } from "../config/snapshot.ts";
 import { ProxyError } from "../errors.ts";
 import type { HttpFilterFactory } from "../http/filter.ts";
+import type { PassingFilterFactory } from "../network/filter.ts";
 import type { StreamLogger } from "../observe/access-log.ts";
 import type { WasmEnvironment } from "./environment.ts";
 import type { LoadedModule } from "./module/module.ts";
-import { Plugin, PluginFilterFactory, PluginLogger } from "./plugin.ts";
+import { Plugin, PluginFilterFactory, PluginLogger, PluginNetworkFactory } from "./plugin.ts";
 import { mergePluginStatuses } from "./plugin-status.ts";
 import type { PluginStatus } from "./plugin-status.ts";
 import { Vm } from "./vm.ts";
@@ -15,6 +16,7 @@ export class PluginSet {
   /** Each of the snapshot's, followed by what stands in for it on some routes. */
   readonly #plugins: (readonly [Plugin, ...Plugin[]])[] = [];
   readonly #factories: PluginFilterFactory[] = [];
+  readonly #networkFactories: PluginNetworkFactory[] = [];
   /** Those that run here. */
   readonly #vms = new Map<string, Vm>();
   #stopRefreshing = (): void => {};
@@ -39,6 +41,7 @@ export class PluginSet {
       }
       this.#plugins.push([plugin, ...routes.values()]);
       this.#factories.push(new PluginFilterFactory(plugin, module.phases, routes));
+      this.#networkFactories.push(new PluginNetworkFactory(plugin, module.exports));
     });
   }
 
@@ -64,16 +67,17 @@ export class PluginSet {
 
   /** The factory of plugin `index` of the snapshot. */
   httpFilter(index: number): HttpFilterFactory {
-    const factory = this.#factories[index];
-    if (factory === undefined) throw new ProxyError("PLUGIN_INDEX", "internal", `there is no plugin ${index}`);
-    return factory;
+    return known(this.#factories, index);
+  }
+
+  /** The same for connections. */
+  networkFilter(index: number): PassingFilterFactory {
+    return known(this.#networkFactories, index);
   }
 
   /** The access logger that plugin `index` of the snapshot is. */
   accessLogger(index: number): StreamLogger {
-    const entry = this.#plugins[index];
-    if (entry === undefined) throw new ProxyError("PLUGIN_INDEX", "internal", `there is no plugin ${index}`);
-    return new PluginLogger(entry[0]);
+    return new PluginLogger(known(this.#plugins, index)[0]);
   }
 
   /** For the admin interface, in the order of the snapshot. */
@@ -91,6 +95,12 @@ export class PluginSet {
     this.#stopRefreshing();
     for (const vm of this.#vms.values()) vm.close();
   }
+}
+
+function known<T>(entries: readonly T[], index: number): T {
+  const entry = entries[index];
+  if (entry === undefined) throw new ProxyError("PLUGIN_INDEX", "internal", `there is no plugin ${index}`);
+  return entry;
 }
 
 /**

@@ -1,13 +1,17 @@
 /** A configured use of a module in one worker: its configuration, its root context in the live instance, its numbers. */
+import type { BodyBuffer } from "../codec/body.ts";
 import type { PluginConfig, RateLimitConfig } from "../config/snapshot.ts";
 import type { HttpFilter, HttpFilterFactory, StreamView } from "../http/filter.ts";
+import { NetworkStatus } from "../network/filter.ts";
+import type { FilterView, NetworkFilter, PassingFilterFactory } from "../network/filter.ts";
 import type { StreamLogger } from "../observe/access-log.ts";
 import type { Counter, Stats } from "../observe/stats.ts";
 import type { StreamInfo } from "../observe/stream-info.ts";
 import type { FailureReason } from "./instance/failure.ts";
 import type { Instance } from "./instance/instance.ts";
-import { AbsentFilter } from "./contexts/failure-policy.ts";
+import { AbsentFilter, AbsentNetworkFilter } from "./contexts/failure-policy.ts";
 import { HttpContext } from "./contexts/http-context.ts";
+import { NetworkContext } from "./contexts/network-context.ts";
 import type { RootContext } from "./contexts/root-context.ts";
 import type { LastFailure, PluginStatus } from "./plugin-status.ts";
 import type { Vm } from "./vm.ts";
@@ -116,5 +120,61 @@ export class PluginFilterFactory implements HttpFilterFactory {
     const root = plugin.vm.rootFor(plugin, stream.info.connection);
     if (root === null || root.callbacks === null) return new AbsentFilter(plugin, stream);
     return new HttpContext(root, stream, root.callbacks);
+  }
+}
+
+const READ_CALLBACK = "proxy_on_downstream_data";
+/** The end of what comes from upstream is told by the second. */
+const WRITE_CALLBACKS = ["proxy_on_upstream_data", "proxy_on_upstream_connection_close"];
+
+/** Makes the network filter of each connection from a plugin. */
+export class PluginNetworkFactory implements PassingFilterFactory {
+  readonly name: string;
+  readonly terminal = false;
+  readonly reads: boolean;
+  readonly writes: boolean;
+  readonly #plugin: Plugin;
+
+  /** `exports`: callbacks that the module has. */
+  constructor(plugin: Plugin, exports: readonly string[]) {
+    this.name = plugin.config.filterName;
+    this.reads = exports.includes(READ_CALLBACK);
+    this.writes = WRITE_CALLBACKS.some((name) => exports.includes(name));
+    this.#plugin = plugin;
+  }
+
+  create(connection: FilterView): NetworkFilter {
+    return new PluginConnection(this.#plugin, connection);
+  }
+}
+
+/** Takes an instance only when the connection comes to its place in the chain: others have to tell of its end as well. */
+class PluginConnection implements NetworkFilter {
+  readonly #plugin: Plugin;
+  readonly #view: FilterView;
+  #filter: NetworkFilter | null = null;
+
+  constructor(plugin: Plugin, view: FilterView) {
+    this.#plugin = plugin;
+    this.#view = view;
+  }
+
+  onNewConnection(): number {
+    const root = this.#plugin.vm.rootFor(this.#plugin, this.#view.info);
+    const callbacks = root === null ? null : root.callbacks;
+    this.#filter =
+      root === null || callbacks === null
+        ? new AbsentNetworkFilter(this.#plugin, this.#view)
+        : new NetworkContext(root, this.#view, callbacks);
+    return this.#filter.onNewConnection();
+  }
+  onData(bytes: BodyBuffer, endStream: boolean): number {
+    return this.#filter === null ? NetworkStatus.CONTINUE : this.#filter.onData(bytes, endStream);
+  }
+  onWrite(bytes: BodyBuffer, endStream: boolean): number {
+    return this.#filter === null ? NetworkStatus.CONTINUE : this.#filter.onWrite(bytes, endStream);
+  }
+  onClose(local: boolean): void {
+    this.#filter?.onClose(local);
   }
 }

@@ -22,7 +22,7 @@ import { CallbackMeter } from "./callback-meter.ts";
 import { RootContext } from "./contexts/root-context.ts";
 import type { WasmEnvironment } from "./environment.ts";
 import { FailureReport } from "./instance/backtrace.ts";
-import { httpCallbacks } from "./instance/callbacks.ts";
+import { streamCallbacks } from "./instance/callbacks.ts";
 import { describeFailure } from "./instance/failure.ts";
 import { GuestStrings } from "./instance/guest-strings.ts";
 import { Instance } from "./instance/instance.ts";
@@ -129,7 +129,7 @@ export class Vm implements PoolOwner {
     }
     instance.started();
     this.#enlist(instance);
-    const callbacks = httpCallbacks(instance);
+    const callbacks = streamCallbacks(instance);
     for (const root of instance.roots) root.callbacks = callbacks;
     return instance;
   }
@@ -288,7 +288,7 @@ export class Vm implements PoolOwner {
   #createCopy(snapshot: Snapshot): Pooled {
     const instance = new Instance(this.#facts, (failure) => this.#onFailure(instance, failure));
     instance.linkCopy(hostImports(instance), snapshot);
-    const callbacks = httpCallbacks(instance);
+    const callbacks = streamCallbacks(instance);
     for (const { id, plugin } of snapshot.roots) {
       const root = new RootContext(instance, plugin, true);
       root.callbacks = callbacks;

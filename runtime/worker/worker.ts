@@ -57,7 +57,7 @@ class DataPlane {
     const listenerLog = log.component("listener");
     this.#listeners = new ListenerSet(snapshot.listeners, {
       stats,
-      chainFactories: (chain, listener) => chainFactories(chain, listener, http),
+      chainFactories: (chain, listener) => chainFactories(chain, listener, http, this.#plugins),
       accessLog: http.accessLog,
       boundPorts: this.#boundPorts,
       sharedSockets: this.#sharedSockets,
@@ -144,20 +144,23 @@ function chainFactories(
   chain: FilterChainConfig,
   listener: ListenerConfig,
   http: HttpEnvironment,
+  plugins: PluginSet,
 ): NetworkFilterFactory[] {
-  return chain.filters.map((filter) => networkFilter(filter, listener, http));
+  return chain.filters.map((filter) => networkFilter(filter, listener, http, plugins));
 }
 
 function networkFilter(
   filter: NetworkFilterConfig,
   listener: ListenerConfig,
   http: HttpEnvironment,
+  plugins: PluginSet,
 ): NetworkFilterFactory {
   switch (filter.kind) {
     case "http_connection_manager":
       return new ConnectionManager(filter.name, filter.hcm, listener.perConnectionBufferLimitBytes, http);
-    case "tcp_proxy":
     case "wasm":
+      return plugins.networkFilter(filter.plugin);
+    case "tcp_proxy":
       throw new ProxyError(
         "NETWORK_FILTER",
         "config",

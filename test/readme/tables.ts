@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { IGNORED_FIELDS, SUPPORTED_FIELDS } from "../../runtime/config/rules/support-table.ts";
 import { ENDPOINTS } from "../../runtime/control/endpoints.ts";
 import { RESPONSE_FLAG_LONG_NAMES, ResponseFlag } from "../../runtime/errors.ts";
-import { BUNDLED_HTTP_FILTERS, NATIVE_EXTENSIONS } from "../../runtime/extensions.ts";
+import { BUNDLED_FILTERS, NATIVE_EXTENSIONS } from "../../runtime/extensions.ts";
 import { FOREIGN_FUNCTIONS } from "../../runtime/wasm/host/foreign.ts";
 import { FAILURE_REASONS } from "../../runtime/wasm/instance/failure.ts";
 
@@ -23,11 +23,11 @@ export function tables(): ReadonlyMap<string, readonly string[]> {
 }
 
 function filterTable(): string[] {
-  const bundled = Object.entries(BUNDLED_HTTP_FILTERS).map(
+  const bundled = Object.entries(BUNDLED_FILTERS).map(
     ([type, { name }]) => `| \`${type}\` | \`${name}\`, a bundled module |`,
   );
   const native = Object.entries(NATIVE_EXTENSIONS)
-    .filter(([type]) => type.includes(".filters.http."))
+    .filter(([type]) => type.includes(".filters."))
     .map(([type, name]) => `| \`${type}\` | \`${name}\`${type.endsWith(".Wasm") ? ", any module" : ", native"} |`);
   return ["| type | filter |", "|---|---|", ...bundled, ...native];
 }

@@ -13,10 +13,11 @@ import type { Upstreams } from "../../runtime/upstream/request.ts";
 import type { WasmEnvironment } from "../../runtime/wasm/environment.ts";
 import type { Instance } from "../../runtime/wasm/instance/instance.ts";
 import { loadModule } from "../../runtime/wasm/module/module.ts";
-import { Plugin, PluginFilterFactory } from "../../runtime/wasm/plugin.ts";
+import { Plugin, PluginFilterFactory, PluginNetworkFactory } from "../../runtime/wasm/plugin.ts";
 import { SharedStore } from "../../runtime/wasm/shared.ts";
 import { Vm } from "../../runtime/wasm/vm.ts";
 import { connectionSample } from "../observe/stream-sample.ts";
+import { FakeConnection } from "./connection.ts";
 import { readTrace } from "./puppet.ts";
 import type { Call, Puppet, Seen } from "./puppet.ts";
 
@@ -147,6 +148,7 @@ export class Stage {
   readonly vm: Vm;
   readonly plugin: Plugin;
   readonly factory: PluginFilterFactory;
+  readonly networkFactory: PluginNetworkFactory;
 
   /** Loads the puppet; `start` runs it. */
   constructor(puppet: Puppet, options: StageOptions = {}) {
@@ -157,6 +159,7 @@ export class Stage {
     this.plugin = new Plugin(config, this.vm, this.stats);
     this.vm.plugins.push(this.plugin);
     this.factory = new PluginFilterFactory(this.plugin, module.phases);
+    this.networkFactory = new PluginNetworkFactory(this.plugin, module.exports);
   }
 
   static started(puppet: Puppet, options: StageOptions = {}): Stage {
@@ -201,6 +204,10 @@ export class Stage {
 
   stream(options: FakeStreamOptions = {}): FakeStream {
     return new FakeStream(this.factory, options);
+  }
+  /** A connection that the plugin has heard of as a network filter. */
+  connection(): FakeConnection {
+    return new FakeConnection(this.networkFactory, { ...CONNECTION, closers: [] }).open();
   }
 }
 

@@ -8,7 +8,7 @@ import { regexProblem } from "../rules/regex.ts";
 import type { Schema } from "../schema/schema.ts";
 import type { PluginConfig, RouteConfiguration } from "../snapshot.ts";
 
-/** A bundled HTTP filter, by the full name of its configuration message. */
+/** A bundled filter, by the full name of its configuration message. */
 export type BundledFilters = Readonly<Record<string, { readonly name: string; readonly module: string }>>;
 
 /** Carried through every builder of one load. */
@@ -26,6 +26,11 @@ export class BuildContext {
     this.schema = given.schema;
     this.bundled = given.bundled;
     this.clusters = given.clusters;
+  }
+
+  /** True when a bundled filter of this kind has configurations of this type. */
+  isBundled(type: string, kind: "http" | "network"): boolean {
+    return type.startsWith(`envoy.extensions.filters.${kind}.`) && Object.hasOwn(this.bundled, type);
   }
 
   /** A problem with a field of a message, or, with the name "", with the message itself. */

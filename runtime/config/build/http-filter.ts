@@ -101,7 +101,7 @@ function buildHttpFilter(
     const plugin = buildWasmPlugin(context, config, place);
     return plugin === undefined ? undefined : { kind: "wasm", name, disabled, plugin };
   }
-  if (Object.hasOwn(context.bundled, any.anyType))
+  if (context.isBundled(any.anyType, "http"))
     return { kind: "wasm", name, disabled, plugin: buildBundledPlugin(context, config, place) };
   context.error(filter, "typed_config", "any", `${any.anyType} is not an HTTP filter`);
   return undefined;

@@ -10,7 +10,7 @@ import { buildConnectionManager } from "./connection-manager.ts";
 import type { BuildContext } from "./context.ts";
 import { buildFilterChainMatch, checkFilterChainMatches } from "./filter-chain-match.ts";
 import { buildListenerFilters } from "./listener-filter.ts";
-import { buildWasmPlugin } from "./plugin.ts";
+import { buildBundledPlugin, buildWasmPlugin } from "./plugin.ts";
 import { buildSocketSettings } from "./socket-settings.ts";
 
 const NETWORK = "envoy.extensions.filters.network.";
@@ -172,12 +172,15 @@ function buildNetworkFilter(
   if (config === undefined) return undefined;
   if (any.anyType === CONNECTION_MANAGER)
     return { kind: "http_connection_manager", name, hcm: buildConnectionManager(context, config, direction) };
+  const place = { filterName: name, statPrefix: "", direction };
+  if (context.isBundled(any.anyType, "network"))
+    return { kind: "wasm", name, plugin: buildBundledPlugin(context, config, place) };
   if (any.anyType !== WASM) {
     if (any.anyType.startsWith(NETWORK))
       context.unsupported(filter, "typed_config", `the network filter ${any.anyType}`);
     else context.error(filter, "typed_config", "any", `${any.anyType} is not a network filter`);
     return undefined;
   }
-  const plugin = buildWasmPlugin(context, config, { filterName: name, statPrefix: "", direction });
+  const plugin = buildWasmPlugin(context, config, place);
   return plugin === undefined ? undefined : { kind: "wasm", name, plugin };
 }

@@ -100,6 +100,7 @@ export const SUPPORTED_FIELDS: ReadonlyMap<string, ReadonlySet<string>> = new Ma
     "envoy.extensions.wasm.v3.PluginConfig",
     "name root_id vm_config configuration fail_open capability_restriction_config failure_policy reload_config allow_on_headers_stop_iteration",
   ),
+  fields("envoy.extensions.filters.network.mysql_proxy.v3.MySQLProxy", "stat_prefix"),
   fields("envoy.extensions.wasm.v3.VmConfig", "vm_id runtime code configuration environment_variables"),
 ]);
 
@@ -262,6 +263,9 @@ export const IGNORED_FIELDS: ReadonlyMap<string, ReadonlyMap<string, string>> = 
     start_child_span: "there is no tracing yet",
     suppress_grpc_request_failure_code_stats: TUNING,
     upstream_log_options: "there are no upstream logs yet",
+  }),
+  ignored("envoy.extensions.filters.network.mysql_proxy.v3.MySQLProxy", {
+    access_log: "the filter writes no log of its own; access logs can hold its dynamic metadata",
   }),
   ignored("envoy.extensions.wasm.v3.VmConfig", {
     allow_precompiled: "precompiled code is never used",

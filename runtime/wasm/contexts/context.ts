@@ -6,13 +6,16 @@ import * as MapType from "../../../abi/map.ts";
 import type { BodyBuffer } from "../../codec/body.ts";
 import type { HeaderMap } from "../../codec/headers.ts";
 import type { LocalReply, StreamView } from "../../http/filter.ts";
+import type { StreamFacts } from "../values/stream-properties.ts";
 import type { RootContext } from "./root-context.ts";
 
 /** Actions a guest asked for that wait until the outermost guest call has returned; bits of Context.pending. */
 export const Pending = {
   LOCAL_REPLY: 1,
   CLOSE: 2,
+  /** Of a connection: its bytes from downstream. */
   CONTINUE_REQUEST: 4,
+  /** Of a connection: its bytes towards downstream. */
   CONTINUE_RESPONSE: 8,
   DONE: 16,
 } as const;
@@ -30,6 +33,18 @@ export abstract class Context {
   get stream(): StreamView | null {
     return null;
   }
+  /** What is known of the HTTP stream or the connection, or null in contexts that have neither. */
+  get facts(): StreamFacts | null {
+    return this.stream;
+  }
+  /** The action that lets the side of this type (abi/stream.ts) go on; 0 when there is no such side. */
+  continuation(_type: number): number {
+    return 0;
+  }
+  /** True when closing this type (abi/stream.ts) ends what the context stands for. */
+  closable(_type: number): boolean {
+    return false;
+  }
   /** True while only looking is allowed and what is absent is NOT_FOUND: the log phase. */
   get logging(): boolean {
     return false;
@@ -44,8 +59,8 @@ export abstract class Context {
   }
   /** The guest has changed a map it got from {@link mutableMap}; pseudo-headers may be missing now. */
   mapChanged(_type: number, _pseudoRemoved: boolean): void {}
-  /** Request or response body (`response`) as far as it can be reached now. */
-  body(_response: boolean): BodyBuffer | null {
+  /** Bytes of a type (abi/buffer.ts) below HTTP_CALL_RESPONSE_BODY, as far as they can be reached now. */
+  body(_type: number): BodyBuffer | null {
     return null;
   }
   /** False when there is no stream to answer. */

@@ -1,7 +1,9 @@
-/** What becomes of a stream whose filter cannot run: its instance trapped, or none could be started. */
+/** What becomes of a stream or connection whose filter cannot run: its instance trapped, or none could be started. */
 import * as GrpcStatus from "../../../abi/grpc-status.ts";
 import type { HttpFilter, LocalReply, StreamView } from "../../http/filter.ts";
 import { DataStatus, HeadersStatus, TrailersStatus } from "../../http/filter.ts";
+import { NetworkStatus } from "../../network/filter.ts";
+import type { FilterView, NetworkFilter } from "../../network/filter.ts";
 import type { FailureReason } from "../instance/failure.ts";
 import type { Plugin } from "../plugin.ts";
 
@@ -24,6 +26,39 @@ export function applyFailurePolicy(plugin: Plugin, view: StreamView, reason: Fai
   const details = detailsOf(reason);
   if (view.responseStarted || !view.sendLocalReply(reply(details))) view.resetStream(details);
   return false;
+}
+
+/** The same for a connection: false, it is being closed. */
+export function applyConnectionPolicy(plugin: Plugin, view: FilterView, reason: FailureReason): boolean {
+  if (plugin.config.failurePolicy === "FAIL_OPEN") {
+    plugin.skippedStreams.inc();
+    return true;
+  }
+  plugin.failedStreams.inc();
+  view.close(0, detailsOf(reason));
+  return false;
+}
+
+/** Stands in for a network filter while no instance of its plugin is up. */
+export class AbsentNetworkFilter implements NetworkFilter {
+  readonly #plugin: Plugin;
+  readonly #view: FilterView;
+
+  constructor(plugin: Plugin, view: FilterView) {
+    this.#plugin = plugin;
+    this.#view = view;
+  }
+
+  onNewConnection(): number {
+    return applyConnectionPolicy(this.#plugin, this.#view, "no_instance") ? NetworkStatus.CONTINUE : NetworkStatus.STOP;
+  }
+  onData(): number {
+    return NetworkStatus.CONTINUE;
+  }
+  onWrite(): number {
+    return NetworkStatus.CONTINUE;
+  }
+  onClose(): void {}
 }
 
 /** Stands in for a filter while no instance of its plugin is up. */

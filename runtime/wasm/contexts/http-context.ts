@@ -5,19 +5,19 @@
  * (Envoy's order for HTTP). When the instance fails, `orphan` applies the plugin's failure policy to the stream.
  */
 import * as Action from "../../../abi/action.ts";
+import * as BufferType from "../../../abi/buffer.ts";
 import * as MapType from "../../../abi/map.ts";
+import * as StreamType from "../../../abi/stream.ts";
 import type { BodyBuffer } from "../../codec/body.ts";
 import type { HeaderMap } from "../../codec/headers.ts";
 import { DataStatus, HeadersStatus, TrailersStatus } from "../../http/filter.ts";
 import type { HttpFilter, LocalReply, StreamView } from "../../http/filter.ts";
-import { MAX_GUEST_TIMER_MS } from "../../limits.ts";
-import { Alarm } from "../../timers.ts";
 import { EarlyHeaders } from "./early-headers.ts";
-import type { HttpCallbacks } from "../instance/callbacks.ts";
+import type { StreamCallbacks } from "../instance/callbacks.ts";
 import { applyFailurePolicy } from "./failure-policy.ts";
-import { Context, Pending } from "./context.ts";
-import type { Instance } from "../instance/instance.ts";
+import { Pending } from "./context.ts";
 import type { RootContext } from "./root-context.ts";
+import { StreamContext } from "./stream-context.ts";
 
 /** Where the stream stands, as bits. */
 const State = {
@@ -42,11 +42,8 @@ const State = {
 const REQUEST_OPEN = State.REQUEST_HEADERS_OPEN | State.REQUEST_TRAILERS_OPEN;
 const RESPONSE_OPEN = State.RESPONSE_HEADERS_OPEN | State.RESPONSE_TRAILERS_OPEN;
 
-export class HttpContext extends Context implements HttpFilter {
-  readonly instance: Instance;
-  readonly root: RootContext;
+export class HttpContext extends StreamContext implements HttpFilter {
   readonly #view: StreamView;
-  readonly #callbacks: HttpCallbacks;
   #state = 0;
   #requestHeaders: HeaderMap | null = null;
   #responseHeaders: HeaderMap | null = null;
@@ -57,21 +54,24 @@ export class HttpContext extends Context implements HttpFilter {
   #early: EarlyHeaders | null = null;
   #reply: LocalReply | null = null;
   #replied = false;
-  #timer: Alarm | null = null;
 
-  constructor(root: RootContext, view: StreamView, callbacks: HttpCallbacks) {
-    super();
-    this.root = root;
-    this.instance = root.instance;
+  constructor(root: RootContext, view: StreamView, callbacks: StreamCallbacks) {
+    super(root, callbacks);
     this.#view = view;
-    this.#callbacks = callbacks;
+  }
+
+  protected override get attached(): boolean {
+    return (this.#state & State.DETACHED) === 0;
+  }
+  protected override get running(): boolean {
+    return (this.#state & (State.DETACHED | State.LOGGING | State.CLOSING)) === 0;
   }
 
   // ---- callbacks of the HTTP engine -----------------------------------------------------------
 
   onRequestHeaders(headers: HeaderMap, endStream: boolean): number {
-    if (!this.#enter()) return HeadersStatus.STOP_ALL_AND_WATERMARK * this.#outcome();
-    const callback = this.#callbacks.requestHeaders;
+    if (!this.enter()) return HeadersStatus.STOP_ALL_AND_WATERMARK * this.#outcome();
+    const callback = this.callbacks.requestHeaders;
     if (callback === null) return HeadersStatus.CONTINUE;
     this.#requestHeaders = headers;
     this.#state |= State.REQUEST_HEADERS_OPEN;
@@ -83,8 +83,8 @@ export class HttpContext extends Context implements HttpFilter {
   }
 
   onRequestData(body: BodyBuffer, endStream: boolean): number {
-    if (!this.#enter()) return DataStatus.STOP_NO_BUFFER * this.#outcome();
-    const callback = this.#callbacks.requestData;
+    if (!this.enter()) return DataStatus.STOP_NO_BUFFER * this.#outcome();
+    const callback = this.callbacks.requestData;
     if (callback === null) return DataStatus.CONTINUE;
     this.#requestBody = body;
     if (endStream) this.#state |= State.REQUEST_ENDING;
@@ -98,8 +98,8 @@ export class HttpContext extends Context implements HttpFilter {
   }
 
   onRequestTrailers(trailers: HeaderMap): number {
-    if (!this.#enter()) return TrailersStatus.STOP * this.#outcome();
-    const callback = this.#callbacks.requestTrailers;
+    if (!this.enter()) return TrailersStatus.STOP * this.#outcome();
+    const callback = this.callbacks.requestTrailers;
     if (callback === null) return TrailersStatus.CONTINUE;
     this.#state |= State.REQUEST_TRAILERS_OPEN;
     const action = this.instance.call(this, callback, "proxy_on_request_trailers", trailers.size, 0);
@@ -110,10 +110,10 @@ export class HttpContext extends Context implements HttpFilter {
   }
 
   onResponseHeaders(headers: HeaderMap, endStream: boolean): number {
-    if (!this.#enter()) return HeadersStatus.STOP_ALL_AND_WATERMARK * this.#outcome();
+    if (!this.enter()) return HeadersStatus.STOP_ALL_AND_WATERMARK * this.#outcome();
     this.#early?.applyTo(headers);
     this.#early = null;
-    const callback = this.#callbacks.responseHeaders;
+    const callback = this.callbacks.responseHeaders;
     if (callback === null) return HeadersStatus.CONTINUE;
     this.#responseHeaders = headers;
     this.#state |= State.RESPONSE_HEADERS_OPEN;
@@ -125,8 +125,8 @@ export class HttpContext extends Context implements HttpFilter {
   }
 
   onResponseData(body: BodyBuffer, endStream: boolean): number {
-    if (!this.#enter()) return DataStatus.STOP_NO_BUFFER * this.#outcome();
-    const callback = this.#callbacks.responseData;
+    if (!this.enter()) return DataStatus.STOP_NO_BUFFER * this.#outcome();
+    const callback = this.callbacks.responseData;
     if (callback === null) return DataStatus.CONTINUE;
     this.#responseBody = body;
     if (endStream) this.#state |= State.RESPONSE_ENDING;
@@ -140,8 +140,8 @@ export class HttpContext extends Context implements HttpFilter {
   }
 
   onResponseTrailers(trailers: HeaderMap): number {
-    if (!this.#enter()) return TrailersStatus.STOP * this.#outcome();
-    const callback = this.#callbacks.responseTrailers;
+    if (!this.enter()) return TrailersStatus.STOP * this.#outcome();
+    const callback = this.callbacks.responseTrailers;
     if (callback === null) return TrailersStatus.CONTINUE;
     this.#state |= State.RESPONSE_TRAILERS_OPEN;
     const action = this.instance.call(this, callback, "proxy_on_response_trailers", trailers.size, 0);
@@ -154,8 +154,8 @@ export class HttpContext extends Context implements HttpFilter {
   onLog(): void {
     // The outcome of the stream is settled: a dead instance only means that nobody logs.
     if (this.instance.failed || (this.#state & State.DETACHED) !== 0) return;
-    const callback = this.#callbacks.log;
-    if (callback === null || !this.#enter()) return;
+    const callback = this.callbacks.log;
+    if (callback === null || !this.enter()) return;
     this.#state = (this.#state & ~(REQUEST_OPEN | RESPONSE_OPEN)) | State.LOGGING;
     this.instance.call(this, callback, "proxy_on_log", 0, 0);
     this.pending = 0;
@@ -163,29 +163,15 @@ export class HttpContext extends Context implements HttpFilter {
   }
 
   onDestroy(): void {
-    this.#timer?.disarm();
+    this.disarm();
     this.#state = (this.#state & ~(REQUEST_OPEN | RESPONSE_OPEN | State.LOGGING)) | State.CLOSING;
     if (this.id !== 0 && !this.instance.failed) {
-      const { done, remove } = this.#callbacks;
+      const { done, remove } = this.callbacks;
       if (done !== null) this.instance.call(this, done, "proxy_on_done", 0, 0);
       if (remove !== null && !this.instance.failed) this.instance.call(this, remove, "proxy_on_delete", 0, 0);
     }
-    this.pending = 0;
     this.#state |= State.DETACHED;
-    this.instance.contexts.remove(this);
-    this.instance.settle();
-    this.instance.onUnused?.();
-  }
-
-  /** True when the guest may be called; makes its context on the first call. */
-  #enter(): boolean {
-    if (this.instance.failed || (this.#state & State.DETACHED) !== 0) return false;
-    if (this.id !== 0) return true;
-    this.instance.contexts.add(this);
-    const create = this.#callbacks.contextCreate;
-    if (create === null) return true;
-    this.instance.call(this, create, "proxy_on_context_create", this.root.id, 0);
-    return !this.instance.failed;
+    this.end();
   }
 
   /** What remains to be done with a status once the guest has returned: failure, local reply, a continue of its own. */
@@ -228,7 +214,7 @@ export class HttpContext extends Context implements HttpFilter {
   // ---- what host functions see ----------------------------------------------------------------
 
   override get stream(): StreamView | null {
-    return (this.#state & State.DETACHED) === 0 ? this.#view : null;
+    return this.attached ? this.#view : null;
   }
 
   override get logging(): boolean {
@@ -306,11 +292,26 @@ export class HttpContext extends Context implements HttpFilter {
     if (!this.#view.sendLocalReply(strippedReply(response))) this.#view.resetStream(strippedReply(response).details);
   }
 
-  override body(response: boolean): BodyBuffer | null {
-    if ((this.#state & (State.DETACHED | State.LOGGING | State.CLOSING)) !== 0) return null;
-    return response
-      ? (this.#responseBody ?? this.#view.bufferedResponseBody)
-      : (this.#requestBody ?? this.#view.bufferedRequestBody);
+  override body(type: number): BodyBuffer | null {
+    if (!this.running) return null;
+    switch (type) {
+      case BufferType.HTTP_REQUEST_BODY:
+        return this.#requestBody ?? this.#view.bufferedRequestBody;
+      case BufferType.HTTP_RESPONSE_BODY:
+        return this.#responseBody ?? this.#view.bufferedResponseBody;
+      default:
+        return null;
+    }
+  }
+
+  override continuation(type: number): number {
+    if (!this.attached) return 0;
+    if (type === StreamType.REQUEST) return Pending.CONTINUE_REQUEST;
+    return type === StreamType.RESPONSE ? Pending.CONTINUE_RESPONSE : 0;
+  }
+
+  override closable(type: number): boolean {
+    return this.attached && type <= StreamType.RESPONSE;
   }
 
   override localReply(reply: LocalReply): boolean {
@@ -320,22 +321,6 @@ export class HttpContext extends Context implements HttpFilter {
     this.#reply = reply;
     this.instance.defer(this, Pending.LOCAL_REPLY);
     return true;
-  }
-
-  override setTimer(delayMs: number): boolean {
-    if ((this.#state & (State.DETACHED | State.LOGGING | State.CLOSING)) !== 0) return false;
-    this.#timer?.disarm();
-    if (delayMs === 0) return true;
-    this.#timer ??= new Alarm(() => this.#onTimer());
-    this.#timer.arm(Math.min(delayMs, MAX_GUEST_TIMER_MS));
-    return true;
-  }
-
-  #onTimer(): void {
-    const callback = this.#callbacks.timer;
-    if (callback === null || this.instance.failed || (this.#state & State.DETACHED) !== 0) return;
-    this.instance.call(this, callback, "sluice_on_timer", 0, 0);
-    this.instance.settle();
   }
 
   // ---- deferred actions and failure -----------------------------------------------------------
@@ -369,7 +354,7 @@ export class HttpContext extends Context implements HttpFilter {
 
   /** The instance is dead. Streams that wait for the guest would wait for ever: they get the policy now, others at their next event. */
   override orphan(): void {
-    this.#timer?.disarm();
+    this.disarm();
     this.pending = 0;
     const paused = this.#state & (State.REQUEST_PAUSED | State.RESPONSE_PAUSED);
     if (paused === 0 || (this.#state & State.CLOSING) !== 0) return;

@@ -13,7 +13,7 @@ import { Alarm } from "../../timers.ts";
 import { RootCalls } from "./calls.ts";
 import { Context, Pending } from "./context.ts";
 import { LoggedStream } from "./logged-stream.ts";
-import type { HttpCallbacks } from "../instance/callbacks.ts";
+import type { StreamCallbacks } from "../instance/callbacks.ts";
 import type { Instance } from "../instance/instance.ts";
 import type { Plugin } from "../plugin.ts";
 
@@ -35,7 +35,7 @@ export class RootContext extends Context {
   #doneTimer: Alarm | null = null;
   #deleted = false;
   /** The stream callbacks of the instance; set once it has started. */
-  callbacks: HttpCallbacks | null = null;
+  callbacks: StreamCallbacks | null = null;
   /** In an instance of one stream or connection: nothing of the root's own happens here, only what streams ask for. */
   readonly leased: boolean;
 

@@ -17,8 +17,10 @@ function bufferBytes(instance: Instance, type: number): Uint8Array | null {
   const context = instance.effective;
   switch (type) {
     case BufferType.HTTP_REQUEST_BODY:
-    case BufferType.HTTP_RESPONSE_BODY: {
-      const body = context.body(type === BufferType.HTTP_RESPONSE_BODY);
+    case BufferType.HTTP_RESPONSE_BODY:
+    case BufferType.DOWNSTREAM_DATA:
+    case BufferType.UPSTREAM_DATA: {
+      const body = context.body(type);
       if (body === null) return null;
       if (!body.joined) instance.spend(body.length * COPY_FUEL_PER_BYTE);
       return body.bytes();
@@ -61,12 +63,12 @@ export function bufferFunctions(instance: Instance): HostFunctions {
       const call = "proxy_set_buffer_bytes";
       if (type >>> 0 > LAST_BUFFER) return instance.refuse(Status.BAD_ARGUMENT, call, UNKNOWN);
       if (!memory.has(at >>> 0, size >>> 0)) return instance.outside(call, "data");
-      if (type > BufferType.HTTP_RESPONSE_BODY) {
+      if (type > BufferType.UPSTREAM_DATA) {
         return bufferBytes(instance, type) === null
           ? instance.refuse(Status.NOT_FOUND, call, ABSENT)
           : instance.refuse(Status.BAD_ARGUMENT, call, "buffer: can only be read");
       }
-      const body = instance.effective.body(type === BufferType.HTTP_RESPONSE_BODY);
+      const body = instance.effective.body(type);
       if (body === null) return instance.refuse(Status.NOT_FOUND, call, ABSENT);
       if (body.length + (size >>> 0) > MAX_GUEST_BODY_BYTES)
         return instance.refuse(Status.BAD_ARGUMENT, call, "data: the body would become too long");

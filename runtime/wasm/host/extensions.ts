@@ -59,10 +59,10 @@ function streamExtensions(instance: Instance): HostFunctions {
     },
 
     set_response_flag(flag: number): number {
-      const stream = instance.effective.stream;
-      if (stream === null) return instance.refuse(Status.BAD_ARGUMENT, "set_response_flag", NO_STREAM);
+      const facts = instance.effective.facts;
+      if (facts === null) return instance.refuse(Status.BAD_ARGUMENT, "set_response_flag", NO_STREAM);
       if (flag >>> 0 > LAST_FLAG) return instance.refuse(Status.BAD_ARGUMENT, "set_response_flag", "flag: unknown");
-      stream.info.setFlag(flag);
+      facts.info.setFlag(flag);
       return Status.OK;
     },
 
@@ -104,7 +104,7 @@ function setMetadata(instance: Instance, place: MetadataPlace, alone: boolean): 
   const { name, nameSize, at, size } = place;
   if (!memory.has(name, nameSize)) return instance.outside(call, "namespace");
   if (!memory.has(at, size)) return instance.outside(call, "fields");
-  const info = instance.effective.stream?.info;
+  const info = instance.effective.facts?.info;
   if (info === undefined) return instance.refuse(Status.BAD_ARGUMENT, call, NO_STREAM);
   if (nameSize > MAX_SHARED_KEY_BYTES || size > MAX_METADATA_BYTES)
     return instance.refuse(Status.BAD_ARGUMENT, call, "namespace or fields: too long");

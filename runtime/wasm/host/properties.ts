@@ -7,7 +7,6 @@ import {
   MAX_REMEMBERED_PATHS,
   MAX_SHARED_KEY_BYTES,
 } from "../../limits.ts";
-import type { StreamView } from "../../http/filter.ts";
 import type { StreamInfo } from "../../observe/stream-info.ts";
 import type { Instance } from "../instance/instance.ts";
 import { localityMessage, metadataMessage, structMessage } from "../values/metadata-wire.ts";
@@ -15,6 +14,7 @@ import { encodePairs } from "../values/pairs.ts";
 import { integerValue, jsonValue, textValue, walkJson } from "../values/property-value.ts";
 import type { PropertyValue } from "../values/property-value.ts";
 import { STREAM_PROPERTIES } from "../values/stream-properties.ts";
+import type { StreamFacts } from "../values/stream-properties.ts";
 import { giveBytes, giveText } from "./give.ts";
 import type { HostFunctions } from "./functions.ts";
 
@@ -55,7 +55,7 @@ export function propertyFunctions(instance: Instance): HostFunctions {
       const call = "proxy_set_property";
       if (!memory.has(pathAt >>> 0, pathSize >>> 0)) return instance.outside(call, "path");
       if (!memory.has(at >>> 0, size >>> 0)) return instance.outside(call, "value");
-      const info = instance.effective.stream?.info;
+      const info = instance.effective.facts?.info;
       if (info === undefined) return instance.refuse(Status.NOT_FOUND, call, "no stream to keep the value");
       if (pathSize >>> 0 > MAX_SHARED_KEY_BYTES) return instance.refuse(Status.BAD_ARGUMENT, call, "path: too long");
       if (size >>> 0 > MAX_FILTER_STATE_BYTES) return instance.refuse(Status.BAD_ARGUMENT, call, "value: too long");
@@ -89,7 +89,7 @@ function splitPath(path: string): readonly string[] {
 /** The value at `path`, whose segments are joined by NUL or dots, for the effective context. */
 export function readProperty(instance: Instance, path: string): PropertyValue {
   const context = instance.effective;
-  const view = context.stream;
+  const view = context.facts;
   const segments = splitPath(path);
   const first = segments[0]!;
   if (view !== null) {
@@ -115,7 +115,11 @@ const PLUGIN_PROPERTIES: Readonly<Record<string, (config: PluginConfig) => strin
 /** The first segment belongs to somebody else. */
 const NOT_THERE = Symbol("not a property of streams");
 
-function streamProperty(view: StreamView, path: string, segments: readonly string[]): PropertyValue | typeof NOT_THERE {
+function streamProperty(
+  view: StreamFacts,
+  path: string,
+  segments: readonly string[],
+): PropertyValue | typeof NOT_THERE {
   const first = segments[0]!;
   const second = segments[1];
   const group = Object.hasOwn(STREAM_PROPERTIES, first) ? STREAM_PROPERTIES[first]! : undefined;
@@ -131,7 +135,7 @@ function streamProperty(view: StreamView, path: string, segments: readonly strin
 
 function xdsProperty(
   instance: Instance,
-  view: StreamView | null,
+  view: StreamFacts | null,
   name: string,
   rest: readonly string[],
 ): PropertyValue {
@@ -150,12 +154,12 @@ export type Metadata = ReadonlyMap<string, unknown>;
 const NO_METADATA: Metadata = new Map();
 
 /** Dynamic metadata of a stream. */
-export function streamMetadata(view: StreamView): Metadata {
+export function streamMetadata(view: StreamFacts): Metadata {
   return view.info.dynamicMetadata ?? NO_METADATA;
 }
 
 /** Configured metadata by its name below `xds`; undefined when there is none of that name. */
-export function xdsMetadata(view: StreamView, name: string): Metadata | undefined {
+export function xdsMetadata(view: StreamFacts, name: string): Metadata | undefined {
   if (!Object.hasOwn(XDS_METADATA, name)) return undefined;
   if (view.info.route === null) view.resolveRoute();
   return XDS_METADATA[name]!(view.info);
@@ -194,7 +198,7 @@ function metadataValue(namespaces: Metadata, rest: readonly string[]): PropertyV
   return jsonValue(walkJson(namespaces.get(rest[1]!), rest.slice(2)));
 }
 
-function filterState(view: StreamView, rest: readonly string[]): PropertyValue {
+function filterState(view: StreamFacts, rest: readonly string[]): PropertyValue {
   const state = view.info.filterState;
   if (rest.length === 1) return state?.get(rest[0]!);
   if (rest.length > 1 || state === null) return undefined;

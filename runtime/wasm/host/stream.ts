@@ -1,4 +1,4 @@
-/** Control of a stream: continue, close, local response, route cache. All take effect once the guest has returned. */
+/** Control of a stream or connection: continue, close, local response, route cache. All take effect once the guest has returned. */
 import * as LogLevel from "../../../abi/log-level.ts";
 import * as Status from "../../../abi/status.ts";
 import * as StreamType from "../../../abi/stream.ts";
@@ -13,11 +13,15 @@ const UNKNOWN = "stream: unknown type";
 function continueStream(instance: Instance, type: number): number {
   const call = "proxy_continue_stream";
   if (type > StreamType.UPSTREAM) return instance.refuse(Status.BAD_ARGUMENT, call, UNKNOWN);
-  if (type === StreamType.UPSTREAM)
-    return instance.refuse(Status.UNIMPLEMENTED, call, "stream: the upstream side cannot be held, so not continued");
   const context = instance.effective;
-  if (type === StreamType.DOWNSTREAM || context.stream === null) return Status.OK;
-  instance.defer(context, type === StreamType.REQUEST ? Pending.CONTINUE_REQUEST : Pending.CONTINUE_RESPONSE);
+  const action = context.continuation(type);
+  if (action !== 0) instance.defer(context, action);
+  else if (type === StreamType.UPSTREAM)
+    return instance.refuse(
+      Status.UNIMPLEMENTED,
+      call,
+      "stream: this context has no connection, and holds nothing upstream",
+    );
   return Status.OK;
 }
 
@@ -47,7 +51,7 @@ export function streamFunctions(instance: Instance): HostFunctions {
     proxy_close_stream(type: number): number {
       if (type >>> 0 > StreamType.UPSTREAM) return instance.refuse(Status.BAD_ARGUMENT, "proxy_close_stream", UNKNOWN);
       const context = instance.effective;
-      if (context.stream !== null && type <= StreamType.RESPONSE) instance.defer(context, Pending.CLOSE);
+      if (context.closable(type)) instance.defer(context, Pending.CLOSE);
       return Status.OK;
     },
 

@@ -1,9 +1,14 @@
-/** The stream callbacks of one instance, looked up once. */
+/** The callbacks of one instance for streams and connections, looked up once. */
 import type { GuestFunction, Instance } from "./instance.ts";
 
 /** Each is null when the module does not export it (or may not be called there). */
-export interface HttpCallbacks {
+export interface StreamCallbacks {
   readonly contextCreate: GuestFunction | null;
+  readonly newConnection: GuestFunction | null;
+  readonly downstreamData: GuestFunction | null;
+  readonly upstreamData: GuestFunction | null;
+  readonly downstreamClose: GuestFunction | null;
+  readonly upstreamClose: GuestFunction | null;
   readonly requestHeaders: GuestFunction | null;
   readonly requestData: GuestFunction | null;
   readonly requestTrailers: GuestFunction | null;
@@ -16,9 +21,14 @@ export interface HttpCallbacks {
   readonly timer: GuestFunction | null;
 }
 
-export function httpCallbacks(instance: Instance): HttpCallbacks {
+export function streamCallbacks(instance: Instance): StreamCallbacks {
   return {
     contextCreate: instance.export("proxy_on_context_create"),
+    newConnection: instance.export("proxy_on_new_connection"),
+    downstreamData: instance.export("proxy_on_downstream_data"),
+    upstreamData: instance.export("proxy_on_upstream_data"),
+    downstreamClose: instance.export("proxy_on_downstream_connection_close"),
+    upstreamClose: instance.export("proxy_on_upstream_connection_close"),
     requestHeaders: instance.export("proxy_on_request_headers"),
     requestData: instance.export("proxy_on_request_body"),
     requestTrailers: instance.export("proxy_on_request_trailers"),

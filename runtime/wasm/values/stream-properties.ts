@@ -5,8 +5,14 @@ import { encodePairs } from "./pairs.ts";
 import { booleanValue, integerValue, textValue, timeValue } from "./property-value.ts";
 import type { PropertyValue } from "./property-value.ts";
 
+/** What properties are read from: an HTTP stream, or a connection, which has no headers. */
+export type StreamFacts = Pick<
+  StreamView,
+  "info" | "requestHeaders" | "responseHeaders" | "responseTrailers" | "resolveRoute"
+>;
+
 /** `rest` holds the path's further segments. */
-export type PropertyReader = (view: StreamView, rest: readonly string[]) => PropertyValue;
+export type PropertyReader = (view: StreamFacts, rest: readonly string[]) => PropertyValue;
 
 /** Readers by the first two segments. */
 export const STREAM_PROPERTIES: Readonly<Record<string, Readonly<Record<string, PropertyReader>>>> = {
@@ -23,7 +29,7 @@ export const STREAM_PROPERTIES: Readonly<Record<string, Readonly<Record<string, 
     useragent: (view) => view.requestHeaders?.get("user-agent"),
     time: (view) => timeValue(view.info.startTimeMs),
     id: (view) => view.requestHeaders?.get("x-request-id"),
-    protocol: (view) => view.info.protocol,
+    protocol: (view) => view.info.protocol || undefined,
     duration: (view) => elapsed(view.info.completeMs),
     size: (view) => integerValue(Number(view.requestHeaders?.get("content-length") ?? view.info.bytesReceived)),
     total_size: (view) => integerValue(view.info.bytesReceived + (view.requestHeaders?.byteSize() ?? 0)),
@@ -92,12 +98,12 @@ function elapsed(milliseconds: number): PropertyValue {
   return milliseconds < 0 ? undefined : timeValue(milliseconds);
 }
 
-function grpcStatus(view: StreamView): PropertyValue {
+function grpcStatus(view: StreamFacts): PropertyValue {
   const text = view.responseTrailers?.get("grpc-status") ?? view.responseHeaders?.get("grpc-status");
   return text === undefined || !/^\d{1,9}$/.test(text) ? undefined : integerValue(Number(text));
 }
 
-function totalResponseSize(view: StreamView): PropertyValue {
+function totalResponseSize(view: StreamFacts): PropertyValue {
   return integerValue(
     view.info.bytesSent + (view.responseHeaders?.byteSize() ?? 0) + (view.responseTrailers?.byteSize() ?? 0),
   );

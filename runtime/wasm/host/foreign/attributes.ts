@@ -1,12 +1,12 @@
 /** Properties as the attributes of CEL: the same values, with their types. */
 import type { HeaderMap } from "../../../codec/headers.ts";
-import type { StreamView } from "../../../http/filter.ts";
 import { Duration, lazyMap, Timestamp, Uint } from "../../cel/values.ts";
 import type { Value } from "../../cel/values.ts";
 import type { Instance } from "../../instance/instance.ts";
 import { metadataMessage } from "../../values/metadata-wire.ts";
 import type { PropertyValue } from "../../values/property-value.ts";
 import { STREAM_PROPERTIES } from "../../values/stream-properties.ts";
+import type { StreamFacts } from "../../values/stream-properties.ts";
 import { OWN_PREFIX, readProperty, streamMetadata, XDS_METADATA_NAMES, xdsMetadata } from "../properties.ts";
 import type { Metadata } from "../properties.ts";
 
@@ -49,7 +49,7 @@ const PLUGIN_TEXTS: ReadonlySet<string> = new Set([
 
 /** The attribute `name` for the effective context; undefined when there is none. */
 export function attribute(instance: Instance, name: string): Value | undefined {
-  const view = instance.effective.stream;
+  const view = instance.effective.facts;
   if (view !== null) {
     const value = streamAttribute(instance, view, name);
     if (value !== undefined) return value;
@@ -67,7 +67,7 @@ export function attribute(instance: Instance, name: string): Value | undefined {
     : undefined;
 }
 
-function streamAttribute(instance: Instance, view: StreamView, name: string): Value | undefined {
+function streamAttribute(instance: Instance, view: StreamFacts, name: string): Value | undefined {
   const readers = Object.hasOwn(STREAM_PROPERTIES, name) ? STREAM_PROPERTIES[name] : undefined;
   if (readers !== undefined) {
     const kinds = ATTRIBUTE_KINDS[name] ?? {};
@@ -96,7 +96,7 @@ function streamAttribute(instance: Instance, view: StreamView, name: string): Va
   return name === "connection_id" ? decoded("uint", readProperty(instance, name)) : undefined;
 }
 
-function headersOf(view: StreamView, group: string, name: string): HeaderMap | null {
+function headersOf(view: StreamFacts, group: string, name: string): HeaderMap | null {
   if (name === "trailers") return view.responseTrailers;
   return group === "request" ? view.requestHeaders : view.responseHeaders;
 }
@@ -133,7 +133,7 @@ function xdsAttribute(instance: Instance, name: string): Value | undefined {
   if (name === "node") return nodeMap(instance);
   if (name === "listener_direction") return decoded("int", readProperty(instance, name));
   if (XDS_TEXTS.includes(name)) return decoded("text", readProperty(instance, `xds\0${name}`));
-  const view = instance.effective.stream;
+  const view = instance.effective.facts;
   const metadata = view === null ? undefined : xdsMetadata(view, name);
   return metadata === undefined ? undefined : metadataMap(metadata);
 }

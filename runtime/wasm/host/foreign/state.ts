@@ -25,7 +25,7 @@ export const setEnvoyFilterState: ForeignFunction = {
     const fields = protoFields(argument);
     if (fields === undefined) return { status: Status.BAD_ARGUMENT, why: "argument: not a message" };
     if (numberOf(fields, 3) > LAST_SPAN) return { status: Status.BAD_ARGUMENT, why: "span: unknown" };
-    const info = instance.effective.stream?.info;
+    const info = instance.effective.facts?.info;
     if (info === undefined) return { status: Status.NOT_FOUND, why: "no stream to keep the value" };
     const value = bytesOf(fields, 2);
     const state = (info.filterState ??= new Map());

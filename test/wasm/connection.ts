@@ -1,0 +1,133 @@
+/** A connection with one network filter, without a socket: bytes take the real way through the chain, and are recorded. */
+import type { BodyBuffer } from "../../runtime/codec/body.ts";
+import { Hold, ReadWalk, WriteWalk } from "../../runtime/listener/chain-walk.ts";
+import type { Place, WalkOwner } from "../../runtime/listener/chain-walk.ts";
+import type { FilterView, NetworkFilter, PassingFilterFactory } from "../../runtime/network/filter.ts";
+import { StreamInfo } from "../../runtime/observe/stream-info.ts";
+import type { ConnectionInfo } from "../../runtime/observe/stream-info.ts";
+
+export class FakeConnection implements FilterView, Place, WalkOwner {
+  readonly info: ConnectionInfo;
+  readonly stream: StreamInfo;
+  readonly filter: NetworkFilter;
+  readonly reads: boolean;
+  readonly writes: boolean;
+  readonly incoming = new Hold();
+  readonly outgoing = new Hold();
+  readonly unsentBytes = 0;
+  closed = false;
+  /** What the terminal filter and the peer got. */
+  upstream = "";
+  downstream = "";
+  /** The terminal filter knows of the connection. */
+  known = false;
+  readonly events: string[] = [];
+  readonly #readWalk: ReadWalk;
+  readonly #writeWalk: WriteWalk;
+
+  constructor(factory: PassingFilterFactory, info: ConnectionInfo) {
+    this.info = info;
+    this.stream = new StreamInfo(this.info, this.info.startTimeMs, 1000);
+    this.stream.protocol = "";
+    this.reads = factory.reads;
+    this.writes = factory.writes;
+    this.filter = factory.create(this);
+    const shared = { places: [this], limitBytes: 1024 * 1024, owner: this };
+    this.#writeWalk = new WriteWalk({ ...shared, out: (data, endStream) => this.#out(data, endStream) });
+    this.#readWalk = new ReadWalk({
+      ...shared,
+      terminal: {
+        onNewConnection: () => void (this.known = true),
+        onData: (data, endStream) => {
+          this.upstream += data.toString("latin1");
+          if (endStream) this.events.push("end upstream");
+        },
+        onWritable: () => {},
+        onDraining: () => {},
+        onClose: () => {},
+      },
+    });
+  }
+
+  // ---- what peers do --------------------------------------------------------------------------
+
+  open(): this {
+    this.#readWalk.send(-1, EMPTY, false);
+    return this;
+  }
+  data(text: string, endStream = false): this {
+    if (!this.closed) this.#readWalk.send(-1, Buffer.from(text, "latin1"), endStream);
+    return this;
+  }
+  answer(text: string, endStream = false): this {
+    if (!this.closed) this.#writeWalk.send(1, Buffer.from(text, "latin1"), endStream);
+    return this;
+  }
+  /** The socket is gone. */
+  finish(local = this.closed): void {
+    this.closed = true;
+    this.filter.onClose(local);
+    for (const close of this.info.closers ?? []) close();
+  }
+
+  // ---- what filters see -----------------------------------------------------------------------
+
+  get heldData(): BodyBuffer {
+    return this.incoming.bytes;
+  }
+  get heldWrite(): BodyBuffer {
+    return this.outgoing.bytes;
+  }
+  write(data: Buffer | string): boolean {
+    this.#out(typeof data === "string" ? Buffer.from(data, "latin1") : data, false);
+    return true;
+  }
+  endWrite(): void {
+    this.#out(EMPTY, true);
+  }
+  pauseReading(): void {
+    this.events.push("pause");
+  }
+  resumeReading(): void {
+    this.events.push("resume");
+  }
+  close(delayedMs: number, reason = ""): void {
+    if (!this.closed) this.events.push(`close ${delayedMs} ${reason}`);
+    this.closed = true;
+  }
+  closeNow(reason = ""): void {
+    if (!this.closed) this.events.push(`close now ${reason}`);
+    this.closed = true;
+  }
+  reset(reason = ""): void {
+    if (!this.closed) this.events.push(`reset ${reason}`);
+    this.closed = true;
+  }
+  continueReading(): void {
+    this.#readWalk.resume(0);
+  }
+  continueWriting(): void {
+    this.#writeWalk.resume(0);
+  }
+  injectReadData(data: Buffer, endStream: boolean): void {
+    this.#readWalk.send(0, data, endStream);
+  }
+  injectWriteData(data: Buffer, endStream: boolean): boolean {
+    this.#writeWalk.send(0, data, endStream);
+    return true;
+  }
+
+  onReadHeld(over: boolean): void {
+    this.events.push(over ? "held back" : "let go");
+  }
+  onWriteHeld(over: boolean): void {
+    this.events.push(over ? "held back out" : "let go out");
+  }
+
+  #out(data: Buffer, endStream: boolean): void {
+    this.downstream += data.toString("latin1");
+    if (endStream) this.events.push("end downstream");
+  }
+}
+
+const EMPTY = Buffer.alloc(0);
