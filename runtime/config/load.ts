@@ -7,6 +7,7 @@ import { buildAddress } from "./build/address.ts";
 import { buildCluster } from "./build/cluster.ts";
 import { BuildContext, type BundledFilters } from "./build/context.ts";
 import { buildListener, checkListeners } from "./build/listener.ts";
+import { buildMaxConnections } from "./build/overload.ts";
 import { buildNode, type NodeOptions } from "./build/node.ts";
 import { applyWasmRuntime } from "./build/wasm-runtime.ts";
 import { buildRuntime } from "./build/runtime-layers.ts";
@@ -82,13 +83,15 @@ function buildSnapshot(bootstrap: Message, problems: Problems, options: LoadOpti
     const listener = buildListener(context, message);
     if (listener !== undefined) listeners.push(listener);
   }
+  const runtime = buildRuntime(context, bootstrap);
   return {
     node: buildNode(schema, bootstrap, options),
     admin: buildAdmin(context, bootstrap.message("admin")),
     listeners,
     clusters: clusterMessages.map((cluster) => buildCluster(context, cluster)),
     plugins: applyWasmRuntime(context, bootstrap),
-    runtime: buildRuntime(context, bootstrap),
+    maxDownstreamConnections: buildMaxConnections(context, bootstrap, runtime),
+    runtime,
     dump: dumpMessage(bootstrap, schema),
   };
 }

@@ -13,6 +13,8 @@ export interface Snapshot {
   readonly clusters: readonly ClusterConfig[];
   /** Every configured use of a Wasm module; HTTP filters refer to them by index. */
   readonly plugins: readonly PluginConfig[];
+  /** Of the whole process; Infinity: any number. Envoy: the overload manager's downstream connections. */
+  readonly maxDownstreamConnections: number;
   /** Static runtime layers, flattened with dots; later layers win. */
   readonly runtime: Readonly<Record<string, RuntimeValue>>;
   /** The bootstrap as protobuf JSON (snake_case, secrets redacted), for `/config_dump`. */
