@@ -72,9 +72,11 @@ test("exact balance: every worker has as many connections as the others", async 
   const answers = await Promise.all(Array.from({ length: 40 }, () => balanced.get("/")));
   assert.ok(answers.every(({ status, body }) => status === 200 && body === "ok"));
   // A worker that is lost takes nothing with it but its own connections; afterwards all have their share again.
+  await until(async () => sum(await perWorker(balanced, "active")) === 0);
   const kept = await open(balanced.address, 40);
   for (const socket of kept) socket.on("error", () => {}).resume();
   await until(async () => sum(await perWorker(balanced, "active")) === 40);
+  assert.deepEqual(await perWorker(balanced, "active"), [10, 10, 10, 10]);
   assert.equal((await balanced.post("/workers/replace?index=1")).status, 200);
   await balanced.printed("worker 1 is back");
   await open(balanced.address, 40);
