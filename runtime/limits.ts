@@ -224,6 +224,11 @@ export const NO_INSTANCE_LOG_MS = 1000;
 export const VM_GAUGES_INTERVAL_MS = 1000;
 /** Callbacks of streams for each one whose time and fuel are measured: that takes some 300 ns. */
 export const CALLBACKS_PER_SAMPLE = 64;
+/** Made-up streams that a new version of a plugin is shown before it serves, and milliseconds after which no more: enough for V8 to have compiled what streams run. */
+export const REHEARSAL_STREAMS = 200;
+export const REHEARSAL_MS = 50;
+/** Bytes of body that a shadow may hold back: it takes memory, and nobody waits for it. */
+export const SHADOW_BODY_BYTES = 1024 * 1024;
 /** Instances in one process: each memory reserves 8 GiB of the 128 TiB of addresses, so V8 ends at about 16,000. */
 export const MAX_PROCESS_INSTANCES = 15_000;
 /** Different configurations that routes may give one plugin: each is a root context in every instance. */
@@ -279,6 +284,22 @@ export const DRAIN_TIME_MS = 10_000;
 export const DRAIN_GRACE_MS = 1000;
 /** Milliseconds that a worker gets to answer a question of the admin interface. */
 export const WORKER_ANSWER_MS = 1000;
+/** Milliseconds that a worker may take for one step of a change of plugins: Go modules take a second to start. */
+export const PLUGIN_STEP_MS = 10_000;
+/** Versions of a plugin that are kept in memory, the one in force included. */
+export const KEPT_VERSIONS = 3;
+/** Failures of a new version of a plugin within the window that take it back: a filter is not expected to trap at all. */
+export const TRIAL_FAILURES = 1;
+/** Streams of each version before their latency is compared: fewer say little. */
+export const TRIAL_STREAMS = 100;
+/** Milliseconds of the window. */
+export const TRIAL_WINDOW_MS = 60_000;
+/** Milliseconds between two looks at the numbers of a trial. Too many failures end it without one. */
+export const TRIAL_LOOK_MS = 100;
+/** Bytes of the token for the admin interface. */
+export const MAX_TOKEN_BYTES = 4096;
+/** Milliseconds that streams may go on with a version of a plugin that was replaced. Envoy: `--drain-time-s`, 600 s. */
+export const PLUGIN_DRAIN_MS = 600_000;
 
 // ---- Control ------------------------------------------------------------------------------------
 

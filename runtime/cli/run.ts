@@ -64,13 +64,18 @@ export async function run(options: RunOptions, { sources, onLive, until }: RunEx
   void until?.then(end);
   try {
     // Loaded after the threads are spawned: it takes about as long as they need to load theirs.
-    const { readSnapshot, readSources } = await import("./validate.ts");
-    const snapshot = readSnapshot(options, sources ?? readSources(options));
+    const { configurationOptions, readSnapshot, readSources } = await import("./validate.ts");
+    const given = sources ?? readSources(options);
+    const snapshot = readSnapshot(options, given);
     if (snapshot === undefined) {
       await server.stop();
       return 1;
     }
-    await server.start(snapshot);
+    await server.start(snapshot, {
+      sources: given,
+      reread: () => sources ?? readSources(options),
+      options: configurationOptions(options),
+    });
   } catch (error) {
     await server.stop();
     if (!(error instanceof ProxyError)) throw error;

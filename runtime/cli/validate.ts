@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import colors from "picocolors";
 import { loadBootstrap } from "../config/load.ts";
+import type { LoadOptions } from "../config/load.ts";
 import { formatProblem } from "../config/problem.ts";
 import type { Source } from "../config/problem.ts";
 import type { Snapshot } from "../config/snapshot.ts";
@@ -39,12 +40,7 @@ export function readSources({ configPath, configYaml }: ConfigOptions): Source[]
 
 /** The snapshot, or undefined after all problems have been printed to stderr; warnings are printed anyway. */
 export function readSnapshot(options: ConfigOptions, sources: readonly Source[]): Snapshot | undefined {
-  const { snapshot, errors, warnings } = loadBootstrap(sources, {
-    serviceCluster: options.serviceCluster,
-    serviceNode: options.serviceNode,
-    serviceZone: options.serviceZone,
-    bundledFilters: BUNDLED_FILTERS,
-  });
+  const { snapshot, errors, warnings } = loadBootstrap(sources, configurationOptions(options));
   const { red, yellow } = colors.createColors(process.stderr.isTTY && colors.isColorSupported);
   for (const problem of [...errors, ...warnings]) {
     const text = formatProblem(problem);
@@ -55,6 +51,11 @@ export function readSnapshot(options: ConfigOptions, sources: readonly Source[])
   const count = errors.length === 1 ? "1 error" : `${errors.length} errors`;
   process.stderr.write(`error initializing configuration '${configName(options)}': ${count}\n`);
   return undefined;
+}
+
+/** What of the command line belongs to the configuration. */
+export function configurationOptions({ serviceCluster, serviceNode, serviceZone }: ConfigOptions): LoadOptions {
+  return { serviceCluster, serviceNode, serviceZone, bundledFilters: BUNDLED_FILTERS };
 }
 
 function configName({ configPath }: ConfigOptions): string {

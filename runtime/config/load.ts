@@ -7,9 +7,8 @@ import { buildAddress } from "./build/address.ts";
 import { buildCluster } from "./build/cluster.ts";
 import { BuildContext, type BundledFilters } from "./build/context.ts";
 import { buildListener, checkListeners } from "./build/listener.ts";
-import { buildMaxConnections } from "./build/overload.ts";
 import { buildNode, type NodeOptions } from "./build/node.ts";
-import { applyWasmRuntime } from "./build/wasm-runtime.ts";
+import { buildWasmRuntime } from "./build/wasm-runtime.ts";
 import { buildRuntime } from "./build/runtime-layers.ts";
 import { Decoder } from "./document/decode.ts";
 import { dumpMessage } from "./document/dump.ts";
@@ -17,7 +16,7 @@ import { mergeFrom } from "./document/merge.ts";
 import type { Message } from "./document/message.ts";
 import { parseTree } from "./document/tree.ts";
 import { deepFreeze } from "./freeze.ts";
-import { resolvePlugins } from "./plugin-types.ts";
+import { resolvePlugins, type LoadedSchemas } from "./plugin-types.ts";
 import { type Problem, Problems, type Source } from "./problem.ts";
 import { RuleChecker } from "./rules/check.ts";
 import { checkSupport } from "./rules/support.ts";
@@ -28,6 +27,8 @@ export interface LoadOptions extends NodeOptions {
   readonly bundledFilters: BundledFilters;
   /** Envoy's `--allow-unknown-static-fields`: unknown fields are warnings. */
   readonly allowUnknownStaticFields?: boolean | undefined;
+  /** Schemas of modules that are not those that the configuration names, by plugin name. */
+  readonly loadedSchemas?: LoadedSchemas | undefined;
 }
 
 export interface LoadResult {
@@ -58,6 +59,7 @@ export function loadBootstrap(sources: readonly Source[], options: LoadOptions):
       problems,
       schema,
       allowUnknownFields: options.allowUnknownStaticFields === true,
+      loaded: options.loadedSchemas ?? new Map(),
     });
     new RuleChecker(problems, schemaOf).message(bootstrap);
     checkSupport(bootstrap, problems);
@@ -83,15 +85,15 @@ function buildSnapshot(bootstrap: Message, problems: Problems, options: LoadOpti
     const listener = buildListener(context, message);
     if (listener !== undefined) listeners.push(listener);
   }
-  const runtime = buildRuntime(context, bootstrap);
+  const { plugins, hotLoad } = buildWasmRuntime(context, bootstrap);
   return {
     node: buildNode(schema, bootstrap, options),
     admin: buildAdmin(context, bootstrap.message("admin")),
     listeners,
     clusters: clusterMessages.map((cluster) => buildCluster(context, cluster)),
-    plugins: applyWasmRuntime(context, bootstrap),
-    maxDownstreamConnections: buildMaxConnections(context, bootstrap, runtime),
-    runtime,
+    plugins,
+    hotLoad,
+    runtime: buildRuntime(context, bootstrap),
     dump: dumpMessage(bootstrap, schema),
   };
 }

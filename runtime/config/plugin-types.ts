@@ -13,10 +13,15 @@ import type { Problems } from "./problem.ts";
 import { moduleSchema } from "./schema/artifact.ts";
 import type { MessageType, Schema } from "./schema/schema.ts";
 
+/** Schema of a module by the name of its plugin; undefined: the module has none. */
+export type LoadedSchemas = ReadonlyMap<string, Schema | undefined>;
+
 interface ResolveOptions {
   readonly problems: Problems;
   readonly schema: Schema;
   readonly allowUnknownFields: boolean;
+  /** Instead of what stands in the modules that the configuration names. */
+  readonly loaded: LoadedSchemas;
 }
 /** A plugin whose module carries a schema. */
 interface TypedPlugin {
@@ -34,11 +39,12 @@ export function resolvePlugins(
   pending: readonly PendingAny[],
   options: ResolveOptions,
 ): (type: MessageType) => Schema {
-  const { problems, schema } = options;
+  const { problems, schema, loaded } = options;
   const plugins: TypedPlugin[] = [];
   const modules = new Map<string, Schema | undefined>();
   collect(bootstrap, "", (config, filterName) => {
-    const own = schemaOfPlugin(config, modules, problems);
+    const name = config.text("name");
+    const own = loaded.has(name) ? loaded.get(name) : schemaOfPlugin(config, modules, problems);
     if (own !== undefined) plugins.push({ schema: own, config, filterName });
   });
   const owners = new Map<string, Schema>();
@@ -56,10 +62,10 @@ export function resolvePlugins(
   return (type) => owners.get(type.name) ?? schema;
 }
 
-function resolve(open: PendingAny, own: Schema, { problems, allowUnknownFields, schema }: ResolveOptions): void {
-  const decoder = new Decoder(own, problems, { allowUnknownFields });
+function resolve(open: PendingAny, own: Schema, options: ResolveOptions): void {
+  const decoder = new Decoder(own, options.problems, { allowUnknownFields: options.allowUnknownFields });
   decoder.resolve(open);
-  for (const inner of decoder.pending) unknownType(inner, { problems, allowUnknownFields, schema }, []);
+  for (const inner of decoder.pending) unknownType(inner, options, []);
 }
 
 /** True when the message stands in `typed_per_filter_config` under the name of the plugin's filter. */

@@ -3,6 +3,8 @@
  * structured clone). Names follow Envoy's v3 messages; values have their final units.
  * Everything right of `config` reads this and nothing else of the configuration.
  */
+import type { HotLoadConfig } from "./hot-load-snapshot.ts";
+import type { RateLimitConfig } from "./rate-limit-snapshot.ts";
 import type { FilterChainMatch, ListenerFilterConfig, SocketSettings } from "./listener-snapshot.ts";
 
 export interface Snapshot {
@@ -13,8 +15,8 @@ export interface Snapshot {
   readonly clusters: readonly ClusterConfig[];
   /** Every configured use of a Wasm module; HTTP filters refer to them by index. */
   readonly plugins: readonly PluginConfig[];
-  /** Of the whole process; Infinity: any number. Envoy: the overload manager's downstream connections. */
-  readonly maxDownstreamConnections: number;
+  /** How plugins are replaced while the proxy runs. */
+  readonly hotLoad: HotLoadConfig;
   /** Static runtime layers, flattened with dots; later layers win. */
   readonly runtime: Readonly<Record<string, RuntimeValue>>;
   /** The bootstrap as protobuf JSON (snake_case, secrets redacted), for `/config_dump`. */
@@ -305,50 +307,6 @@ export interface RetryPolicy {
   readonly baseIntervalMs: number;
   readonly maxIntervalMs: number;
 }
-
-/** envoy.config.route.v3.RateLimit. */
-export interface RateLimitConfig {
-  readonly stage: number;
-  readonly disableKey: string;
-  readonly actions: readonly RateLimitAction[];
-  /** How many hits one request counts for; unset: as the rate limit service has it, which is 1. */
-  readonly hitsAddend?: number;
-}
-export type RateLimitAction =
-  | { readonly kind: "source_cluster" }
-  | { readonly kind: "destination_cluster" }
-  | { readonly kind: "remote_address" }
-  | { readonly kind: "masked_remote_address"; readonly v4Bits: number; readonly v6Bits: number }
-  | { readonly kind: "request_headers"; readonly header: string; readonly key: string; readonly skipIfAbsent: boolean }
-  | {
-      readonly kind: "query_parameters";
-      readonly parameter: string;
-      readonly key: string;
-      readonly skipIfAbsent: boolean;
-    }
-  | { readonly kind: "generic_key"; readonly key: string; readonly value: string }
-  | {
-      readonly kind: "header_value_match";
-      readonly key: string;
-      readonly value: string;
-      readonly expectMatch: boolean;
-      readonly headers: readonly HeaderMatcher[];
-    }
-  | {
-      readonly kind: "query_parameter_value_match";
-      readonly key: string;
-      readonly value: string;
-      readonly expectMatch: boolean;
-      readonly parameters: readonly QueryParameterMatcher[];
-    }
-  | {
-      readonly kind: "metadata";
-      readonly key: string;
-      readonly path: readonly string[];
-      readonly defaultValue: string;
-      readonly source: "DYNAMIC" | "ROUTE_ENTRY";
-      readonly skipIfAbsent: boolean;
-    };
 
 export interface HeaderMutation {
   readonly add: readonly HeaderValueOption[];

@@ -2,16 +2,17 @@
  * The admin interface's HTTP side: who may ask, in which form, and how answers are dressed. What can be
  * asked is endpoints.ts. It is control plane, so `node:http` does the protocol.
  */
+import { createHash, timingSafeEqual } from "node:crypto";
 import { chmodSync } from "node:fs";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { isIP } from "node:net";
 import type { AddressInfo } from "node:net";
 import type { AdminConfig } from "../config/snapshot.ts";
 import { ProxyError } from "../errors.ts";
-import { ADMIN_BODY_BYTES, ADMIN_CONNECTIONS, ADMIN_HEAD_BYTES, ADMIN_REQUEST_TIMEOUT_MS } from "../limits.ts";
+import { ADMIN_CONNECTIONS, ADMIN_HEAD_BYTES, ADMIN_REQUEST_TIMEOUT_MS } from "../limits.ts";
 import { formatAddress, formatIpPort } from "../listener/address.ts";
 import type { Log } from "../observe/log.ts";
-import { ENDPOINTS, helpText } from "./endpoints.ts";
+import { bodyLimit, ENDPOINTS, helpText } from "./endpoints.ts";
 import type { Endpoint } from "./endpoints.ts";
 import type { AdminSubject } from "./subject.ts";
 
@@ -31,6 +32,8 @@ export class AdminListener {
   readonly #log: Log;
   readonly #server: Server;
   #loopback = false;
+  /** Loopback or a pipe. */
+  #local = false;
   #address = "";
 
   constructor(subject: AdminSubject, log: Log) {
@@ -62,9 +65,11 @@ export class AdminListener {
     if (address.kind === "pipe") {
       if (address.mode > 0) chmodSync(address.path, address.mode);
       this.#address = address.path;
+      this.#local = true;
     } else {
       const bound = server.address() as AddressInfo;
       this.#loopback = bound.address === "::1" || bound.address.startsWith("127.");
+      this.#local = this.#loopback;
       this.#address = formatIpPort(bound.address, bound.port);
     }
     return this.#address;
@@ -120,20 +125,40 @@ export class AdminListener {
       const needed = endpoint.mutates ? "POST" : "GET";
       return { status: 405, body: `Method ${method} not allowed, ${needed} required.` };
     }
-    if (!(await readOut(request))) return { status: 413, body: "The request body is too large.\n" };
+    // Before the body: a stranger's is not even read.
+    if (endpoint.trusted === true && !this.#trusts(request)) return UNTRUSTED;
+    const body = await readBody(request, bodyLimit(endpoint));
+    if (body === undefined) return { status: 413, body: "The request body is too large.\n" };
     const parameters = new URLSearchParams(mark === -1 ? "" : target.slice(mark + 1));
-    return endpoint.run(this.#subject, parameters);
+    return endpoint.run(this.#subject, parameters, body);
+  }
+
+  /** Who reaches the loopback, or the pipe, is this machine's; others show the token. */
+  #trusts({ headers }: IncomingMessage): boolean {
+    if (this.#local) return true;
+    const { token } = this.#subject.snapshot.hotLoad;
+    if (token === undefined) return false;
+    // Digests have one length, so that the comparison takes the same time whatever was sent.
+    const digest = (text: string): Buffer => createHash("sha256").update(text).digest();
+    return timingSafeEqual(digest(headers.authorization ?? ""), digest(`Bearer ${token}`));
   }
 }
 
-/** Reads and forgets the body; false when there is too much of it. */
-async function readOut(request: IncomingMessage): Promise<boolean> {
+const UNTRUSTED: AdminAnswer = {
+  status: 403,
+  body: "Plugins are changed over the loopback, or with the token of the configuration (hot_load.token) as Authorization: Bearer.\n",
+};
+
+/** Undefined when there is too much of it. */
+async function readBody(request: IncomingMessage, limit: number): Promise<Buffer | undefined> {
+  const chunks: Buffer[] = [];
   let bytes = 0;
   for await (const chunk of request as AsyncIterable<Buffer>) {
     bytes += chunk.length;
-    if (bytes > ADMIN_BODY_BYTES) return false;
+    if (bytes > limit) return undefined;
+    chunks.push(chunk);
   }
-  return true;
+  return Buffer.concat(chunks);
 }
 
 /** An address says where the request went, whatever DNS claims; of names only localhost is known to be local. */

@@ -2,13 +2,15 @@
 import type { AdminAnswer } from "./admin.ts";
 import { callbacksJson, callbacksText } from "./callbacks-page.ts";
 import { clustersText } from "../upstream/cluster-status.ts";
-import { pluginsJson, pluginsText } from "../wasm/plugin-status.ts";
 import { clustersJson } from "./clusters-page.ts";
 import { configDump } from "./config-dump.ts";
 import { listenersJson, listenersText } from "./listeners-page.ts";
 import { changeLogging } from "./logging-page.ts";
+import { loadPlugin, promotePlugin, reloadConfiguration, rollbackPlugin } from "./plugin-commands.ts";
+import { pluginsJson, pluginsText } from "./plugins-page.ts";
 import { serverInfo } from "./server-info.ts";
 import { statsPage } from "./stats-page.ts";
+import { ADMIN_BODY_BYTES, MAX_MODULE_BYTES } from "../limits.ts";
 import type { AdminSubject } from "./subject.ts";
 
 export interface Endpoint {
@@ -18,7 +20,16 @@ export interface Endpoint {
   readonly mutates: boolean;
   /** Query parameters that it reads, for people. */
   readonly parameters?: readonly string[];
-  run(subject: AdminSubject, parameters: URLSearchParams): AdminAnswer | Promise<AdminAnswer>;
+  /** Brings in code or configuration: off the loopback only with the token. */
+  readonly trusted?: true;
+  /** Bytes of a body that it reads; default: ADMIN_BODY_BYTES, which nobody looks at. */
+  readonly bodyBytes?: number;
+  run(subject: AdminSubject, parameters: URLSearchParams, body: Buffer): AdminAnswer | Promise<AdminAnswer>;
+}
+
+/** Bytes of a request's body that an endpoint takes. */
+export function bodyLimit({ bodyBytes }: Endpoint): number {
+  return bodyBytes ?? ADMIN_BODY_BYTES;
 }
 
 const OK: AdminAnswer = { body: "OK\n" };
@@ -101,6 +112,13 @@ export const ENDPOINTS: readonly Endpoint[] = [
     mutates: false,
     run: ({ state }) => ({ status: state === "LIVE" ? 200 : 503, body: `${state}\n` }),
   },
+  {
+    path: "/reload",
+    help: "read the configuration anew and replace the plugins that it changes",
+    mutates: true,
+    trusted: true,
+    run: reloadConfiguration,
+  },
   { path: "/reopen_logs", help: "reopen access logs", mutates: true, run: (subject) => (subject.reopenLogs(), OK) },
   {
     path: "/reset_counters",
@@ -139,11 +157,11 @@ export const ENDPOINTS: readonly Endpoint[] = [
   },
   {
     path: "/wasm",
-    help: "print plugins: version, instances, memory, fuel, failures",
+    help: "print plugins: versions, instances, memory, fuel, failures, trials",
     mutates: false,
     parameters: ["format: json or text"],
     run: async (subject, parameters) => {
-      const plugins = await subject.plugins();
+      const plugins = await (await subject.hotLoad()).reports();
       return parameters.get("format") === "json" ? json(pluginsJson(plugins)) : { body: pluginsText(plugins) };
     },
   },
@@ -156,6 +174,39 @@ export const ENDPOINTS: readonly Endpoint[] = [
       parameters.get("format") === "json"
         ? json(callbacksJson(subject.stats()))
         : { body: callbacksText(subject.stats()) },
+  },
+  {
+    path: "/wasm/load",
+    help: "replace the module of a plugin while it runs",
+    mutates: true,
+    trusted: true,
+    bodyBytes: MAX_MODULE_BYTES,
+    parameters: [
+      "plugin: its name; the module is the body, or",
+      "file: where it lies on this machine",
+      "percent, header, header_value, sticky: which streams have it, until it is promoted",
+      "shadow: it is shown copies of streams, percent of them",
+      "now: it serves all streams at once, whatever rollout is configured",
+      "unrehearsed: it need not stand made-up requests first",
+      "unwatched: failures do not take it back",
+    ],
+    run: loadPlugin,
+  },
+  {
+    path: "/wasm/promote",
+    help: "a plugin's version on trial serves all streams",
+    mutates: true,
+    trusted: true,
+    parameters: ["plugin: its name"],
+    run: promotePlugin,
+  },
+  {
+    path: "/wasm/rollback",
+    help: "bring a plugin's version back, or give the one on trial up",
+    mutates: true,
+    trusted: true,
+    parameters: ["plugin: its name", "version: its number; default: the one before"],
+    run: rollbackPlugin,
   },
   {
     path: "/workers",

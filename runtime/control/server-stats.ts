@@ -2,7 +2,7 @@
 import type { Snapshot } from "../config/snapshot.ts";
 import type { Stat, StatsRegistry } from "../observe/stats-registry.ts";
 import { StatsStore } from "../observe/stats.ts";
-import type { Counter, Gauge } from "../observe/stats.ts";
+import type { Counter, Gauge, Stats } from "../observe/stats.ts";
 import { ServerState } from "./subject.ts";
 
 /** The main thread's number in the registry; workers have theirs from Node, which begin at 1. */
@@ -39,6 +39,11 @@ export class ServerStats {
     this.#workersStarted = store.gauge("listener_manager.workers_started");
     this.#workerRestarts = store.counter("server.worker_restarts");
     this.#watchdogMegaMiss = store.counter("workers.watchdog_mega_miss");
+  }
+
+  /** For statistics of other parts of the main thread. */
+  get store(): Stats {
+    return this.#store;
   }
 
   /** A configuration is being put in force. */

@@ -11,13 +11,14 @@ import { StatsRegistry } from "../observe/stats-registry.ts";
 import type { Stat } from "../observe/stats-registry.ts";
 import type { StatsAnnouncement } from "../observe/stats.ts";
 import type { ClusterStatus } from "../upstream/cluster-status.ts";
-import type { PluginStatus } from "../wasm/plugin-status.ts";
 import { SharedStore } from "../wasm/shared.ts";
 import type { LogLevels } from "../worker/messages.ts";
 import { loadModules } from "../worker/modules.ts";
 import { WorkerPool } from "../worker/pool.ts";
-import type { PoolOwner, WorkerReport } from "../worker/pool.ts";
+import type { PluginsInForce, PoolOwner, WorkerReport } from "../worker/pool.ts";
 import type { AdminListener } from "./admin.ts";
+import type { ConfigurationOrigin } from "./configuration.ts";
+import type { HotLoad } from "./hot-load.ts";
 import { ServerStats } from "./server-stats.ts";
 import type { AdminSubject, ServerState } from "./subject.ts";
 
@@ -52,6 +53,9 @@ export class Server implements AdminSubject, PoolOwner {
   #requestDrain: () => void = () => {};
   #componentLevels: Map<string, LogLevel>;
   #snapshot: Snapshot | null = null;
+  #origin: ConfigurationOrigin | null = null;
+  #inForce: PluginsInForce | null = null;
+  #hotLoad: Promise<HotLoad> | null = null;
   #admin: AdminListener | null = null;
   #adminAddress = "";
   #started = false;
@@ -72,11 +76,13 @@ export class Server implements AdminSubject, PoolOwner {
   }
 
   /** Serves. Rejects with ProxyError when a module, a worker, a listener or the admin interface cannot be had; the caller stops it then. */
-  async start(snapshot: Snapshot): Promise<void> {
+  async start(snapshot: Snapshot, origin: ConfigurationOrigin): Promise<void> {
     this.#snapshot = snapshot;
+    this.#origin = origin;
     this.#stats.configured(snapshot);
     const { modules, moduleOfPlugin } = loadModules(snapshot.plugins);
     for (const { name, warnings } of modules) for (const one of warnings) this.#log.warning(`${name} ${one}`);
+    this.#inForce = { snapshot, modules, moduleOfPlugin };
     const shared = SharedStore.create();
     this.#registry.provide(() => shared.readMetrics());
     const setup = {
@@ -113,6 +119,7 @@ export class Server implements AdminSubject, PoolOwner {
   async stop(): Promise<void> {
     if (this.#flush !== null) clearInterval(this.#flush);
     this.#admin?.stop();
+    (await this.#hotLoad)?.stop();
     await this.#pool.stop();
   }
 
@@ -152,8 +159,26 @@ export class Server implements AdminSubject, PoolOwner {
     return this.#pool.clusters();
   }
 
-  plugins(): Promise<readonly PluginStatus[]> {
-    return this.#pool.plugins();
+  hotLoad(): Promise<HotLoad> {
+    return (this.#hotLoad ??= this.#loadHotLoad());
+  }
+
+  /** Not at the start: most processes never change a plugin. */
+  async #loadHotLoad(): Promise<HotLoad> {
+    const [{ HotLoad: Loader }, { Configuration: Text }] = await Promise.all([
+      import("./hot-load.ts"),
+      import("./configuration.ts"),
+    ]);
+    return new Loader({
+      pool: this.#pool,
+      inForce: this.#inForce!,
+      configuration: new Text(this.#origin!),
+      stats: this.#stats.store,
+      log: this.#log,
+      concurrency: this.#options.concurrency,
+      startedAt: this.startedAt,
+      onSnapshot: (snapshot) => (this.#snapshot = snapshot),
+    });
   }
 
   workers(): readonly WorkerReport[] {
@@ -210,6 +235,10 @@ export class Server implements AdminSubject, PoolOwner {
 
   onWorkerLost(_index: number, hung: boolean): void {
     this.#stats.workerLost(hung);
+  }
+
+  onPluginsFailing(id: number): void {
+    void this.#hotLoad?.then((hotLoad) => hotLoad.onFailing(id));
   }
 
   async #startAdmin({ admin }: Snapshot): Promise<void> {

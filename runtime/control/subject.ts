@@ -4,12 +4,15 @@ import type { BoundAddress } from "../listener/bind.ts";
 import type { LogLevel } from "../observe/log.ts";
 import type { Stat } from "../observe/stats-registry.ts";
 import type { ClusterStatus } from "../upstream/cluster-status.ts";
-import type { PluginStatus } from "../wasm/plugin-status.ts";
 import type { WorkerReport } from "../worker/pool.ts";
+import type { HotLoad } from "./hot-load.ts";
 
 /** Envoy's server states, with the numbers of the gauge `server.state`. */
 export const ServerState = { LIVE: 0, DRAINING: 1, PRE_INITIALIZING: 2, INITIALIZING: 3 } as const;
 export type ServerState = keyof typeof ServerState;
+
+/** What can be asked about plugins, and done to them. */
+export type PluginDoor = Pick<HotLoad, "load" | "promote" | "rollback" | "reload" | "reports">;
 
 export interface AdminSubject {
   readonly state: ServerState;
@@ -23,7 +26,8 @@ export interface AdminSubject {
   stats(): readonly Stat[];
   resetCounters(): void;
   clusters(): Promise<readonly ClusterStatus[]>;
-  plugins(): Promise<readonly PluginStatus[]>;
+  /** Shows and changes plugins; loaded when it is asked for first. */
+  hotLoad(): Promise<PluginDoor>;
   workers(): readonly WorkerReport[];
   /** False when there is no such serving worker. */
   replaceWorker(index: number): boolean;

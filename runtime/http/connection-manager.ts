@@ -10,10 +10,10 @@ import type {
   HttpFilterConfig,
   NodeConfig,
   PerFilterConfig,
-  RateLimitConfig,
   RouteConfig,
   Snapshot,
 } from "../config/snapshot.ts";
+import type { RateLimitConfig } from "../config/rate-limit-snapshot.ts";
 import { ProxyError } from "../errors.ts";
 import type { ConnectionView, TerminalFilter, TerminalFilterFactory } from "../network/filter.ts";
 import type { StreamLog } from "../observe/access-log.ts";
@@ -183,8 +183,6 @@ export class ConnectionManager implements TerminalFilterFactory {
   readonly mayDisable: boolean;
   /** False: no route carries any configuration for a filter. */
   readonly mayOverride: boolean;
-  /** Some filter sees response bodies, or holds responses, and may keep bytes of them. */
-  readonly holdsResponses: boolean;
   readonly bufferLimitBytes: number;
   readonly drainState: DrainState;
   readonly requestHeaders: RequestHeaders;
@@ -221,9 +219,6 @@ export class ConnectionManager implements TerminalFilterFactory {
     this.router = router;
     const filters = config.httpFilters.slice(0, -1) as Exclude<HttpFilterConfig, { kind: "router" }>[];
     this.filters = filters.map((filter) => environment.filterFactory(filter));
-    this.holdsResponses = this.filters.some(
-      ({ phases }) => (phases & (Phase.RESPONSE_HEADERS | Phase.RESPONSE_DATA | Phase.RESPONSE_TRAILERS)) !== 0,
-    );
     this.#disabledByDefault = filters.map((filter) => filter.disabled);
     const overrides = [...perFilterConfigs(config.routeConfig)];
     this.mayOverride = overrides.some((found) => Object.keys(found).length > 0);
@@ -236,6 +231,14 @@ export class ConnectionManager implements TerminalFilterFactory {
 
   create(connection: ConnectionView): TerminalFilter {
     return new Session(this, connection);
+  }
+
+  /** Some filter sees response bodies, or holds responses, and may keep bytes of them. Filters may change while streams run. */
+  get holdsResponses(): boolean {
+    for (const { phases } of this.filters) {
+      if ((phases & (Phase.RESPONSE_HEADERS | Phase.RESPONSE_DATA | Phase.RESPONSE_TRAILERS)) !== 0) return true;
+    }
+    return false;
   }
 
   clusterConfig(name: string): ClusterConfig | null {

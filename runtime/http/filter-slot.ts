@@ -29,7 +29,9 @@ export class FilterSlot implements StreamView {
     if (this.filter === null) {
       const stream = this.#stream;
       if (stream.manager.mayDisable && this.#disabled()) return null;
-      this.filter = this.#factory.create(this);
+      const filter = this.#factory.create(this);
+      this.phases = filter.phases ?? this.#factory.phases;
+      this.filter = filter;
     }
     return this.filter;
   }

@@ -8,7 +8,7 @@
  */
 import type { BodyBuffer } from "../codec/body.ts";
 import type { HeaderMap } from "../codec/headers.ts";
-import type { RateLimitConfig } from "../config/snapshot.ts";
+import type { RateLimitConfig } from "../config/rate-limit-snapshot.ts";
 import type { StreamInfo } from "../observe/stream-info.ts";
 
 /** Answers of header callbacks (Proxy-Wasm FilterHeadersStatus). */
@@ -46,6 +46,8 @@ export const Phase = {
 
 /** One filter of one stream. Only callbacks whose Phase bit the factory claims are called. */
 export interface HttpFilter {
+  /** Phase bits of this filter, where its factory makes several kinds; default: the factory's. */
+  readonly phases?: number;
   onRequestHeaders(headers: HeaderMap, endStream: boolean): number;
   /** `body` holds this chunk, or all that was buffered for this filter; edits are what goes on. */
   onRequestData(body: BodyBuffer, endStream: boolean): number;
@@ -63,6 +65,7 @@ export interface HttpFilter {
 export interface HttpFilterFactory {
   /** HttpFilter.name: the key of typed_per_filter_config. */
   readonly name: string;
+  /** Of all filters it has made or makes; more may be added while it lives. */
   readonly phases: number;
   /** Rate limits of the filter's own configuration, for StreamView.rateLimitDescriptors. */
   readonly rateLimits?: readonly RateLimitConfig[] | undefined;

@@ -3,7 +3,8 @@
  * of it, as serialized `envoy.extensions.common.ratelimit.v3.RateLimitDescriptor` messages.
  */
 import type { HeaderMap } from "../codec/headers.ts";
-import type { NodeConfig, RateLimitAction, RateLimitConfig } from "../config/snapshot.ts";
+import type { NodeConfig } from "../config/snapshot.ts";
+import type { RateLimitAction, RateLimitConfig } from "../config/rate-limit-snapshot.ts";
 import { maskIp } from "../observe/ip-mask.ts";
 import { compileHeaders, compileQuery } from "../observe/match.ts";
 import { queryParameter } from "../observe/query.ts";

@@ -9,15 +9,10 @@ import type { Counter, Gauge, Stats } from "../observe/stats.ts";
 import { Verdict } from "./listener-filter.ts";
 import type { ListenerFilter, SocketFacts } from "./listener-filter.ts";
 import type { ConfiguredFilter } from "./listener-filters.ts";
-import { startReading, stopReading } from "./read-buffer.ts";
+import { stopReading } from "./read-buffer.ts";
 
-/** Whose socket it is. */
-export interface SocketOwner {
-  /** The filters are done with it. */
-  onFiltered(socket: Socket, facts: SocketFacts): void;
-  /** It is closed: a filter, the peer or the timeout ended it. */
-  onRefused(): void;
-}
+/** Where a socket goes when its filters are done. */
+export type Passed = (socket: Socket, facts: SocketFacts) => void;
 
 /** What a pipeline is made of, besides the configuration of its listener. */
 export interface PipelineOptions {
@@ -50,10 +45,13 @@ export class FilterPipeline {
     this.log = (message) => log(`listener ${config.name}: ${message}`);
   }
 
-  /** Runs the filters; the owner is told of their end, within this call if none waits. */
-  run(socket: Socket, facts: SocketFacts, owner: SocketOwner): void {
-    if (this.#filters.length === 0) owner.onFiltered(socket, facts);
-    else new PendingSocket(this, socket, facts, owner).advance();
+  /** Runs the filters; `passed` is called when they are done, in this call if none waits, and never if one refuses. */
+  run(socket: Socket, facts: SocketFacts, passed: Passed): void {
+    if (this.#filters.length === 0) {
+      passed(socket, facts);
+      return;
+    }
+    new PendingSocket(this, socket, facts, passed).advance();
   }
 
   /** The next filter for a socket from place `at` on, or undefined after the last one. */
@@ -81,7 +79,7 @@ class PendingSocket {
   readonly #pipeline: FilterPipeline;
   readonly #socket: Socket;
   readonly #facts: SocketFacts;
-  readonly #owner: SocketOwner;
+  readonly #passed: Passed;
   #at = 0;
   /** The filter that waits for bytes. */
   #current: ListenerFilter | null = null;
@@ -92,11 +90,11 @@ class PendingSocket {
   readonly #onEnd = (): void => this.refuse(this.#pipeline.remoteCloses, "");
   readonly #onError = (error: Error): void => this.refuse(this.#pipeline.errors, error.message);
 
-  constructor(pipeline: FilterPipeline, socket: Socket, facts: SocketFacts, owner: SocketOwner) {
+  constructor(pipeline: FilterPipeline, socket: Socket, facts: SocketFacts, passed: Passed) {
     this.#pipeline = pipeline;
     this.#socket = socket;
     this.#facts = facts;
-    this.#owner = owner;
+    this.#passed = passed;
     pipeline.active.inc();
   }
 
@@ -135,7 +133,7 @@ class PendingSocket {
     if (timeoutMs > 0) this.#timer = setTimeout(() => this.#onTimeout(), timeoutMs);
     this.#pipeline.note(this, true);
     socket.on("data", this.#onBytes).on("end", this.#onEnd).on("error", this.#onError).on("close", this.#onEnd);
-    startReading(socket);
+    socket.resume();
   }
 
   #onData(data: Buffer): void {
@@ -161,7 +159,7 @@ class PendingSocket {
     this.#settle();
     const socket = this.#socket;
     if (this.#bytes.length > 0) socket.unshift(this.#bytes);
-    this.#owner.onFiltered(socket, this.#facts);
+    this.#passed(socket, this.#facts);
   }
 
   /** Ends the socket: `counter` says whose doing it was, `why` is logged unless it is "". */
@@ -173,7 +171,6 @@ class PendingSocket {
     this.#settle();
     this.#socket.on("error", noop);
     this.#socket.destroy();
-    this.#owner.onRefused();
   }
 
   #settle(): void {

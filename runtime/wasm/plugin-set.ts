@@ -1,4 +1,8 @@
-/** All plugins of one worker's configuration. */
+/**
+ * All plugins of one worker's configuration, and their versions. A new version comes in two steps: `prepare` builds it
+ * beside the old one, started and configured; then `commit` makes it live, or `tryOut` lets some streams have it, or
+ * `drop` ends it. Streams finish on the version they began with.
+ */
 import type { PluginConfig } from "../config/snapshot.ts";
 import { ProxyError } from "../errors.ts";
 import type { HttpFilterFactory } from "../http/filter.ts";
@@ -6,58 +10,65 @@ import type { PassingFilterFactory } from "../network/filter.ts";
 import type { StreamLogger } from "../observe/access-log.ts";
 import type { WasmEnvironment } from "./environment.ts";
 import type { LoadedModule } from "./module/module.ts";
-import { Plugin, PluginFilterFactory, PluginLogger, PluginNetworkFactory } from "./plugin.ts";
-import { mergePluginStatuses } from "./plugin-status.ts";
-import type { PluginStatus } from "./plugin-status.ts";
+import { Plugin } from "./plugin.ts";
+import { PluginFilterFactory, PluginLogger } from "./plugin-factory.ts";
+import { PluginNetworkFactory } from "./plugin-network.ts";
+import { addVersions } from "./plugin-status.ts";
+import type { PluginStatus, VersionRole, VersionStatus } from "./plugin-status.ts";
+import type { Routing } from "./routing.ts";
+import { shadowEnvironment } from "./shadow/shadow-environment.ts";
+import { Trial } from "./trial.ts";
+import type { TrialPlan } from "./trial.ts";
 import { Vm } from "./vm.ts";
+import { vmKey } from "./vm-key.ts";
 import { refreshRegularly } from "./vm-stats.ts";
 
+/** A version of the plugin at `index` of the snapshot. */
+export interface PluginVersion {
+  readonly index: number;
+  readonly config: PluginConfig;
+  readonly module: LoadedModule;
+  /** Counts the versions of the plugin in this process. */
+  readonly number: number;
+}
+
+/** Versions that were made together and are put in force together. */
+interface Generation {
+  readonly plugins: readonly { readonly index: number; readonly plugin: Plugin }[];
+  readonly vms: readonly Vm[];
+}
+
 export class PluginSet {
-  /** Each of the snapshot's, followed by what stands in for it on some routes. */
-  readonly #plugins: (readonly [Plugin, ...Plugin[]])[] = [];
-  readonly #factories: PluginFilterFactory[] = [];
-  readonly #networkFactories: PluginNetworkFactory[] = [];
-  /** Those that run here. */
-  readonly #vms = new Map<string, Vm>();
+  readonly #environment: WasmEnvironment;
+  readonly #places: readonly PluginFilterFactory[];
+  /** Everything that has instances: live, prepared, on trial, finishing. */
+  readonly #vms = new Set<Vm>();
+  /** Prepared or on trial, by the number that the main thread gave. */
+  readonly #prepared = new Map<number, Generation>();
   #stopRefreshing = (): void => {};
 
   /** `modules[n]` is the loaded code of `plugins[n]`; the same module may stand there more than once. */
-  constructor(plugins: readonly PluginConfig[], modules: readonly LoadedModule[], environment: WasmEnvironment) {
-    plugins.forEach((config, index) => {
+  constructor(
+    plugins: readonly PluginConfig[],
+    modules: readonly LoadedModule[],
+    environment: WasmEnvironment,
+    numbers: readonly number[] = [],
+  ) {
+    this.#environment = environment;
+    const versions = plugins.map((config, index): PluginVersion => {
       const module = modules[index];
       if (module === undefined)
         throw new ProxyError("PLUGIN_MODULE", "internal", `plugin ${config.name} has no module`);
-      const key = vmKey(config, module, index);
-      const plugin = new Plugin(config, this.#vm(config, module, key, environment), environment.stats);
-      plugin.vm.plugins.push(plugin);
-      const routes = new Map<number, Plugin>();
-      // A module that asks for its routes' configurations knows what to do with them; to any other each is another
-      // plugin of the same VM, which is what plugins that share one are to every host: another root context.
-      for (const { id, bytes } of module.asksForRoutes ? [] : (config.routeConfigurations ?? [])) {
-        const vm = config.ownRouteVms === true ? this.#vm(config, module, `${key}/${id}`, environment) : plugin.vm;
-        const route = new Plugin({ ...config, configuration: bytes }, vm, environment.stats, plugin);
-        vm.plugins.push(route);
-        routes.set(id, route);
-      }
-      this.#plugins.push([plugin, ...routes.values()]);
-      this.#factories.push(new PluginFilterFactory(plugin, module.phases, routes));
-      this.#networkFactories.push(new PluginNetworkFactory(plugin, module.exports));
+      return { index, config, module, number: numbers[index] ?? 1 };
     });
-  }
-
-  #vm(config: PluginConfig, module: LoadedModule, key: string, environment: WasmEnvironment): Vm {
-    let vm = this.#vms.get(key);
-    if (vm !== undefined) return vm;
-    vm = new Vm(config, module, environment);
-    // What runs once in the process runs here: with upstreams at hand, and watched; a replaced worker takes it over.
-    if (config.service !== "process" || environment.workerIndex === 0) this.#vms.set(key, vm);
-    return vm;
+    const made = this.#make(versions, environment);
+    this.#places = made.plugins.map(({ plugin }) => new PluginFilterFactory(plugin, plugin.vm.phases));
   }
 
   /** Starts every VM and configures every plugin. Throws ProxyError naming the plugin and the reason; nothing stays started then. */
   start(): void {
     try {
-      for (const vm of this.#vms.values()) vm.start();
+      for (const vm of this.#vms) vm.start();
       this.#stopRefreshing = refreshRegularly(() => this.#vms.values().map(({ stats }) => stats));
     } catch (error) {
       this.close();
@@ -67,60 +78,183 @@ export class PluginSet {
 
   /** The factory of plugin `index` of the snapshot. */
   httpFilter(index: number): HttpFilterFactory {
-    return known(this.#factories, index);
+    return this.#place(index);
   }
 
   /** The same for connections. */
   networkFilter(index: number): PassingFilterFactory {
-    return known(this.#networkFactories, index);
+    return new PluginNetworkFactory(this.#place(index));
+  }
+
+  /**
+   * Builds versions beside the live ones: instantiated, started, configured. `silent` ones act on nothing outside of them.
+   * Throws ProxyError naming the plugin and the reason; nothing of them is left then.
+   */
+  prepare(id: number, versions: readonly PluginVersion[], silent: boolean): void {
+    const generation = this.#make(versions, silent ? shadowEnvironment(this.#environment) : this.#environment);
+    for (const { index, plugin } of generation.plugins)
+      for (const one of plugin.all()) one.chooser = this.#places[index]!;
+    try {
+      for (const vm of generation.vms) vm.start();
+    } catch (error) {
+      this.#end(generation, 0);
+      throw error;
+    }
+    this.#prepared.set(id, generation);
+  }
+
+  /** Lets some streams have prepared versions, or shows them copies. `onBad`: see {@link Trial}. */
+  tryOut(id: number, routing: Routing, plan: TrialPlan, onBad: () => void): void {
+    const generation = this.#prepared.get(id);
+    if (generation === undefined) return;
+    const trial = this.#watch(generation, plan, () => {
+      for (const { index } of generation.plugins) this.#places[index]!.endTrial();
+      onBad();
+    });
+    for (const { index, plugin } of generation.plugins) {
+      const place = this.#places[index]!;
+      setTrial(place.live, trial);
+      place.tryOut(plugin, routing);
+    }
+  }
+
+  /** New streams have the prepared versions from now on; the old ones end with their last stream, at the latest in `drainMs`. */
+  commit(id: number, drainMs: number, plan: TrialPlan | undefined, onBad: () => void): void {
+    const generation = this.#prepared.get(id);
+    if (generation === undefined) return;
+    this.#prepared.delete(id);
+    if (plan !== undefined) this.#watch(generation, plan, onBad);
+    else for (const { plugin } of generation.plugins) setTrial(plugin, null);
+    const old = new Set<Vm>();
+    for (const { index, plugin } of generation.plugins) {
+      const place = this.#places[index]!;
+      for (const { vm } of place.live.all()) old.add(vm);
+      setTrial(place.live, null);
+      place.replace(plugin);
+    }
+    for (const vm of old) this.#retire(vm, drainMs);
+  }
+
+  /** Prepared versions are not wanted; streams that they have finish. */
+  drop(id: number, drainMs: number): void {
+    const generation = this.#prepared.get(id);
+    if (generation === undefined) return;
+    this.#prepared.delete(id);
+    for (const { index, plugin } of generation.plugins) {
+      const place = this.#places[index]!;
+      if (place.candidate === plugin) place.endTrial();
+      setTrial(place.live, null);
+      setTrial(plugin, null);
+    }
+    this.#end(generation, drainMs);
+  }
+
+  /** The versions in force have stood their trial. */
+  endTrials(indices: readonly number[]): void {
+    for (const index of indices) {
+      const place = this.#places[index];
+      if (place !== undefined && place.candidate === null) setTrial(place.live, null);
+    }
   }
 
   /** The access logger that plugin `index` of the snapshot is. */
   accessLogger(index: number): StreamLogger {
-    return new PluginLogger(known(this.#plugins, index)[0]);
+    return new PluginLogger(this.#place(index));
   }
 
   /** For the admin interface, in the order of the snapshot. */
   statuses(): PluginStatus[] {
-    return this.#plugins.map(([plugin, ...routes]) => {
-      const others = routes.filter(({ vm }) => vm !== plugin.vm);
-      // Failures are counted together already.
-      const statuses = others.map((route) => [{ ...route.status(), failures: {} }]);
-      return mergePluginStatuses([[plugin.status()], ...statuses])[0]!;
+    const prepared = new Set<Plugin>();
+    for (const { plugins } of this.#prepared.values()) for (const { plugin } of plugins) prepared.add(plugin);
+    return this.#places.map((place) => {
+      const { live, candidate } = place;
+      const mains = new Set<Plugin>([live]);
+      for (const vm of this.#vms) for (const one of vm.plugins) if (one.chooser === place) mains.add(one.main ?? one);
+      const versions = [...mains].map((one) => {
+        const draining = prepared.has(one) ? "prepared" : "draining";
+        return versionStatus(one, one === live ? "live" : one === candidate ? "candidate" : draining);
+      });
+      const facts = live.facts();
+      const { instances, memory } = versions[0]!;
+      return { ...facts, instances, memory, number: live.number, versions: addVersions([], versions) };
     });
   }
 
   /** Ends the plugins: on_done and on_delete of each root context. Streams still open finish first in their instances. */
   close(): void {
     this.#stopRefreshing();
-    for (const vm of this.#vms.values()) vm.close();
+    for (const vm of this.#vms) vm.close();
+  }
+
+  #place(index: number): PluginFilterFactory {
+    const place = this.#places[index];
+    if (place === undefined) throw new ProxyError("PLUGIN_INDEX", "internal", `there is no plugin ${index}`);
+    return place;
+  }
+
+  #make(versions: readonly PluginVersion[], environment: WasmEnvironment): Generation {
+    const vms = new Map<string, Vm>();
+    const vmOf = (key: string, { config, module }: PluginVersion): Vm => {
+      let vm = vms.get(key);
+      if (vm === undefined) vms.set(key, (vm = new Vm(config, module, environment)));
+      return vm;
+    };
+    const { stats, workerIndex } = environment;
+    const plugins = versions.map((version) => {
+      const { index, config, module, number } = version;
+      const key = vmKey(config, module, index);
+      const plugin = new Plugin(config, vmOf(key, version), stats, { number });
+      plugin.vm.plugins.push(plugin);
+      const routes = new Map<number, Plugin>();
+      // A module that asks for its routes' configurations knows what to do with them; to any other each is another
+      // plugin of the same VM, which is what plugins that share one are to every host: another root context.
+      for (const { id, bytes } of module.asksForRoutes ? [] : (config.routeConfigurations ?? [])) {
+        const vm = config.ownRouteVms === true ? vmOf(`${key}/${id}`, version) : plugin.vm;
+        const route = new Plugin({ ...config, configuration: bytes }, vm, stats, { main: plugin, number });
+        vm.plugins.push(route);
+        routes.set(id, route);
+      }
+      if (routes.size > 0) plugin.routes = routes;
+      return { index, plugin };
+    });
+    // What runs once in the process runs here: with upstreams at hand, and watched; a replaced worker takes it over.
+    const running = [...vms.values()].filter((vm) => vm.service !== "process" || workerIndex === 0);
+    for (const vm of running) this.#vms.add(vm);
+    return { plugins, vms: running };
+  }
+
+  #watch(generation: Generation, plan: TrialPlan, onBad: () => void): Trial {
+    const fresh = new Set(generation.plugins.flatMap(({ plugin }) => plugin.all()));
+    const trial = new Trial(plan, this.#environment.workerIndex, (plugin) => fresh.has(plugin), onBad);
+    for (const plugin of fresh) plugin.trial = trial;
+    return trial;
+  }
+
+  #end({ vms }: Generation, drainMs: number): void {
+    for (const vm of vms) this.#retire(vm, drainMs);
+  }
+
+  #retire(vm: Vm, drainMs: number): void {
+    vm.retire(drainMs, () => this.#vms.delete(vm));
   }
 }
 
-function known<T>(entries: readonly T[], index: number): T {
-  const entry = entries[index];
-  if (entry === undefined) throw new ProxyError("PLUGIN_INDEX", "internal", `there is no plugin ${index}`);
-  return entry;
+function setTrial(plugin: Plugin, trial: Trial | null): void {
+  for (const one of plugin.all()) one.trial = trial;
 }
 
-/**
- * Plugins share a VM, as in Envoy, when code, VM configuration and vm_id are the same; but only if a vm_id is given,
- * since a trap in a shared VM hits all of them.
- */
-function vmKey(config: PluginConfig, module: LoadedModule, index: number): string {
-  if (config.vmId === "") return String(index);
-  const environment = JSON.stringify(Object.entries(config.environment));
-  const capabilities = config.allowedCapabilities?.join() ?? "*";
-  return [
-    module.sha256,
-    config.vmId,
-    Buffer.from(config.vmConfiguration).toString("base64"),
-    environment,
-    capabilities,
-    config.isolation ?? module.manifest?.isolation ?? "worker",
-    config.fuel,
-    config.memoryBytes,
-    config.failurePolicy,
-    config.service ?? "",
-  ].join("|");
+/** Of a plugin with what stands in for it on some routes, which may have VMs of their own. */
+function versionStatus(plugin: Plugin, role: VersionRole): VersionStatus {
+  const all = plugin.all();
+  const statuses = [...new Set(all.map(({ vm }) => vm))].map((vm) => vm.status());
+  const sum = (numbers: readonly number[]): number => numbers.reduce((total, one) => total + one, 0);
+  return {
+    number: plugin.number,
+    role,
+    streams: sum(all.map(({ streams }) => streams)),
+    instances: sum(statuses.map(({ instances }) => instances)),
+    memory: sum(statuses.map(({ memory }) => memory)),
+    sha256: statuses[0]!.sha256,
+    version: statuses[0]!.version,
+  };
 }

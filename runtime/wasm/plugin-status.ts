@@ -22,7 +22,8 @@ export interface VmStatus {
   readonly fuelUsed: number;
 }
 
-export interface PluginStatus extends VmStatus {
+/** Of a plugin's version in force. */
+export interface PluginFacts extends VmStatus {
   readonly name: string;
   readonly rootId: string;
   readonly vmId: string;
@@ -30,6 +31,27 @@ export interface PluginStatus extends VmStatus {
   readonly failures: Readonly<Record<string, number>>;
   /** The newest failure as it was logged, with its time in milliseconds since 1970; undefined when there was none. */
   readonly lastFailure: LastFailure | undefined;
+}
+
+export interface PluginStatus extends PluginFacts {
+  /** Counts the plugin's versions in this process, from 1. */
+  readonly number: number;
+  /** Every version that has instances, the one in force first. */
+  readonly versions: readonly VersionStatus[];
+}
+
+/** What a version is at the moment: in force, tried beside that, built and waiting, or finishing its last streams. */
+export type VersionRole = "live" | "candidate" | "prepared" | "draining";
+
+export interface VersionStatus {
+  readonly number: number;
+  readonly role: VersionRole;
+  readonly streams: number;
+  readonly instances: number;
+  readonly memory: number;
+  readonly sha256: string;
+  /** Of the module's manifest. */
+  readonly version: string;
 }
 
 export interface LastFailure {
@@ -68,52 +90,26 @@ function add(a: PluginStatus, b: PluginStatus): PluginStatus {
     fuelUsed: a.fuelUsed + b.fuelUsed,
     failures,
     lastFailure: newer,
+    versions: addVersions(a.versions, b.versions),
   };
 }
 
-/** In the form of `/clusters`: `plugin::key::value`, one per line; a backtrace is in the JSON form only. */
-export function pluginsText(plugins: readonly PluginStatus[]): string {
-  const lines: string[] = [];
-  for (const plugin of plugins) {
-    for (const [key, value] of Object.entries(pluginJson(plugin))) {
-      if (key === "name") continue;
-      if (key === "failures") {
-        for (const [reason, count] of Object.entries(plugin.failures))
-          lines.push(`${plugin.name}::${key}::${reason}::${count}`);
-      } else if (key !== "last_failure") lines.push(`${plugin.name}::${key}::${String(value)}`);
-    }
-    const { lastFailure } = plugin;
-    if (lastFailure === undefined) continue;
-    const [head] = lastFailure.text.split("\n");
-    lines.push(`${plugin.name}::last_failure::${new Date(lastFailure.atMs).toISOString()}::${head}`);
+/** One entry for each version; the first that is found says what it is. */
+export function addVersions(a: readonly VersionStatus[], b: readonly VersionStatus[]): readonly VersionStatus[] {
+  const all = new Map(a.map((one) => [one.number, one]));
+  for (const one of b) {
+    const other = all.get(one.number);
+    all.set(
+      one.number,
+      other === undefined
+        ? one
+        : {
+            ...other,
+            streams: other.streams + one.streams,
+            instances: other.instances + one.instances,
+            memory: other.memory + one.memory,
+          },
+    );
   }
-  return lines.map((line) => `${line}\n`).join("");
-}
-
-export function pluginsJson(plugins: readonly PluginStatus[]): object {
-  return { plugins: plugins.map(pluginJson) };
-}
-
-function pluginJson(plugin: PluginStatus): object {
-  const { lastFailure } = plugin;
-  return {
-    name: plugin.name,
-    root_id: plugin.rootId,
-    vm_id: plugin.vmId,
-    module: plugin.moduleName,
-    version: plugin.version,
-    sha256: plugin.sha256,
-    source: plugin.source,
-    size: plugin.size,
-    isolation: plugin.isolation,
-    fuel_limit: plugin.fuelLimit,
-    memory_limit: plugin.memoryLimit,
-    instances: plugin.instances,
-    memory: plugin.memory,
-    fuel_used: plugin.fuelUsed,
-    failures: plugin.failures,
-    ...(lastFailure === undefined
-      ? {}
-      : { last_failure: { time: new Date(lastFailure.atMs).toISOString(), text: lastFailure.text } }),
-  };
+  return [...all.values()];
 }

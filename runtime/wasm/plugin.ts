@@ -1,19 +1,13 @@
 /** A configured use of a module in one worker: its configuration, its root context in the live instance, its numbers. */
-import type { BodyBuffer } from "../codec/body.ts";
-import type { PluginConfig, RateLimitConfig } from "../config/snapshot.ts";
-import type { HttpFilter, HttpFilterFactory, StreamView } from "../http/filter.ts";
-import { NetworkStatus } from "../network/filter.ts";
-import type { FilterView, NetworkFilter, PassingFilterFactory } from "../network/filter.ts";
-import type { StreamLogger } from "../observe/access-log.ts";
+import type { PluginConfig } from "../config/snapshot.ts";
 import type { Counter, Stats } from "../observe/stats.ts";
 import type { StreamInfo } from "../observe/stream-info.ts";
 import type { FailureReason } from "./instance/failure.ts";
 import type { Instance } from "./instance/instance.ts";
-import { AbsentFilter, AbsentNetworkFilter } from "./contexts/failure-policy.ts";
-import { HttpContext } from "./contexts/http-context.ts";
-import { NetworkContext } from "./contexts/network-context.ts";
 import type { RootContext } from "./contexts/root-context.ts";
-import type { LastFailure, PluginStatus } from "./plugin-status.ts";
+import type { LastFailure, PluginFacts } from "./plugin-status.ts";
+import type { PluginFilterFactory } from "./plugin-factory.ts";
+import type { Trial } from "./trial.ts";
 import type { Vm } from "./vm.ts";
 
 export interface DeclaredProperty {
@@ -23,9 +17,20 @@ export interface DeclaredProperty {
   readonly instance: Instance;
 }
 
+export interface PluginOrigin {
+  /** The plugin that this one stands in for on some routes; they are counted together. */
+  readonly main?: Plugin;
+  /** Of the version; default 1. */
+  readonly number?: number;
+}
+
 export class Plugin {
   readonly config: PluginConfig;
   readonly vm: Vm;
+  /** Counts the versions of a plugin that the process has had, from 1. */
+  readonly number: number;
+  /** The plugin that this one stands in for on some routes; null: none. */
+  readonly main: Plugin | null;
   /** Failures of all kinds, and of each. */
   readonly traps: Counter;
   readonly #failures: Map<FailureReason, Counter>;
@@ -42,11 +47,20 @@ export class Plugin {
   root: RootContext | null = null;
   /** Number among the plugins of its VM, and so among the root contexts of each instance; the VM sets it. */
   place = 0;
+  /** What stands in for it on routes with a configuration of their own, by its id; null: nothing does. */
+  routes: ReadonlyMap<number, Plugin> | null = null;
+  /** Streams that it has now. */
+  streams = 0;
+  /** Who chooses it for streams; null for one that stands alone. */
+  chooser: PluginFilterFactory | null = null;
+  /** Watches how it does beside another version; null outside of one. */
+  trial: Trial | null = null;
 
-  /** `main`: the plugin that this one stands in for on some routes; they are counted together. */
-  constructor(config: PluginConfig, vm: Vm, stats: Stats, main?: Plugin) {
+  constructor(config: PluginConfig, vm: Vm, stats: Stats, { main, number = 1 }: PluginOrigin = {}) {
     this.config = config;
     this.vm = vm;
+    this.number = number;
+    this.main = main ?? null;
     this.#failures = main === undefined ? new Map() : main.#failures;
     this.#stats = stats;
     this.traps = stats.counter(`wasm.${config.name}.traps`);
@@ -61,10 +75,27 @@ export class Plugin {
       this.#failures.set(reason, (counter = this.#stats.counter(`wasm.${this.config.name}.failures.${reason}`)));
     }
     counter.inc();
+    this.trial?.failed(this);
+  }
+
+  /** A stream that had a context of it is over. */
+  streamEnded(info: StreamInfo): void {
+    this.trial?.streamEnded(this, info);
+    if (--this.streams === 0) this.vm.unused();
+  }
+
+  /** It, and what stands in for it. */
+  all(): Plugin[] {
+    return this.routes === null ? [this] : [this, ...this.routes.values()];
+  }
+
+  /** Hears of queue notices: tokens outlive versions, and a version that does not serve yet must not take them. */
+  get listener(): RootContext | null {
+    return (this.chooser?.live ?? this).root;
   }
 
   /** For the admin interface. */
-  status(): PluginStatus {
+  facts(): PluginFacts {
     const { name, rootId, vmId } = this.config;
     const failures: Record<string, number> = {};
     for (const [reason, counter] of this.#failures) failures[reason] = counter.value;
@@ -75,106 +106,5 @@ export class Plugin {
     if (this.root !== root) return;
     this.root = null;
     this.vm.rootGone();
-  }
-}
-
-/** A plugin as access logger: its root context hears of each stream, as in Envoy. */
-export class PluginLogger implements StreamLogger {
-  readonly #plugin: Plugin;
-
-  constructor(plugin: Plugin) {
-    this.#plugin = plugin;
-  }
-
-  log(info: StreamInfo): void {
-    const root = this.#plugin.vm.rootFor(this.#plugin, info.connection);
-    if (root === null) {
-      this.#plugin.skippedStreams.inc();
-      return;
-    }
-    root.logStream(info);
-    root.instance.onUnused?.();
-  }
-}
-
-/** Makes the filter of each stream from a plugin. */
-export class PluginFilterFactory implements HttpFilterFactory {
-  readonly name: string;
-  readonly phases: number;
-  readonly rateLimits: readonly RateLimitConfig[] | undefined;
-  readonly #plugin: Plugin;
-  readonly #routes: ReadonlyMap<number, Plugin> | null;
-
-  /** `routes`: what stands in for the plugin on routes with a configuration of their own, by its id. */
-  constructor(plugin: Plugin, phases: number, routes: ReadonlyMap<number, Plugin> = new Map()) {
-    this.name = plugin.config.filterName;
-    this.phases = phases;
-    this.rateLimits = plugin.config.rateLimits;
-    this.#plugin = plugin;
-    this.#routes = routes.size === 0 ? null : routes;
-  }
-
-  create(stream: StreamView): HttpFilter {
-    // The route as it is when the request comes to the filter: a context keeps the root that it was made under.
-    const plugin = this.#routes === null ? this.#plugin : (this.#routes.get(stream.perRouteConfigId()) ?? this.#plugin);
-    const root = plugin.vm.rootFor(plugin, stream.info.connection);
-    if (root === null || root.callbacks === null) return new AbsentFilter(plugin, stream);
-    return new HttpContext(root, stream, root.callbacks);
-  }
-}
-
-const READ_CALLBACK = "proxy_on_downstream_data";
-/** The end of what comes from upstream is told by the second. */
-const WRITE_CALLBACKS = ["proxy_on_upstream_data", "proxy_on_upstream_connection_close"];
-
-/** Makes the network filter of each connection from a plugin. */
-export class PluginNetworkFactory implements PassingFilterFactory {
-  readonly name: string;
-  readonly terminal = false;
-  readonly reads: boolean;
-  readonly writes: boolean;
-  readonly #plugin: Plugin;
-
-  /** `exports`: callbacks that the module has. */
-  constructor(plugin: Plugin, exports: readonly string[]) {
-    this.name = plugin.config.filterName;
-    this.reads = exports.includes(READ_CALLBACK);
-    this.writes = WRITE_CALLBACKS.some((name) => exports.includes(name));
-    this.#plugin = plugin;
-  }
-
-  create(connection: FilterView): NetworkFilter {
-    return new PluginConnection(this.#plugin, connection);
-  }
-}
-
-/** Takes an instance only when the connection comes to its place in the chain: others have to tell of its end as well. */
-class PluginConnection implements NetworkFilter {
-  readonly #plugin: Plugin;
-  readonly #view: FilterView;
-  #filter: NetworkFilter | null = null;
-
-  constructor(plugin: Plugin, view: FilterView) {
-    this.#plugin = plugin;
-    this.#view = view;
-  }
-
-  onNewConnection(): number {
-    const root = this.#plugin.vm.rootFor(this.#plugin, this.#view.info);
-    const callbacks = root === null ? null : root.callbacks;
-    this.#filter =
-      root === null || callbacks === null
-        ? new AbsentNetworkFilter(this.#plugin, this.#view)
-        : new NetworkContext(root, this.#view, callbacks);
-    return this.#filter.onNewConnection();
-  }
-  onData(bytes: BodyBuffer, endStream: boolean): number {
-    return this.#filter === null ? NetworkStatus.CONTINUE : this.#filter.onData(bytes, endStream);
-  }
-  onWrite(bytes: BodyBuffer, endStream: boolean): number {
-    return this.#filter === null ? NetworkStatus.CONTINUE : this.#filter.onWrite(bytes, endStream);
-  }
-  onClose(local: boolean): void {
-    this.#filter?.onClose(local);
   }
 }

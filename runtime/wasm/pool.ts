@@ -45,8 +45,8 @@ export class InstancePool {
   readonly #ready: Pooled[] = [];
   readonly #used: Pooled[] = [];
   readonly #byConnection = new Map<ConnectionInfo, Pooled>();
-  /** Connections that tell when they close. */
-  readonly #known = new WeakSet<ConnectionInfo>();
+  /** What connections call when they close. */
+  readonly #closers = new Map<ConnectionInfo, () => void>();
   #leased = 0;
   #working = false;
   #closed = false;
@@ -80,13 +80,10 @@ export class InstancePool {
     if (present !== undefined) return present;
     const pooled = this.lease();
     if (pooled === null) return null;
-    if (!this.#known.has(connection)) {
-      this.#known.add(connection);
-      (connection.closers ??= []).push(() => {
-        const last = this.#byConnection.get(connection);
-        this.#byConnection.delete(connection);
-        if (last !== undefined) this.release(last);
-      });
+    if (!this.#closers.has(connection)) {
+      const closer = (): void => this.#connectionClosed(connection);
+      this.#closers.set(connection, closer);
+      (connection.closers ??= []).push(closer);
     }
     this.#byConnection.set(connection, pooled);
     return pooled;
@@ -119,9 +116,24 @@ export class InstancePool {
     this.#schedule();
   }
 
+  /** Connections without a stream give their instances back; others keep theirs until they close. */
   close(): void {
     this.#closed = true;
+    for (const [connection, pooled] of this.#byConnection) {
+      if (pooled.instance.contexts.count > pooled.instance.roots.length) continue;
+      const closers = connection.closers ?? [];
+      const at = closers.indexOf(this.#closers.get(connection)!);
+      if (at !== -1) closers.splice(at, 1);
+      this.#connectionClosed(connection);
+    }
     for (const pooled of [...this.#ready.splice(0), ...this.#used.splice(0)]) this.#owner.discard(pooled);
+  }
+
+  #connectionClosed(connection: ConnectionInfo): void {
+    const last = this.#byConnection.get(connection);
+    this.#byConnection.delete(connection);
+    this.#closers.delete(connection);
+    if (last !== undefined) this.release(last);
   }
 
   #count(pooled: Pooled): Pooled {

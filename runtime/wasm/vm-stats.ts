@@ -51,6 +51,8 @@ export class VmStats implements PoolStats {
     this.#goneFuel += instance.fuelUsed;
     this.#active.dec();
     this.#instances.dec();
+    // The last look at it: nobody asks a VM without instances again.
+    if (this.#present.size === 0) this.refresh();
   }
 
   /** Brings memory and fuel up to date, and answers them; not for the path of a request. */

@@ -67,6 +67,9 @@ export class Vm implements PoolOwner {
   /** Armed while a change of a large template waits to be seen; and when the last one was. */
   readonly #change: Alarm;
   #changedMs = -Infinity;
+  /** Armed while the last streams of a version that was replaced may finish. */
+  readonly #drain: Alarm;
+  #onGone = (): void => {};
 
   constructor(config: PluginConfig, module: LoadedModule, environment: WasmEnvironment) {
     this.#name = config.name;
@@ -92,6 +95,7 @@ export class Vm implements PoolOwner {
     this.stats = new VmStats(config.name, environment.stats, this.#instances);
     this.#pool = this.isolation === "worker" ? null : new InstancePool(this, this.stats);
     this.#wait = new Alarm(() => this.#restart());
+    this.#drain = new Alarm(() => this.#expire());
     this.#change = new Alarm(() => {
       if (this.#instance !== null) this.templateChanged(this.#instance);
     });
@@ -169,13 +173,63 @@ export class Vm implements PoolOwner {
     return pooled === null ? null : pooled.instance.roots[plugin.place]!;
   }
 
+  /** It runs without streams: once in the process, or once in each worker. */
+  get service(): PluginConfig["service"] {
+    return this.#config.service;
+  }
+
+  /** Names of its module's callbacks. */
+  get exports(): readonly string[] {
+    return this.#facts.module.exports;
+  }
+
+  /** Callbacks of its module, as http/filter.ts Phase bits. */
+  get phases(): number {
+    return this.#facts.module.phases;
+  }
+
+  /** No new stream comes here: ends when the last one does, at the latest in `ms`. `onGone`: no instance is left. */
+  retire(ms: number, onGone: () => void): void {
+    this.#onGone = onGone;
+    this.#drain.arm(ms);
+    this.unused();
+  }
+
+  /** A plugin of it has no stream now. */
+  unused(): void {
+    if (!this.#drain.armed || this.plugins.some(({ streams }) => streams > 0)) return;
+    this.#drain.disarm();
+    // Not now: the last stream may still be on its way out of its instance.
+    queueMicrotask(() => this.close());
+  }
+
+  /** Streams outlived the drain time: those that wait for the guest get their failure policy now, others at their next event. */
+  #expire(): void {
+    const left = this.plugins.reduce((sum, { streams }) => sum + streams, 0);
+    this.#facts.environment.log.warning(
+      `plugin ${this.#name}: ${left} streams outlived the drain time of version ${this.plugins[0]?.number}`,
+    );
+    this.#closed = true;
+    this.#instance = null;
+    // A copy: letting go of an instance takes it out.
+    for (const instance of [...this.#instances]) {
+      instance.failed = true;
+      instance.failureReason = "replaced";
+      instance.onUnused = null;
+      this.#abandon(instance);
+    }
+    this.close();
+  }
+
   /** Ends all root contexts; streams that are still there finish in their instances. */
   close(): void {
     this.#closed = true;
+    this.#drain.disarm();
     this.#wait.disarm();
     this.#change.disarm();
     this.#pool?.close();
     for (const plugin of this.plugins) plugin.root?.close();
+    if (this.#instances.size === 0) this.#onGone();
   }
 
   /** A plugin of a closed VM is done; streams may still be finishing in the instance, which goes with the last of them. */
@@ -323,6 +377,7 @@ export class Vm implements PoolOwner {
     const { shared, workerIndex } = this.#facts.environment;
     shared.countInstance(workerIndex, -1);
     this.stats.dismissed(instance);
+    if (this.#closed && this.#instances.size === 0) this.#onGone();
   }
 
   // ---- failure --------------------------------------------------------------------------------

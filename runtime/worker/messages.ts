@@ -4,13 +4,15 @@
  */
 import type { Snapshot } from "../config/snapshot.ts";
 import type { BoundAddress } from "../listener/bind.ts";
-import type { PeerLink } from "../listener/peers.ts";
 import type { LogLevel } from "../observe/log.ts";
 import type { StatsAnnouncement } from "../observe/stats.ts";
 import type { ClusterStatus } from "../upstream/cluster-status.ts";
 import type { LoadedModule } from "../wasm/module/module.ts";
+import type { PluginVersion } from "../wasm/plugin-set.ts";
 import type { PluginStatus } from "../wasm/plugin-status.ts";
+import type { Routing } from "../wasm/routing.ts";
 import type { SharedHandle } from "../wasm/shared.ts";
+import type { TrialPlan } from "../wasm/trial.ts";
 
 /** What a worker is given when its thread starts, before there is a configuration. */
 export interface WorkerBirth {
@@ -27,15 +29,16 @@ export interface WorkerSetup {
   /** Compiled code, each once; `moduleOfPlugin[i]` is the one of `snapshot.plugins[i]`. */
   readonly modules: readonly LoadedModule[];
   readonly moduleOfPlugin: readonly number[];
+  /** Counts the versions of each plugin in this process; default 1. */
+  readonly numberOfPlugin?: readonly number[] | undefined;
   /** What guests share across workers; a handle of this thread's own. */
   readonly shared: SharedHandle;
   readonly logLevels: LogLevels;
   readonly logFormat: "text" | "json";
 }
 
-/** What is known of the sockets of the process: see ListenerEnvironment. */
+/** What is known of the listening sockets of the process: see ListenerEnvironment. */
 export interface KnownSockets {
-  readonly counts: Readonly<Record<string, SharedArrayBuffer>>;
   readonly boundPorts: Readonly<Record<string, number>>;
   readonly sharedSockets: Readonly<Record<string, number>>;
 }
@@ -51,8 +54,6 @@ export type ToWorker =
   | { readonly kind: "setup"; readonly setup: WorkerSetup }
   /** Bind and accept, answer `listening` or `failed`. */
   | { readonly kind: "listen"; readonly sockets: KnownSockets }
-  /** Another worker can be given sockets, and gives some. */
-  | { readonly kind: "peer"; readonly link: PeerLink }
   /** Stop accepting, finish streams for at most `ms`, answer `drained`. */
   | { readonly kind: "drain"; readonly ms: number }
   /** From now on responses ask downstream to close the connection; or the contrary. Accepting goes on. */
@@ -61,6 +62,33 @@ export type ToWorker =
   | { readonly kind: "stop_accepting"; readonly inboundOnly: boolean }
   | { readonly kind: "log_levels"; readonly logLevels: LogLevels }
   | { readonly kind: "reopen_logs" }
+  /** Build versions of plugins beside those in force, answer `plugins_changed` with the same id. */
+  | {
+      readonly kind: "prepare_plugins";
+      readonly id: number;
+      readonly versions: readonly PluginVersion[];
+      /** Nothing that they do leaves them: they are to be shadows. */
+      readonly silent: boolean;
+    }
+  /** Let some streams have what `prepare_plugins` with this id built; say `plugins_failing` when there are too many failures. */
+  | {
+      readonly kind: "try_plugins";
+      readonly id: number;
+      readonly routing: Routing;
+      readonly trial: TrialPlan;
+    }
+  /** Put it in force, answer `plugins_changed`; with a `trial` failures are watched as above. */
+  | {
+      readonly kind: "commit_plugins";
+      readonly id: number;
+      /** How long streams on the old versions may take. */
+      readonly drainMs: number;
+      readonly trial: TrialPlan | undefined;
+    }
+  /** Give it up; without an effect when there is no such thing. */
+  | { readonly kind: "drop_plugins"; readonly id: number; readonly drainMs: number }
+  /** The versions in force of these plugins are watched no longer. */
+  | { readonly kind: "end_trials"; readonly indices: readonly number[] }
   /** Answer `clusters` with the same id. */
   | { readonly kind: "describe_clusters"; readonly id: number }
   /** Answer `plugins` with the same id. */
@@ -76,4 +104,12 @@ export type FromWorker =
   | { readonly kind: "stats"; readonly announcement: StatsAnnouncement }
   | { readonly kind: "drained" }
   | { readonly kind: "clusters"; readonly id: number; readonly clusters: readonly ClusterStatus[] }
+  /** `error`: the step failed and left nothing behind. `ms`: how long the worker was at it. */
+  | {
+      readonly kind: "plugins_changed";
+      readonly id: number;
+      readonly error: { readonly code: string; readonly message: string } | undefined;
+      readonly ms: number;
+    }
+  | { readonly kind: "plugins_failing"; readonly id: number }
   | { readonly kind: "plugins"; readonly id: number; readonly plugins: readonly PluginStatus[] };

@@ -1,5 +1,6 @@
 /** Compiles the code of all plugins on the main thread, each distinct one once for all workers. */
 import { readFileSync } from "node:fs";
+import { isAbsolute } from "node:path";
 import type { PluginConfig } from "../config/snapshot.ts";
 import { ProxyError } from "../errors.ts";
 import { GUEST_PAGE_BYTES } from "../limits.ts";
@@ -37,6 +38,12 @@ export function loadModules(plugins: readonly PluginConfig[]): ModuleTable {
     return index;
   });
   return { modules, moduleOfPlugin };
+}
+
+/** Compiles code that came while the proxy runs. `origin` names it in errors; its source map may lie beside a file. Throws what loadModule throws. */
+export function compileFor(memoryBytes: number, bytes: Uint8Array, origin: string): LoadedModule {
+  const beside = isAbsolute(origin) ? filesBeside(origin) : undefined;
+  return loadModule(bytes, origin, { memoryPages: memoryBytes / GUEST_PAGE_BYTES }, beside);
 }
 
 function readCode(plugin: string, path: string): Uint8Array {

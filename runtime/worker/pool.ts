@@ -6,6 +6,7 @@
 import { ProxyError } from "../errors.ts";
 import {
   DRAIN_GRACE_MS,
+  PLUGIN_STEP_MS,
   WORKER_ANSWER_MS,
   WORKER_MISSED_BEATS,
   WORKER_RESTART_MAX_MS,
@@ -22,8 +23,9 @@ import { mergePluginStatuses } from "../wasm/plugin-status.ts";
 import type { PluginStatus } from "../wasm/plugin-status.ts";
 import type { SharedHandle } from "../wasm/shared.ts";
 import type { FromWorker, LogLevels, ToWorker, WorkerSetup } from "./messages.ts";
-import { linkPeers } from "./peer-links.ts";
 import { ProcessSockets } from "./process-sockets.ts";
+import { Questions } from "./questions.ts";
+import type { Reply } from "./questions.ts";
 import { WorkerThread } from "./thread.ts";
 import type { ThreadState } from "./thread.ts";
 
@@ -37,7 +39,21 @@ export interface PoolOwner {
   onThreadGone(thread: number): void;
   /** A worker died or hung while it should have served, and is being replaced. */
   onWorkerLost(index: number, hung: boolean): void;
+  /** Versions of plugins that are on trial, under this number, fail too often. */
+  onPluginsFailing(id: number): void;
 }
+
+/** What a change of plugins can do to all serving workers; see messages.ts. */
+export interface PluginChange {
+  /** Resolves with a reply of each worker. */
+  ask(message: Extract<ToWorker, { kind: "prepare_plugins" | "commit_plugins" }>): Promise<readonly Reply[]>;
+  post(message: ToWorker): void;
+  /** Workers that start later begin with `plugins`, then hear what is `standing`. */
+  settled(plugins: PluginsInForce, standing: readonly ToWorker[]): void;
+}
+
+/** The part of a setup that hot loads change. */
+export type PluginsInForce = Pick<WorkerSetup, "snapshot" | "modules" | "moduleOfPlugin" | "numberOfPlugin">;
 
 /** One worker for people and for `/workers`. */
 export interface WorkerReport {
@@ -91,8 +107,12 @@ export class WorkerPool {
   #serving = false;
   #drainClose = false;
   #inboundStopped = false;
-  #nextQuestion = 1;
-  readonly #questions = new Map<number, { missing: number; readonly answers: FromWorker[]; done: () => void }>();
+  readonly #questions = new Questions();
+  /** Replacements that are being set up, and the change of plugins that is under way: neither may meet the other half done. */
+  readonly #restarting = new Set<Promise<void>>();
+  #change: Promise<void> | null = null;
+  /** What a replaced worker is told before it accepts: trials that are running. */
+  #standing: readonly ToWorker[] = [];
 
   /** Spawns the threads. */
   constructor({ concurrency, owner, log, code, watchMs }: PoolOptions) {
@@ -100,7 +120,7 @@ export class WorkerPool {
     this.#log = log;
     this.#code = code ?? new URL("./worker.ts", import.meta.url);
     this.#watchMs = watchMs ?? WORKER_WATCH_MS;
-    this.#sockets = new ProcessSockets(concurrency, log);
+    this.#sockets = new ProcessSockets(concurrency > 1, log);
     const beats = new SharedArrayBuffer(concurrency * Int32Array.BYTES_PER_ELEMENT);
     this.#beats = new Int32Array(beats);
     for (let index = 0; index < concurrency; index++) {
@@ -123,14 +143,12 @@ export class WorkerPool {
    */
   async start(setup: PoolSetup): Promise<void> {
     this.#setup = setup;
-    this.#sockets.count(setup.snapshot.listeners.map(({ name }) => name));
     const [first, ...others] = this.#places;
     const ready = this.#places.map((place) => this.#setUp(place.thread, setup));
     // One failure must not leave the others' rejections without a listener.
     await Promise.all(ready);
     this.#noteBound(await first!.thread.listen(this.#sockets.known));
     await Promise.all(others.map((place) => place.thread.listen(this.#sockets.known)));
-    this.#places.forEach(({ thread }, at) => this.#link(thread, this.#places.slice(0, at)));
     this.#serving = true;
     this.#watch = setInterval(() => this.#checkBeats(), this.#watchMs);
     this.#watch.unref();
@@ -185,31 +203,54 @@ export class WorkerPool {
 
   /** Clusters and hosts as the workers see them, added up; workers that do not answer in time are left out. */
   async clusters(): Promise<readonly ClusterStatus[]> {
-    const answers = await this.#ask("describe_clusters");
+    const answers = await this.#describe("describe_clusters");
     return mergeClusterStatuses(answers.flatMap((one) => (one.kind === "clusters" ? [one.clusters] : [])));
   }
 
   /** The same of plugins. */
   async plugins(): Promise<readonly PluginStatus[]> {
-    const answers = await this.#ask("describe_plugins");
+    const answers = await this.#describe("describe_plugins");
     return mergePluginStatuses(answers.flatMap((one) => (one.kind === "plugins" ? [one.plugins] : [])));
   }
 
-  #ask(kind: "describe_clusters" | "describe_plugins"): Promise<readonly FromWorker[]> {
-    const asked = this.#places.filter(({ thread }) => thread.state === "listening" || thread.state === "draining");
-    const id = this.#nextQuestion++;
-    return new Promise((resolve) => {
-      const answers: FromWorker[] = [];
-      const done = (): void => {
-        clearTimeout(timer);
-        this.#questions.delete(id);
-        resolve(answers);
-      };
-      const timer = setTimeout(done, WORKER_ANSWER_MS);
-      this.#questions.set(id, { missing: asked.length, answers, done });
-      for (const { thread } of asked) thread.post({ kind, id });
-      if (asked.length === 0) done();
-    });
+  /**
+   * Changes plugins while no replacement of a worker is half set up; one change at a time. Rejects with what `steps` rejects with.
+   */
+  async changePlugins<T>(steps: (change: PluginChange) => Promise<T>): Promise<T> {
+    while (this.#change !== null) await this.#change;
+    let release = (): void => {};
+    this.#change = new Promise((resolve) => (release = resolve));
+    try {
+      await Promise.all(this.#restarting);
+      return await steps({
+        ask: (message) => this.#questions.ask(this.#servingThreads(), message, PLUGIN_STEP_MS),
+        post: (message) => this.#postAll(message),
+        settled: (plugins, standing) => {
+          this.#setup = { ...this.#setup!, ...plugins };
+          this.#standing = standing;
+        },
+      });
+    } finally {
+      this.#change = null;
+      release();
+    }
+  }
+
+  /** For the messages of one change. */
+  newChangeId(): number {
+    return this.#questions.newId();
+  }
+
+  async #describe(kind: "describe_clusters" | "describe_plugins"): Promise<readonly FromWorker[]> {
+    const id = this.#questions.newId();
+    const replies = await this.#questions.ask(this.#servingThreads(), { kind, id }, WORKER_ANSWER_MS);
+    return replies.map(({ answer }) => answer).filter((answer) => typeof answer !== "string");
+  }
+
+  #servingThreads(): readonly WorkerThread[] {
+    return this.#places
+      .map(({ thread }) => thread)
+      .filter(({ state }) => state === "listening" || state === "draining");
   }
 
   /** No worker accepts any more; resolves when streams are finished or `ms` are over. */
@@ -252,19 +293,19 @@ export class WorkerPool {
   #onMessage(thread: WorkerThread, message: FromWorker): void {
     if (message.kind === "stats") {
       this.#owner.onStats(thread.id, message.announcement);
-    } else if (message.kind === "clusters" || message.kind === "plugins") {
-      const question = this.#questions.get(message.id);
-      if (question === undefined) return;
-      question.answers.push(message);
-      if (--question.missing === 0) question.done();
+    } else if (message.kind === "clusters" || message.kind === "plugins" || message.kind === "plugins_changed") {
+      // A late answer: nobody waits for it any more, and who changes plugins has drawn the consequence.
+      this.#questions.answered(thread, message);
+    } else if (message.kind === "plugins_failing") {
+      this.#owner.onPluginsFailing(message.id);
     } else {
       this.#log.warning(`worker ${thread.index}: ${message.kind} came too late`);
     }
   }
 
   #onGone(thread: WorkerThread, why: string): void {
+    this.#questions.threadGone(thread);
     this.#recover(thread.id);
-    this.#sockets.forget(thread.index);
     this.#owner.onThreadGone(thread.id);
     const place = this.#places[thread.index];
     if (!this.#serving || place?.thread !== thread) return;
@@ -290,6 +331,15 @@ export class WorkerPool {
 
   async #restart(place: Place): Promise<void> {
     place.timer = null;
+    while (this.#change !== null) await this.#change;
+    if (!this.#serving) return;
+    const restart = this.#replaceThread(place);
+    this.#restarting.add(restart);
+    await restart;
+    this.#restarting.delete(restart);
+  }
+
+  async #replaceThread(place: Place): Promise<void> {
     place.restarts++;
     place.missedBeats = 0;
     const thread = this.#spawn(place.index);
@@ -297,24 +347,14 @@ export class WorkerPool {
     try {
       await this.#setUp(thread, this.#setup!);
       if (this.#drainClose) thread.post({ kind: "drain_close", on: true });
+      for (const message of this.#standing) thread.post(message);
       await thread.listen(this.#sockets.known);
-      this.#link(thread, this.#places);
       if (this.#inboundStopped) thread.post({ kind: "stop_accepting", inboundOnly: true });
       this.#log.info(`worker ${place.index} is back`);
     } catch (error) {
       // The thread tells why in #onGone, which tries again.
       thread.terminate(error instanceof ProxyError ? error.message : String(error));
     }
-  }
-
-  /** Workers reach each other where connections are balanced among them. */
-  #link(thread: WorkerThread, places: readonly Place[]): void {
-    if (!this.#setup!.snapshot.listeners.some(({ connectionBalance }) => connectionBalance === "exact")) return;
-    const others = places.map((place) => place.thread);
-    linkPeers(
-      thread,
-      others.filter((other) => other !== thread && other.state === "listening"),
-    );
   }
 
   #noteBound(bound: readonly BoundAddress[]): void {

@@ -10,8 +10,6 @@ import { ProxyError } from "../errors.ts";
 import { ConnectionManager } from "../http/connection-manager.ts";
 import type { HttpEnvironment } from "../http/connection-manager.ts";
 import { ListenerSet } from "../listener/listener-set.ts";
-import { Peers } from "../listener/peers.ts";
-import type { PeerLink } from "../listener/peers.ts";
 import type { NetworkFilterFactory } from "../network/filter.ts";
 import { AccessLog } from "../observe/access-log.ts";
 import { drainLogFiles, flushLogFiles, reopenLogFiles } from "../observe/log-file.ts";
@@ -34,8 +32,6 @@ class DataPlane {
   readonly #drainState = { close: false };
   readonly #boundPorts: Record<string, number> = {};
   readonly #sharedSockets: Record<string, number> = {};
-  readonly #counts: Record<string, SharedArrayBuffer> = {};
-  readonly #peers: Peers;
 
   constructor(index: number, setup: WorkerSetup, stats: StatsStore) {
     const { snapshot } = setup;
@@ -56,23 +52,16 @@ class DataPlane {
         runtime: snapshot.runtime,
         workerIndex: index,
       },
+      setup.numberOfPlugin,
     );
     const http = this.#httpEnvironment(snapshot, stats);
     const listenerLog = log.component("listener");
-    this.#peers = new Peers(index, {
-      receive: (parcel) => this.#listeners.receive(parcel),
-      takeBack: (parcel) => this.#listeners.takeBack(parcel),
-    });
     this.#listeners = new ListenerSet(snapshot.listeners, {
       stats,
       chainFactories: (chain, listener) => chainFactories(chain, listener, http, this.#plugins),
       accessLog: http.accessLog,
       boundPorts: this.#boundPorts,
       sharedSockets: this.#sharedSockets,
-      counts: this.#counts,
-      peers: this.#peers,
-      maxConnections: snapshot.maxDownstreamConnections,
-      runtime: snapshot.runtime,
       workerIndex: index,
       log: (level, message) => listenerLog[level === "warn" ? "warning" : level](message),
     });
@@ -85,16 +74,11 @@ class DataPlane {
     this.#plugins.start();
   }
 
-  async listen({ boundPorts, sharedSockets, counts }: KnownSockets): Promise<FromWorker> {
+  async listen({ boundPorts, sharedSockets }: KnownSockets): Promise<FromWorker> {
     Object.assign(this.#boundPorts, boundPorts);
-    Object.assign(this.#counts, counts);
     Object.assign(this.#sharedSockets, sharedSockets);
     await this.#listeners.start();
     return { kind: "listening", bound: this.#listeners.bound };
-  }
-
-  connectPeer(link: PeerLink): void {
-    this.#peers.connect(link);
   }
 
   async drain(ms: number): Promise<FromWorker> {
@@ -138,6 +122,33 @@ class DataPlane {
 
   describePlugins(id: number): FromWorker {
     return { kind: "plugins", id, plugins: this.#plugins.statuses() };
+  }
+
+  /** One step of a change of plugins; answers what became of it. */
+  changePlugins(message: Extract<ToWorker, { kind: "prepare_plugins" | "commit_plugins" }>): FromWorker {
+    const { id } = message;
+    const from = performance.now();
+    let error: { code: string; message: string } | undefined;
+    try {
+      if (message.kind === "prepare_plugins") this.#plugins.prepare(id, message.versions, message.silent);
+      else this.#plugins.commit(id, message.drainMs, message.trial, () => say({ kind: "plugins_failing", id }));
+    } catch (caught) {
+      if (!(caught instanceof ProxyError)) throw caught;
+      error = { code: caught.code, message: caught.message };
+    }
+    return { kind: "plugins_changed", id, error, ms: performance.now() - from };
+  }
+
+  tryPlugins({ id, routing, trial }: Extract<ToWorker, { kind: "try_plugins" }>): void {
+    this.#plugins.tryOut(id, routing, trial, () => say({ kind: "plugins_failing", id }));
+  }
+
+  dropPlugins(id: number, drainMs: number): void {
+    this.#plugins.drop(id, drainMs);
+  }
+
+  endTrials(indices: readonly number[]): void {
+    this.#plugins.endTrials(indices);
   }
 
   #httpEnvironment(snapshot: Snapshot, stats: StatsStore): HttpEnvironment {
@@ -224,8 +235,6 @@ function onMessage(message: ToWorker): void {
   switch (message.kind) {
     case "listen":
       return void plane.listen(message.sockets).then(say, fail);
-    case "peer":
-      return plane.connectPeer(message.link);
     case "drain":
       return void plane.drain(message.ms).then(say, fail);
     case "stop_accepting":
@@ -236,6 +245,15 @@ function onMessage(message: ToWorker): void {
       return plane.setLogLevels(message.logLevels);
     case "reopen_logs":
       return reopenLogFiles();
+    case "prepare_plugins":
+    case "commit_plugins":
+      return say(plane.changePlugins(message));
+    case "try_plugins":
+      return plane.tryPlugins(message);
+    case "drop_plugins":
+      return plane.dropPlugins(message.id, message.drainMs);
+    case "end_trials":
+      return plane.endTrials(message.indices);
     case "describe_clusters":
       return say(plane.describeClusters(message.id));
     case "describe_plugins":

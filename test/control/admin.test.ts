@@ -9,7 +9,9 @@ import type { Snapshot } from "../../runtime/config/snapshot.ts";
 import { AdminListener } from "../../runtime/control/admin.ts";
 import { ENDPOINTS, helpText } from "../../runtime/control/endpoints.ts";
 import { ServerStats } from "../../runtime/control/server-stats.ts";
-import type { AdminSubject, ServerState } from "../../runtime/control/subject.ts";
+import type { Outcome } from "../../runtime/control/outcome.ts";
+import type { AdminSubject, PluginDoor, ServerState } from "../../runtime/control/subject.ts";
+import { ProxyError } from "../../runtime/errors.ts";
 import { ProcessLog } from "../../runtime/observe/log.ts";
 import type { LogLevel } from "../../runtime/observe/log.ts";
 import { StatsRegistry } from "../../runtime/observe/stats-registry.ts";
@@ -34,6 +36,17 @@ const DUMP = {
   },
 };
 
+const OUTCOME: Outcome = {
+  plugins: ["fault"],
+  number: 2,
+  sha256: "ab".repeat(32),
+  version: "1.0.1",
+  state: "live",
+  prepareMs: 1.234,
+  swapMs: 0.5,
+  tookMs: 20,
+};
+
 /** The process as admin sees it, with two workers' worth of everything, and a record of what it was told. */
 class Subject implements AdminSubject {
   state: ServerState = "LIVE";
@@ -53,6 +66,7 @@ class Subject implements AdminSubject {
     },
     clusters: [{}],
     listeners: [],
+    hotLoad: { token: "sesame" },
     dump: DUMP,
   } as unknown as Snapshot;
   readonly bound = [
@@ -88,8 +102,23 @@ class Subject implements AdminSubject {
   clusters() {
     return Promise.resolve([clusterStatus(7)]);
   }
-  plugins() {
-    return Promise.resolve([pluginStatus()]);
+  hotLoad() {
+    const report = { status: pluginStatus(), kept: [], previous: undefined, trial: undefined };
+    const refuse = (): Promise<Outcome> => Promise.reject(new ProxyError("PLUGIN_UNKNOWN", "config", "no such plugin"));
+    const door: PluginDoor = {
+      reports: () => Promise.resolve([report]),
+      load: (target, { bytes, source, how }) => {
+        this.told.push(["load", target, bytes.length, source, how]);
+        return Promise.resolve(OUTCOME);
+      },
+      promote: refuse,
+      rollback: (name, number) => {
+        this.told.push(["rollback", name, number]);
+        return Promise.resolve(OUTCOME);
+      },
+      reload: refuse,
+    };
+    return Promise.resolve(door);
   }
   workers() {
     return [{ index: 0, thread: 1, state: "listening" as const, restarts: 0, uptimeMs: 5 }];

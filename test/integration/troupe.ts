@@ -10,7 +10,8 @@ import type { HttpFilter, HttpFilterFactory, StreamView } from "../../runtime/ht
 import { Deadline } from "../../runtime/timers.ts";
 import type { PluginConfig } from "../../runtime/config/snapshot.ts";
 import type { Upstreams } from "../../runtime/upstream/request.ts";
-import { Plugin, PluginFilterFactory } from "../../runtime/wasm/plugin.ts";
+import { Plugin } from "../../runtime/wasm/plugin.ts";
+import { PluginFilterFactory } from "../../runtime/wasm/plugin-factory.ts";
 import { HttpContext } from "../../runtime/wasm/contexts/http-context.ts";
 import { Engine } from "../http/engine.ts";
 import type { EngineOptions } from "../http/engine.ts";

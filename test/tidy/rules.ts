@@ -21,7 +21,9 @@ export const ROOMS: readonly (readonly string[])[] = [
 /** Contracts between rooms, types and closed sets alone: an interface sits with its caller, and both sides read it. */
 export const FACES: readonly string[] = [
   "runtime/config/snapshot.ts",
+  "runtime/config/hot-load-snapshot.ts",
   "runtime/config/listener-snapshot.ts",
+  "runtime/config/rate-limit-snapshot.ts",
   "runtime/network/filter.ts",
 ];
 

@@ -2,7 +2,8 @@
 import type { PluginConfig } from "../../runtime/config/snapshot.ts";
 import type { Instance } from "../../runtime/wasm/instance/instance.ts";
 import { loadModule } from "../../runtime/wasm/module/module.ts";
-import { Plugin, PluginFilterFactory } from "../../runtime/wasm/plugin.ts";
+import { Plugin } from "../../runtime/wasm/plugin.ts";
+import { PluginFilterFactory } from "../../runtime/wasm/plugin-factory.ts";
 import { Vm } from "../../runtime/wasm/vm.ts";
 import { environmentFor, FakeStream, pluginConfig, RecordingLog, RecordingStats } from "./stage.ts";
 import type { FakeStreamOptions, StageOptions } from "./stage.ts";

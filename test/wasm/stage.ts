@@ -13,7 +13,9 @@ import type { Upstreams } from "../../runtime/upstream/request.ts";
 import type { WasmEnvironment } from "../../runtime/wasm/environment.ts";
 import type { Instance } from "../../runtime/wasm/instance/instance.ts";
 import { loadModule } from "../../runtime/wasm/module/module.ts";
-import { Plugin, PluginFilterFactory, PluginNetworkFactory } from "../../runtime/wasm/plugin.ts";
+import { Plugin } from "../../runtime/wasm/plugin.ts";
+import { PluginFilterFactory } from "../../runtime/wasm/plugin-factory.ts";
+import { PluginNetworkFactory } from "../../runtime/wasm/plugin-network.ts";
 import { SharedStore } from "../../runtime/wasm/shared.ts";
 import { Vm } from "../../runtime/wasm/vm.ts";
 import { connectionSample } from "../observe/stream-sample.ts";
@@ -159,7 +161,7 @@ export class Stage {
     this.plugin = new Plugin(config, this.vm, this.stats);
     this.vm.plugins.push(this.plugin);
     this.factory = new PluginFilterFactory(this.plugin, module.phases);
-    this.networkFactory = new PluginNetworkFactory(this.plugin, module.exports);
+    this.networkFactory = new PluginNetworkFactory(this.factory);
   }
 
   static started(puppet: Puppet, options: StageOptions = {}): Stage {

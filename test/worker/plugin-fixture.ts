@@ -18,6 +18,10 @@ export function pluginStatus(atMs = 1_700_000_000_000): PluginStatus {
     memory: 65_536,
     fuelUsed: 5,
     failures: { trap: 1 },
+    number: 1,
+    versions: [
+      { number: 1, role: "live", streams: 2, instances: 1, memory: 65_536, sha256: "ab".repeat(32), version: "1.0.0" },
+    ],
     lastFailure: { atMs, text: `plugin fault: trap ${atMs}\n    at f (a.ts:1:2)` },
   };
 }

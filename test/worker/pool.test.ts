@@ -32,6 +32,7 @@ class Bench {
       owner: {
         onStats: () => {},
         onThreadGone: (thread) => this.gone.push(thread),
+        onPluginsFailing: () => {},
         onWorkerLost: (index, hung) => this.lost.push({ index, hung }),
       },
     });
@@ -65,7 +66,7 @@ class Bench {
 
 function setup(script: Script): PoolSetup {
   const logLevels = { level: "info", components: [] } as const;
-  const snapshot = { ...script, listeners: [] } as unknown as Snapshot;
+  const snapshot = script as unknown as Snapshot;
   return {
     concurrency: 2,
     snapshot,

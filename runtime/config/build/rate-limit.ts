@@ -1,6 +1,6 @@
 /** envoy.config.route.v3.RateLimit: what a request is counted under. */
 import type { Message } from "../document/message.ts";
-import type { RateLimitAction, RateLimitConfig } from "../snapshot.ts";
+import type { RateLimitAction, RateLimitConfig } from "../rate-limit-snapshot.ts";
 import type { BuildContext } from "./context.ts";
 import { buildHeaderMatcher, buildQueryParameterMatcher } from "./matcher.ts";
 

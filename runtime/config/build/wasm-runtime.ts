@@ -1,9 +1,19 @@
-/** The bootstrap's extensions: plugins that serve no streams, and isolation and bounds of all plugins (sluice.v1.WasmRuntime). */
-import { GUEST_PAGE_BYTES } from "../../limits.ts";
+/** The bootstrap's extensions: plugins that serve no streams; isolation, bounds and hot load of all plugins (sluice.v1.WasmRuntime). */
+import {
+  GUEST_PAGE_BYTES,
+  KEPT_VERSIONS,
+  MAX_TOKEN_BYTES,
+  PLUGIN_DRAIN_MS,
+  TRIAL_FAILURES,
+  TRIAL_STREAMS,
+  TRIAL_WINDOW_MS,
+} from "../../limits.ts";
 import type { Message } from "../document/message.ts";
 import { didYouMean } from "../document/suggest.ts";
+import type { HotLoadConfig, RollbackBounds, RolloutConfig } from "../hot-load-snapshot.ts";
 import type { Isolation, PluginConfig } from "../snapshot.ts";
 import type { BuildContext } from "./context.ts";
+import { readDataSource } from "./data-source.ts";
 import { buildWasmPlugin } from "./plugin.ts";
 
 const WASM_SERVICE = "envoy.extensions.wasm.v3.WasmService";
@@ -11,8 +21,11 @@ const WASM_RUNTIME = "sluice.v1.WasmRuntime";
 /** sluice.v1.Isolation by number. */
 const ISOLATIONS: readonly (Isolation | undefined)[] = [undefined, "worker", "connection", "stream"];
 
-/** The plugins with what the bootstrap's extensions say of them. */
-export function applyWasmRuntime(context: BuildContext, bootstrap: Message): readonly PluginConfig[] {
+/** The plugins with what the bootstrap's extensions say of them, and how they may be replaced. */
+export function buildWasmRuntime(
+  context: BuildContext,
+  bootstrap: Message,
+): { readonly plugins: readonly PluginConfig[]; readonly hotLoad: HotLoadConfig } {
   let runtime: Message | undefined;
   for (const extension of bootstrap.messages("bootstrap_extensions")) {
     const any = extension.message("typed_config")?.any;
@@ -23,11 +36,77 @@ export function applyWasmRuntime(context: BuildContext, bootstrap: Message): rea
     else if (runtime === undefined) runtime = any;
     else context.error(extension, "", "duplicate", `there is another ${WASM_RUNTIME}; keep one`);
   }
-  if (runtime === undefined) return context.plugins;
+  const hotLoad = buildHotLoad(context, runtime?.message("hot_load"));
+  if (runtime === undefined) return { plugins: context.plugins, hotLoad };
   const byName = settingsByName(context, runtime);
   const defaults = runtime.message("defaults");
   if (defaults?.has("name") === true) context.error(defaults, "name", "wasm-runtime", "the defaults have no name");
-  return context.plugins.map((plugin) => settle(settle(plugin, defaults), byName.get(plugin.name)));
+  const rollouts: [string, RolloutConfig][] = [];
+  for (const [name, settings] of [["", defaults] as const, ...byName]) {
+    const rollout = settings?.message("rollout");
+    if (rollout !== undefined) rollouts.push([name, buildRollout(context, rollout)]);
+  }
+  return {
+    plugins: context.plugins.map((plugin) => settle(settle(plugin, defaults), byName.get(plugin.name))),
+    hotLoad: { ...hotLoad, rollouts: Object.fromEntries(rollouts) },
+  };
+}
+
+function buildHotLoad(context: BuildContext, message: Message | undefined): HotLoadConfig {
+  const source = message?.message("token");
+  const bytes = source === undefined ? undefined : readDataSource(context, source, MAX_TOKEN_BYTES);
+  const token = bytes === undefined ? undefined : Buffer.from(bytes).toString("utf8").trim();
+  if (message !== undefined && token === "") context.error(message, "token", "hot-load", "the token is empty");
+  return {
+    token,
+    keepVersions: message?.wrappedNumber("keep_versions", KEPT_VERSIONS) ?? KEPT_VERSIONS,
+    drainMs: message === undefined ? PLUGIN_DRAIN_MS : context.millis(message, "drain_time", PLUGIN_DRAIN_MS),
+    bounds: buildBounds(context, message?.message("rollback")),
+    rollouts: {},
+  };
+}
+
+function buildBounds(context: BuildContext, message: Message | undefined): RollbackBounds {
+  if (message === undefined)
+    return {
+      maxFailures: TRIAL_FAILURES,
+      maxAddedLatencyMs: undefined,
+      minStreams: TRIAL_STREAMS,
+      windowMs: TRIAL_WINDOW_MS,
+    };
+  const windowMs = context.millis(message, "window", TRIAL_WINDOW_MS);
+  if (message.has("window") && windowMs === 0)
+    context.error(
+      message,
+      "window",
+      "hot-load",
+      "a window of no length holds nothing; for no bounds set max_failures: 0",
+    );
+  return {
+    maxFailures: message.wrappedNumber("max_failures", TRIAL_FAILURES),
+    maxAddedLatencyMs: message.has("max_added_latency") ? context.millis(message, "max_added_latency", 0) : undefined,
+    minStreams: message.wrappedNumber("min_streams", TRIAL_STREAMS),
+    windowMs,
+  };
+}
+
+function buildRollout(context: BuildContext, message: Message): RolloutConfig {
+  const shadow = message.flag("shadow");
+  const header = context.header(message, "header");
+  const headerValue = message.text("header_value");
+  const sticky = message.flag("sticky_connection");
+  const percent = message.number("percent");
+  if (shadow && (header !== "" || headerValue !== "" || sticky))
+    context.error(
+      message,
+      "shadow",
+      "rollout",
+      "a shadow serves nobody: header and sticky_connection say nothing here",
+    );
+  if (headerValue !== "" && header === "") context.error(message, "header_value", "rollout", "there is no header");
+  if (percent === 0 && header === "")
+    context.error(message, "percent", "rollout", "nothing would reach the candidate: set percent or header");
+  return { shadow, percent, header, headerValue, sticky };
 }
 
 function buildService(context: BuildContext, service: Message): void {

@@ -27,7 +27,6 @@ const ROOT_FILES = [
   "envoy/extensions/filters/http/wasm/v3/wasm.proto",
   "envoy/extensions/filters/network/wasm/v3/wasm.proto",
   "envoy/extensions/filters/listener/original_dst/v3/original_dst.proto",
-  "envoy/extensions/resource_monitors/downstream_connections/v3/downstream_connections.proto",
   "envoy/extensions/access_loggers/file/v3/file.proto",
   "envoy/extensions/access_loggers/stream/v3/stream.proto",
   "envoy/extensions/access_loggers/wasm/v3/wasm.proto",
@@ -57,7 +56,6 @@ const ROOT_TYPES = [
   "envoy.extensions.filters.http.wasm.v3.Wasm",
   "envoy.extensions.filters.network.wasm.v3.Wasm",
   "envoy.extensions.filters.listener.original_dst.v3.OriginalDst",
-  "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
   "envoy.extensions.access_loggers.file.v3.FileAccessLog",
   "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog",
   "envoy.extensions.access_loggers.stream.v3.StderrAccessLog",
@@ -212,7 +210,7 @@ function rawField(field: protobuf.Field): RawField {
     ...(oneof === undefined ? {} : { o: oneof }),
     ...(presence && oneof === undefined ? { p: 1 as const } : {}),
     ...(field.options?.["deprecated"] === true ? { d: 1 as const } : {}),
-    ...(flag(field, "(udpa.annotations.sensitive)") ? { s: 1 as const } : {}),
+    ...(flag(field, "(udpa.annotations.sensitive)") || flag(field, "debug_redact") ? { s: 1 as const } : {}),
     ...(merged === undefined ? {} : { v: merged }),
   };
 }

@@ -6,10 +6,9 @@ const TUNING = "tuning of a part that works another way here";
 export const SUPPORTED_FIELDS: ReadonlyMap<string, ReadonlySet<string>> = new Map([
   fields(
     "envoy.config.bootstrap.v3.Bootstrap",
-    "node static_resources admin layered_runtime stats_flush_interval bootstrap_extensions overload_manager",
+    "node static_resources admin layered_runtime stats_flush_interval bootstrap_extensions",
   ),
   fields("envoy.config.bootstrap.v3.Bootstrap.StaticResources", "listeners clusters"),
-  fields("envoy.config.overload.v3.OverloadManager", "resource_monitors"),
   fields("envoy.config.bootstrap.v3.Admin", "address access_log"),
   fields(
     "envoy.config.listener.v3.Listener",
@@ -131,13 +130,9 @@ export const IGNORED_FIELDS: ReadonlyMap<string, ReadonlyMap<string, string>> = 
     stats_server_version_override: TUNING,
     node_context_params: "there is no xDS yet",
   }),
-  ignored("envoy.config.overload.v3.OverloadManager", {
-    refresh_interval: "connections are counted, not sampled",
-    buffer_factory_config: TUNING,
-  }),
   ignored("envoy.config.bootstrap.v3.Admin", {
     profile_path: "there is no profiler",
-    ignore_global_conn_limit: "connections of the admin server are never limited",
+    ignore_global_conn_limit: "there is no global limit",
   }),
   ignored("envoy.config.listener.v3.Listener", {
     metadata: "nothing reads it yet",

@@ -47,6 +47,7 @@ export class AbsentNetworkFilter implements NetworkFilter {
   constructor(plugin: Plugin, view: FilterView) {
     this.#plugin = plugin;
     this.#view = view;
+    plugin.trial?.failed(plugin);
   }
 
   onNewConnection(): number {
@@ -63,6 +64,7 @@ export class AbsentNetworkFilter implements NetworkFilter {
 
 /** Stands in for a filter while no instance of its plugin is up. */
 export class AbsentFilter implements HttpFilter {
+  readonly phases: number;
   readonly #plugin: Plugin;
   readonly #view: StreamView;
   #applied = false;
@@ -70,6 +72,8 @@ export class AbsentFilter implements HttpFilter {
   constructor(plugin: Plugin, view: StreamView) {
     this.#plugin = plugin;
     this.#view = view;
+    this.phases = plugin.vm.phases;
+    plugin.trial?.failed(plugin);
   }
 
   /** 0 when the stream goes on. */

@@ -43,6 +43,7 @@ const REQUEST_OPEN = State.REQUEST_HEADERS_OPEN | State.REQUEST_TRAILERS_OPEN;
 const RESPONSE_OPEN = State.RESPONSE_HEADERS_OPEN | State.RESPONSE_TRAILERS_OPEN;
 
 export class HttpContext extends StreamContext implements HttpFilter {
+  readonly phases: number;
   readonly #view: StreamView;
   #state = 0;
   #requestHeaders: HeaderMap | null = null;
@@ -58,6 +59,7 @@ export class HttpContext extends StreamContext implements HttpFilter {
   constructor(root: RootContext, view: StreamView, callbacks: StreamCallbacks) {
     super(root, callbacks);
     this.#view = view;
+    this.phases = root.plugin.vm.phases;
   }
 
   protected override get attached(): boolean {
@@ -171,7 +173,7 @@ export class HttpContext extends StreamContext implements HttpFilter {
       if (remove !== null && !this.instance.failed) this.instance.call(this, remove, "proxy_on_delete", 0, 0);
     }
     this.#state |= State.DETACHED;
-    this.end();
+    this.end(this.#view.info);
   }
 
   /** What remains to be done with a status once the guest has returned: failure, local reply, a continue of its own. */

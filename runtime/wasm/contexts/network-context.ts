@@ -107,7 +107,7 @@ export class NetworkContext extends StreamContext implements NetworkFilter {
     this.#state = (this.#state | State.CLOSING) & ~(State.DATA_SHOWN | State.WRITE_SHOWN);
     if (this.id !== 0 && this.attached) this.#tellEnd(local ? Peer.LOCAL : Peer.REMOTE);
     this.#state |= State.DETACHED;
-    this.end();
+    this.end(this.#view.stream);
   }
 
   #tellEnd(peer: number): void {

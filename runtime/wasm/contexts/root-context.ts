@@ -75,7 +75,8 @@ export class RootContext extends Context {
     const callback = this.instance.export(name);
     if (callback === null) return 1;
     const result = this.instance.callWith(this, callback, name, args);
-    if (this.instance.failed) throw new ProxyError(code, "guest", `${name}: ${this.plugin.lastFailure}`);
+    if (this.instance.failed)
+      throw new ProxyError(code, "guest", `${name}: ${this.plugin.lastFailure}`, this.instance.failureError);
     return result;
   }
 

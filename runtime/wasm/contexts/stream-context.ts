@@ -1,6 +1,7 @@
 /** What contexts of HTTP streams and of connections have in common: an instance, a first call, a timer, an end. */
 import { MAX_GUEST_TIMER_MS } from "../../limits.ts";
 import { Alarm } from "../../timers.ts";
+import type { StreamInfo } from "../../observe/stream-info.ts";
 import type { StreamCallbacks } from "../instance/callbacks.ts";
 import type { Instance } from "../instance/instance.ts";
 import { Context } from "./context.ts";
@@ -17,6 +18,7 @@ export abstract class StreamContext extends Context {
     this.root = root;
     this.instance = root.instance;
     this.callbacks = callbacks;
+    root.plugin.streams++;
   }
 
   /** False once the stream has left the guest behind: it was answered by the failure policy, or is over. */
@@ -36,11 +38,12 @@ export abstract class StreamContext extends Context {
   }
 
   /** The stream is over for the guest, and so is the context. */
-  protected end(): void {
+  protected end(info: StreamInfo): void {
     this.pending = 0;
     this.instance.contexts.remove(this);
     this.instance.settle();
     this.instance.onUnused?.();
+    this.root.plugin.streamEnded(info);
   }
 
   override setTimer(delayMs: number): boolean {

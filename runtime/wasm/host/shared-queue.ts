@@ -21,7 +21,7 @@ export function sharedQueueFunctions(instance: Instance): HostFunctions {
       // Whichever root context the plugin has then; the one that registers may be a stream's, and soon gone.
       const { plugin } = root;
       const token = queues.register(vmId, memory.copy(nameAt >>> 0, nameSize >>> 0), (ready) =>
-        plugin.root?.onQueueReady(ready),
+        plugin.listener?.onQueueReady(ready),
       );
       if (token === 0) return instance.refuse(Status.INTERNAL_FAILURE, call, "name: the shared memory is full");
       return putU32(instance, call, "token_p", tokenAt >>> 0, token);

@@ -13,6 +13,7 @@ export const FAILURE_REASONS = {
   exit: "the guest called proc_exit",
   restricted: "the guest called a host function from a start function or from its allocator",
   no_instance: "no instance was free: the plugin's bound or the process's is reached, or a restart has to wait",
+  replaced: "a newer version of the plugin took over, and the stream outlived the drain time",
   not_loaded: "the plugin's code has not been fetched yet",
 } as const;
 export type FailureReason = keyof typeof FAILURE_REASONS;

@@ -87,6 +87,8 @@ export class Instance {
   failed = false;
   /** Why, once it has. */
   failureReason: FailureReason = "trap";
+  /** What was thrown then. */
+  failureError: unknown = undefined;
   /** A root context for each plugin of the VM, in the VM's order. */
   readonly roots: RootContext[] = [];
   /** Set while the instance belongs to one stream: that stream is over. */
@@ -364,6 +366,7 @@ export class Instance {
     this.#deferred = [];
     this.output.flush();
     this.failureReason = failureReason(error, this.#exports);
+    this.failureError = error;
     this.#onFailure({ error, reason: this.failureReason, callback, context });
   }
 }

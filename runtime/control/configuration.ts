@@ -1,0 +1,43 @@
+/** The configuration's text in force, and how it is read anew: hot loads check plugins against it, reloads replace it. */
+import { loadBootstrap } from "../config/load.ts";
+import type { LoadOptions } from "../config/load.ts";
+import type { LoadedSchemas } from "../config/plugin-types.ts";
+import { formatProblem } from "../config/problem.ts";
+import type { Source } from "../config/problem.ts";
+import type { Snapshot } from "../config/snapshot.ts";
+import { ProxyError } from "../errors.ts";
+
+export interface ConfigurationOrigin {
+  /** What the process was started with. */
+  readonly sources: readonly Source[];
+  /** Reads them again, from wherever they come. Throws ProxyError. */
+  readonly reread: () => readonly Source[];
+  readonly options: LoadOptions;
+}
+
+export class Configuration {
+  readonly #origin: ConfigurationOrigin;
+  #sources: readonly Source[];
+
+  constructor(origin: ConfigurationOrigin) {
+    this.#origin = origin;
+    this.#sources = origin.sources;
+  }
+
+  /** The snapshot of the text in force with other modules than it names. Throws ProxyError CONFIG_INVALID with every problem. */
+  withModules(schemas: LoadedSchemas): Snapshot {
+    return this.#load(this.#sources, schemas);
+  }
+
+  /** The snapshot of the text as it is now. `accept` it once it is in force. Throws as above. */
+  reread(schemas: LoadedSchemas): { readonly snapshot: Snapshot; readonly accept: () => void } {
+    const sources = this.#origin.reread();
+    return { snapshot: this.#load(sources, schemas), accept: () => (this.#sources = sources) };
+  }
+
+  #load(sources: readonly Source[], loadedSchemas: LoadedSchemas): Snapshot {
+    const { snapshot, errors } = loadBootstrap(sources, { ...this.#origin.options, loadedSchemas });
+    if (snapshot !== undefined) return snapshot;
+    throw new ProxyError("CONFIG_INVALID", "config", errors.map(formatProblem).join("\n"));
+  }
+}

@@ -1,0 +1,446 @@
+/**
+ * Changes of plugins while traffic flows. Every change takes the same way: check against the configuration, compile,
+ * rehearse (wasm/rehearsal.ts), build beside the old version on every worker; only when all are ready does it serve, or is
+ * tried. When anything fails the old version stays, nothing of the new one is left, and the reason is told.
+ */
+import { moduleSchema } from "../config/schema/artifact.ts";
+import type { Schema } from "../config/schema/schema.ts";
+import type { Snapshot } from "../config/snapshot.ts";
+import { ProxyError } from "../errors.ts";
+import type { Log } from "../observe/log.ts";
+import type { Stats } from "../observe/stats.ts";
+import type { LoadedModule } from "../wasm/module/module.ts";
+import type { PluginStatus } from "../wasm/plugin-status.ts";
+import { rehearse } from "../wasm/rehearsal.ts";
+import type { ToWorker } from "../worker/messages.ts";
+import { compileFor, loadModules } from "../worker/modules.ts";
+import type { PluginChange, PluginsInForce, WorkerPool } from "../worker/pool.ts";
+import type { Configuration } from "./configuration.ts";
+import { planOf } from "./load-request.ts";
+import type { LoadRequest, Plan, Target } from "./load-request.ts";
+import { namesOf, outcomeOf, outcomeText, versionName } from "./outcome.ts";
+import type { Outcome } from "./outcome.ts";
+import { PluginVersions } from "./plugin-versions.ts";
+import type { Version } from "./plugin-versions.ts";
+import { changedPlugins } from "./reload.ts";
+import { TrialRun } from "./trial-run.ts";
+
+export interface HotLoadSetup {
+  readonly pool: WorkerPool;
+  readonly inForce: PluginsInForce;
+  readonly configuration: Configuration;
+  readonly stats: Stats;
+  readonly log: Log;
+  readonly concurrency: number;
+  readonly startedAt: Date;
+  /** Another snapshot is in force. */
+  readonly onSnapshot: (snapshot: Snapshot) => void;
+}
+
+/** A plugin for people: what workers say of it, its versions, and its trial. */
+export interface PluginReport {
+  readonly status: PluginStatus;
+  readonly kept: readonly Version[];
+  readonly previous: Version | undefined;
+  readonly trial: TrialRun | undefined;
+}
+
+export class HotLoad {
+  readonly #setup: HotLoadSetup;
+  readonly #versions: PluginVersions;
+  readonly #trials = new Map<number, TrialRun>();
+  #snapshot: Snapshot;
+  /** One change after the other. */
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(setup: HotLoadSetup) {
+    this.#setup = setup;
+    this.#snapshot = setup.inForce.snapshot;
+    this.#versions = new PluginVersions(setup.inForce, setup.startedAt);
+    for (const { name } of this.#snapshot.plugins) this.#setup.stats.gauge(`wasm.${name}.version`).set(1);
+  }
+
+  /**
+   * Brings a module in. Resolves once it serves on every worker, or is tried there. Rejects with ProxyError: what is wrong
+   * with the module or the plugin's configuration, what the guest said, or which worker could not.
+   */
+  load(target: Target, request: LoadRequest): Promise<Outcome> {
+    return this.#inTurn(async () => {
+      const from = performance.now();
+      const indices = this.#versions.together(this.#find(target));
+      try {
+        const versions = this.#read(indices, request);
+        return await this.#bring(
+          versions,
+          planOf(this.#snapshot.hotLoad, this.#versions.live(indices[0]!).config.name, request),
+          from,
+        );
+      } catch (error) {
+        this.#count(indices, "swap_failures");
+        throw error;
+      }
+    });
+  }
+
+  /** The candidate serves all streams. Rejects with PLUGIN_NO_CANDIDATE when there is none. */
+  promote(name: string): Promise<Outcome> {
+    return this.#inTurn(async () => {
+      const from = performance.now();
+      const trial = this.#trialOf(this.#versions.named(name));
+      if (trial === undefined || trial.kind === "probation")
+        throw new ProxyError("PLUGIN_NO_CANDIDATE", "config", `no version of ${name} is on trial`);
+      const plan = { routing: undefined, bounds: this.#snapshot.hotLoad.bounds, rehearse: false };
+      // A shadow acts on nothing, and cannot begin to: it is built anew.
+      if (trial.kind === "shadow") return this.#bring(trial.spec.versions, plan, from);
+      const { id, versions } = trial.spec;
+      const swapMs = await this.#setup.pool.changePlugins((change) => this.#commit(change, { id, versions, plan }));
+      return this.#told(versions, outcomeOf(versions, "live", from, { prepareMs: 0, swapMs }));
+    });
+  }
+
+  /** Gives a candidate up, or brings version `number` (default: the one before) back. Rejects with PLUGIN_VERSION when there is none. */
+  rollback(name: string, number?: number): Promise<Outcome> {
+    return this.#inTurn(async () => {
+      const from = performance.now();
+      const named = this.#versions.named(name);
+      const trial = this.#trialOf(named);
+      if (number === undefined && trial !== undefined && trial.kind !== "probation") {
+        await this.#takeBack(trial, "given up by the operator");
+        return outcomeOf(trial.spec.versions, "dropped", from);
+      }
+      const outcome = await this.#goBack(this.#wanted(name, named, number), from);
+      this.#count(named, "rollbacks");
+      return outcome;
+    });
+  }
+
+  /** Reads the configuration anew and replaces the plugins that it changes. Rejects with ProxyError and changes nothing otherwise. */
+  reload(): Promise<Outcome> {
+    return this.#inTurn(async () => {
+      const from = performance.now();
+      const { snapshot, accept } = this.#setup.configuration.reread(this.#schemas());
+      const changed = changedPlugins(this.#snapshot, snapshot, (index) => this.#versions.live(index).config);
+      if (changed.length === 0) {
+        this.#accept(snapshot, accept);
+        return outcomeOf([], "unchanged", from);
+      }
+      const indices = this.#versions.together(changed);
+      const versions = this.#versions.make(indices, (index) => this.#configured(snapshot, index));
+      try {
+        const plan = { routing: undefined, bounds: snapshot.hotLoad.bounds, rehearse: true };
+        const outcome = await this.#bring(versions, plan, from);
+        this.#accept(snapshot, accept);
+        return outcome;
+      } catch (error) {
+        this.#count(indices, "swap_failures");
+        throw error;
+      }
+    });
+  }
+
+  /** What the workers say, with what is known here, in the order of the configuration. */
+  async reports(): Promise<PluginReport[]> {
+    const statuses = await this.#setup.pool.plugins();
+    return statuses.map((status, index) => ({
+      status,
+      kept: this.#versions.kept(index),
+      previous: this.#versions.previous(index),
+      trial: this.#trialOf([index]),
+    }));
+  }
+
+  /** Files that plugins are configured with. */
+  files(): string[] {
+    const paths = this.#snapshot.plugins.flatMap(({ code }) => (code.kind === "file" ? [code.path] : []));
+    return [...new Set(paths)];
+  }
+
+  /** A worker says that versions on trial fail. */
+  onFailing(id: number): void {
+    this.#trials.get(id)?.failing();
+  }
+
+  stop(): void {
+    for (const trial of this.#trials.values()) trial.end();
+  }
+
+  // ---- what to change -------------------------------------------------------------------------
+
+  #find(target: Target): number[] {
+    if ("name" in target) return this.#versions.named(target.name);
+    return this.#snapshot.plugins.flatMap(({ code }, index) =>
+      code.kind === "file" && code.path === target.path ? [index] : [],
+    );
+  }
+
+  #read(indices: readonly number[], { bytes, source }: LoadRequest): Version[] {
+    let schema: Schema | undefined;
+    try {
+      schema = moduleSchema(bytes);
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      throw new ProxyError("MODULE_CORRUPTED", "config", `${source}: ${why}`, error);
+    }
+    const schemas = this.#schemas();
+    for (const index of indices) schemas.set(this.#versions.live(index).config.name, schema);
+    const { plugins } = this.#setup.configuration.withModules(schemas);
+    const modules = new Map<number, LoadedModule>();
+    for (const index of indices) {
+      const { memoryBytes } = plugins[index]!;
+      if (modules.has(memoryBytes)) continue;
+      const module = compileFor(memoryBytes, bytes, source);
+      for (const one of module.warnings) this.#setup.log.warning(`${source} ${one}`);
+      modules.set(memoryBytes, module);
+    }
+    return this.#versions.make(indices, (index) => {
+      const config = plugins[index]!;
+      return { config, module: modules.get(config.memoryBytes)!, source, schema };
+    });
+  }
+
+  /** Of modules that are not the configured ones. */
+  #schemas(): Map<string, Schema | undefined> {
+    const schemas = new Map<string, Schema | undefined>();
+    this.#snapshot.plugins.forEach(({ name }, index) => {
+      const { schema } = this.#versions.live(index);
+      if (schema !== null) schemas.set(name, schema);
+    });
+    return schemas;
+  }
+
+  /** The version that a new configuration asks for: with the module that serves, unless another one is named. */
+  #configured(snapshot: Snapshot, index: number): Pick<Version, "config" | "module" | "source" | "schema"> {
+    const live = this.#versions.live(index);
+    const config = snapshot.plugins[index]!;
+    const same = JSON.stringify(config.code) === JSON.stringify(live.config.code);
+    if (same && config.memoryBytes === live.config.memoryBytes) return { ...live, config };
+    const module = loadModules([config]).modules[0]!;
+    return { config, module, source: module.name, schema: null };
+  }
+
+  #wanted(name: string, named: readonly number[], number: number | undefined): Version[] {
+    const indices = this.#versions.together(named);
+    const first = named[0]!;
+    const live = this.#versions.live(first);
+    const wanted =
+      number === undefined
+        ? this.#versions.previous(first)
+        : this.#versions.kept(first).find((one) => one.number === number);
+    if (wanted === undefined) {
+      const kept = this.#versions.kept(first).map((one) => one.number);
+      const what = number === undefined ? "no version before that one" : `no version ${number}`;
+      const text = `${name} is at version ${live.number}, and there is ${what}; kept: ${kept.join(", ")}`;
+      throw new ProxyError("PLUGIN_VERSION", "config", text);
+    }
+    if (wanted === live)
+      throw new ProxyError("PLUGIN_VERSION", "config", `${name} is at version ${wanted.number} already`);
+    return indices.map(
+      (index) => this.#versions.kept(index).find((one) => one.number === wanted.number) ?? this.#versions.live(index),
+    );
+  }
+
+  // ---- how it is changed ----------------------------------------------------------------------
+
+  /** Everything up to the point where it serves, or is tried. */
+  async #bring(versions: readonly Version[], plan: Plan, from: number): Promise<Outcome> {
+    const { pool } = this.#setup;
+    const id = pool.newChangeId();
+    try {
+      if (plan.rehearse) rehearse(versions, this.#snapshot);
+      const silent = plan.routing?.kind === "shadow";
+      const times = await pool.changePlugins(async (change) => {
+        const prepareMs = await this.#prepare(change, id, versions, silent);
+        if (plan.routing === undefined)
+          return { prepareMs, swapMs: await this.#commit(change, { id, versions, plan }) };
+        this.#tryOut(change, id, versions, plan);
+        return { prepareMs, swapMs: 0 };
+      });
+      return this.#told(versions, outcomeOf(versions, plan.routing?.kind ?? "live", from, times));
+    } catch (error) {
+      const known = (one: Version): boolean => this.#versions.live(one.index) === one;
+      if (!versions.some(known)) this.#versions.forget(versions);
+      throw error;
+    }
+  }
+
+  /** Builds it everywhere, or nowhere. Resolves with the longest time of a worker. */
+  async #prepare(change: PluginChange, id: number, versions: readonly Version[], silent: boolean): Promise<number> {
+    const replies = await change.ask({ kind: "prepare_plugins", id, versions: versions.map(plain), silent });
+    let longest = 0;
+    for (const { index, answer } of replies) {
+      if (typeof answer !== "string" && answer.kind === "plugins_changed" && answer.error === undefined) {
+        longest = Math.max(longest, answer.ms);
+        continue;
+      }
+      change.post({ kind: "drop_plugins", id, drainMs: 0 });
+      if (answer === "gone")
+        throw new ProxyError("WORKER_FAILED", "internal", `worker ${index} died while it built it`);
+      if (answer === "silent")
+        throw new ProxyError("WORKER_FAILED", "internal", `worker ${index} did not build it in time`);
+      const { code, message } =
+        answer.kind === "plugins_changed" ? answer.error! : { code: "WORKER_FAILED", message: "" };
+      throw new ProxyError(code, "guest", message.slice(code.length + 2));
+    }
+    return longest;
+  }
+
+  #tryOut(change: PluginChange, id: number, versions: readonly Version[], plan: Plan): void {
+    this.#endTrials(change, versions);
+    const trial = this.#watch(id, versions, plan);
+    change.post(tryMessage(trial));
+    change.settled(this.#versions.inForce(this.#snapshot), this.#standing());
+  }
+
+  /** Resolves with the longest time of a worker. */
+  async #commit(
+    change: PluginChange,
+    { id, versions, plan }: { readonly id: number; readonly versions: readonly Version[]; readonly plan: Plan },
+  ): Promise<number> {
+    this.#endTrials(change, versions, id);
+    this.#versions.committed(versions);
+    const previous = versions.every(({ index }) => this.#versions.previous(index) !== undefined);
+    // Without a version to go back to there is nothing to watch for.
+    const trial = previous && plan.bounds !== undefined ? this.#watch(id, versions, plan) : undefined;
+    const { drainMs } = this.#snapshot.hotLoad;
+    // Before the answers: a worker that dies now comes back with it.
+    change.settled(this.#versions.inForce(this.#snapshot), this.#standing());
+    const replies = await change.ask({ kind: "commit_plugins", id, drainMs, trial: trial?.plan });
+    for (const { config, number } of versions) this.#setup.stats.gauge(`wasm.${config.name}.version`).set(number);
+    this.#count(
+      versions.map(({ index }) => index),
+      "swaps",
+    );
+    return Math.max(
+      0,
+      ...replies.map(({ answer }) => (typeof answer === "string" || answer.kind !== "plugins_changed" ? 0 : answer.ms)),
+    );
+  }
+
+  async #goBack(versions: readonly Version[], from: number): Promise<Outcome> {
+    return this.#bring(versions, { routing: undefined, bounds: undefined, rehearse: false }, from);
+  }
+
+  // ---- trials ---------------------------------------------------------------------------------
+
+  #watch(id: number, versions: readonly Version[], { routing, bounds }: Plan): TrialRun {
+    const { concurrency, stats } = this.#setup;
+    const limits = bounds ?? { ...this.#snapshot.hotLoad.bounds, maxFailures: 0, maxAddedLatencyMs: undefined };
+    const trial = new TrialRun(
+      { id, versions, routing, bounds: limits, concurrency },
+      {
+        onTrialFailed: (failed, reason) => this.#later(() => this.#takeBack(failed, reason)),
+        onTrialWindow: (one) => this.#later(() => this.#nextWindow(one)),
+      },
+      stats,
+    );
+    this.#trials.set(id, trial);
+    return trial;
+  }
+
+  /** The new version is not wanted: the old one serves all streams again. */
+  async #takeBack(trial: TrialRun, reason: string): Promise<void> {
+    const { id, versions } = trial.spec;
+    if (this.#trials.get(id) !== trial) return;
+    const { log, pool } = this.#setup;
+    const name = namesOf(versions);
+    this.#versions.failed(versions, reason);
+    this.#count(
+      versions.map(({ index }) => index),
+      "rollbacks",
+    );
+    if (trial.kind !== "probation") {
+      await pool.changePlugins((change) => {
+        this.#endTrials(change, versions);
+        change.settled(this.#versions.inForce(this.#snapshot), this.#standing());
+        return Promise.resolve();
+      });
+      log.error(`plugin ${name}: ${versionName(versions)} was taken back: ${reason}`);
+      return;
+    }
+    const before = versions.map(({ index }) => this.#versions.previous(index) ?? this.#versions.live(index));
+    log.error(`plugin ${name}: ${versionName(versions)} is taken back for ${versionName(before)}: ${reason}`);
+    await this.#goBack(before, performance.now());
+  }
+
+  async #nextWindow(trial: TrialRun): Promise<void> {
+    if (this.#trials.get(trial.spec.id) !== trial) return;
+    const { pool, log } = this.#setup;
+    const { versions } = trial.spec;
+    await pool.changePlugins((change) => {
+      if (trial.kind === "probation") {
+        this.#endTrials(change, versions);
+        log.info(`plugin ${namesOf(versions)}: ${versionName(versions)} has stood its probation`);
+      } else change.post(tryMessage(trial));
+      change.settled(this.#versions.inForce(this.#snapshot), this.#standing());
+      return Promise.resolve();
+    });
+  }
+
+  /** Ends what is on trial among the same plugins; the version of the change `but` goes on. */
+  #endTrials(change: PluginChange, versions: readonly Version[], but = -1): void {
+    const indices = versions.map(({ index }) => index);
+    for (const [id, trial] of this.#trials) {
+      if (!trial.spec.versions.some(({ index }) => indices.includes(index))) continue;
+      trial.end();
+      this.#trials.delete(id);
+      const { drainMs } = this.#snapshot.hotLoad;
+      if (trial.kind === "probation") change.post({ kind: "end_trials", indices });
+      else if (id !== but) change.post({ kind: "drop_plugins", id, drainMs });
+    }
+  }
+
+  #trialOf(indices: readonly number[]): TrialRun | undefined {
+    return [...this.#trials.values()].find(({ spec }) => spec.versions.some(({ index }) => indices.includes(index)));
+  }
+
+  /** For workers that start while trials run. */
+  #standing(): ToWorker[] {
+    return [...this.#trials.values()].flatMap((trial): ToWorker[] => {
+      if (trial.spec.routing === undefined) return [];
+      const { id, versions, routing } = trial.spec;
+      const silent = routing.kind === "shadow";
+      return [{ kind: "prepare_plugins", id, versions: versions.map(plain), silent }, tryMessage(trial)];
+    });
+  }
+
+  // ---- the rest -------------------------------------------------------------------------------
+
+  #accept(snapshot: Snapshot, accept: () => void): void {
+    accept();
+    this.#snapshot = snapshot;
+    this.#setup.onSnapshot(snapshot);
+  }
+
+  #told(versions: readonly Version[], outcome: Outcome): Outcome {
+    this.#setup.log.info(outcomeText(versions, outcome));
+    return outcome;
+  }
+
+  #count(indices: readonly number[], what: string): void {
+    const names = new Set(indices.map((index) => this.#versions.live(index).config.name));
+    for (const name of names) this.#setup.stats.counter(`wasm.${name}.${what}`).inc();
+  }
+
+  /** Work that nobody waits for. */
+  #later(work: () => Promise<void>): void {
+    this.#inTurn(work).catch((error: unknown) => {
+      if (!(error instanceof ProxyError)) throw error;
+      this.#setup.log.error(`hot load: ${error.message}`);
+    });
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#last.then(work);
+    this.#last = result.catch(() => {});
+    return result;
+  }
+}
+
+function tryMessage({ spec, plan }: TrialRun): ToWorker {
+  return { kind: "try_plugins", id: spec.id, routing: spec.routing!, trial: plan };
+}
+
+/** Without what only the main thread needs. */
+function plain({ index, config, module, number }: Version): Pick<Version, "index" | "config" | "module" | "number"> {
+  return { index, config, module, number };
+}

@@ -1,0 +1,42 @@
+/** A request to load a module, and what the configuration adds to it. */
+import type { HotLoadConfig, RollbackBounds, RolloutConfig } from "../config/hot-load-snapshot.ts";
+import type { Routing } from "../wasm/routing.ts";
+
+/** Which plugins a module is for: those of a name, or those whose configuration names this file. */
+export type Target = { readonly name: string } | { readonly path: string };
+
+export interface LoadRequest {
+  readonly bytes: Uint8Array;
+  /** For people: a file, or who sent it. */
+  readonly source: string;
+  /** "configured": as the configuration's rollout says. */
+  readonly how: Routing | "configured" | "at once";
+  /** Default: yes. */
+  readonly rehearse: boolean;
+  /** False: too many failures do not take it back. */
+  readonly watched: boolean;
+}
+
+/** What happens to a version once it is built. */
+export interface Plan {
+  /** undefined: it serves all streams. */
+  readonly routing: Routing | undefined;
+  /** undefined: nothing takes it back by itself. */
+  readonly bounds: RollbackBounds | undefined;
+  readonly rehearse: boolean;
+}
+
+/** `name`: of the plugin. */
+export function planOf({ rollouts, bounds }: HotLoadConfig, name: string, request: LoadRequest): Plan {
+  const { how } = request;
+  const rollout = Object.hasOwn(rollouts, name) ? rollouts[name] : rollouts[""];
+  const configured = rollout === undefined ? undefined : routingOf(rollout);
+  const routing = typeof how === "object" ? how : how === "configured" ? configured : undefined;
+  return { routing, bounds: request.watched ? bounds : undefined, rehearse: request.rehearse };
+}
+
+function routingOf({ shadow, percent, header, headerValue, sticky }: RolloutConfig): Routing {
+  if (shadow) return { kind: "shadow", percent };
+  const choice = header === "" ? undefined : { name: header, value: headerValue === "" ? undefined : headerValue };
+  return { kind: "share", percent, header: choice, sticky };
+}

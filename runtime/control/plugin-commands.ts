@@ -1,0 +1,129 @@
+/** `/wasm/load`, `/wasm/promote`, `/wasm/rollback`, `/reload`: from parameters to a change, and its outcome as JSON. */
+import { readFileSync, statSync } from "node:fs";
+import { isAbsolute } from "node:path";
+import { ProxyError } from "../errors.ts";
+import { MAX_MODULE_BYTES } from "../limits.ts";
+import type { Routing } from "../wasm/routing.ts";
+import type { AdminAnswer } from "./admin.ts";
+import type { LoadRequest } from "./load-request.ts";
+import type { Outcome } from "./outcome.ts";
+import type { AdminSubject } from "./subject.ts";
+
+/** Codes of errors to statuses; what is not here is 422: the request was understood, but its content is no good. */
+const STATUSES: Readonly<Record<string, number>> = {
+  PLUGIN_PARAMETER: 400,
+  PLUGIN_UNKNOWN: 404,
+  PLUGIN_VERSION: 404,
+  PLUGIN_NO_CANDIDATE: 404,
+  RELOAD_REFUSED: 409,
+  WORKER_FAILED: 503,
+};
+
+/** The module is the body, or lies in `file`, read by this process. */
+export function loadPlugin(subject: AdminSubject, parameters: URLSearchParams, body: Buffer): Promise<AdminAnswer> {
+  return answered(async () => {
+    const name = pluginName(parameters);
+    const file = parameters.get("file");
+    if ((file === null) === (body.length === 0))
+      throw refused("give the module as the request's body, or name it with file=; one of both");
+    const bytes = file === null ? body : readModuleFile(file);
+    const request: LoadRequest = {
+      bytes,
+      source: file ?? "posted to the admin interface",
+      how: routingOf(parameters),
+      rehearse: !parameters.has("unrehearsed"),
+      watched: !parameters.has("unwatched"),
+    };
+    return (await subject.hotLoad()).load({ name }, request);
+  });
+}
+
+export function promotePlugin(subject: AdminSubject, parameters: URLSearchParams): Promise<AdminAnswer> {
+  return answered(async () => (await subject.hotLoad()).promote(pluginName(parameters)));
+}
+
+export function rollbackPlugin(subject: AdminSubject, parameters: URLSearchParams): Promise<AdminAnswer> {
+  return answered(async () => {
+    const name = pluginName(parameters);
+    const version = parameters.get("version");
+    if (version !== null && !/^[1-9]\d{0,8}$/.test(version)) throw refused("version is a number, see /wasm");
+    return (await subject.hotLoad()).rollback(name, version === null ? undefined : Number(version));
+  });
+}
+
+export function reloadConfiguration(subject: AdminSubject): Promise<AdminAnswer> {
+  return answered(async () => (await subject.hotLoad()).reload());
+}
+
+/** The bytes of a module. Throws ProxyError MODULE_UNREADABLE or MODULE_TOO_LARGE. */
+export function readModuleFile(path: string): Buffer {
+  if (!isAbsolute(path)) throw refused(`file must be an absolute path, ${JSON.stringify(path)} is none`);
+  try {
+    const status = statSync(path);
+    if (!status.isFile()) throw new ProxyError("MODULE_UNREADABLE", "config", `${path} is not a file`);
+    if (status.size > MAX_MODULE_BYTES)
+      throw new ProxyError(
+        "MODULE_TOO_LARGE",
+        "config",
+        `${path} has ${status.size} bytes, more than ${MAX_MODULE_BYTES}`,
+      );
+    return readFileSync(path);
+  } catch (error) {
+    if (error instanceof ProxyError) throw error;
+    const why = error instanceof Error ? error.message : String(error);
+    throw new ProxyError("MODULE_UNREADABLE", "config", why, error);
+  }
+}
+
+function routingOf(parameters: URLSearchParams): LoadRequest["how"] {
+  const percentText = parameters.get("percent");
+  const header = parameters.get("header");
+  const shadow = parameters.has("shadow");
+  if (parameters.has("now")) {
+    if (percentText !== null || header !== null || shadow)
+      throw refused("now goes with neither percent, header nor shadow");
+    return "at once";
+  }
+  if (percentText === null && header === null && !shadow) return "configured";
+  const percent = percentText === null ? (shadow ? 100 : 0) : Number(percentText);
+  if (!(percent >= 0 && percent <= 100) || percentText === "") throw refused("percent is a number from 0 to 100");
+  if (shadow) {
+    if (header !== null || parameters.has("sticky")) throw refused("a shadow serves nobody: no header, no sticky");
+    return { kind: "shadow", percent };
+  }
+  if (percent === 0 && header === null) throw refused("nothing would reach the candidate: percent is 0");
+  const value = parameters.get("header_value");
+  const choice = header === null ? undefined : { name: header.toLowerCase(), value: value ?? undefined };
+  return { kind: "share", percent, header: choice, sticky: parameters.has("sticky") } satisfies Routing;
+}
+
+function pluginName(parameters: URLSearchParams): string {
+  const name = parameters.get("plugin");
+  if (name === null || name === "") throw refused("plugin= names the plugin, see /wasm");
+  return name;
+}
+
+function refused(message: string): ProxyError {
+  return new ProxyError("PLUGIN_PARAMETER", "config", message);
+}
+
+async function answered(change: () => Promise<Outcome>): Promise<AdminAnswer> {
+  try {
+    const { plugins, number, sha256, version, state, prepareMs, swapMs, tookMs } = await change();
+    const round = (ms: number): number => Math.round(ms * 100) / 100;
+    const json = {
+      plugins,
+      number,
+      version,
+      sha256,
+      state,
+      prepare_ms: round(prepareMs),
+      swap_ms: round(swapMs),
+      took_ms: round(tookMs),
+    };
+    return { contentType: "application/json", body: `${JSON.stringify(json)}\n` };
+  } catch (error) {
+    if (!(error instanceof ProxyError)) throw error;
+    return { status: STATUSES[error.code] ?? 422, body: `${error.message}\n` };
+  }
+}

@@ -1,0 +1,168 @@
+/** The versions of each plugin that the process has had: which one serves, which ones can be brought back. */
+import type { PluginConfig, Snapshot } from "../config/snapshot.ts";
+import type { Schema } from "../config/schema/schema.ts";
+import { ProxyError } from "../errors.ts";
+import type { LoadedModule } from "../wasm/module/module.ts";
+import type { PluginVersion } from "../wasm/plugin-set.ts";
+import { vmKey } from "../wasm/vm-key.ts";
+import type { PluginsInForce } from "../worker/pool.ts";
+
+export interface Version extends PluginVersion {
+  /** File, or whoever posted it. */
+  readonly source: string;
+  readonly loadedAt: Date;
+  /** The module's own schema of its configuration; null: as the configured module has it. */
+  readonly schema: Schema | undefined | null;
+  /** Why it was taken back; "" when it was not. */
+  failure: string;
+}
+
+interface Place {
+  /** The order in which versions were put in force; the last one is. */
+  readonly served: Version[];
+  readonly kept: Version[];
+  next: number;
+}
+
+export class PluginVersions {
+  readonly #places: readonly Place[];
+  readonly #keep: number;
+
+  constructor({ snapshot, modules, moduleOfPlugin }: PluginsInForce, startedAt: Date) {
+    this.#keep = snapshot.hotLoad.keepVersions;
+    this.#places = snapshot.plugins.map((config, index) => {
+      const module = modules[moduleOfPlugin[index]!]!;
+      const first = { index, config, module, number: 1, source: module.name, loadedAt: startedAt, schema: null };
+      const version: Version = { ...first, failure: "" };
+      return { served: [version], kept: [version], next: 2 };
+    });
+  }
+
+  live(index: number): Version {
+    return this.#place(index).served.at(-1)!;
+  }
+
+  /** Those that can be put in force, oldest first. */
+  kept(index: number): readonly Version[] {
+    return this.#place(index).kept;
+  }
+
+  /** What served before the live one; undefined when nothing did, or it is not kept any more. */
+  previous(index: number): Version | undefined {
+    const { served, kept } = this.#place(index);
+    return served.slice(0, -1).findLast((one) => kept.includes(one));
+  }
+
+  /** The plugins of that name, or of the HTTP filters of that name. Throws ProxyError PLUGIN_UNKNOWN. */
+  named(name: string): number[] {
+    const all = this.#places.map((_, index) => this.live(index).config);
+    for (const key of ["name", "filterName"] as const) {
+      const found = all.flatMap((config, index) => (config[key] === name ? [index] : []));
+      if (found.length > 0) return found;
+    }
+    const names = [...new Set(all.map((config) => config.name))].join(", ");
+    throw new ProxyError(
+      "PLUGIN_UNKNOWN",
+      "config",
+      `no plugin has the name "${name}"; there ${names === "" ? "are none" : `is ${names}`}`,
+    );
+  }
+
+  /** `indices` and the plugins that are replaced with them: those in the same VM, and those of the same name. */
+  together(indices: Iterable<number>): number[] {
+    const found = new Set(indices);
+    const keys = this.#places.map((_, index) => this.#key(index));
+    for (const index of found) {
+      const { name } = this.live(index).config;
+      for (const [other, key] of keys.entries())
+        if (key === keys[index] || (name !== "" && this.live(other).config.name === name)) found.add(other);
+    }
+    return [...found].sort((a, b) => a - b);
+  }
+
+  /** A version that is not in force yet. Plugins that are replaced together get the same number. */
+  make(
+    indices: readonly number[],
+    what: (index: number) => Pick<Version, "config" | "module" | "source" | "schema">,
+  ): Version[] {
+    const number = Math.max(...indices.map((index) => this.#place(index).next));
+    return indices.map((index) => {
+      const place = this.#place(index);
+      place.next = number + 1;
+      const version = { ...what(index), index, number, loadedAt: new Date(), failure: "" };
+      place.kept.push(version);
+      return version;
+    });
+  }
+
+  /** It serves now. */
+  committed(versions: readonly Version[]): void {
+    for (const version of versions) {
+      const place = this.#place(version.index);
+      const known = place.served.indexOf(version);
+      // Brought back: what came after it was never there, as far as the next rollback is concerned.
+      if (known !== -1) place.served.length = known;
+      place.served.push(version);
+      if (!place.kept.includes(version)) place.kept.push(version);
+      this.#trim(place);
+    }
+  }
+
+  /** It never served, or was taken back, because of `failure`. It can be looked at, and put in force by its number. */
+  failed(versions: readonly Version[], failure: string): void {
+    for (const version of versions) {
+      version.failure = failure;
+      this.#trim(this.#place(version.index));
+    }
+  }
+
+  /** It could not even be built. */
+  forget(versions: readonly Version[]): void {
+    for (const version of versions) {
+      const { kept } = this.#place(version.index);
+      const at = kept.indexOf(version);
+      if (at !== -1) kept.splice(at, 1);
+    }
+  }
+
+  /** What workers that start from now on begin with. */
+  inForce(snapshot: Snapshot): PluginsInForce {
+    const live = this.#places.map((_, index) => this.live(index));
+    const modules: LoadedModule[] = [];
+    const moduleOfPlugin = live.map(({ module }) => {
+      const at = modules.indexOf(module);
+      return at === -1 ? modules.push(module) - 1 : at;
+    });
+    const plugins: PluginConfig[] = live.map(({ config }) => config);
+    return {
+      snapshot: { ...snapshot, plugins },
+      modules,
+      moduleOfPlugin,
+      numberOfPlugin: live.map((one) => one.number),
+    };
+  }
+
+  #trim(place: Place): void {
+    const { kept, served } = place;
+    while (kept.length > this.#keep) {
+      const live = served.at(-1);
+      // Failed ones first: they are kept to be looked at.
+      const last = kept.find((one) => one !== live && one.failure !== "") ?? kept.find((one) => one !== live);
+      if (last === undefined) break;
+      kept.splice(kept.indexOf(last), 1);
+    }
+    // What cannot be brought back any more needs no place in the order either.
+    for (let at = served.length - 2; at >= 0; at--) if (!kept.includes(served[at]!)) served.splice(at, 1);
+  }
+
+  #key(index: number): string {
+    const { config, module } = this.live(index);
+    return vmKey(config, module, index);
+  }
+
+  #place(index: number): Place {
+    const place = this.#places[index];
+    if (place === undefined) throw new ProxyError("PLUGIN_INDEX", "internal", `there is no plugin ${index}`);
+    return place;
+  }
+}

@@ -1,0 +1,141 @@
+/**
+ * The place of a plugin in a filter chain: makes the filter of each stream, and decides which version of the plugin that
+ * stream has, from its first callback to its last.
+ */
+import type { RateLimitConfig } from "../config/rate-limit-snapshot.ts";
+import type { HttpFilter, HttpFilterFactory, StreamView } from "../http/filter.ts";
+import type { StreamLogger } from "../observe/access-log.ts";
+import type { ConnectionInfo, StreamInfo } from "../observe/stream-info.ts";
+import { AbsentFilter } from "./contexts/failure-policy.ts";
+import { HttpContext } from "./contexts/http-context.ts";
+import type { Plugin } from "./plugin.ts";
+import type { Routing } from "./routing.ts";
+import { ShadowPair } from "./shadow/shadow-pair.ts";
+
+interface Candidate {
+  readonly plugin: Plugin;
+  readonly routing: Routing;
+  /** What connections have been given, where all streams of one have the same version. */
+  readonly chosen: WeakMap<ConnectionInfo, boolean>;
+}
+
+export class PluginFilterFactory implements HttpFilterFactory {
+  readonly name: string;
+  /** Of every version so far: streams of an older one may still run. */
+  phases: number;
+  /** Callbacks of every version so far. */
+  readonly exports: Set<string>;
+  #live: Plugin;
+  #candidate: Candidate | null = null;
+
+  constructor(plugin: Plugin, phases: number) {
+    this.name = plugin.config.filterName;
+    this.phases = phases;
+    this.exports = new Set(plugin.vm.exports);
+    this.#live = plugin;
+    for (const one of plugin.all()) one.chooser = this;
+  }
+
+  get live(): Plugin {
+    return this.#live;
+  }
+
+  get candidate(): Plugin | null {
+    return this.#candidate?.plugin ?? null;
+  }
+
+  get rateLimits(): readonly RateLimitConfig[] | undefined {
+    return this.#live.config.rateLimits;
+  }
+
+  create(stream: StreamView): HttpFilter {
+    const candidate = this.#candidate;
+    if (candidate === null) return filterOf(this.#live, stream);
+    const { plugin, routing } = candidate;
+    if (routing.kind === "share")
+      return filterOf(chosen(candidate, stream, stream.info.connection) ? plugin : this.#live, stream);
+    if (Math.random() * 100 >= routing.percent) return filterOf(this.#live, stream);
+    return new ShadowPair(
+      stream,
+      (view) => filterOf(this.#live, view),
+      (view) => filterOf(plugin, view),
+      plugin.trial,
+    );
+  }
+
+  /** Who serves a connection as a network filter. A shadow is of HTTP streams only. */
+  chooseFor(connection: ConnectionInfo): Plugin {
+    const candidate = this.#candidate;
+    return candidate !== null && chosen(candidate, null, connection) ? candidate.plugin : this.#live;
+  }
+
+  /** From now on new streams have this version. */
+  replace(plugin: Plugin): void {
+    this.#candidate = null;
+    this.#live = plugin;
+    this.#admit(plugin);
+  }
+
+  /** From now on some new streams have (or show themselves to) `plugin`. */
+  tryOut(plugin: Plugin, routing: Routing): void {
+    this.#candidate = {
+      plugin,
+      routing,
+      chosen: this.#candidate?.plugin === plugin ? this.#candidate.chosen : new WeakMap(),
+    };
+    this.#admit(plugin);
+  }
+
+  /** No stream begins with the candidate any more. */
+  endTrial(): void {
+    this.#candidate = null;
+  }
+
+  #admit(plugin: Plugin): void {
+    for (const one of plugin.all()) one.chooser = this;
+    this.phases |= plugin.vm.phases;
+    for (const name of plugin.vm.exports) this.exports.add(name);
+  }
+}
+
+function filterOf(main: Plugin, stream: StreamView): HttpFilter {
+  // The route as it is when the request comes to the filter: a context keeps the root that it was made under.
+  const plugin = main.routes === null ? main : (main.routes.get(stream.perRouteConfigId()) ?? main);
+  const root = plugin.vm.rootFor(plugin, stream.info.connection);
+  if (root === null || root.callbacks === null) return new AbsentFilter(plugin, stream);
+  return new HttpContext(root, stream, root.callbacks);
+}
+
+/** A plugin as access logger: its root context hears of each stream, as in Envoy. */
+export class PluginLogger implements StreamLogger {
+  readonly #place: PluginFilterFactory;
+
+  constructor(place: PluginFilterFactory) {
+    this.#place = place;
+  }
+
+  log(info: StreamInfo): void {
+    const plugin = this.#place.live;
+    const root = plugin.vm.rootFor(plugin, info.connection);
+    if (root === null) {
+      plugin.skippedStreams.inc();
+      return;
+    }
+    root.logStream(info);
+    root.instance.onUnused?.();
+  }
+}
+
+/** `stream`: null for a connection that is a network filter's. */
+function chosen({ routing, chosen: known }: Candidate, stream: StreamView | null, connection: ConnectionInfo): boolean {
+  if (routing.kind !== "share") return false;
+  const { header, percent, sticky } = routing;
+  if (header !== undefined) {
+    const value = stream?.requestHeaders?.get(header.name);
+    if (value !== undefined && (header.value === undefined || header.value === value)) return true;
+  }
+  if (!sticky) return Math.random() * 100 < percent;
+  let choice = known.get(connection);
+  if (choice === undefined) known.set(connection, (choice = Math.random() * 100 < percent));
+  return choice;
+}

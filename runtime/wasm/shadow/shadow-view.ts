@@ -1,0 +1,106 @@
+/**
+ * A copy of a stream for a filter whose acts have no effect: it has maps, bodies, metadata and filter state of its own.
+ * Facts and routes are those of the real stream. Answers and resets are noted; from then on the filter is not called.
+ */
+import type { BodyBuffer } from "../../codec/body.ts";
+import { HeaderMap } from "../../codec/headers.ts";
+import type { LocalReply, StreamView } from "../../http/filter.ts";
+import { StreamInfo } from "../../observe/stream-info.ts";
+import { Decision } from "./decision.ts";
+
+/** What a copy asks the stream that it is a copy of. */
+export type Original = Pick<
+  StreamView,
+  | "info"
+  | "responseStarted"
+  | "resolveRoute"
+  | "perRouteConfigId"
+  | "perRouteConfig"
+  | "rateLimitDescriptors"
+  | "joinResponse"
+>;
+
+export class ShadowView implements StreamView {
+  readonly decision = new Decision();
+  readonly info: StreamInfo;
+  requestHeaders: HeaderMap | null = null;
+  requestTrailers: HeaderMap | null = null;
+  responseHeaders: HeaderMap | null = null;
+  responseTrailers: HeaderMap | null = null;
+  bufferedRequestBody: BodyBuffer | null = null;
+  bufferedResponseBody: BodyBuffer | null = null;
+  /** The filter wants no response callbacks. */
+  responseSkipped = false;
+  readonly #stream: Original;
+
+  constructor(stream: Original) {
+    this.#stream = stream;
+    const { connection, startTimeMs, startMs } = stream.info;
+    this.info = new StreamInfo(connection, startTimeMs, startMs);
+    this.refresh();
+    this.info.dynamicMetadata = structuredClone(stream.info.dynamicMetadata);
+    this.info.filterState = structuredClone(stream.info.filterState);
+  }
+
+  /** What has become known of the stream since the last callback; what the filter itself has set stays. */
+  refresh(): void {
+    const { dynamicMetadata, filterState } = this.info;
+    Object.assign(this.info, this.#stream.info, { dynamicMetadata, filterState });
+    if (this.requestHeaders !== null) this.info.requestHeaders = this.requestHeaders;
+    if (this.responseHeaders !== null) this.info.responseHeaders = this.responseHeaders;
+  }
+
+  /** The filter has answered or given the stream up. */
+  get over(): boolean {
+    return this.decision.localReply !== 0 || this.decision.reset;
+  }
+
+  get responseStarted(): boolean {
+    return this.#stream.responseStarted;
+  }
+
+  continueRequest(): void {
+    this.decision.request ??= this.requestHeaders?.clone() ?? null;
+    this.bufferedRequestBody = null;
+  }
+  continueResponse(): void {
+    this.decision.response ??= this.responseHeaders?.clone() ?? null;
+    this.bufferedResponseBody = null;
+  }
+  sendLocalReply(reply: LocalReply): boolean {
+    if (!this.over) this.decision.localReply = reply.status;
+    return true;
+  }
+  resetStream(_details: string): void {
+    if (!this.over) this.decision.reset = true;
+  }
+  addRequestTrailers(): HeaderMap | null {
+    return (this.requestTrailers ??= new HeaderMap());
+  }
+  addResponseTrailers(): HeaderMap | null {
+    return (this.responseTrailers ??= new HeaderMap());
+  }
+  /** The stream's route is the live filter's business. */
+  clearRouteCache(): void {}
+  resolveRoute(): void {
+    this.#stream.resolveRoute();
+    this.refresh();
+  }
+  perRouteConfigId(): number {
+    return this.#stream.perRouteConfigId();
+  }
+  perRouteConfig(id: number): Uint8Array | undefined {
+    return this.#stream.perRouteConfig(id);
+  }
+  rateLimitDescriptors(stage: number, virtualHostMode: number): readonly Uint8Array[] {
+    return this.#stream.rateLimitDescriptors(stage, virtualHostMode);
+  }
+  skipResponse(): void {
+    this.responseSkipped = true;
+  }
+  /** The pair of filters is called then; to the live one that is nothing. */
+  joinResponse(): void {
+    this.#stream.joinResponse();
+  }
+  paceResponse(_bytesPerSecond: number): void {}
+}

@@ -1,0 +1,86 @@
+/**
+ * How the newer of two versions of a plugin does, beside the older one or right after it: numbers of each worker in
+ * memory that the main thread reads and judges (control/guard.ts). A failure too many ends the trial in the worker at once.
+ */
+import type { StreamInfo } from "../observe/stream-info.ts";
+import type { Plugin } from "./plugin.ts";
+
+/** Doubles of one worker in a trial's memory. */
+export const TrialCell = {
+  /** Streams that ended on the new version; of the failed ones only those that had begun. */
+  STREAMS: 0,
+  /** Failed callbacks, and streams that got no instance. */
+  FAILURES: 1,
+  /** Milliseconds that those streams took. */
+  MS: 2,
+  OLD_STREAMS: 3,
+  OLD_MS: 4,
+  /** Streams that a shadow has seen, those it did not decide, and those it decided otherwise: in which way. */
+  SHADOWED: 5,
+  UNDECIDED: 6,
+  HEADERS: 7,
+  STATUS: 8,
+  LOCAL_REPLIES: 9,
+} as const;
+export type TrialCell = (typeof TrialCell)[keyof typeof TrialCell];
+export const TRIAL_CELLS = 16;
+
+/** What a worker is told of a trial, by postMessage. */
+export interface TrialPlan {
+  /** TRIAL_CELLS doubles for each worker, who writes only its own. */
+  readonly cells: SharedArrayBuffer;
+  /** This many failures over all workers end it. */
+  readonly maxFailures: number;
+}
+
+/** All numbers of a trial, added up over the workers; indexed by {@link TrialCell}. */
+export function readTrial(cells: SharedArrayBuffer): Float64Array {
+  const all = new Float64Array(cells);
+  const sums = new Float64Array(TRIAL_CELLS);
+  for (let at = 0; at < all.length; at++) sums[at % TRIAL_CELLS]! += all[at]!;
+  return sums;
+}
+
+export class Trial {
+  readonly #all: Float64Array;
+  readonly #own: Float64Array;
+  readonly #maxFailures: number;
+  readonly #isNew: (plugin: Plugin) => boolean;
+  readonly #onBad: () => void;
+  #bad = false;
+
+  /** `onBad` is called once, when there are too many failures. */
+  constructor(plan: TrialPlan, worker: number, isNew: (plugin: Plugin) => boolean, onBad: () => void) {
+    this.#all = new Float64Array(plan.cells);
+    this.#own = new Float64Array(plan.cells, worker * TRIAL_CELLS * Float64Array.BYTES_PER_ELEMENT, TRIAL_CELLS);
+    this.#maxFailures = plan.maxFailures;
+    this.#isNew = isNew;
+    this.#onBad = onBad;
+  }
+
+  add(cell: TrialCell): void {
+    this.#own[cell]!++;
+  }
+
+  streamEnded(plugin: Plugin, info: StreamInfo): void {
+    const own = this.#own;
+    const ms = (info.completeMs < 0 ? performance.now() : info.completeMs) - info.startMs;
+    if (this.#isNew(plugin)) {
+      own[TrialCell.STREAMS]!++;
+      own[TrialCell.MS]! += ms;
+    } else {
+      own[TrialCell.OLD_STREAMS]!++;
+      own[TrialCell.OLD_MS]! += ms;
+    }
+  }
+
+  failed(plugin: Plugin): void {
+    if (this.#bad || !this.#isNew(plugin)) return;
+    this.add(TrialCell.FAILURES);
+    let failures = 0;
+    for (let at: number = TrialCell.FAILURES; at < this.#all.length; at += TRIAL_CELLS) failures += this.#all[at]!;
+    if (failures < this.#maxFailures) return;
+    this.#bad = true;
+    this.#onBad();
+  }
+}

@@ -1,0 +1,301 @@
+/** A plugin is replaced in a running proxy: what serves, what is told, what stays. */
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { readFileSync, writeFileSync } from "node:fs";
+import { Agent, createServer } from "node:http";
+import type { ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { after, describe, test } from "node:test";
+import { ask } from "../cli/proxy-process.ts";
+import { otherSchema, send, startProxy, until, versionModule, versionText } from "./versions.ts";
+import type { Proxy } from "./versions.ts";
+
+/** A module that does not compile, but whose sections can be walked. */
+async function broken(): Promise<Buffer> {
+  const bytes = await versionModule(9);
+  return bytes.subarray(0, bytes.length - 1000);
+}
+
+/** A module that imports what no host has. */
+async function unknownImport(): Promise<Buffer> {
+  const bytes = await versionModule(9);
+  bytes.write("proxy_get_shared_dato", bytes.indexOf("proxy_get_shared_data"), "latin1");
+  return bytes;
+}
+
+interface BadCandidate {
+  readonly title: string;
+  readonly module: () => Promise<Uint8Array>;
+  readonly says: RegExp;
+}
+
+const BAD: readonly BadCandidate[] = [
+  { title: "no module at all", module: () => Promise.resolve(Buffer.from("hello")), says: /not a WebAssembly module/ },
+  { title: "a truncated file", module: broken, says: /^MODULE_CORRUPTED: posted .*(cut off|ends|beyond)/ },
+  {
+    title: "an unknown import",
+    module: unknownImport,
+    says: /^MODULE_IMPORT: posted .*import env\.proxy_get_shared_dato: this host has no such function\n$/,
+  },
+  {
+    title: "a trap in its start",
+    module: () => versionModule(9, "s"),
+    says: /^GUEST_START: plugin versions: proxy_on_vm_start: trap: divide by zero\n +at .*proxy_on_vm_start/,
+  },
+  {
+    title: "one that refuses the configuration",
+    module: () => versionModule(9, "c"),
+    says: /^GUEST_CONFIGURE: plugin versions: proxy_on_configure refused the configuration\n$/,
+  },
+  {
+    title: "a trap at the first request",
+    module: () => versionModule(9, "r"),
+    says: /^GUEST_REHEARSAL: on a made-up request of versions: plugin versions .*divide by zero in proxy_on_request_headers/,
+  },
+  {
+    title: "an endless loop",
+    module: () => versionModule(9, "l"),
+    says: /^GUEST_REHEARSAL: on a made-up request of versions: .*out of fuel/,
+  },
+  {
+    title: "a schema without the configured type",
+    module: () => otherSchema(9),
+    says: /^CONFIG_INVALID: .*bootstrap\.yaml:\d+:\d+: error: .*unknown type test\.versions\.v1\.Versions; did you mean "test\.versions\.v2\.Versions"\?/,
+  },
+];
+
+describe("hot load", () => {
+  test("a posted module serves on every worker once the answer is there", async () => {
+    const proxy = await startProxy();
+    assert.equal(await proxy.version(), "0001");
+    const answer = await proxy.load(await versionModule(2));
+    assert.equal(answer.status, 200, answer.body);
+    const outcome = JSON.parse(answer.body) as Record<string, unknown>;
+    assert.deepEqual([outcome["plugins"], outcome["number"], outcome["state"]], [["versions"], 2, "live"]);
+    for (let n = 0; n < 20; n++) assert.equal(await proxy.version(), "0002");
+    const plugin = await proxy.plugin();
+    assert.deepEqual([plugin.version_number, plugin.previous_version, plugin.instances], [2, 1, 2]);
+    assert.equal(plugin.versions[0]!.source, "posted to the admin interface");
+    assert.equal(await proxy.stat("wasm.versions.version"), 2);
+    assert.equal(await proxy.stat("wasm.versions.swaps"), 1);
+  });
+
+  test("the old version keeps serving when the new one is bad, and the reason is exact", async (t) => {
+    const proxy = await startProxy();
+    for (const { title, module, says } of BAD) {
+      await t.test(title, async () => {
+        const answer = await proxy.load(await module());
+        assert.equal(answer.status, 422, answer.body);
+        assert.match(answer.body, says);
+        assert.equal(await proxy.version(), "0001");
+        await until(
+          () => proxy.stat("wasm.versions.instances"),
+          (count) => count === 2,
+        );
+        assert.deepEqual(
+          (await proxy.plugin()).versions.map(({ number }) => number),
+          [1],
+        );
+      });
+    }
+    assert.equal(await proxy.stat("wasm.versions.swap_failures"), BAD.length);
+    assert.equal((await proxy.load(await versionModule(2))).status, 200);
+    assert.equal(await proxy.version(), "0002");
+  });
+
+  test("a version that traps at the thousandth request is taken back by itself", async () => {
+    const proxy = await startProxy({ args: ["--concurrency", "1"] });
+    assert.equal((await proxy.load(await versionModule(2, "m"), "&unrehearsed")).status, 200);
+    const statuses = new Map<string, number>();
+    const count = (key: string): void => void statuses.set(key, (statuses.get(key) ?? 0) + 1);
+    const agent = new Agent({ keepAlive: true });
+    after(() => agent.destroy());
+    for (let n = 0; n < 1100; n++) {
+      const { status, headers } = await ask("GET", proxy.address, "/", agent);
+      count(`${status} ${String(headers["x-version"])}`);
+      if (status === 200) continue;
+      await until(
+        () => proxy.version(),
+        (version) => version === "0001",
+      );
+    }
+    assert.deepEqual(statuses.get("200 0002"), 999);
+    assert.deepEqual(statuses.get("503 undefined"), 1);
+    const { versions, version_number } = await proxy.plugin();
+    assert.equal(version_number, 1);
+    assert.match(
+      versions.find(({ number }) => number === 2)!.taken_back!,
+      /^1 failure in 999 streams, \d+\.\d s after/,
+    );
+    assert.equal(await proxy.stat("wasm.versions.rollbacks"), 1);
+  });
+
+  test("streams in flight finish on the version they began with, and its instances go with the last of them", async () => {
+    const { proxy, waiting } = await slowProxy("defaults: {}");
+    const answers = [proxy.get("/a"), proxy.get("/b")];
+    await until(
+      () => Promise.resolve(waiting.length),
+      (length) => length === 2,
+    );
+    assert.equal((await proxy.load(await versionModule(2))).status, 200);
+    const during = await proxy.plugin();
+    assert.deepEqual(
+      during.versions.map(({ number, state, streams, instances }) => [number, state, streams, instances]),
+      [
+        [2, "live", 0, 1],
+        [1, "draining", 2, 1],
+      ],
+    );
+    const fresh = proxy.get("/c");
+    await until(
+      () => Promise.resolve(waiting.length),
+      (length) => length === 3,
+    );
+    for (const response of waiting) response.end("late");
+    const versions = (await Promise.all([...answers, fresh])).map(({ headers }) => headers["x-version"]);
+    assert.deepEqual(versions, ["0001", "0001", "0002"]);
+    const plugin = await until(
+      () => proxy.plugin(),
+      ({ versions: all }) => all.find(({ number }) => number === 1)?.state === "kept",
+    );
+    assert.equal(plugin.instances, 1);
+    assert.equal(await proxy.stat("wasm.versions.instances"), 1);
+    assert.equal(await proxy.stat("wasm.versions.vm_memory_size"), 65_536);
+  });
+
+  test("streams that outlive the drain time get the failure policy", async () => {
+    const { proxy, waiting } = await slowProxy("hot_load: { drain_time: 0.2s }");
+    const answer = proxy.get("/a");
+    await until(
+      () => Promise.resolve(waiting.length),
+      (length) => length === 1,
+    );
+    assert.equal((await proxy.load(await versionModule(2))).status, 200);
+    await proxy.printed("1 streams outlived the drain time of version 1");
+    waiting[0]!.end("late");
+    const { status, headers } = await answer;
+    assert.deepEqual([status, headers["x-version"]], [503, undefined]);
+    assert.equal(await proxy.stat("wasm.versions.instances"), 1);
+  });
+
+  test("metrics and shared data outlive versions", async () => {
+    const proxy = await startProxy({ args: ["--concurrency", "1"] });
+    await proxy.get("/remember");
+    await proxy.load(await versionModule(2));
+    const { headers } = await proxy.get("/");
+    assert.deepEqual([headers["x-version"], headers["x-last"], headers["x-mark"]], ["0002", "0001", "mark"]);
+    assert.equal(await proxy.stat("wasmcustom.versions.seen"), 2);
+  });
+
+  test("a worker that is replaced comes up with the version in force", async () => {
+    const proxy = await startProxy({ args: ["--concurrency", "1"] });
+    await proxy.load(await versionModule(2));
+    await proxy.post("/workers/replace?index=0");
+    await proxy.printed("worker 0 is back");
+    assert.equal(await proxy.version(), "0002");
+    assert.equal((await proxy.plugin()).version_number, 2);
+  });
+
+  test("versions are kept up to a number, and brought back", async () => {
+    const proxy = await startProxy();
+    for (const number of [2, 3, 4]) assert.equal((await proxy.load(await versionModule(number))).status, 200);
+    const numbers = async (): Promise<number[]> => (await proxy.plugin()).versions.map(({ number }) => number);
+    assert.deepEqual(await numbers(), [4, 3, 2]);
+    const back = (more = ""): Promise<{ status: number; body: string }> =>
+      proxy.post(`/wasm/rollback?plugin=versions${more}`);
+    assert.equal((await back()).status, 200);
+    assert.equal(await proxy.version(), "0003");
+    assert.equal((await back()).status, 200);
+    assert.equal(await proxy.version(), "0002");
+    const none = await back();
+    assert.deepEqual(
+      [none.status, none.body],
+      [404, "PLUGIN_VERSION: versions is at version 2, and there is no version before that one; kept: 2, 3, 4\n"],
+    );
+    assert.equal((await back("&version=4")).status, 200);
+    assert.equal(await proxy.version(), "0004");
+    assert.equal((await back("&version=1")).status, 404);
+    assert.equal(await proxy.stat("wasm.versions.rollbacks"), 3);
+    assert.equal((await proxy.post("/wasm/rollback?plugin=version")).status, 404);
+  });
+
+  test("a whole configuration is read anew: plugins that it changes are replaced, the rest is refused", async () => {
+    const proxy = await startProxy();
+    const path = join(proxy.folder, "bootstrap.yaml");
+    const text = readFileSync(path, "utf8");
+    const mark = async (): Promise<unknown> => (await proxy.get("/")).headers["x-mark"];
+    writeFileSync(path, text.replace("mark: mark", "mark: other"));
+    assert.equal((await proxy.post("/reload")).status, 200);
+    assert.equal(await mark(), "other");
+    const refusals: [string, string, RegExp][] = [
+      ["mark: mark", "mark: far-too-long", /^CONFIG_INVALID: .*mark: must have at most 9 characters, has 12/],
+      ["stat_prefix: ingress", "stat_prefix: other", /^RELOAD_REFUSED: .*started anew: a listener, its filter chains/],
+      ["clusters: []", "clusters: [", /^CONFIG_INVALID: /],
+    ];
+    for (const [from, to, says] of refusals) {
+      writeFileSync(path, text.replace(from, to));
+      const answer = await proxy.post("/reload");
+      assert.match(answer.body, says);
+      assert.equal(await mark(), "other");
+    }
+    writeFileSync(path, text.replace("mark: mark", "mark: other"));
+    assert.match((await proxy.post("/reload")).body, /"state":"unchanged"/);
+  });
+
+  test("every isolation swaps", async (t) => {
+    for (const isolation of ["CONNECTION", "STREAM"]) {
+      await t.test(isolation, async () => {
+        const proxy = await startProxy({
+          args: ["--concurrency", "1"],
+          runtime: `defaults: { isolation: ${isolation} }`,
+        });
+        const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+        for (let number = 1; number <= 4; number++) {
+          if (number > 1) assert.equal((await proxy.load(await versionModule(number))).status, 200);
+          for (let n = 0; n < 5; n++) {
+            const { headers } = await ask("GET", proxy.address, "/", agent);
+            assert.equal(headers["x-version"], versionText(number));
+          }
+        }
+        agent.destroy();
+        // The template, and what the pool keeps ready: the same as without any swap.
+        await until(
+          () => proxy.stat("wasm.versions.instances"),
+          (count) => count === 2,
+        );
+      });
+    }
+  });
+
+  test("off the loopback only the token changes plugins", async () => {
+    const proxy = await startProxy({
+      runtime: `hot_load: { token: { inline_string: "open sesame" } }`,
+      everywhere: true,
+    });
+    const module = await versionModule(2);
+    const load = (headers: Record<string, string>): Promise<{ status: number }> =>
+      send(proxy.admin.replace("0.0.0.0", "127.0.0.1"), "/wasm/load?plugin=versions", module, headers);
+    assert.equal((await load({})).status, 403);
+    assert.equal((await load({ authorization: "Bearer open" })).status, 403);
+    assert.equal((await load({ authorization: "Bearer open sesame" })).status, 200);
+    assert.ok(!(await proxy.get("/config_dump", proxy.admin)).body.includes("sesame"));
+  });
+});
+
+async function slowProxy(runtime: string): Promise<{ proxy: Proxy; waiting: ServerResponse[] }> {
+  const waiting: ServerResponse[] = [];
+  const upstream = createServer((_request, response) => void waiting.push(response)).listen(0, "127.0.0.1");
+  await once(upstream, "listening");
+  after(() => (upstream.close(), upstream.closeAllConnections()));
+  const { port } = upstream.address() as AddressInfo;
+  const endpoint = `{ address: { socket_address: { address: 127.0.0.1, port_value: ${port} } } }`;
+  const load = `load_assignment: { cluster_name: slow, endpoints: [{ lb_endpoints: [{ endpoint: ${endpoint} }] }] }`;
+  const proxy = await startProxy({
+    args: ["--concurrency", "1"],
+    routes: ["{ match: { prefix: / }, route: { cluster: slow } }"],
+    clusters: `[{ name: slow, connect_timeout: 5s, ${load} }]`,
+    runtime,
+  });
+  return { proxy, waiting };
+}
