@@ -180,16 +180,20 @@ export const MAX_RESTART_BACKOFF_MS = 30_000;
 export const GUEST_FUEL = 250_000_000;
 /** Units that a call of a host function costs: most take some hundred nanoseconds, the time of as many instructions as this. */
 export const HOST_CALL_FUEL = 2500;
-/** Instructions that one charge of fuel may stand for without all of them running: less is fairer, but charges inside a loop that branches cost up to half of its time. Never is less charged than runs. */
+/** Instructions that one charge of fuel may stand for without all of them running: less is fairer, but charges inside a loop that branches cost up to half of its time. Never is less charged than runs, but for short functions that the host calls. */
 export const MERGED_SEGMENT_INSTRUCTIONS = 64;
 /** Instructions of a function without loops and calls up to which it takes no fuel itself when it is called through a table: each such call takes so much. */
 export const SMALL_LEAF_INSTRUCTIONS = 32;
 /** Units of fuel for a call (HTTP or gRPC) that is opened: a hundred microseconds and more each, with a connection. */
 export const CALL_FUEL = 1_250_000;
+/** Units of fuel for a metric that an instance defines for the first time: it is looked up under a lock of all workers. */
+export const METRIC_FUEL = 25_000;
 /** Units of fuel for a call of a foreign function, before its own work: most read a message first. */
 export const FOREIGN_FUEL = 50_000;
 /** Units of fuel for each byte that the host copies for a guest: memory takes about that long. */
 export const COPY_FUEL_PER_BYTE = 2;
+/** The same for copies that are kept, such as pieces of bodies: their memory is fresh, and the system clears it first. */
+export const KEPT_COPY_FUEL_PER_BYTE = 10;
 /** Bytes of such a copy that the flat price of a host call covers. */
 export const FREE_COPY_BYTES = 4096;
 /** Units of fuel for each byte that goes into shared data or queues: it is copied more than once before it is gone. */
@@ -258,6 +262,8 @@ export const GUEST_METRIC_SLOTS = 32 * 1024;
 export const MAX_TOKEN_BUCKETS = 4096;
 /** Tokens of one bucket, and per fill. Keeps the arithmetic exact: 2^30. */
 export const MAX_BUCKET_TOKENS = 1_073_741_824;
+/** Milliseconds after which notices of shared queues wait for the next turn of the event loop. */
+export const QUEUE_TURN_MS = 2;
 /** Items waiting in one shared queue. */
 export const MAX_QUEUE_ITEMS = 16 * 1024;
 

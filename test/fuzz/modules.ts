@@ -162,8 +162,8 @@ function weigh(bytes: Uint8Array): string | undefined {
   const throws = readModuleBinary(bytes).sections.some(({ id }) => id === SectionId.TAG);
   const most = throws ? 2 * ran + 1000 : ran + (ran >> 3) + 4;
   if (exact < ran || exact > most) return `${ran} units ran, ${exact} were charged one by one`;
-  const least = merged === 0 ? SMALL_LEAF_INSTRUCTIONS : merged;
-  if (least < ran || merged > (ran + 1) * MERGED_SEGMENT_INSTRUCTIONS + most)
+  // The host's call pays for `run` itself when it is short.
+  if (merged + SMALL_LEAF_INSTRUCTIONS < ran || merged > (ran + 1) * MERGED_SEGMENT_INSTRUCTIONS + most)
     return `${ran} units ran, ${merged} were charged`;
   return "";
 }

@@ -18,10 +18,12 @@ const SERVED: Outcome = { seen: 200, details: "via_upstream" };
 
 /** Where a stream can attack, and what downstream sees when its instance fails there. */
 const PLACES: Readonly<Record<string, Outcome["seen"]>> = {
+  create: 503,
   request_headers: 503,
   request_body: 503,
   request_trailers: 503,
   http_call: 503,
+  grpc_close: 503,
   response_headers: 503,
   response_body: "cut",
   response_trailers: "cut",
@@ -88,3 +90,31 @@ export const ATTACKS: readonly Attack[] = [
   failing("body-storm", "out_of_fuel", "response_body"),
   failing("edit-storm", "out_of_fuel", "response_body"),
 ];
+
+/** Attacks of the plugin's own callbacks, on every tick, and why the instance fails. */
+export const TICK_ATTACKS: readonly (readonly [name: string, reason: FailureReason | undefined])[] = [
+  ["spin@tick", "out_of_fuel"],
+  ["trap@tick", "trap"],
+  ["grow@tick", undefined],
+  ["endings@tick", undefined],
+];
+
+/** The same for notices of a queue, which a stream causes. */
+export const QUEUE_ATTACKS: readonly (readonly [name: string, reason: FailureReason])[] = [
+  ["spin@queue", "out_of_fuel"],
+  ["trap@queue", "trap"],
+];
+
+/** Attacks of the start of the plugin, and what is told then. */
+export const START_ATTACKS: readonly (readonly [name: string, told: RegExp])[] = ["vm_start", "configure"].flatMap(
+  (place) =>
+    (
+      [
+        ["spin", /out of fuel/],
+        ["trap", /trap: unreachable/],
+        ["mutual", /stack overflow/],
+        ["allocate", /out of memory/],
+        ["wild", /bad pointer/],
+      ] as const
+    ).map(([what, told]) => [`${what}@${place}`, told] as const),
+);

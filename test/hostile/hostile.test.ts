@@ -8,7 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Isolation } from "../../runtime/config/snapshot.ts";
 import { until } from "../integration/troupe.ts";
 import { Arena, residentBytes } from "./arena.ts";
-import { ATTACKS } from "./attacks.ts";
+import { ATTACKS, QUEUE_ATTACKS, START_ATTACKS, TICK_ATTACKS } from "./attacks.ts";
 import type { Attack } from "./attacks.ts";
 
 /** Of each attack. `npm run hostile` does many more. */
@@ -78,19 +78,15 @@ for (const isolation of ["stream", "connection", "worker"] satisfies Isolation[]
 
     for (const attack of ATTACKS) test(attack.name, () => play(arena, isolation, attack));
 
-    for (const [what, reason] of [
-      ["spin", "out_of_fuel"],
-      ["trap", "trap"],
-    ] as const) {
-      test(`${what}@queue`, async () => {
-        const outcome = await arena.attack(`${what}@queue`);
+    for (const [name, reason] of QUEUE_ATTACKS) {
+      test(name, async () => {
+        const outcome = await arena.attack(name);
         await until(() => arena.value("wasm.hostile.traps") > 0);
         const losses = await aftermath(arena);
         assert.deepEqual(losses.beside, []);
         // The notice comes to the plugin's own instance, which streams have a copy of, or share.
         if (isolation === "worker") {
           assert.ok([200, 503].includes(outcome.seen as number));
-          const name = `${what}@queue`;
           assert.ok(losses.shared.every((text) => mayLose(text, { name, outcome, reason })));
         } else {
           assert.equal(outcome.seen, 200);
@@ -115,29 +111,15 @@ for (const isolation of ["stream", "connection", "worker"] satisfies Isolation[]
 }
 
 describe("attacks of the plugin itself", () => {
-  for (const place of ["vm_start", "configure"]) {
-    for (const [what, reason] of [
-      ["spin", /out of fuel/],
-      ["trap", /trap: unreachable/],
-      ["mutual", /stack overflow/],
-      ["allocate", /out of memory/],
-      ["wild", /bad pointer/],
-    ] as const) {
-      test(`${what}@${place}: the plugin does not start, and the reason is told`, async () => {
-        await assert.rejects(Arena.start({ isolation: "stream", configuration: `${what}@${place}` }), reason);
-      });
-    }
+  for (const [name, told] of START_ATTACKS) {
+    test(`${name}: the plugin does not start, and the reason is told`, async () => {
+      await assert.rejects(Arena.start({ isolation: "stream", configuration: name }), told);
+    });
   }
 
   for (const isolation of ["stream", "connection", "worker"] satisfies Isolation[]) {
-    for (const [what, reason] of [
-      ["spin", "out_of_fuel"],
-      ["trap", "trap"],
-      ["grow", undefined],
-      ["endings", undefined],
-    ] as const) {
-      test(`${what}@tick every millisecond, isolation ${isolation}`, async (t) => {
-        const name = `${what}@tick`;
+    for (const [name, reason] of TICK_ATTACKS) {
+      test(`${name} every millisecond, isolation ${isolation}`, async (t) => {
         const arena = await Arena.start({ isolation, configuration: name });
         t.after(() => arena.close());
         if (reason !== undefined) await until(() => arena.value("wasm.hostile.traps") >= 3);

@@ -100,6 +100,35 @@ describe("metrics", () => {
   });
 });
 
+describe("queues", () => {
+  test("thousands of notices leave room for everything else, and two queues take turns", async () => {
+    const { queues } = SharedStore.create();
+    const vm = "notices";
+    const heard = new Map<number, number>();
+    const busy = (token: number): void => {
+      const endMs = performance.now() + 0.2;
+      while (performance.now() < endMs);
+      heard.set(token, (heard.get(token) ?? 0) + 1);
+    };
+    const tokens = ["one", "two"].map((name) => queues.register(vm, Buffer.from(name), busy));
+    const items = 400;
+    for (const token of tokens)
+      for (let n = 0; n < items; n++) assert.equal(queues.enqueue(token, Buffer.of(1)), Status.OK);
+    let turns = 0;
+    let secondAtHalf: number | undefined;
+    while ([...heard.values()].reduce((sum, one) => sum + one, 0) < 2 * items) {
+      await new Promise((resolve) => setImmediate(resolve));
+      turns++;
+      if ((heard.get(tokens[0]!) ?? 0) >= items / 2) secondAtHalf ??= heard.get(tokens[1]!) ?? 0;
+    }
+    queues.close();
+    assert.deepEqual([...heard.values()], [items, items]);
+    // Of 160 milliseconds of work, no turn may take much more than QUEUE_TURN_MS.
+    assert.ok(turns > 30, `${turns} turns`);
+    assert.ok(secondAtHalf! > items / 8, `${secondAtHalf} of the second queue at half of the first`);
+  });
+});
+
 describe("data", () => {
   const own = SharedStore.create();
   const key = (text: string): Buffer => Buffer.from(text);

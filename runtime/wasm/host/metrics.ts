@@ -1,7 +1,7 @@
 /** Metrics a guest defines: `proxy_define/increment/record/get_metric`. */
 import * as MetricKind from "../../../abi/metric.ts";
 import * as Status from "../../../abi/status.ts";
-import { MAX_METRIC_NAME_BYTES, MAX_METRICS_PER_INSTANCE } from "../../limits.ts";
+import { MAX_METRIC_NAME_BYTES, MAX_METRICS_PER_INSTANCE, METRIC_FUEL } from "../../limits.ts";
 import type { Instance } from "../instance/instance.ts";
 import { putU32 } from "./give.ts";
 import type { HostFunctions } from "./functions.ts";
@@ -20,6 +20,7 @@ export function metricFunctions(instance: Instance): HostFunctions {
       const key = `${kind}${name}`;
       let id = metricIds.get(key);
       if (id === undefined) {
+        instance.spend(METRIC_FUEL);
         const metric = metrics.length >= MAX_METRICS_PER_INSTANCE ? undefined : shared.metrics.define(kind, name);
         if (metric === undefined) return instance.refuse(Status.INTERNAL_FAILURE, call, "too many metrics are defined");
         // Envoy's numbering: the low two bits tell the kind.

@@ -6,7 +6,7 @@
  * Addresses and sizes must be unsigned (`>>> 0`): guests hand over signed 32-bit integers.
  */
 import * as Status from "../../../abi/status.ts";
-import { COPY_FUEL_PER_BYTE, FREE_COPY_BYTES } from "../../limits.ts";
+import { COPY_FUEL_PER_BYTE, FREE_COPY_BYTES, KEPT_COPY_FUEL_PER_BYTE } from "../../limits.ts";
 import { GuestExit } from "./failure.ts";
 import type { GuestStrings } from "./guest-strings.ts";
 import { writeLatin1 } from "./latin1.ts";
@@ -85,7 +85,7 @@ export class GuestMemory {
 
   /** A copy of its own, since guests reuse their memory at once. */
   copy(at: number, size: number): Buffer {
-    if (size > FREE_COPY_BYTES) this.#pay(size);
+    if (size > FREE_COPY_BYTES) this.#pay(size, KEPT_COPY_FUEL_PER_BYTE);
     return size === 0 ? NOTHING : Buffer.from(this.bytes.subarray(at, at + size));
   }
 
@@ -100,8 +100,8 @@ export class GuestMemory {
     return at !== 0 && this.has(at, size) ? at : 0;
   }
 
-  #pay(bytes: number): void {
-    this.#spend((bytes - FREE_COPY_BYTES) * COPY_FUEL_PER_BYTE);
+  #pay(bytes: number, unitsPerByte = COPY_FUEL_PER_BYTE): void {
+    this.#spend((bytes - FREE_COPY_BYTES) * unitsPerByte);
   }
 
   /** Gives a latin-1 string to the guest: allocates, copies, stores pointer and size. Returns a status. */

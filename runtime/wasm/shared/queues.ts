@@ -3,7 +3,7 @@
  * enqueueing bumps a shared word that every listening thread waits for without blocking (Atomics.waitAsync).
  */
 import * as Status from "../../../abi/status.ts";
-import { MAX_QUEUE_ITEMS } from "../../limits.ts";
+import { MAX_QUEUE_ITEMS, QUEUE_TURN_MS } from "../../limits.ts";
 import { KeyKind, numberKey, vmKey } from "./keys.ts";
 import { MapCounter } from "./map.ts";
 import type { SharedMap } from "./map.ts";
@@ -31,6 +31,8 @@ export class SharedQueues {
   readonly #owner: number;
   readonly #registered = new Map<number, Registration>();
   #listening = false;
+  /** Another turn is under way. */
+  #soon = false;
   #closed = false;
 
   constructor(map: SharedMap, buffer: SharedArrayBuffer, owner: number) {
@@ -127,18 +129,28 @@ export class SharedQueues {
   }
 
   #announceSoon(): void {
+    if (this.#soon) return;
+    this.#soon = true;
     setImmediate(() => {
+      this.#soon = false;
       if (!this.#closed) this.#announce();
     });
   }
 
+  /** Calls listeners for a while; streams go on before the next turn, however many items there are. */
   #announce(): void {
-    for (const [token, registration] of this.#registered) {
+    const endMs = performance.now() + QUEUE_TURN_MS;
+    for (const [token, registration] of [...this.#registered]) {
       const state = this.#stateNow(token);
       if (state === undefined || state.owner !== this.#owner) continue;
-      const news = (state.tail - registration.seen) >>> 0;
-      registration.seen = state.tail;
-      for (let n = 0; n < news; n++) registration.listener(token);
+      while (registration.seen !== state.tail && this.#registered.get(token) === registration) {
+        registration.seen = (registration.seen + 1) >>> 0;
+        registration.listener(token);
+        if (performance.now() < endMs) continue;
+        // Next time it is the others' turn first.
+        if (this.#registered.delete(token)) this.#registered.set(token, registration);
+        return this.#announceSoon();
+      }
     }
   }
 

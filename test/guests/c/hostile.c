@@ -134,8 +134,12 @@ static void wrap_around(void) {
 /* ---- allocators that lie ------------------------------------------------------------------- */
 
 enum { TRUTH, ZERO, OUTSIDE, EDGE, SAME, GROWS, TRAPS, SPINS, RECURSES, CALLS, RESULT };
-static char *result_pointer;
-static size_t result_size;
+/* With room for what the host writes over the results themselves. */
+static struct {
+  char *pointer;
+  size_t size;
+  char room[4096];
+} result;
 
 CALLBACK(void, proxy_abi_version_0_2_1)(void) {}
 CALLBACK(void *, proxy_on_memory_allocate)(size_t size) {
@@ -163,17 +167,17 @@ CALLBACK(void *, proxy_on_memory_allocate)(size_t size) {
     evil_calls();
     break;
   case RESULT:
-    return &result_pointer;
+    return &result;
   }
   return take(size);
 }
 
 static void ask(void) {
   for (u32 n = 0; n < 50; n++) {
-    proxy_get_header_map_value(REQUEST_HEADERS, S(":path"), &result_pointer, &result_size);
-    proxy_get_header_map_pairs(REQUEST_HEADERS, &result_pointer, &result_size);
-    proxy_get_property(S("request.path"), &result_pointer, &result_size);
-    proxy_get_buffer_bytes(VM_CONFIG, 0, 0xffffffff, &result_pointer, &result_size);
+    proxy_get_header_map_value(REQUEST_HEADERS, S(":path"), &result.pointer, &result.size);
+    proxy_get_header_map_pairs(REQUEST_HEADERS, &result.pointer, &result.size);
+    proxy_get_property(S("request.path"), &result.pointer, &result.size);
+    proxy_get_buffer_bytes(VM_CONFIG, 0, 0xffffffff, &result.pointer, &result.size);
   }
   lie = TRUTH;
 }
@@ -367,6 +371,13 @@ CALLBACK(void, proxy_on_context_create)(u32 id, u32 parent) {
   if (parent == 0) root_id = id;
   stream(id)->id = id;
   stream(id)->attack[0] = 0;
+  char *value = 0;
+  size_t size = 0;
+  static const char path[] = "request\0headers\0x-attack";
+  if (parent == 0 || proxy_get_property(path, sizeof path - 1, &value, &size) != OK) return;
+  char which[64];
+  copy_text(which, value, size);
+  maybe(which, "@create");
 }
 static void configure(void) {
   char *bytes = 0;
@@ -423,6 +434,9 @@ CALLBACK(u32, proxy_on_request_headers)(u32 id, u32 count, u32 end) {
     size_t head_size = side_head(head);
     if (proxy_http_call(S("side"), head, head_size, 0, 0, 0, 0, 5000, &token) == OK) return PAUSE;
   }
+  if (same(where, "@grpc_close") &&
+      proxy_grpc_call(S("side"), S("a.B"), S("C"), 0, 0, 0, 0, 5000, &token) == OK)
+    return PAUSE;
   maybe(one->attack, "@request_headers");
   return CONTINUE;
 }
@@ -452,14 +466,22 @@ CALLBACK(u32, proxy_on_response_trailers)(u32 id, u32 count) {
   maybe(stream(id)->attack, "@response_trailers");
   return CONTINUE;
 }
-CALLBACK(void, proxy_on_http_call_response)(u32 id, u32 token, u32 headers, u32 size, u32 trailers) {
-  (void)id, (void)token, (void)headers, (void)size, (void)trailers;
+/* Streams that wait for the answer of a call. */
+static void answered(text where) {
   for (u32 n = 0; n < 1024; n++) {
     struct stream *one = &streams[n];
-    if (!same(place(one->attack), "@http_call") || proxy_set_effective_context(one->id) != OK) continue;
-    maybe(one->attack, "@http_call");
+    if (!same(place(one->attack), where) || proxy_set_effective_context(one->id) != OK) continue;
+    maybe(one->attack, where);
     proxy_continue_stream(0);
   }
+}
+CALLBACK(void, proxy_on_http_call_response)(u32 id, u32 token, u32 headers, u32 size, u32 trailers) {
+  (void)id, (void)token, (void)headers, (void)size, (void)trailers;
+  answered("@http_call");
+}
+CALLBACK(void, proxy_on_grpc_close)(u32 id, u32 token, u32 status) {
+  (void)id, (void)token, (void)status;
+  answered("@grpc_close");
 }
 CALLBACK(u32, proxy_on_done)(u32 id) {
   maybe(stream(id)->attack, "@done");
