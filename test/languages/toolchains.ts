@@ -36,6 +36,8 @@ interface Recipe {
   readonly tools: readonly Tool[];
   readonly command: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
+  /** Another folder that the source includes files of. */
+  readonly includes?: string;
 }
 
 const WARNINGS = ["-O2", "-Wall", "-Wextra", "-Werror"];
@@ -139,6 +141,14 @@ const RECIPES: Readonly<Record<string, Recipe>> = {
     folder: "traps",
     source: "traps.rs",
   },
+  // Network filters.
+  "wire-c": { ...c("c", "--target=wasm32-wasi", "-mexec-model=reactor"), folder: "wire", source: "wire.c" },
+  "wire-rust": {
+    ...rust("rust", "wasm32-wasi", "--crate-type=cdylib"),
+    folder: "wire",
+    source: "wire.rs",
+    includes: "rust",
+  },
   // Registration in the start section, which runs before the host has the instance; or in _start.
   solo: script("solo.ts", OLD),
   "solo-start": script("solo.ts", OLD, "--explicitStart"),
@@ -200,7 +210,7 @@ function keyOf(recipe: Recipe, folder: string): string {
       path.endsWith(".json") ? readFileSync(path) : `${path} ${statSync(path).size} ${statSync(path).mtimeMs}`,
     );
   }
-  for (const from of new Set([folder, join(GUESTS, "c")])) {
+  for (const from of new Set([folder, join(GUESTS, recipe.includes ?? "c"), join(GUESTS, "c")])) {
     for (const name of readdirSync(from).sort()) hash.update(`${name}\0`).update(readFileSync(join(from, name)));
   }
   return hash.digest("hex").slice(0, 16);

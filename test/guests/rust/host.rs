@@ -133,6 +133,16 @@ pub fn set_property(path: &[&str], value: &[u8]) {
     unsafe { must(proxy_set_property(path.as_ptr(), path.len(), value.as_ptr(), value.len())) }
 }
 
+#[cfg(not(abi_0_1_0))]
+#[allow(dead_code)]
+pub fn continue_stream(stream: u32) {
+    unsafe { must(proxy_continue_stream(stream)) }
+}
+#[cfg(not(abi_0_1_0))]
+#[allow(dead_code)]
+pub fn close_stream(stream: u32) {
+    unsafe { must(proxy_close_stream(stream)) }
+}
 pub fn resume_request() {
     #[cfg(abi_0_1_0)]
     unsafe {
