@@ -37,6 +37,12 @@ export const BUNDLED_FILTERS: Readonly<Record<string, BundledFilter>> = {
 export const NATIVE_EXTENSIONS: Readonly<Record<string, string>> = {
   "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager":
     "envoy.filters.network.http_connection_manager",
+  "envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit": "envoy.filters.network.connection_limit",
+  "envoy.extensions.filters.network.direct_response.v3.Config": "envoy.filters.network.direct_response",
+  "envoy.extensions.filters.network.echo.v3.Echo": "envoy.filters.network.echo",
+  "envoy.extensions.filters.network.rbac.v3.RBAC": "envoy.filters.network.rbac",
+  "envoy.extensions.filters.network.sni_cluster.v3.SniCluster": "envoy.filters.network.sni_cluster",
+  "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy": "envoy.filters.network.tcp_proxy",
   "envoy.extensions.filters.http.router.v3.Router": "envoy.filters.http.router",
   "envoy.extensions.filters.http.wasm.v3.Wasm": "envoy.filters.http.wasm",
   "envoy.extensions.filters.network.wasm.v3.Wasm": "envoy.filters.network.wasm",

@@ -48,6 +48,11 @@ export const MAX_LISTENER_FILTER_BYTES = 64 * 1024;
 /** Combinations of the lists in the filter chain matches of one listener: each takes memory in every worker. */
 export const MAX_FILTER_CHAIN_PLACES = 200_000;
 
+/** Milliseconds that a connection of tcp_proxy may go without any byte. Envoy: `idle_timeout`, 1 hour. */
+export const TCP_IDLE_TIMEOUT_MS = 3_600_000;
+/** Bytes that the network filter direct_response sends: it is made for a line of text. */
+export const MAX_DIRECT_RESPONSE_BYTES = 64 * 1024;
+
 // ---- Upstream -----------------------------------------------------------------------------------
 
 /** Milliseconds to connect to a host. Envoy: `Cluster.connect_timeout`, 5 s. */

@@ -5,6 +5,7 @@
  */
 import type { HotLoadConfig } from "./hot-load-snapshot.ts";
 import type { RateLimitConfig } from "./rate-limit-snapshot.ts";
+import type { NativeFilterConfig } from "./network-snapshot.ts";
 import type { FilterChainMatch, ListenerFilterConfig, SocketSettings } from "./listener-snapshot.ts";
 
 export interface Snapshot {
@@ -91,21 +92,8 @@ export interface FilterChainConfig {
 
 export type NetworkFilterConfig =
   | { readonly kind: "http_connection_manager"; readonly name: string; readonly hcm: HttpConnectionManagerConfig }
-  | { readonly kind: "tcp_proxy"; readonly name: string; readonly tcp: TcpProxyConfig }
+  | NativeFilterConfig
   | { readonly kind: "wasm"; readonly name: string; readonly plugin: number };
-
-/** envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy. */
-export interface TcpProxyConfig {
-  readonly statPrefix: string;
-  /** One entry for `cluster`, several for `weighted_clusters`. */
-  readonly clusters: readonly { readonly name: string; readonly weight: number }[];
-  /** 0: never. Envoy: `idle_timeout`, 1 hour. */
-  readonly idleTimeoutMs: number;
-  /** 0: never. Envoy: `max_downstream_connection_duration`. */
-  readonly maxConnectionDurationMs: number;
-  readonly maxConnectAttempts: number;
-  readonly accessLogs: readonly AccessLogConfig[];
-}
 
 export interface HttpConnectionManagerConfig {
   readonly statPrefix: string;

@@ -13,6 +13,7 @@ import type {
 import type { BodyBuffer } from "../codec/body.ts";
 import { type ConnectionInfo, StreamInfo } from "../observe/stream-info.ts";
 import { beginEvent, endEvent } from "../timers.ts";
+import { takesDirectWrites, writeDirect } from "../upstream/direct-write.ts";
 import { Hold, type Place, ReadWalk, type WalkOwner, WriteWalk } from "./chain-walk.ts";
 import { readInto } from "./read-buffer.ts";
 
@@ -36,9 +37,13 @@ export class DownstreamConnection implements ConnectionView, WalkOwner {
   #pauses = 0;
   #blocked = false;
   #localClose = false;
+  resetByPeer = false;
   #remoteEnded = false;
   /** The last of the two ends that met was ours. */
   #endedHere = false;
+  readonly #direct: boolean;
+  /** Bytes that the socket did not count since the system took them at once. */
+  #directBytes = 0;
   #closeTimer: NodeJS.Timeout | null = null;
 
   /** `accepted` was not read from yet (`pauseOnConnect`). */
@@ -47,14 +52,18 @@ export class DownstreamConnection implements ConnectionView, WalkOwner {
     this.#limitBytes = limitBytes;
     this.#socket = readInto(accepted, limitBytes, (data) => this.#onData(data, false));
     this.#owner = owner;
+    this.#direct = takesDirectWrites(this.#socket);
   }
 
   get stream(): StreamInfo {
     if (this.#stream === null) {
       this.#stream = new StreamInfo(this.info, this.info.startTimeMs, this.#startMs);
       this.#stream.protocol = "";
+      this.#stream.recordType = "NotSet";
+      if (this.info.metadata !== null) this.#stream.dynamicMetadata = new Map(this.info.metadata);
       if (this.#socket.destroyed) this.#complete(this.#stream);
     }
+    this.#count(this.#stream);
     return this.#stream;
   }
 
@@ -77,7 +86,7 @@ export class DownstreamConnection implements ConnectionView, WalkOwner {
     socket.on("end", () => this.#onEnd());
     socket.on("drain", () => this.#onDrain());
     // An error is always followed by close, which is where the connection ends for everyone.
-    socket.on("error", noop);
+    socket.on("error", (error: NodeJS.ErrnoException) => (this.resetByPeer ||= error.code === "ECONNRESET"));
     socket.on("close", () => this.#onClose());
     const terminal = this.#terminal;
     if (terminal === null) this.closeNow();
@@ -95,6 +104,11 @@ export class DownstreamConnection implements ConnectionView, WalkOwner {
     const socket = this.#socket;
     if (this.#writes !== null) return this.sendFrom(this.#places.length, data, false);
     return this.#noteRoom(typeof data === "string" ? socket.write(data, "latin1") : socket.write(data));
+  }
+
+  writeLent(data: Buffer): boolean {
+    if (this.#writes !== null) return this.sendFrom(this.#places.length, data, false);
+    return this.#noteRoom(this.#writeNow(data));
   }
 
   endWrite(): void {
@@ -218,8 +232,13 @@ export class DownstreamConnection implements ConnectionView, WalkOwner {
 
   #complete(stream: StreamInfo): void {
     stream.completeMs = performance.now();
-    stream.bytesReceived = this.#socket.bytesRead;
-    stream.bytesSent = this.#socket.bytesWritten - this.#socket.writableLength;
+    this.#count(stream);
+  }
+
+  #count(stream: StreamInfo): void {
+    const socket = this.#socket;
+    stream.bytesReceived = socket.bytesRead;
+    stream.bytesSent = this.#directBytes + socket.bytesWritten - socket.writableLength;
   }
 
   /** The first reason counts. False: the connection was closing already. */
@@ -231,10 +250,18 @@ export class DownstreamConnection implements ConnectionView, WalkOwner {
   }
 
   #send(data: Buffer, endStream: boolean): void {
-    if (data.length > 0 && !this.#socket.write(data)) this.#blocked = true;
+    if (data.length > 0 && !this.#writeNow(data)) this.#blocked = true;
     if (!endStream) return;
     this.#endedHere = this.#remoteEnded;
     this.#socket.end();
+  }
+
+  /** What the system does not take at once is copied: the bytes may lie in the thread's read buffer. */
+  #writeNow(data: Buffer): boolean {
+    const socket = this.#socket;
+    const taken = this.#direct ? writeDirect(socket, data) : 0;
+    this.#directBytes += taken;
+    return taken === data.length || socket.write(Buffer.from(taken === 0 ? data : data.subarray(taken)));
   }
 
   /** The socket's own word on its buffer: `drain` follows exactly when it said no. */
@@ -285,7 +312,14 @@ class FilterPlace implements Place, FilterView {
     return this.outgoing.bytes;
   }
 
+  get resetByPeer(): boolean {
+    return this.#connection.resetByPeer;
+  }
+
   write(data: Buffer | string): boolean {
+    return this.#connection.sendFrom(this.#at, data, false);
+  }
+  writeLent(data: Buffer): boolean {
     return this.#connection.sendFrom(this.#at, data, false);
   }
   endWrite(): void {
@@ -321,4 +355,3 @@ class FilterPlace implements Place, FilterView {
 }
 
 const EMPTY = Buffer.alloc(0);
-function noop(): void {}

@@ -181,6 +181,7 @@ export class Listener implements ConnectionOwner {
   #recordRefusal(connection: ConnectionInfo, details: string): void {
     const info = new StreamInfo(connection, connection.startTimeMs, performance.now());
     info.protocol = "";
+    info.recordType = "NotSet";
     info.completeMs = info.startMs;
     info.setFlag(ResponseFlag.NR);
     info.responseCodeDetails = details;

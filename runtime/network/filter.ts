@@ -71,6 +71,8 @@ export interface ConnectionView {
   readonly stream: StreamInfo;
   /** Closed, or about to be: nothing more is delivered or taken. */
   readonly closed: boolean;
+  /** The peer ended the connection with RST. */
+  readonly resetByPeer: boolean;
   /** Bytes that were written and that the system has not taken yet. */
   readonly unsentBytes: number;
   /**
@@ -78,6 +80,8 @@ export interface ConnectionView {
    * From a filter that is not terminal: through the filters before it, see `injectWriteData`.
    */
   write(data: Buffer | string): boolean;
+  /** The same with bytes that are only lent: what the system does not take at once is copied. */
+  writeLent(data: Buffer): boolean;
   /** Ends the direction towards downstream once everything is written; bytes may still come in. */
   endWrite(): void;
   /** Counted: as many `resumeReading` as `pauseReading` until bytes come again. */

@@ -67,7 +67,9 @@ const PLAIN: Readonly<Record<string, Extract>> = {
   RESPONSE_TRAILERS_BYTES: (info) => info.responseTrailers?.byteSize() ?? 0,
   PROTOCOL: (info) => some(info.protocol),
   UPSTREAM_PROTOCOL: (info) =>
-    info.cluster === null || info.upstreamHost === "" ? undefined : UPSTREAM_PROTOCOLS[info.cluster.protocol],
+    info.cluster === null || info.upstreamHost === "" || info.protocol === ""
+      ? undefined
+      : UPSTREAM_PROTOCOLS[info.cluster.protocol],
   RESPONSE_CODE: (info) => info.responseCode,
   RESPONSE_FLAGS: (info) => flags(info, false),
   RESPONSE_FLAGS_LONG: (info) => flags(info, true),
@@ -87,7 +89,7 @@ const PLAIN: Readonly<Record<string, Extract>> = {
   STREAM_ID: (info) => info.requestHeaders?.get("x-request-id"),
   UNIQUE_ID: () => randomUUID(),
   REQUESTED_SERVER_NAME: (info) => some(info.connection.serverName),
-  ACCESS_LOG_TYPE: () => "DownstreamEnd",
+  ACCESS_LOG_TYPE: (info) => info.recordType,
   HOSTNAME: () => some(wireText(hostname())),
 };
 

@@ -41,6 +41,15 @@ export interface ConnectionInfo {
   closers?: (() => void)[];
 }
 
+/** envoy.data.accesslog.v3.AccessLogType, as far as records are written. */
+export type RecordType =
+  | "NotSet"
+  | "DownstreamEnd"
+  | "TcpConnectionStart"
+  | "TcpUpstreamConnected"
+  | "TcpPeriodic"
+  | "TcpConnectionEnd";
+
 export class StreamInfo {
   readonly connection: ConnectionInfo;
   /** Wall clock, milliseconds since the epoch, at the first byte of the request. */
@@ -72,6 +81,8 @@ export class StreamInfo {
   /** Why this proxy ended the connection: Envoy's words, "" when it did not or had no reason to tell. */
   connectionTerminationDetails = "";
   localCloseReason = "";
+  /** ACCESS_LOG_TYPE of the record that is being written. */
+  recordType: RecordType = "DownstreamEnd";
   upstreamAttempts = 0;
   /** Trusted downstream address (after x-forwarded-for), `ip:port`, and without the port. */
   remoteAddress: string;

@@ -42,6 +42,7 @@ let nextConnectionId = 1;
 
 export class Downstream implements ConnectionView {
   readonly info: ConnectionInfo;
+  readonly resetByPeer = false;
   readonly stream: StreamInfo;
   readonly #session: TerminalFilter;
   readonly #parser: ResponseParser;
@@ -160,6 +161,9 @@ export class Downstream implements ConnectionView {
     const error = this.#parser.execute(bytes);
     if (error !== null) throw new Error(`what the proxy wrote is no HTTP: ${error.code}`);
     return true;
+  }
+  writeLent(data: Buffer): boolean {
+    return this.write(data);
   }
   pauseReading(): void {
     this.#pauses++;

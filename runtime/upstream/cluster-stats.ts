@@ -8,6 +8,7 @@ export class ClusterStats {
   readonly cxActive: Gauge;
   readonly cxConnectFail: Counter;
   readonly cxConnectTimeout: Counter;
+  readonly cxConnectAttemptsExceeded: Counter;
   readonly cxConnectMs: Histogram;
   readonly cxLengthMs: Histogram;
   readonly cxDestroy: Counter;
@@ -58,6 +59,7 @@ export class ClusterStats {
     this.cxActive = gauge("upstream_cx_active");
     this.cxConnectFail = counter("upstream_cx_connect_fail");
     this.cxConnectTimeout = counter("upstream_cx_connect_timeout");
+    this.cxConnectAttemptsExceeded = counter("upstream_cx_connect_attempts_exceeded");
     this.cxConnectMs = stats.histogram(`cluster.${statName}.upstream_cx_connect_ms`);
     this.cxLengthMs = stats.histogram(`cluster.${statName}.upstream_cx_length_ms`);
     this.cxDestroy = counter("upstream_cx_destroy");

@@ -11,6 +11,7 @@ import { addressText, Host, type HostFacts, type HostPool } from "./host.ts";
 import { LoadBalancer } from "./load-balancer.ts";
 import { Pool } from "./pool.ts";
 import type { Upstream, UpstreamHandler, UpstreamRequest } from "./request.ts";
+import { TcpConnection, type TcpHandler } from "./tcp-connection.ts";
 
 export class Cluster implements Upstream {
   readonly name: string;
@@ -22,6 +23,7 @@ export class Cluster implements Upstream {
   /** Hosts by endpoint, in configured order. */
   readonly #byEndpoint: Host[][];
   #hosts: readonly Host[] = [];
+  readonly #tcp = new Set<TcpConnection>();
 
   constructor(config: ClusterConfig, stats: Stats, lookup: Lookup) {
     this.name = config.name;
@@ -58,6 +60,31 @@ export class Cluster implements Upstream {
     return new FailedRequest(handler, ResetReason.NO_HEALTHY_UPSTREAM);
   }
 
+  /** Opens a connection of its own to a host. A reason instead: OVERFLOW or NO_HEALTHY_UPSTREAM, counted. */
+  connect(handler: TcpHandler): TcpConnection | ResetReason {
+    const { resources } = this;
+    if (!resources.canConnect) {
+      resources.stats.cxOverflow.inc();
+      return ResetReason.OVERFLOW;
+    }
+    const host = this.#balancer.pick();
+    if (host === null) {
+      resources.stats.cxNoneHealthy.inc();
+      return ResetReason.NO_HEALTHY_UPSTREAM;
+    }
+    if (!resources.canQueue) {
+      resources.stats.rqPendingOverflow.inc();
+      return ResetReason.OVERFLOW;
+    }
+    const connection = new TcpConnection({ host, resources, handler, onGone: (gone) => this.#tcp.delete(gone) });
+    this.#tcp.add(connection);
+    return connection;
+  }
+
+  giveUpConnecting(): void {
+    this.resources.stats.cxConnectAttemptsExceeded.inc();
+  }
+
   /** Stops resolving and takes no request any more; requests under way end by themselves. */
   drain(): void {
     for (const target of this.#targets) target.stop();
@@ -71,6 +98,7 @@ export class Cluster implements Upstream {
     this.#hosts = [];
     this.#balancer.update([]);
     for (const host of hosts) host.pool.close();
+    for (const connection of this.#tcp) connection.abandon();
   }
 
   #createHost(endpoint: EndpointConfig, target: Address): Host {

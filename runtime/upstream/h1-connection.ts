@@ -8,21 +8,16 @@ import { RequestEncoder } from "../codec/h1-writer.ts";
 import { ResponseParser } from "../codec/h1-response-parser.ts";
 import { HeadFlag, type ResponseSink } from "../codec/message.ts";
 import { ResetReason } from "../errors.ts";
-import { TCP_KEEPALIVE_DELAY_MS, UPSTREAM_READ_BYTES } from "../limits.ts";
+import { TCP_KEEPALIVE_DELAY_MS } from "../limits.ts";
 import { beginEvent, Deadline, endEvent } from "../timers.ts";
 import { H1Request } from "./h1-request.ts";
 import { ipPort } from "./host.ts";
 import type { Pool, PoolConnection, PoolProtocol } from "./pool.ts";
+import { upstreamReadBuffer } from "./read-buffer.ts";
 import { connectFailure } from "./transport-failure.ts";
 
 /** RFC 9110 section 9.2.2: these may be sent again when nobody knows whether the first try was handled. */
 const IDEMPOTENT = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"]);
-
-/**
- * All connections of a thread read into the same memory: a read is handed over before the next one
- * begins, the parser keeps nothing of it, and bodies are copied out. Per connection it would be 64 KiB.
- */
-const readBuffer = Buffer.allocUnsafeSlow(UPSTREAM_READ_BYTES);
 
 /** One request at a time on each connection. The encoder is the pool's: requests to one host look alike. */
 export function http1(): PoolProtocol<H1Request> {
@@ -60,10 +55,10 @@ export class H1Connection extends Deadline implements PoolConnection<H1Request>,
     this.address = address;
     this.#parser = new ResponseParser(this);
     const onread = {
-      buffer: readBuffer,
+      buffer: upstreamReadBuffer,
       callback: (length: number): boolean => {
         beginEvent();
-        this.#onRead(readBuffer.subarray(0, length));
+        this.#onRead(upstreamReadBuffer.subarray(0, length));
         endEvent();
         return true;
       },

@@ -10,7 +10,9 @@ import { ProxyError } from "../errors.ts";
 import { ConnectionManager } from "../http/connection-manager.ts";
 import type { HttpEnvironment } from "../http/connection-manager.ts";
 import { ListenerSet } from "../listener/listener-set.ts";
+import type { NetworkEnvironment } from "../network/environment.ts";
 import type { NetworkFilterFactory } from "../network/filter.ts";
+import { nativeFilter } from "../network/native.ts";
 import { AccessLog } from "../observe/access-log.ts";
 import { drainLogFiles, flushLogFiles, reopenLogFiles } from "../observe/log-file.ts";
 import { ProcessLog } from "../observe/log.ts";
@@ -55,10 +57,11 @@ class DataPlane {
       setup.numberOfPlugin,
     );
     const http = this.#httpEnvironment(snapshot, stats);
+    const makers = { http, network: { ...http, upstreams: this.#clusters }, plugins: this.#plugins };
     const listenerLog = log.component("listener");
     this.#listeners = new ListenerSet(snapshot.listeners, {
       stats,
-      chainFactories: (chain, listener) => chainFactories(chain, listener, http, this.#plugins),
+      chainFactories: (chain, listener) => chainFactories(chain, listener, makers),
       accessLog: http.accessLog,
       boundPorts: this.#boundPorts,
       sharedSockets: this.#sharedSockets,
@@ -168,32 +171,33 @@ class DataPlane {
   }
 }
 
+/** What each kind of network filter is made with. */
+interface FilterMakers {
+  readonly http: HttpEnvironment;
+  readonly network: NetworkEnvironment;
+  readonly plugins: PluginSet;
+}
+
 function chainFactories(
   chain: FilterChainConfig,
   listener: ListenerConfig,
-  http: HttpEnvironment,
-  plugins: PluginSet,
+  makers: FilterMakers,
 ): NetworkFilterFactory[] {
-  return chain.filters.map((filter) => networkFilter(filter, listener, http, plugins));
+  return chain.filters.map((filter) => networkFilter(filter, listener, makers));
 }
 
 function networkFilter(
   filter: NetworkFilterConfig,
   listener: ListenerConfig,
-  http: HttpEnvironment,
-  plugins: PluginSet,
+  { http, network, plugins }: FilterMakers,
 ): NetworkFilterFactory {
   switch (filter.kind) {
     case "http_connection_manager":
       return new ConnectionManager(filter.name, filter.hcm, listener.perConnectionBufferLimitBytes, http);
     case "wasm":
       return plugins.networkFilter(filter.plugin);
-    case "tcp_proxy":
-      throw new ProxyError(
-        "NETWORK_FILTER",
-        "config",
-        `listener ${listener.name}: network filter ${filter.name} is not served yet`,
-      );
+    default:
+      return nativeFilter(filter, network);
   }
 }
 

@@ -44,8 +44,9 @@ export interface Peer {
   readonly gone: Promise<boolean>;
 }
 
-export async function dial(t: TestContext, port: number): Promise<Peer> {
-  const socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
+/** `halfOpen`: the peer does not end its side when the proxy has ended its own. */
+export async function dial(t: TestContext, port: number, halfOpen = false): Promise<Peer> {
+  const socket = connect({ port, host: "127.0.0.1", allowHalfOpen: halfOpen });
   t.after(() => socket.destroy());
   let text = "";
   let reset = false;

@@ -342,7 +342,7 @@ test("half-close: downstream first, then this side, and the other way round", as
   await until(() => events.at(-1) === "close true", "closed");
   assert.deepEqual(events.splice(0), ["read 3 false", "read 0 true", "write 10 false", "write 0 true", "close true"]);
 
-  const second = await dial(t, port);
+  const second = await dial(t, port, true);
   await until(() => !connection!.closed, "the second connection is there");
   connection!.endWrite();
   await second.ended;
@@ -416,7 +416,7 @@ for (const { name, close, text, reset } of CLOSES) {
     );
     const end = terminal((connection) => Object.assign(new End(connection), { onData: (): void => void behind++ }));
     const { port } = await serve(t, [closer, end]);
-    const peer = await dial(t, port);
+    const peer = await dial(t, port, true);
     peer.socket.write("x");
     if (text !== "") assert.equal(await peer.ended, text);
     peer.socket.end("more");

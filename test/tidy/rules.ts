@@ -24,6 +24,7 @@ export const FACES: readonly string[] = [
   "runtime/config/hot-load-snapshot.ts",
   "runtime/config/listener-snapshot.ts",
   "runtime/config/rate-limit-snapshot.ts",
+  "runtime/config/network-snapshot.ts",
   "runtime/network/filter.ts",
 ];
 

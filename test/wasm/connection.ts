@@ -15,6 +15,7 @@ export class FakeConnection implements FilterView, Place, WalkOwner {
   readonly incoming = new Hold();
   readonly outgoing = new Hold();
   readonly unsentBytes = 0;
+  readonly resetByPeer = false;
   closed = false;
   /** What the terminal filter and the peer got. */
   upstream = "";
@@ -77,6 +78,9 @@ export class FakeConnection implements FilterView, Place, WalkOwner {
   }
   get heldWrite(): BodyBuffer {
     return this.outgoing.bytes;
+  }
+  writeLent(data: Buffer): boolean {
+    return this.write(data);
   }
   write(data: Buffer | string): boolean {
     this.#out(typeof data === "string" ? Buffer.from(data, "latin1") : data, false);

@@ -42,14 +42,17 @@ export function addressText(address: Address): string {
 
 /** `prefix/length` of a list of CidrRange. An unset `prefix_len` is 0, which is everything. */
 export function buildCidrs(context: BuildContext, owner: Message, field: string): string[] {
-  return owner.messages(field).map((range) => {
-    const prefix = range.text("address_prefix");
-    const length = range.wrappedNumber("prefix_len", 0);
-    const family = isIP(prefix);
-    if (family === 0 && prefix !== "")
-      context.error(range, "address_prefix", "ip-address", `malformed IP address: ${prefix}`);
-    if (family === 4 && length > 32)
-      context.error(range, "prefix_len", "ip-address", "an IPv4 prefix has at most 32 bits");
-    return `${prefix}/${length}`;
-  });
+  return owner.messages(field).map((range) => buildCidr(context, range));
+}
+
+/** One CidrRange as `address/bits`. */
+export function buildCidr(context: BuildContext, range: Message): string {
+  const prefix = range.text("address_prefix");
+  const length = range.wrappedNumber("prefix_len", 0);
+  const family = isIP(prefix);
+  if (family === 0 && prefix !== "")
+    context.error(range, "address_prefix", "ip-address", `malformed IP address: ${prefix}`);
+  if (family === 4 && length > 32)
+    context.error(range, "prefix_len", "ip-address", "an IPv4 prefix has at most 32 bits");
+  return `${prefix}/${length}`;
 }

@@ -10,6 +10,7 @@ import { buildConnectionManager } from "./connection-manager.ts";
 import type { BuildContext } from "./context.ts";
 import { buildFilterChainMatch, checkFilterChainMatches } from "./filter-chain-match.ts";
 import { buildListenerFilters } from "./listener-filter.ts";
+import { buildNativeFilter, TERMINAL_FILTERS } from "./network-filter.ts";
 import { buildBundledPlugin, buildWasmPlugin } from "./plugin.ts";
 import { buildSocketSettings } from "./socket-settings.ts";
 
@@ -131,7 +132,8 @@ function buildFilterChain(context: BuildContext, chain: Message, direction: numb
   const last = filters.at(-1);
   if (last === undefined) context.warn(chain, "", "no-filters", "without filters every connection is closed at once");
   for (const filter of filters) {
-    const terminal = filter.message("typed_config")?.anyType === CONNECTION_MANAGER;
+    const type = filter.message("typed_config")?.anyType ?? "";
+    const terminal = type === CONNECTION_MANAGER || TERMINAL_FILTERS.has(type);
     if (terminal && filter !== last)
       context.error(
         filter,
@@ -176,6 +178,8 @@ function buildNetworkFilter(
   if (context.isBundled(any.anyType, "network"))
     return { kind: "wasm", name, plugin: buildBundledPlugin(context, config, place) };
   if (any.anyType !== WASM) {
+    const native = buildNativeFilter(context, name, config);
+    if (native !== undefined) return native;
     if (any.anyType.startsWith(NETWORK))
       context.unsupported(filter, "typed_config", `the network filter ${any.anyType}`);
     else context.error(filter, "typed_config", "any", `${any.anyType} is not a network filter`);

@@ -43,6 +43,29 @@ export const SUPPORTED_FIELDS: ReadonlyMap<string, ReadonlySet<string>> = new Ma
   fields("envoy.config.core.v3.Http2ProtocolOptions", ""),
   fields("envoy.config.core.v3.UpstreamHttpProtocolOptions", ""),
   fields(
+    "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+    "stat_prefix cluster weighted_clusters idle_timeout max_connect_attempts backoff_options max_downstream_connection_duration max_downstream_connection_duration_jitter_percentage access_log access_log_flush_interval flush_access_log_on_connected access_log_options",
+  ),
+  fields("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight", "name weight"),
+  fields(
+    "envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit",
+    "stat_prefix max_connections delay runtime_enabled",
+  ),
+  fields(
+    "envoy.extensions.filters.network.rbac.v3.RBAC",
+    "rules shadow_rules shadow_rules_stat_prefix stat_prefix enforcement_type delay_deny",
+  ),
+  fields("envoy.config.rbac.v3.RBAC", "action policies"),
+  fields("envoy.config.rbac.v3.Policy", "permissions principals"),
+  fields(
+    "envoy.config.rbac.v3.Permission",
+    "and_rules or_rules any destination_ip destination_port destination_port_range metadata not_rule requested_server_name header url_path",
+  ),
+  fields(
+    "envoy.config.rbac.v3.Principal",
+    "and_ids or_ids any authenticated source_ip direct_remote_ip remote_ip metadata filter_state not_id header url_path",
+  ),
+  fields(
     "envoy.config.route.v3.RouteConfiguration",
     "name virtual_hosts internal_only_headers response_headers_to_add response_headers_to_remove request_headers_to_add request_headers_to_remove validate_clusters most_specific_header_mutations_wins max_direct_response_body_size_bytes ignore_port_in_host_matching typed_per_filter_config",
   ),
@@ -170,6 +193,15 @@ export const IGNORED_FIELDS: ReadonlyMap<string, ReadonlyMap<string, string>> = 
   }),
   ignored("envoy.config.core.v3.UpstreamHttpProtocolOptions", {
     "*": "there is no upstream TLS yet",
+  }),
+  ignored("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy", {
+    metadata_match: "there are no subsets yet",
+    hash_policy: "no supported policy of a cluster uses a hash",
+    downstream_idle_timeout: "idle_timeout holds for both sides, as in Envoy",
+    upstream_idle_timeout: "idle_timeout holds for both sides, as in Envoy",
+  }),
+  ignored("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight", {
+    metadata_match: "there are no subsets yet",
   }),
   ignored("envoy.config.route.v3.RouteConfiguration", {
     metadata: "nothing reads it yet",

@@ -1,0 +1,23 @@
+/** What the network filters of the host need from the worker. */
+import type { AccessLogConfig, ClusterConfig, Snapshot } from "../config/snapshot.ts";
+import type { StreamLog } from "../observe/access-log.ts";
+import type { Stats } from "../observe/stats.ts";
+import type { ResetReason } from "../errors.ts";
+import type { TcpConnection, TcpHandler } from "../upstream/tcp-connection.ts";
+
+/** A cluster, for those who want connections instead of requests. */
+export interface TcpUpstream {
+  readonly config: ClusterConfig;
+  /** Opens a connection of its own to a host. A reason instead: OVERFLOW or NO_HEALTHY_UPSTREAM, counted. */
+  connect(handler: TcpHandler): TcpConnection | ResetReason;
+  /** Counts that somebody stopped asking for a connection, having asked as often as he may. */
+  giveUpConnecting(): void;
+}
+
+export interface NetworkEnvironment {
+  readonly stats: Stats;
+  readonly upstreams: { get(name: string): TcpUpstream | undefined };
+  readonly runtime: Snapshot["runtime"];
+  /** Undefined for no configuration. */
+  readonly accessLog: (configs: readonly AccessLogConfig[]) => StreamLog | undefined;
+}

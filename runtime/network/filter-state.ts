@@ -1,0 +1,13 @@
+/** Keys of filter state by which network filters tell each other something; the names are Envoy's. */
+import type { StreamInfo } from "../observe/stream-info.ts";
+
+/** The cluster of tcp_proxy. */
+export const CLUSTER_STATE = "envoy.tcp_proxy.cluster";
+/** The idle timeout of tcp_proxy, in milliseconds, as text. */
+export const IDLE_TIMEOUT_STATE = "envoy.tcp_proxy.per_connection_idle_timeout_ms";
+
+/** A value as text; undefined when nobody set it. */
+export function stateText(stream: StreamInfo, key: string): string | undefined {
+  const bytes = stream.filterState?.get(key);
+  return bytes === undefined ? undefined : Buffer.from(bytes).toString("utf8");
+}

@@ -1,0 +1,93 @@
+/** `envoy.filters.network.tcp_proxy` of one chain in one worker: what its connections share. */
+import type { TcpProxyConfig } from "../config/network-snapshot.ts";
+import type { StreamLog } from "../observe/access-log.ts";
+import type { Counter, Gauge, Stats } from "../observe/stats.ts";
+import type { RecordType, StreamInfo } from "../observe/stream-info.ts";
+import type { NetworkEnvironment, TcpUpstream } from "./environment.ts";
+import type { ConnectionView, TerminalFilter, TerminalFilterFactory } from "./filter.ts";
+import { CLUSTER_STATE, IDLE_TIMEOUT_STATE, stateText } from "./filter-state.ts";
+import { TcpSession } from "./tcp-session.ts";
+
+/** `tcp.<stat_prefix>.` */
+class TcpProxyStats {
+  readonly cxTotal: Counter;
+  readonly cxNoRoute: Counter;
+  readonly cxRxBytes: Counter;
+  readonly cxTxBytes: Counter;
+  readonly cxRxBytesBuffered: Gauge;
+  readonly cxTxBytesBuffered: Gauge;
+  readonly flowPausedReading: Counter;
+  readonly flowResumedReading: Counter;
+  readonly earlyDataReceived: Counter;
+  readonly idleTimeout: Counter;
+  readonly maxConnectionDuration: Counter;
+  readonly upstreamFlushTotal: Counter;
+  readonly upstreamFlushActive: Gauge;
+
+  constructor(stats: Stats, statPrefix: string) {
+    const counter = (name: string): Counter => stats.counter(`tcp.${statPrefix}.${name}`);
+    const gauge = (name: string): Gauge => stats.gauge(`tcp.${statPrefix}.${name}`);
+    this.cxTotal = counter("downstream_cx_total");
+    this.cxNoRoute = counter("downstream_cx_no_route");
+    this.cxRxBytes = counter("downstream_cx_rx_bytes_total");
+    this.cxTxBytes = counter("downstream_cx_tx_bytes_total");
+    this.cxRxBytesBuffered = gauge("downstream_cx_rx_bytes_buffered");
+    this.cxTxBytesBuffered = gauge("downstream_cx_tx_bytes_buffered");
+    this.flowPausedReading = counter("downstream_flow_control_paused_reading_total");
+    this.flowResumedReading = counter("downstream_flow_control_resumed_reading_total");
+    this.earlyDataReceived = counter("early_data_received_count_total");
+    this.idleTimeout = counter("idle_timeout");
+    this.maxConnectionDuration = counter("max_downstream_connection_duration");
+    this.upstreamFlushTotal = counter("upstream_flush_total");
+    this.upstreamFlushActive = gauge("upstream_flush_active");
+  }
+}
+
+export class TcpProxy implements TerminalFilterFactory {
+  readonly name: string;
+  readonly terminal = true;
+  readonly config: TcpProxyConfig;
+  readonly stats: TcpProxyStats;
+  readonly #environment: NetworkEnvironment;
+  readonly #accessLog: StreamLog | undefined;
+  readonly #totalWeight: number;
+
+  constructor(name: string, config: TcpProxyConfig, environment: NetworkEnvironment) {
+    this.name = name;
+    this.config = config;
+    this.stats = new TcpProxyStats(environment.stats, config.statPrefix);
+    this.#environment = environment;
+    this.#accessLog = environment.accessLog(config.accessLogs);
+    this.#totalWeight = config.clusters.reduce((sum, { weight }) => sum + weight, 0);
+  }
+
+  create(connection: ConnectionView): TerminalFilter {
+    return new TcpSession(this, connection);
+  }
+
+  /** The cluster of the next attempt; undefined when there is none of that name. */
+  pickCluster(stream: StreamInfo): TcpUpstream | undefined {
+    return this.#environment.upstreams.get(stateText(stream, CLUSTER_STATE) ?? this.#pickName());
+  }
+
+  /** Milliseconds; 0: never. */
+  idleTimeoutMs(stream: StreamInfo): number {
+    const own = Number(stateText(stream, IDLE_TIMEOUT_STATE) ?? Number.NaN);
+    return Number.isSafeInteger(own) && own >= 0 ? own : this.config.idleTimeoutMs;
+  }
+
+  log(stream: StreamInfo, type: RecordType): void {
+    if (this.#accessLog === undefined) return;
+    stream.recordType = type;
+    this.#accessLog.log(stream);
+    stream.recordType = "NotSet";
+  }
+
+  #pickName(): string {
+    const { clusters } = this.config;
+    if (clusters.length === 1) return clusters[0]!.name;
+    let at = Math.random() * this.#totalWeight;
+    for (const { name, weight } of clusters) if ((at -= weight) < 0) return name;
+    return clusters.at(-1)!.name;
+  }
+}

@@ -1,0 +1,229 @@
+/**
+ * One connection to a host that carries bytes and no protocol of ours: connecting → open → closed. It is not
+ * pooled: who asked for it owns it, and it counts as a request of the cluster while it lives.
+ */
+import { connect, type Socket } from "node:net";
+import { ResetReason } from "../errors.ts";
+import { TCP_KEEPALIVE_DELAY_MS } from "../limits.ts";
+import { beginEvent, Deadline, endEvent } from "../timers.ts";
+import type { ClusterResources } from "./cluster-resources.ts";
+import { takesDirectWrites, writeDirect } from "./direct-write.ts";
+import { type Host, ipPort } from "./host.ts";
+import { upstreamReadBuffer } from "./read-buffer.ts";
+import { connectFailure } from "./transport-failure.ts";
+
+/** Events of one raw connection. After `onTcpClosed`, or after `close` or `reset`, none comes. */
+export interface TcpHandler {
+  onTcpConnected(): void;
+  /** The bytes are the handler's only until it returns. */
+  onTcpData(data: Buffer): void;
+  /** The host sends nothing more. */
+  onTcpEnd(): void;
+  /** Bytes are taken again after `write` returned false. */
+  onTcpDrain(): void;
+  /** Not connected (`reason` says why), or ended: CONNECTION_TERMINATION, or REMOTE_RESET by RST. */
+  onTcpClosed(reason: ResetReason, transportFailure: string): void;
+}
+
+export class TcpConnection extends Deadline {
+  readonly host: Host;
+  /** `ip:port`, also before it is connected. */
+  readonly address: string;
+  readonly #resources: ClusterResources;
+  readonly #onGone: (connection: TcpConnection) => void;
+  readonly #socket: Socket;
+  readonly #startMs = performance.now();
+  #handler: TcpHandler | null;
+  #connected = false;
+  #direct = false;
+  #closed = false;
+  #failure: { readonly reason: ResetReason; readonly text: string } | null = null;
+  #reset = false;
+
+  constructor(given: {
+    host: Host;
+    resources: ClusterResources;
+    handler: TcpHandler;
+    onGone: (connection: TcpConnection) => void;
+  }) {
+    super();
+    const { host, resources } = given;
+    this.host = host;
+    this.address = host.address;
+    this.#resources = resources;
+    this.#handler = given.handler;
+    this.#onGone = given.onGone;
+    resources.connectionOpened(host);
+    resources.requestQueued();
+    const { target } = host;
+    const buffer = upstreamReadBuffer;
+    const common = {
+      allowHalfOpen: true,
+      noDelay: true,
+      writableHighWaterMark: resources.config.perConnectionBufferLimitBytes,
+      onread: {
+        buffer,
+        callback: (length: number): boolean => {
+          this.#onRead(buffer.subarray(0, length));
+          return true;
+        },
+      },
+    };
+    const socket =
+      target.kind === "pipe"
+        ? connect({ path: target.path, ...common })
+        : connect({
+            host: target.host,
+            port: target.port,
+            autoSelectFamily: false,
+            keepAlive: true,
+            keepAliveInitialDelay: TCP_KEEPALIVE_DELAY_MS,
+            ...common,
+          });
+    this.#socket = socket;
+    socket.on("connect", () => this.#onConnect());
+    socket.on("drain", () => this.#onDrain());
+    socket.on("end", () => this.#onEnd());
+    socket.on("error", (error: NodeJS.ErrnoException) => this.#onError(error));
+    socket.on("close", () => this.#onClose());
+    this.arm(resources.config.connectTimeoutMs);
+  }
+
+  /** `ip:port` of this side; "" before it is connected and for pipes. */
+  get localAddress(): string {
+    const { localAddress, localPort } = this.#socket;
+    return localAddress === undefined ? "" : ipPort(localAddress, localPort ?? 0);
+  }
+
+  get unsentBytes(): number {
+    return this.#socket.writableLength;
+  }
+
+  /** The bytes are lent until it returns. False: more is taken, but the caller should stop until `onTcpDrain`. */
+  write(data: Buffer): boolean {
+    const socket = this.#socket;
+    const { stats } = this.#resources;
+    stats.cxTxBytes.add(data.length);
+    const taken = this.#direct ? writeDirect(socket, data) : 0;
+    if (taken === data.length) return true;
+    const room = socket.write(Buffer.from(taken === 0 ? data : data.subarray(taken)));
+    if (!room) stats.flowBackedUp.inc();
+    return room;
+  }
+
+  /** Ends the direction towards the host once everything is written. */
+  endWrite(): void {
+    this.#socket.end();
+  }
+
+  pauseReading(): void {
+    this.#resources.stats.flowPausedReading.inc();
+    this.#socket.pause();
+  }
+
+  resumeReading(): void {
+    this.#resources.stats.flowResumedReading.inc();
+    this.#socket.resume();
+  }
+
+  /** Ends once everything is written, in both directions; `onTcpClosed` follows. */
+  finish(): void {
+    this.#socket.destroySoon();
+  }
+
+  /** Ends now; what was not sent is lost. */
+  close(): void {
+    this.#handler = null;
+    this.#socket.destroy();
+    this.#conclude(true);
+  }
+
+  /** Ends now, with RST. */
+  reset(): void {
+    this.#handler = null;
+    this.#socket.resetAndDestroy();
+    this.#conclude(true);
+  }
+
+  /** The cluster goes away: as if the host had ended the connection. */
+  abandon(): void {
+    this.#socket.destroy();
+  }
+
+  /** Not connected in time. */
+  onDeadline(): void {
+    this.#resources.stats.cxConnectTimeout.inc();
+    this.#failConnect(ResetReason.CONNECTION_TIMEOUT, "");
+    this.#socket.destroy();
+  }
+
+  #onConnect(): void {
+    if (this.#closed) return;
+    this.disarm();
+    this.#connected = true;
+    this.#direct = takesDirectWrites(this.#socket);
+    this.#resources.stats.cxConnectMs.record(performance.now() - this.#startMs);
+    this.#resources.requestLeftQueue();
+    this.#resources.requestBegun(this.host);
+    this.#handler?.onTcpConnected();
+  }
+
+  #onRead(data: Buffer): void {
+    const handler = this.#handler;
+    if (handler === null) return;
+    beginEvent();
+    this.#resources.stats.cxRxBytes.add(data.length);
+    handler.onTcpData(data);
+    endEvent();
+  }
+
+  #onEnd(): void {
+    this.#handler?.onTcpEnd();
+  }
+
+  #onDrain(): void {
+    this.#resources.stats.flowDrained.inc();
+    this.#handler?.onTcpDrain();
+  }
+
+  #onError(error: NodeJS.ErrnoException): void {
+    if (this.#connected) {
+      this.#reset = true;
+      return;
+    }
+    const failure = connectFailure(error, this.host.target.kind === "pipe");
+    this.#failConnect(failure.reason, failure.text);
+  }
+
+  #failConnect(reason: ResetReason, text: string): void {
+    if (this.#closed || this.#failure !== null) return;
+    this.#failure = { reason, text };
+    this.#resources.stats.cxConnectFail.inc();
+    this.#resources.stats.rqPendingFailureEject.inc();
+    this.host.cxConnectFail++;
+    this.host.rqError++;
+  }
+
+  #onClose(): void {
+    const handler = this.#handler;
+    this.#handler = null;
+    this.#conclude(false);
+    if (this.#failure !== null) handler?.onTcpClosed(this.#failure.reason, this.#failure.text);
+    else handler?.onTcpClosed(this.#reset ? ResetReason.REMOTE_RESET : ResetReason.CONNECTION_TERMINATION, "");
+  }
+
+  #conclude(local: boolean): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.disarm();
+    if (this.#connected) {
+      this.#resources.requestOver(this.host);
+      this.#resources.connectionClosed(local, true, performance.now() - this.#startMs);
+    } else {
+      this.#resources.requestLeftQueue();
+      if (this.#failure === null) this.#resources.stats.rqCancelled.inc();
+    }
+    this.#resources.connectionGone(this.host);
+    this.#onGone(this);
+  }
+}

@@ -1,0 +1,123 @@
+/** tcp_proxy in this process between real sockets: downstream peers, hosts that a test drives, and what is counted. */
+import { once } from "node:events";
+import { createServer } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
+import type { TestContext } from "node:test";
+import type { TcpProxyConfig } from "../../runtime/config/network-snapshot.ts";
+import type { ClusterConfig, ListenerConfig } from "../../runtime/config/snapshot.ts";
+import type { NetworkFilterFactory } from "../../runtime/network/filter.ts";
+import { nativeFilter } from "../../runtime/network/native.ts";
+import { AccessLog } from "../../runtime/observe/access-log.ts";
+import { StatsStore } from "../../runtime/observe/stats.ts";
+import { ClusterSet } from "../../runtime/upstream/clusters.ts";
+import { cluster } from "../http/engine.ts";
+import { serve, type Served } from "../listener/chain.ts";
+
+/** A host with the connections that it has accepted. */
+export interface TestHost {
+  readonly port: number;
+  readonly accepted: Socket[];
+}
+
+/** Listens until the test ends. `each` gets every connection, which may be half-open. */
+export async function host(t: TestContext, each: (socket: Socket) => void = () => {}): Promise<TestHost> {
+  const accepted: Socket[] = [];
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    accepted.push(socket);
+    socket.on("error", () => {});
+    each(socket);
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  t.after(() => {
+    for (const socket of accepted) socket.destroy();
+    server.close();
+  });
+  return { port: (server.address() as AddressInfo).port, accepted };
+}
+
+/** Sends back what comes and half-closes when the peer did. */
+export function echoing(socket: Socket): void {
+  socket.pipe(socket);
+}
+
+/** A port on which nobody listens. */
+export async function deadPort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
+export function tcpConfig(more: Partial<TcpProxyConfig> = {}): TcpProxyConfig {
+  return {
+    statPrefix: "t",
+    clusters: [{ name: "up", weight: 1 }],
+    idleTimeoutMs: 3_600_000,
+    maxConnectionDurationMs: 0,
+    maxConnectionDurationJitterPercent: 0,
+    maxConnectAttempts: 1,
+    backoff: undefined,
+    accessLogs: [],
+    accessLogFlushIntervalMs: 0,
+    accessLogOnConnected: false,
+    accessLogOnStart: false,
+    ...more,
+  };
+}
+
+export interface Proxied extends Served {
+  readonly upstreams: ClusterSet;
+  readonly counter: (name: string) => number;
+  readonly gauge: (name: string) => number;
+}
+
+/** Filters of a test stand before the tcp_proxy. */
+export async function proxied(
+  t: TestContext,
+  given: {
+    clusters: readonly ClusterConfig[];
+    tcp?: Partial<TcpProxyConfig>;
+    filters?: readonly NetworkFilterFactory[];
+    listener?: Partial<ListenerConfig>;
+  },
+): Promise<Proxied> {
+  const stats = new StatsStore(() => {});
+  const upstreams = new ClusterSet(given.clusters, stats);
+  t.after(() => upstreams.close());
+  await upstreams.start();
+  const proxy = nativeFilter(
+    { kind: "tcp_proxy", name: "tcp", tcp: tcpConfig(given.tcp) },
+    {
+      stats,
+      upstreams,
+      runtime: {},
+      accessLog: (configs) => (configs.length === 0 ? undefined : new AccessLog(configs, stats)),
+    },
+  );
+  const served = await serve(t, [...(given.filters ?? []), proxy], given.listener, stats);
+  return {
+    ...served,
+    upstreams,
+    counter: (name) => stats.counter(name).value,
+    gauge: (name) => stats.gauge(name).value,
+  };
+}
+
+export { cluster };
+
+/** Gauges that must be 0 again once no connection is left. */
+export function gaugesLeft({ gauge }: Proxied): Record<string, number> {
+  const names = [
+    "listener.l.downstream_cx_active",
+    "cluster.up.upstream_cx_active",
+    "cluster.up.upstream_rq_active",
+    "cluster.up.upstream_rq_pending_active",
+    "tcp.t.downstream_cx_rx_bytes_buffered",
+    "tcp.t.downstream_cx_tx_bytes_buffered",
+    "tcp.t.upstream_flush_active",
+  ];
+  return Object.fromEntries(names.map((name) => [name, gauge(name)]).filter(([, value]) => value !== 0));
+}
