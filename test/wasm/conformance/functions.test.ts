@@ -18,26 +18,12 @@ import { clusterConfig, endpoint } from "../../upstream/fixtures.ts";
 import { ALLOCATOR_FAILS, CALLBACKS, Puppet } from "../puppet.ts";
 import type { Argument, Call } from "../puppet.ts";
 import { bodyOf, RecordingStats, Stage } from "../stage.ts";
-import { testNames } from "./test-names.ts";
+import { hasTest } from "./test-names.ts";
 import type { Arg, Case, FunctionCases, Phase, Row } from "./arguments.ts";
-import { QUIET, PROXY_CASES } from "./env-functions.ts";
-import { SLUICE_CASES } from "./sluice-functions.ts";
+import { CASES } from "./cases.ts";
+import { QUIET } from "./env-functions.ts";
 import { ERRNO, WASI_CASES } from "./wasi-functions.ts";
 
-/** What only other hosts have: one answer, whatever the arguments. */
-const VENDORS = new Map(
-  HOST_FUNCTIONS.filter((one) => one.answersOnly !== undefined).map(({ name, type }): [string, FunctionCases] => {
-    const args = Array.from(type.split(">")[0]!, (): Arg => ({ kind: "value", value: -1 }));
-    const status = Status.UNIMPLEMENTED;
-    return [name, { args, status, root: status, log: status, limit: "there is nothing behind it" }];
-  }),
-);
-const CASES: ReadonlyMap<string, FunctionCases> = new Map([
-  ...PROXY_CASES,
-  ...VENDORS,
-  ...Object.entries(SLUICE_CASES),
-  ...Object.entries(WASI_CASES),
-]);
 const OUTSIDE = 0x7fff_0000;
 /** Of the guest's memory, so that even the longest value that a function may refuse lies inside. */
 const MORE_PAGES = 24;
@@ -314,7 +300,7 @@ describe("host functions", () => {
     for (const [name, { limit }] of CASES) {
       if (typeof limit === "string" || Array.isArray(limit)) continue;
       const { file, test: title } = limit as { file: string; test: string };
-      assert.ok(testNames(file).includes(title), `${name}: ${file} has no test "${title}"`);
+      assert.ok(hasTest(file, title), `${name}: ${file} has no test "${title}"`);
     }
   });
 

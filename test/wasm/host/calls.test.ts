@@ -1,20 +1,16 @@
 import assert from "node:assert/strict";
-import { once } from "node:events";
-import { createServer } from "node:http";
-import type { IncomingMessage, ServerResponse } from "node:http";
 import { setTimeout } from "node:timers/promises";
 import { describe, test } from "node:test";
 import type { TestContext } from "node:test";
 import * as grpc from "@grpc/grpc-js";
 import * as BufferType from "../../../abi/buffer.ts";
 import * as Status from "../../../abi/status.ts";
-import type { ClusterConfig } from "../../../runtime/config/snapshot.ts";
-import { ClusterSet } from "../../../runtime/upstream/clusters.ts";
 import { encodePairs } from "../../../runtime/wasm/values/pairs.ts";
 import { clusterConfig, endpoint } from "../../upstream/fixtures.ts";
+import { callback, clustersOf, httpOrigin } from "../origins.ts";
 import { Puppet } from "../puppet.ts";
 import type { Call } from "../puppet.ts";
-import { bodyOf, RecordingStats, Stage } from "../stage.ts";
+import { bodyOf, Stage } from "../stage.ts";
 
 const OUTSIDE = 0x7fff_0000;
 const HEADERS = encodePairs([
@@ -27,25 +23,6 @@ const HEADERS = encodePairs([
   "x-from",
   "guest",
 ]);
-
-type Answer = (request: IncomingMessage, response: ServerResponse) => void;
-
-async function httpOrigin(t: TestContext, answer: Answer): Promise<number> {
-  const server = createServer(answer).listen(0, "127.0.0.1");
-  await once(server, "listening");
-  t.after(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return (server.address() as { port: number }).port;
-}
-
-async function clustersOf(t: TestContext, ...configs: ClusterConfig[]): Promise<ClusterSet> {
-  const clusters = new ClusterSet(configs, new RecordingStats());
-  await clusters.start();
-  t.after(() => clusters.close());
-  return clusters;
-}
 
 function httpCall(
   puppet: Puppet,
@@ -64,14 +41,6 @@ function httpCall(
     timeoutMs,
     token,
   );
-}
-
-async function callback(stage: Stage, name: string): Promise<readonly number[]> {
-  for (;;) {
-    const seen = stage.trace.find((one) => one.name === name);
-    if (seen !== undefined) return seen.args;
-    await setTimeout(2);
-  }
 }
 
 describe("http_call", () => {
