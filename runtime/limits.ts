@@ -385,6 +385,14 @@ export const LISTEN_BACKLOG = 4096;
 
 /** Bytes of a name section, source map or line table that is kept for backtraces: reading one takes some 20 ms then. */
 export const MAX_SYMBOL_BYTES = 4 * 1024 * 1024;
+/** Bytes of fetched modules that a cache folder keeps. Default of `sluice.v1.CodeCache.max_bytes`. */
+export const CODE_CACHE_BYTES = 512 * 1024 * 1024;
+/** Milliseconds up to which the first retry of a fetch waits. Envoy: `retry_back_off.base_interval`, 1 s. */
+export const CODE_RETRY_BASE_MS = 1000;
+/** Milliseconds after all attempts have failed until a module is fetched anew. Envoy keeps a failure for 10 s. */
+export const CODE_REFETCH_MS = 10_000;
+/** Milliseconds after which a file that is only partly there belongs to nobody: its writer died. */
+export const STALE_PART_MS = 3_600_000;
 /** Bytes of a module's manifest: a page of text. */
 export const MAX_MANIFEST_BYTES = 64 * 1024;
 /** Backtraces a VM may log in a second; further failures get one line. A storm of traps must not keep a thread busy with reading symbols. */

@@ -8,6 +8,7 @@ import { buildCluster } from "./build/cluster.ts";
 import { BuildContext, type BundledFilters } from "./build/context.ts";
 import { buildListener, checkListeners } from "./build/listener.ts";
 import { buildNode, type NodeOptions } from "./build/node.ts";
+import { buildCodeCache } from "./build/remote-code.ts";
 import { buildWasmRuntime } from "./build/wasm-runtime.ts";
 import { buildRuntime } from "./build/runtime-layers.ts";
 import { Decoder } from "./document/decode.ts";
@@ -93,6 +94,7 @@ function buildSnapshot(bootstrap: Message, problems: Problems, options: LoadOpti
     clusters: clusterMessages.map((cluster) => buildCluster(context, cluster)),
     plugins,
     hotLoad,
+    ...(plugins.some(({ code }) => code.kind === "remote") ? { codeCache: buildCodeCache(bootstrap) } : {}),
     runtime: buildRuntime(context, bootstrap),
     dump: dumpMessage(bootstrap, schema),
   };

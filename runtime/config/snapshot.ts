@@ -7,6 +7,9 @@ import type { HotLoadConfig } from "./hot-load-snapshot.ts";
 import type { RateLimitConfig } from "./rate-limit-snapshot.ts";
 import type { NativeFilterConfig } from "./network-snapshot.ts";
 import type { FilterChainMatch, ListenerFilterConfig, SocketSettings } from "./listener-snapshot.ts";
+import type { CodeCacheConfig, PluginConfig } from "./plugin-snapshot.ts";
+
+export type { CodeCacheConfig, Isolation, PluginConfig, RemoteCode, RouteConfiguration } from "./plugin-snapshot.ts";
 
 export interface Snapshot {
   readonly node: NodeConfig;
@@ -18,6 +21,8 @@ export interface Snapshot {
   readonly plugins: readonly PluginConfig[];
   /** How plugins are replaced while the proxy runs. */
   readonly hotLoad: HotLoadConfig;
+  /** Absent: no plugin's code is fetched. */
+  readonly codeCache?: CodeCacheConfig;
   /** Static runtime layers, flattened with dots; later layers win. */
   readonly runtime: Readonly<Record<string, RuntimeValue>>;
   /** The bootstrap as protobuf JSON (snake_case, secrets redacted), for `/config_dump`. */
@@ -372,75 +377,4 @@ export interface EndpointConfig {
   readonly weight: number;
   readonly priority: number;
   readonly healthy: boolean;
-}
-
-/** `worker`: all streams of a worker share one instance. `connection`, `stream`: each gets a pristine one. */
-export type Isolation = "worker" | "connection" | "stream";
-
-/** envoy.config.core.v3.RemoteDataSource. */
-export interface RemoteCode {
-  readonly kind: "remote";
-  readonly uri: string;
-  /** Where the request is sent; the URI gives the Host header and the path. */
-  readonly cluster: string;
-  readonly timeoutMs: number;
-  /** Lower-case hexadecimal. */
-  readonly sha256: string;
-  readonly retries: number;
-  readonly retryBaseIntervalMs: number;
-  readonly retryMaxIntervalMs: number;
-  /** VmConfig.nack_on_code_cache_miss. */
-  readonly nackOnCacheMiss: boolean;
-}
-
-/** A configuration of a plugin on some routes; `id` is that of the overrides which mean it. */
-export interface RouteConfiguration {
-  readonly id: number;
-  readonly bytes: Uint8Array;
-}
-
-/** envoy.extensions.wasm.v3.PluginConfig, plus what a bundled filter's own message turns into. */
-export interface PluginConfig {
-  /** PluginConfig.name, or the HttpFilter's name for bundled filters. */
-  readonly name: string;
-  readonly rootId: string;
-  readonly vmId: string;
-  /** Module code: an absolute file, the bytes themselves, or where to fetch them. */
-  readonly code:
-    | { readonly kind: "file"; readonly path: string }
-    | { readonly kind: "inline"; readonly bytes: Uint8Array }
-    | RemoteCode;
-  /** What buffer PluginConfiguration holds. */
-  readonly configuration: Uint8Array;
-  /** What it holds on routes that say so in typed_per_filter_config, each once. Absent for bundled filters, which ask for theirs. */
-  readonly routeConfigurations?: readonly RouteConfiguration[];
-  /** Each of those gets a VM of its own. */
-  readonly ownRouteVms?: boolean;
-  /** envoy.extensions.wasm.v3.WasmService: it serves no streams, and runs once in each worker, or once in the process. */
-  readonly service?: "worker" | "process";
-  readonly vmConfiguration: Uint8Array;
-  readonly environment: Readonly<Record<string, string>>;
-  /** undefined: everything is allowed. */
-  readonly allowedCapabilities: readonly string[] | undefined;
-  readonly failurePolicy: "FAIL_CLOSED" | "FAIL_OPEN" | "FAIL_RELOAD";
-  /** Shortest time between two restarts of a failed instance under FAIL_RELOAD. Envoy: `reload_config.backoff.base_interval`, 1 s. */
-  readonly reloadIntervalMs: number;
-  /** Who shares an instance; undefined: what the module's manifest wants, else `worker`. */
-  readonly isolation: Isolation | undefined;
-  /** Units of fuel for one callback, see limits.ts GUEST_FUEL. */
-  readonly fuel: number;
-  /** Bytes of guest memory at most, in whole pages of 64 KiB. */
-  readonly memoryBytes: number;
-  /** Instances per worker at most, for the isolations that keep a pool. */
-  readonly maxInstances: number;
-  readonly allowOnHeadersStopIteration: boolean;
-  /** True for modules that ship with Sluice: their metrics carry Envoy's names, not `wasmcustom.`. */
-  readonly bundled: boolean;
-  /** `http.<stat_prefix>.` of the connection manager that uses it; "" elsewhere. */
-  readonly statPrefix: string;
-  /** HttpFilter.name: the key of typed_per_filter_config. */
-  readonly filterName: string;
-  readonly direction: number;
-  /** `rate_limits` in a bundled filter's configuration, when it has any. */
-  readonly rateLimits?: readonly RateLimitConfig[];
 }

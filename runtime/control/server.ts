@@ -3,6 +3,7 @@
  * (modules, workers, listeners, admin: LIVE) → drain (DRAINING) → stop. The command line drives it.
  */
 import { writeFileSync } from "node:fs";
+import type { PluginCode } from "../artifact/plugin-code.ts";
 import type { Snapshot } from "../config/snapshot.ts";
 import { STATS_FLUSH_INTERVAL_MS } from "../limits.ts";
 import type { BoundAddress } from "../listener/bind.ts";
@@ -56,6 +57,7 @@ export class Server implements AdminSubject, PoolOwner {
   #origin: ConfigurationOrigin | null = null;
   #inForce: PluginsInForce | null = null;
   #hotLoad: Promise<HotLoad> | null = null;
+  #code: PluginCode | null = null;
   #admin: AdminListener | null = null;
   #adminAddress = "";
   #started = false;
@@ -80,7 +82,8 @@ export class Server implements AdminSubject, PoolOwner {
     this.#snapshot = snapshot;
     this.#origin = origin;
     this.#stats.configured(snapshot);
-    const { modules, moduleOfPlugin } = loadModules(snapshot.plugins);
+    const fetched = await this.#fetchCode(snapshot);
+    const { modules, moduleOfPlugin } = loadModules(snapshot.plugins, fetched);
     for (const { name, warnings } of modules) for (const one of warnings) this.#log.warning(`${name} ${one}`);
     this.#inForce = { snapshot, modules, moduleOfPlugin };
     const shared = SharedStore.create();
@@ -120,6 +123,7 @@ export class Server implements AdminSubject, PoolOwner {
     if (this.#flush !== null) clearInterval(this.#flush);
     this.#admin?.stop();
     (await this.#hotLoad)?.stop();
+    this.#code?.stop();
     await this.#pool.stop();
   }
 
@@ -239,6 +243,17 @@ export class Server implements AdminSubject, PoolOwner {
 
   onPluginsFailing(id: number): void {
     void this.#hotLoad?.then((hotLoad) => hotLoad.onFailing(id));
+  }
+
+  /** Code of plugins that is not on this machine, by SHA-256. */
+  async #fetchCode({ clusters, codeCache, plugins }: Snapshot): Promise<ReadonlyMap<string, Uint8Array>> {
+    if (codeCache === undefined) return new Map();
+    const { DigestCache } = await import("../artifact/digest-cache.ts");
+    const { PluginCode } = await import("../artifact/plugin-code.ts");
+    const { RemoteCodeSource } = await import("../artifact/remote-code.ts");
+    const cache = new DigestCache(codeCache.path, codeCache.maxBytes, this.#log);
+    this.#code = new PluginCode(new RemoteCodeSource(clusters, cache, this.#stats.store, this.#log), this.#log);
+    return this.#code.fetch(plugins);
   }
 
   async #startAdmin({ admin }: Snapshot): Promise<void> {

@@ -101,8 +101,14 @@ export class Vm implements PoolOwner {
     });
   }
 
+  /** The code has not been fetched yet: there will be no instance of this VM. */
+  get absent(): boolean {
+    return this.#facts.module.absent === true;
+  }
+
   /** Starts the instance and all plugins in it. Throws ProxyError naming the plugin and the reason. */
   start(): void {
+    if (this.absent) return;
     const instance = this.#startInstance(false);
     this.#instance = instance;
     this.version++;
@@ -164,6 +170,7 @@ export class Vm implements PoolOwner {
 
   /** The root context that a new stream of `plugin` begins under; null when there is no instance for it. */
   rootFor(plugin: Plugin, connection: ConnectionInfo): RootContext | null {
+    if (this.absent) return null;
     if (this.#pool === null) {
       if (plugin.root === null || plugin.root.instance.failed) this.revive();
       return plugin.root;

@@ -4,6 +4,8 @@ import { isAbsolute } from "node:path";
 import type { PluginConfig } from "../config/snapshot.ts";
 import { ProxyError } from "../errors.ts";
 import { GUEST_PAGE_BYTES } from "../limits.ts";
+import { absentModule } from "../wasm/module/absent.ts";
+import type { HardenOptions } from "../wasm/module/hardened.ts";
 import { loadModule } from "../wasm/module/module.ts";
 import type { LoadedModule } from "../wasm/module/module.ts";
 import { filesBeside } from "../wasm/module/symbols-beside.ts";
@@ -14,26 +16,26 @@ export interface ModuleTable {
   readonly moduleOfPlugin: readonly number[];
 }
 
-/** Throws ProxyError: MODULE_UNREADABLE for a file that cannot be read, else what loadModule throws. */
-export function loadModules(plugins: readonly PluginConfig[]): ModuleTable {
+/**
+ * `fetched`: code from the network by its SHA-256; plugins whose code is not there get an absent module. Throws ProxyError:
+ * MODULE_UNREADABLE for a file that cannot be read, else what loadModule throws.
+ */
+export function loadModules(
+  plugins: readonly PluginConfig[],
+  fetched: ReadonlyMap<string, Uint8Array> = new Map(),
+): ModuleTable {
   const modules: LoadedModule[] = [];
   const indexOf = new Map<string, number>();
   const moduleOfPlugin = plugins.map(({ name, code, memoryBytes }) => {
-    if (code.kind === "remote")
-      throw new ProxyError("MODULE_UNREADABLE", "config", `plugin ${name}: code from the network is not fetched yet`);
     const options = { memoryPages: memoryBytes / GUEST_PAGE_BYTES };
-    const source = code.kind === "file" ? code.path : `inline ${Buffer.from(code.bytes).toString("latin1")}`;
+    const source = sourceOf(code);
     // The bound of its memory is part of a module once it is compiled.
     const key = `${options.memoryPages} ${source}`;
     let index = indexOf.get(key);
     if (index === undefined) {
       index = modules.length;
       indexOf.set(key, index);
-      modules.push(
-        code.kind === "file"
-          ? loadModule(readCode(name, code.path), code.path, options, filesBeside(code.path))
-          : loadModule(code.bytes, `inline code of ${name}`, options),
-      );
+      modules.push(load(name, code, options, fetched));
     }
     return index;
   });
@@ -44,6 +46,36 @@ export function loadModules(plugins: readonly PluginConfig[]): ModuleTable {
 export function compileFor(memoryBytes: number, bytes: Uint8Array, origin: string): LoadedModule {
   const beside = isAbsolute(origin) ? filesBeside(origin) : undefined;
   return loadModule(bytes, origin, { memoryPages: memoryBytes / GUEST_PAGE_BYTES }, beside);
+}
+
+/** What tells code apart from other code. */
+function sourceOf(code: PluginConfig["code"]): string {
+  switch (code.kind) {
+    case "file":
+      return code.path;
+    case "inline":
+      return `inline ${Buffer.from(code.bytes).toString("latin1")}`;
+    case "remote":
+      return `remote ${code.sha256} ${code.uri}`;
+  }
+}
+
+function load(
+  plugin: string,
+  code: PluginConfig["code"],
+  options: HardenOptions,
+  fetched: ReadonlyMap<string, Uint8Array>,
+): LoadedModule {
+  switch (code.kind) {
+    case "file":
+      return loadModule(readCode(plugin, code.path), code.path, options, filesBeside(code.path));
+    case "inline":
+      return loadModule(code.bytes, `inline code of ${plugin}`, options);
+    case "remote": {
+      const bytes = fetched.get(code.sha256);
+      return bytes === undefined ? absentModule(code) : loadModule(bytes, code.uri, options);
+    }
+  }
 }
 
 function readCode(plugin: string, path: string): Uint8Array {

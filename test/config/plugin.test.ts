@@ -158,6 +158,103 @@ describe("fields of a plugin", () => {
   }
 });
 
+describe("code from the network", () => {
+  const SHA = "ab".repeat(32);
+  const HTTP = "http_uri: { uri: http://modules.test/a.wasm, cluster: up, timeout: 2s }";
+
+  function remote(fields: string, vm = "", rest = "") {
+    const filters = `{ name: g, typed_config: { ${WASM}, config: { vm_config: { ${vm} code: { remote: { ${fields} } } } } } },`;
+    const { snapshot, errors, warnings } = load(bootstrap({ filters, rest }), {}, folder);
+    const short = (list: typeof errors): string =>
+      list.map(({ path, rule, message }) => `${path.split("remote.").at(-1)} ${rule}: ${message}`).join("\n");
+    return { snapshot, errors: short(errors), warnings: short(warnings) };
+  }
+
+  for (const [title, fields, vm, expected] of [
+    [
+      "what is not said",
+      "",
+      "",
+      { retries: 1, retryBaseIntervalMs: 1000, retryMaxIntervalMs: 10_000, nackOnCacheMiss: false },
+    ],
+    [
+      "retries",
+      "retry_policy: { num_retries: 5, retry_back_off: { base_interval: 0.2s } }",
+      "",
+      { retries: 5, retryBaseIntervalMs: 200, retryMaxIntervalMs: 2000 },
+    ],
+    [
+      "no retries, a bound of their distance",
+      "retry_policy: { num_retries: 0, retry_back_off: { base_interval: 1s, max_interval: 3s } }",
+      "",
+      { retries: 0, retryMaxIntervalMs: 3000 },
+    ],
+    [
+      "nack",
+      "",
+      "nack_on_code_cache_miss: true,",
+      { nackOnCacheMiss: true, timeoutMs: 2000, uri: "http://modules.test/a.wasm", cluster: "up" },
+    ],
+    ["a digest in capitals", "", "", { sha256: SHA }],
+  ] as const) {
+    // prettier-ignore
+    test(title, () => {
+      const sha = title.includes("capitals") ? SHA.toUpperCase() : SHA;
+      const { snapshot, errors, warnings } = remote(`${HTTP}, sha256: ${sha}, ${fields}`, vm);
+      assert.deepEqual([errors, warnings], ["", ""]);
+      const code = snapshot?.plugins[0]?.code;
+      assert.ok(code?.kind === "remote");
+      assert.deepEqual({ ...code, ...expected }, code);
+    });
+  }
+
+  for (const [title, fields, problem] of [
+    ["no digest", HTTP, /sha256 string\.min_len/],
+    ["half a digest", `${HTTP}, sha256: abcd`, /^sha256 digest: a SHA-256 has 64/],
+    [
+      "no HTTP",
+      `http_uri: { uri: "file:///a.wasm", cluster: up, timeout: 1s }, sha256: ${SHA}`,
+      /^http_uri\.uri uri: "file:\/\/\/a\.wasm" is no http/,
+    ],
+    ["no URI", `http_uri: { uri: "a b", cluster: up, timeout: 1s }, sha256: ${SHA}`, /^http_uri\.uri uri/],
+    [
+      "a cluster that is not there",
+      `http_uri: { uri: "http://a/", cluster: upp, timeout: 1s }, sha256: ${SHA}`,
+      /^http_uri\.cluster unknown-cluster: unknown cluster 'upp'; did you mean "up"/,
+    ],
+    ["no timeout", `http_uri: { uri: "http://a/", cluster: up }, sha256: ${SHA}`, /timeout/],
+    [
+      "a back-off that shrinks",
+      `${HTTP}, sha256: ${SHA}, retry_policy: { retry_back_off: { base_interval: 2s, max_interval: 1s } }`,
+      /retry-policy/,
+    ],
+  ] as const) {
+    // prettier-ignore
+    test(`refused: ${title}`, () => {
+      const { snapshot, errors } = remote(fields);
+      assert.equal(snapshot, undefined);
+      assert.match(errors, problem);
+    });
+  }
+
+  test("warned of: what attempts do not look at", () => {
+    const { warnings } = remote(`${HTTP}, sha256: ${SHA}, retry_policy: { retry_on: 5xx }`);
+    assert.match(warnings, /retry_on ignored: .* whatever the reason/);
+  });
+
+  test("the cache's place: the user's own, or the configured one", () => {
+    const own = remote(`${HTTP}, sha256: ${SHA}`).snapshot?.codeCache;
+    assert.match(own?.path ?? "", /\/sluice\/code$/);
+    assert.equal(own?.maxBytes, 512 * 1024 * 1024);
+    const rest = `bootstrap_extensions: [ { name: r, typed_config: { "@type": x/sluice.v1.WasmRuntime, code_cache: { path: kept, max_bytes: 1000 } } } ]`;
+    assert.deepEqual(remote(`${HTTP}, sha256: ${SHA}`, "", rest).snapshot?.codeCache, {
+      path: join(folder, "kept"),
+      maxBytes: 1000,
+    });
+    assert.equal(load(bootstrap({ filters: filter("") }), {}, folder).snapshot?.codeCache, undefined);
+  });
+});
+
 describe("configuration on a route", () => {
   const wasm = (config: string): string => `{ ${WASM}, config: { ${config} } }`;
   const told = (text: string): string => wasm(`configuration: { ${TEXT}: ${text} }`);

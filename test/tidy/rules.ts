@@ -13,6 +13,7 @@ export const ROOMS: readonly (readonly string[])[] = [
   ["wasm"],
   ["extensions"],
   ["worker"],
+  ["artifact"],
   ["testkit"],
   ["control"],
   ["cli"],
@@ -25,6 +26,7 @@ export const FACES: readonly string[] = [
   "runtime/config/listener-snapshot.ts",
   "runtime/config/rate-limit-snapshot.ts",
   "runtime/config/network-snapshot.ts",
+  "runtime/config/plugin-snapshot.ts",
   "runtime/network/filter.ts",
 ];
 

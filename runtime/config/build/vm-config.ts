@@ -7,6 +7,7 @@ import { didYouMean } from "../document/suggest.ts";
 import type { PluginConfig } from "../snapshot.ts";
 import type { BuildContext } from "./context.ts";
 import { configuredPath, readDataSource } from "./data-source.ts";
+import { buildRemoteCode } from "./remote-code.ts";
 
 const RUNTIME = "envoy.wasm.runtime.";
 /** Engines that Envoy can be built with. A module does not depend on the one that runs it, and here that is V8. */
@@ -28,9 +29,10 @@ export function moduleCode(context: BuildContext, vm: Message): PluginConfig["co
   const code = vm.message("code");
   const local = code?.message("local");
   if (local === undefined) {
-    if (code?.has("remote") === true)
-      context.unsupported(code, "remote", "modules from the network; use local.filename");
-    else context.error(vm, "code", "plugin", "vm_config.code.local must name the module");
+    const remote = code?.message("remote");
+    if (remote !== undefined) return buildRemoteCode(context, vm, remote);
+    if (code?.hasFailed("remote") !== true)
+      context.error(vm, "code", "plugin", "vm_config.code needs local or remote, which say where the module is");
     return undefined;
   }
   if (local.which("specifier") === "filename") {

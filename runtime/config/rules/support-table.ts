@@ -124,7 +124,11 @@ export const SUPPORTED_FIELDS: ReadonlyMap<string, ReadonlySet<string>> = new Ma
     "name root_id vm_config configuration fail_open capability_restriction_config failure_policy reload_config allow_on_headers_stop_iteration",
   ),
   fields("envoy.extensions.filters.network.mysql_proxy.v3.MySQLProxy", "stat_prefix"),
-  fields("envoy.extensions.wasm.v3.VmConfig", "vm_id runtime code configuration environment_variables"),
+  fields(
+    "envoy.extensions.wasm.v3.VmConfig",
+    "vm_id runtime code configuration nack_on_code_cache_miss environment_variables",
+  ),
+  fields("envoy.config.core.v3.RetryPolicy", "retry_back_off num_retries"),
 ]);
 
 /** Fields whose loss is harmless, with the reason that the warning gives; "*" is every other field. */
@@ -301,7 +305,10 @@ export const IGNORED_FIELDS: ReadonlyMap<string, ReadonlyMap<string, string>> = 
   }),
   ignored("envoy.extensions.wasm.v3.VmConfig", {
     allow_precompiled: "precompiled code is never used",
-    nack_on_code_cache_miss: "code is read at once",
+  }),
+  ignored("envoy.config.core.v3.RetryPolicy", {
+    retry_on: "whatever the reason, a fetch that failed is tried again",
+    "*": "attempts take the cluster's endpoints in turn",
   }),
 ]);
 

@@ -80,7 +80,7 @@ export class AbsentFilter implements HttpFilter {
   #outcome(): 0 | 1 {
     if (this.#applied) return 0;
     this.#applied = true;
-    return applyFailurePolicy(this.#plugin, this.#view, "no_instance") ? 0 : 1;
+    return applyFailurePolicy(this.#plugin, this.#view, this.#plugin.vm.absent ? "not_loaded" : "no_instance") ? 0 : 1;
   }
 
   onRequestHeaders(): number {

@@ -27,6 +27,8 @@ export interface ImportedStorage {
 
 /** A checked, compiled module. Plain data beside the WebAssembly.Module: survives structured clone. */
 export interface LoadedModule {
+  /** The code is not there yet (absent.ts). */
+  readonly absent?: true;
   readonly module: WebAssembly.Module;
   /** Of the bytes as they came, lower-case hexadecimal. */
   readonly sha256: string;
