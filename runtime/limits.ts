@@ -389,8 +389,8 @@ export const MAX_SYMBOL_BYTES = 4 * 1024 * 1024;
 export const CODE_CACHE_BYTES = 512 * 1024 * 1024;
 /** Milliseconds up to which the first retry of a fetch waits. Envoy: `retry_back_off.base_interval`, 1 s. */
 export const CODE_RETRY_BASE_MS = 1000;
-/** Milliseconds after all attempts have failed until a module is fetched anew. Envoy keeps a failure for 10 s. */
-export const CODE_REFETCH_MS = 10_000;
+/** Milliseconds after all attempts have failed until a module is fetched anew, at least; else `retry_back_off.max_interval`, 10 s (as long as Envoy keeps a failure). */
+export const CODE_REFETCH_MIN_MS = 100;
 /** Milliseconds after which a file that is only partly there belongs to nobody: its writer died. */
 export const STALE_PART_MS = 3_600_000;
 /** Bytes of a module's manifest: a page of text. */

@@ -2,56 +2,86 @@
  * The code of all plugins that have it elsewhere. Before anything listens each is waited for, through all its attempts;
  * what cannot be had then is tried for in the background for as long as the process lives.
  */
-import type { PluginConfig, RemoteCode } from "../config/snapshot.ts";
+import type { ClusterConfig, CodeCacheConfig, PluginConfig, RemoteCode } from "../config/snapshot.ts";
 import { ProxyError } from "../errors.ts";
-import { CODE_REFETCH_MS } from "../limits.ts";
+import { CODE_REFETCH_MIN_MS } from "../limits.ts";
 import type { Log } from "../observe/log.ts";
-import type { RemoteCodeSource } from "./remote-code.ts";
+import type { Stats } from "../observe/stats.ts";
+import { DigestCache } from "./digest-cache.ts";
+import { RemoteCodeSource } from "./remote-code.ts";
 
 /** Takes code that came late. Rejects with ProxyError when the plugins cannot be brought in. */
 export type LateCodeTaker = (code: RemoteCode, bytes: Buffer) => Promise<void>;
 
+/** The code of plugins that is fetched over these clusters and kept in this cache. */
+export function pluginCode(
+  clusters: readonly ClusterConfig[],
+  cache: CodeCacheConfig,
+  stats: Stats,
+  log: Log,
+): PluginCode {
+  return new PluginCode(
+    new RemoteCodeSource(clusters, new DigestCache(cache.path, cache.maxBytes, log), stats, log),
+    log,
+  );
+}
+
 export class PluginCode {
   readonly #source: RemoteCodeSource;
   readonly #log: Log;
-  readonly #refetchMs: number;
-  readonly #missing = new Map<string, RemoteCode>();
+  /** Of different digests or places. */
+  readonly #missing = new Set<RemoteCode>();
   readonly #timers = new Set<NodeJS.Timeout>();
   readonly #end = new AbortController();
 
-  constructor(source: RemoteCodeSource, log: Log, refetchMs = CODE_REFETCH_MS) {
+  constructor(source: RemoteCodeSource, log: Log) {
     this.#source = source;
     this.#log = log;
-    this.#refetchMs = refetchMs;
   }
 
   /**
    * Code by SHA-256, all that can be had. Rejects with ProxyError CODE_MISSING when a plugin wants to be refused without
    * its code (`nack_on_code_cache_miss`).
    */
-  async fetch(plugins: readonly PluginConfig[]): Promise<ReadonlyMap<string, Uint8Array>> {
+  fetch(plugins: readonly PluginConfig[]): Promise<ReadonlyMap<string, Uint8Array>> {
+    return this.#fetch(plugins, ({ name, failurePolicy }, code, error) => {
+      if (code.nackOnCacheMiss) throw missing(name, error);
+      this.#missing.add(code);
+      this.#log.error(`plugin ${name} has no code, its streams get ${failurePolicy}: ${error.message}`);
+    });
+  }
+
+  /** The same for plugins that have something else to go on with: rejects with CODE_MISSING when any code cannot be had. */
+  fetchAll(plugins: readonly PluginConfig[]): Promise<ReadonlyMap<string, Uint8Array>> {
+    return this.#fetch(plugins, ({ name }, _code, error) => {
+      throw missing(name, error);
+    });
+  }
+
+  async #fetch(
+    plugins: readonly PluginConfig[],
+    onMissing: (plugin: PluginConfig, code: RemoteCode, error: ProxyError) => void,
+  ): Promise<ReadonlyMap<string, Uint8Array>> {
     const fetched = new Map<string, Uint8Array>();
     await Promise.all(
-      plugins.map(async ({ name, code, failurePolicy }) => {
+      plugins.map(async (plugin) => {
+        const { code } = plugin;
         if (code.kind !== "remote") return;
         try {
           fetched.set(code.sha256, await this.#source.get(code, this.#end.signal));
         } catch (error) {
           if (!(error instanceof ProxyError)) throw error;
-          if (code.nackOnCacheMiss)
-            throw new ProxyError("CODE_MISSING", "config", `plugin ${name}: ${error.message}`, error);
-          this.#missing.set(code.sha256, code);
-          this.#log.error(`plugin ${name} has no code, its streams get ${failurePolicy}: ${error.message}`);
+          onMissing(plugin, code, error);
         }
       }),
     );
-    for (const sha256 of fetched.keys()) this.#missing.delete(sha256);
+    for (const code of this.#missing) if (fetched.has(code.sha256)) this.#missing.delete(code);
     return fetched;
   }
 
   /** Goes on trying for what is missing, and hands it over once it comes. */
   pursue(take: LateCodeTaker): void {
-    for (const code of this.#missing.values()) this.#tryLater(code, take);
+    for (const code of this.#missing) this.#tryLater(code, take);
   }
 
   stop(): void {
@@ -63,7 +93,7 @@ export class PluginCode {
     const timer = setTimeout(() => {
       this.#timers.delete(timer);
       void this.#tryNow(code, take);
-    }, this.#refetchMs);
+    }, refetchMs(code));
     timer.unref();
     this.#timers.add(timer);
   }
@@ -72,13 +102,21 @@ export class PluginCode {
     try {
       const bytes = await this.#source.get(code, this.#end.signal);
       await take(code, bytes);
-      this.#missing.delete(code.sha256);
+      this.#missing.delete(code);
     } catch (error) {
       if (this.#end.signal.aborted) return;
       if (!(error instanceof ProxyError)) throw error;
       // The same bytes would fail again, but the failure may be the moment's: a worker that is being replaced.
-      this.#log.error(`no code from ${code.uri} yet, next try in ${this.#refetchMs} ms: ${error.message}`);
+      this.#log.error(`no code from ${code.uri} yet, next try in ${refetchMs(code)} ms: ${error.message}`);
       this.#tryLater(code, take);
     }
   }
+}
+
+function missing(plugin: string, error: ProxyError): ProxyError {
+  return new ProxyError("CODE_MISSING", "config", `plugin ${plugin}: ${error.message}`, error);
+}
+
+function refetchMs({ retryMaxIntervalMs }: RemoteCode): number {
+  return Math.max(retryMaxIntervalMs, CODE_REFETCH_MIN_MS);
 }

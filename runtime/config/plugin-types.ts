@@ -42,10 +42,13 @@ export function resolvePlugins(
   const { problems, schema, loaded } = options;
   const plugins: TypedPlugin[] = [];
   const modules = new Map<string, Schema | undefined>();
+  /** Paths of plugins whose module is not here yet. */
+  const remote: string[] = [];
   collect(bootstrap, "", (config, filterName) => {
     const name = config.text("name");
     const own = loaded.has(name) ? loaded.get(name) : schemaOfPlugin(config, modules, problems);
     if (own !== undefined) plugins.push({ schema: own, config, filterName });
+    else if (config.message("vm_config")?.message("code")?.has("remote") === true) remote.push(`${config.path}.`);
   });
   const owners = new Map<string, Schema>();
   for (const open of pending) {
@@ -54,7 +57,13 @@ export function resolvePlugins(
       found.find((plugin) => open.any.path.startsWith(`${plugin.config.path}.`)) ??
       found.find((plugin) => isOverride(open, plugin)) ??
       found[0];
-    if (owner === undefined) unknownType(open, options, plugins);
+    if (owner === undefined)
+      unknownType(
+        open,
+        options,
+        plugins,
+        remote.some((path) => open.any.path.startsWith(path)),
+      );
     else resolve(open, owner.schema, options);
   }
   for (const plugin of plugins)
@@ -75,11 +84,21 @@ function isOverride(open: PendingAny, plugin: TypedPlugin): boolean {
   );
 }
 
-function unknownType(open: PendingAny, { problems, schema }: ResolveOptions, plugins: readonly TypedPlugin[]): void {
+function unknownType(
+  open: PendingAny,
+  { problems, schema }: ResolveOptions,
+  plugins: readonly TypedPlugin[],
+  fetched = false,
+): void {
   const names = new Set([...schema.names(), ...plugins.flatMap((plugin) => plugin.schema.names())]);
   const short = (name: string): string => name.slice(name.lastIndexOf(".") + 1);
   const near = nearest(open.typeName, names) ?? [...names].find((name) => short(name) === short(open.typeName));
-  const text = `unknown type ${open.typeName}${near === undefined ? "" : `; did you mean "${near}"?`}`;
+  const advice = fetched
+    ? "; a module from the network brings its types too late: use google.protobuf.Struct"
+    : near === undefined
+      ? ""
+      : `; did you mean "${near}"?`;
+  const text = `unknown type ${open.typeName}${advice}`;
   open.any.markFailed("type_url");
   problems.error(open.typeAt, `${open.any.path}["@type"]`, "unknown-type", text);
 }

@@ -5,7 +5,7 @@
  */
 import { moduleSchema } from "../config/schema/artifact.ts";
 import type { Schema } from "../config/schema/schema.ts";
-import type { Snapshot } from "../config/snapshot.ts";
+import type { PluginConfig, Snapshot } from "../config/snapshot.ts";
 import { ProxyError } from "../errors.ts";
 import type { Log } from "../observe/log.ts";
 import type { Stats } from "../observe/stats.ts";
@@ -33,6 +33,11 @@ export interface HotLoadSetup {
   readonly log: Log;
   readonly concurrency: number;
   readonly startedAt: Date;
+  /** Code of plugins that is not on this machine, by SHA-256. Rejects with ProxyError CODE_MISSING when some cannot be had. */
+  readonly fetchCode: (
+    snapshot: Snapshot,
+    plugins: readonly PluginConfig[],
+  ) => Promise<ReadonlyMap<string, Uint8Array>>;
   /** Another snapshot is in force. */
   readonly onSnapshot: (snapshot: Snapshot) => void;
 }
@@ -43,6 +48,11 @@ export interface PluginReport {
   readonly kept: readonly Version[];
   readonly previous: Version | undefined;
   readonly trial: TrialRun | undefined;
+}
+
+/** The bound of its memory is part of a module once it is compiled. */
+function needsCode(live: PluginConfig, config: PluginConfig): boolean {
+  return JSON.stringify(config.code) !== JSON.stringify(live.code) || config.memoryBytes !== live.memoryBytes;
 }
 
 export class HotLoad {
@@ -67,7 +77,10 @@ export class HotLoad {
   load(target: Target, request: LoadRequest): Promise<Outcome> {
     return this.#inTurn(async () => {
       const from = performance.now();
-      const indices = this.#versions.together(this.#find(target));
+      const found = this.#find(target);
+      // What waits for code is alone, or with others that wait for the same.
+      const indices = "missing" in target ? found : this.#versions.together(found);
+      if (indices.length === 0) return outcomeOf([], "unchanged", from);
       try {
         const versions = this.#read(indices, request);
         return await this.#bring(
@@ -125,7 +138,8 @@ export class HotLoad {
         return outcomeOf([], "unchanged", from);
       }
       const indices = this.#versions.together(changed);
-      const versions = this.#versions.make(indices, (index) => this.#configured(snapshot, index));
+      const fetched = await this.#setup.fetchCode(snapshot, this.#newCode(snapshot, indices));
+      const versions = this.#versions.make(indices, (index) => this.#configured(snapshot, index, fetched));
       try {
         const plan = { routing: undefined, bounds: snapshot.hotLoad.bounds, rehearse: true };
         const outcome = await this.#bring(versions, plan, from);
@@ -168,6 +182,7 @@ export class HotLoad {
 
   #find(target: Target): number[] {
     if ("name" in target) return this.#versions.named(target.name);
+    if ("missing" in target) return this.#versions.waiting(target.missing);
     return this.#snapshot.plugins.flatMap(({ code }, index) =>
       code.kind === "file" && code.path === target.path ? [index] : [],
     );
@@ -209,13 +224,22 @@ export class HotLoad {
   }
 
   /** The version that a new configuration asks for: with the module that serves, unless another one is named. */
-  #configured(snapshot: Snapshot, index: number): Pick<Version, "config" | "module" | "source" | "schema"> {
+  #configured(
+    snapshot: Snapshot,
+    index: number,
+    fetched: ReadonlyMap<string, Uint8Array>,
+  ): Pick<Version, "config" | "module" | "source" | "schema"> {
     const live = this.#versions.live(index);
     const config = snapshot.plugins[index]!;
-    const same = JSON.stringify(config.code) === JSON.stringify(live.config.code);
-    if (same && config.memoryBytes === live.config.memoryBytes) return { ...live, config };
-    const module = loadModules([config]).modules[0]!;
+    if (!needsCode(live.config, config)) return { ...live, config };
+    const module = loadModules([config], fetched).modules[0]!;
     return { config, module, source: module.name, schema: null };
+  }
+
+  /** Plugins that do not go on with the module that serves. */
+  #newCode(snapshot: Snapshot, indices: readonly number[]): PluginConfig[] {
+    const configs = indices.map((index) => snapshot.plugins[index]!);
+    return configs.filter((config, n) => needsCode(this.#versions.live(indices[n]!).config, config));
   }
 
   #wanted(name: string, named: readonly number[], number: number | undefined): Version[] {

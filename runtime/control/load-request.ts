@@ -1,9 +1,10 @@
 /** A request to load a module, and what the configuration adds to it. */
 import type { HotLoadConfig, RollbackBounds, RolloutConfig } from "../config/hot-load-snapshot.ts";
+import type { RemoteCode } from "../config/snapshot.ts";
 import type { Routing } from "../wasm/routing.ts";
 
-/** Which plugins a module is for: those of a name, or those whose configuration names this file. */
-export type Target = { readonly name: string } | { readonly path: string };
+/** Which plugins a module is for: those of a name, those whose configuration names this file, or those that wait for this code. */
+export type Target = { readonly name: string } | { readonly path: string } | { readonly missing: RemoteCode };
 
 export interface LoadRequest {
   readonly bytes: Uint8Array;

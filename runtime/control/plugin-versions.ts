@@ -1,5 +1,5 @@
 /** The versions of each plugin that the process has had: which one serves, which ones can be brought back. */
-import type { PluginConfig, Snapshot } from "../config/snapshot.ts";
+import type { PluginConfig, RemoteCode, Snapshot } from "../config/snapshot.ts";
 import type { Schema } from "../config/schema/schema.ts";
 import { ProxyError } from "../errors.ts";
 import type { LoadedModule } from "../wasm/module/module.ts";
@@ -68,6 +68,14 @@ export class PluginVersions {
     );
   }
 
+  /** The plugins that have no code yet and wait for this. */
+  waiting({ sha256 }: RemoteCode): number[] {
+    return this.#places.flatMap((_, index) => {
+      const { module } = this.live(index);
+      return module.absent === true && module.sha256 === sha256 ? [index] : [];
+    });
+  }
+
   /** `indices` and the plugins that are replaced with them: those in the same VM, and those of the same name. */
   together(indices: Iterable<number>): number[] {
     const found = new Set(indices);
@@ -103,6 +111,11 @@ export class PluginVersions {
       // Brought back: what came after it was never there, as far as the next rollback is concerned.
       if (known !== -1) place.served.length = known;
       place.served.push(version);
+      // There was nothing that could be brought back.
+      for (const list of [place.served, place.kept]) {
+        const at = list.findIndex((one) => one.module.absent === true && one !== version);
+        if (at !== -1) list.splice(at, 1);
+      }
       if (!place.kept.includes(version)) place.kept.push(version);
       this.#trim(place);
     }

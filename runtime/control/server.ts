@@ -4,7 +4,7 @@
  */
 import { writeFileSync } from "node:fs";
 import type { PluginCode } from "../artifact/plugin-code.ts";
-import type { Snapshot } from "../config/snapshot.ts";
+import type { RemoteCode, Snapshot } from "../config/snapshot.ts";
 import { STATS_FLUSH_INTERVAL_MS } from "../limits.ts";
 import type { BoundAddress } from "../listener/bind.ts";
 import type { Log, LogLevel, ProcessLog } from "../observe/log.ts";
@@ -82,7 +82,7 @@ export class Server implements AdminSubject, PoolOwner {
     this.#snapshot = snapshot;
     this.#origin = origin;
     this.#stats.configured(snapshot);
-    const fetched = await this.#fetchCode(snapshot);
+    const fetched = (await (await this.#codeOf(snapshot))?.fetch(snapshot.plugins)) ?? new Map<string, Uint8Array>();
     const { modules, moduleOfPlugin } = loadModules(snapshot.plugins, fetched);
     for (const { name, warnings } of modules) for (const one of warnings) this.#log.warning(`${name} ${one}`);
     this.#inForce = { snapshot, modules, moduleOfPlugin };
@@ -105,6 +105,7 @@ export class Server implements AdminSubject, PoolOwner {
     const took = Math.round(performance.now());
     this.#log.info(`live after ${took} ms with ${this.#options.concurrency} workers`);
     for (const { name, address } of this.#pool.bound) this.#log.info(`listener ${name} on ${address}`);
+    this.#code?.pursue((code, bytes) => this.#takeLate(code, bytes));
   }
 
   /** Resolves when somebody asked the process to end through the admin interface. */
@@ -181,6 +182,8 @@ export class Server implements AdminSubject, PoolOwner {
       log: this.#log,
       concurrency: this.#options.concurrency,
       startedAt: this.startedAt,
+      fetchCode: async (snapshot, plugins) =>
+        (await (await this.#codeOf(snapshot))?.fetchAll(plugins)) ?? new Map<string, Uint8Array>(),
       onSnapshot: (snapshot) => (this.#snapshot = snapshot),
     });
   }
@@ -245,15 +248,18 @@ export class Server implements AdminSubject, PoolOwner {
     void this.#hotLoad?.then((hotLoad) => hotLoad.onFailing(id));
   }
 
-  /** Code of plugins that is not on this machine, by SHA-256. */
-  async #fetchCode({ clusters, codeCache, plugins }: Snapshot): Promise<ReadonlyMap<string, Uint8Array>> {
-    if (codeCache === undefined) return new Map();
-    const { DigestCache } = await import("../artifact/digest-cache.ts");
-    const { PluginCode } = await import("../artifact/plugin-code.ts");
-    const { RemoteCodeSource } = await import("../artifact/remote-code.ts");
-    const cache = new DigestCache(codeCache.path, codeCache.maxBytes, this.#log);
-    this.#code = new PluginCode(new RemoteCodeSource(clusters, cache, this.#stats.store, this.#log), this.#log);
-    return this.#code.fetch(plugins);
+  /** Where plugins' code comes from that is not on this machine; null when none does. */
+  async #codeOf({ clusters, codeCache }: Snapshot): Promise<PluginCode | null> {
+    if (codeCache === undefined || this.#code !== null) return this.#code;
+    const { pluginCode } = await import("../artifact/plugin-code.ts");
+    return (this.#code = pluginCode(clusters, codeCache, this.#stats.store, this.#log));
+  }
+
+  /** Code that came after the start. */
+  async #takeLate(code: RemoteCode, bytes: Buffer): Promise<void> {
+    const hotLoad = await this.hotLoad();
+    const request = { bytes, source: code.uri, how: "at once", rehearse: false, watched: false } as const;
+    await hotLoad.load({ missing: code }, request);
   }
 
   async #startAdmin({ admin }: Snapshot): Promise<void> {

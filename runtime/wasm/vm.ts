@@ -24,6 +24,7 @@ import type { WasmEnvironment } from "./environment.ts";
 import { FailureReport } from "./instance/backtrace.ts";
 import { streamCallbacks } from "./instance/callbacks.ts";
 import { describeFailure } from "./instance/failure.ts";
+import type { FailureReason } from "./instance/failure.ts";
 import { GuestStrings } from "./instance/guest-strings.ts";
 import { Instance } from "./instance/instance.ts";
 import { LogGate } from "./instance/log-gate.ts";
@@ -104,6 +105,11 @@ export class Vm implements PoolOwner {
   /** The code has not been fetched yet: there will be no instance of this VM. */
   get absent(): boolean {
     return this.#facts.module.absent === true;
+  }
+
+  /** Why a stream that asks in vain gets no instance. */
+  get refusal(): FailureReason {
+    return this.absent ? "not_loaded" : "no_instance";
   }
 
   /** Starts the instance and all plugins in it. Throws ProxyError naming the plugin and the reason. */

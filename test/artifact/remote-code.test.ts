@@ -129,7 +129,7 @@ describe("code of plugins", () => {
 
   test("what is missing is pursued until it is taken", async () => {
     const shelf = await new Shelf([404, 404, CODE]).open();
-    const missing = new PluginCode(shelf.source, shelf.log, 5);
+    const missing = new PluginCode(shelf.source, shelf.log);
     const wanted = code({ retries: 0 });
     assert.equal((await missing.fetch(plugins(wanted))).size, 0);
     const offered: [string, string][] = [];
@@ -142,7 +142,7 @@ describe("code of plugins", () => {
       offered,
       Array.from({ length: 3 }, () => [wanted.uri, "the code"]),
     );
-    const lines = shelf.log.lines.filter((line) => line.includes("next try in 5 ms"));
+    const lines = shelf.log.lines.filter((line) => line.includes("next try in 100 ms"));
     assert.deepEqual(
       lines.map((line) => /: (\w+): (?:.*: )?(.*)$/.exec(line)?.slice(1)),
       [
@@ -151,21 +151,21 @@ describe("code of plugins", () => {
         ["GUEST_START", "not now"],
       ],
     );
-    await sleep(20);
+    await sleep(150);
     assert.equal(offered.length, 3);
     missing.stop();
   });
 
   test("the end of the process ends the pursuit", async () => {
     const shelf = await new Shelf([404]).open();
-    const missing = new PluginCode(shelf.source, shelf.log, 1);
+    const missing = new PluginCode(shelf.source, shelf.log);
     await missing.fetch(plugins(code({ retries: 0 })));
     missing.pursue(async () => {});
     while (shelf.requests < 3) await sleep(1);
     missing.stop();
     await sleep(5);
     const seen = shelf.requests;
-    await sleep(20);
+    await sleep(150);
     assert.equal(shelf.requests, seen);
   });
 });

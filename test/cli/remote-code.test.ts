@@ -6,6 +6,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { after, test } from "node:test";
 import { sha256Of } from "../../runtime/artifact/digest-cache.ts";
 import { freePort } from "../bench/processes.ts";
@@ -38,7 +39,7 @@ interface Wanted {
 function configured({ port, sha256 = SHA, policy = "FAIL_CLOSED", vm = "", cache }: Wanted): string {
   const http = `http_uri: { uri: "http://modules.test/mark.wasm", cluster: modules, timeout: 5s }`;
   const retry = "retry_policy: { num_retries: 1, retry_back_off: { base_interval: 0.01s } }";
-  const code = `code: { remote: { ${http}, sha256: ${sha256}, ${retry} } }`;
+  const code = `code: { remote: { ${http}, sha256: "${sha256}", ${retry} } }`;
   const config = `{ name: mark, failure_policy: ${policy}, vm_config: { ${vm} ${code} } }`;
   const endpoint = `{ endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: ${port} } } } }`;
   const base = bootstrap({
@@ -104,6 +105,38 @@ test("without its code the plugin's failure policy holds, and the log says why",
   const open = await proxy({ port, policy: "FAIL_OPEN" }).live();
   const answer = await open.get("/");
   assert.deepEqual([answer.status, answer.headers["x-mark"]], [200, undefined]);
+});
+
+test("code that comes late is taken in while traffic flows", async () => {
+  const port = await freePort();
+  const late = await proxy({ port, policy: "FAIL_OPEN" }).live();
+  assert.equal((await late.get("/")).headers["x-mark"], undefined);
+  const server = createServer((_request, response) => response.end(MARK)).listen(port, "127.0.0.1");
+  after(() => (server.close(), server.closeAllConnections()));
+  await late.printed(`sha256 ${SHA}`);
+  while ((await late.get("/")).headers["x-mark"] === undefined) await sleep(20);
+  const page = (await late.get("/wasm", late.admin)).body;
+  assert.match(page, /^mark::version_number::2$/m);
+  // There is nothing that could be brought back.
+  assert.doesNotMatch(page, /previous_version|version_1/);
+});
+
+test("a reload fetches new code first, and without it the old one stays", async () => {
+  const { port } = await registry();
+  const path = join(root, "reload");
+  const first = await proxy({ port, cache: path }).live();
+  const file = join(first.folder, "bootstrap.yaml");
+  writeFileSync(file, configured({ port, cache: path, sha256: "0".repeat(64), policy: "FAIL_OPEN" }));
+  const refused = await first.post("/reload");
+  assert.notEqual(refused.status, 200);
+  assert.match(refused.body, /CODE_MISSING: plugin mark: DOWNLOAD_DIGEST: .* the sha256 is [0-9a-f]{64}, not 0{64}/);
+  assert.equal((await first.get("/")).headers["x-mark"], "x-mark");
+  const other = assemble(`(module (memory (export "memory") 1) (func (export "proxy_abi_version_0_2_1"))
+    (func (export "malloc") (param i32) (result i32) (i32.const 4096)))`);
+  writeFileSync(join(path, sha256Of(other)), other);
+  writeFileSync(file, configured({ port, cache: path, sha256: sha256Of(other) }));
+  assert.equal((await first.post("/reload")).status, 200);
+  assert.equal((await first.get("/")).headers["x-mark"], undefined);
 });
 
 test("a plugin that wants to be refused without its code, and code that is no module, refuse the start", async () => {

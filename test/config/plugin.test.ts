@@ -237,6 +237,17 @@ describe("code from the network", () => {
     });
   }
 
+  test("refused: a configuration of the module's own type, which nobody knows yet", () => {
+    const code = `code: { remote: { ${HTTP}, sha256: ${SHA} } }`;
+    const config = `configuration: { "@type": x/their.own.Type, a: 1 }, vm_config: { ${code} }`;
+    const filters = `{ name: g, typed_config: { ${WASM}, config: { ${config} } } },`;
+    const { errors } = load(bootstrap({ filters }), {}, folder);
+    assert.deepEqual(
+      errors.map(({ message }) => message),
+      ["unknown type their.own.Type; a module from the network brings its types too late: use google.protobuf.Struct"],
+    );
+  });
+
   test("warned of: what attempts do not look at", () => {
     const { warnings } = remote(`${HTTP}, sha256: ${SHA}, retry_policy: { retry_on: 5xx }`);
     assert.match(warnings, /retry_on ignored: .* whatever the reason/);

@@ -53,6 +53,17 @@ test("the plugin's configuration on a route that the README shows is taken", () 
   );
 });
 
+test("the module from the network that the README shows is taken", () => {
+  const snippet = readme.match(/```yaml\n(code:[^`]*)```/)?.[1];
+  assert.ok(snippet);
+  const wasm = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
+  const vm = JSON.stringify(parse(snippet)).replace('"modules"', '"up"');
+  const [plugin] = snapshotOf(
+    bootstrap({ filters: `{ name: a, typed_config: { "@type": ${wasm}, config: { vm_config: ${vm} } } },` }),
+  ).plugins;
+  assert.ok(plugin?.code.kind === "remote" && plugin.code.retries === 3);
+});
+
 test("every file that the README names exists", () => {
   for (const [, path] of readme.matchAll(/\]\(((?:filters|runtime|samples)\/[^)#]*)\)/g)) {
     assert.doesNotThrow(() => readFileOrFolder(path!), path);

@@ -51,7 +51,9 @@ export class AbsentNetworkFilter implements NetworkFilter {
   }
 
   onNewConnection(): number {
-    return applyConnectionPolicy(this.#plugin, this.#view, "no_instance") ? NetworkStatus.CONTINUE : NetworkStatus.STOP;
+    return applyConnectionPolicy(this.#plugin, this.#view, this.#plugin.vm.refusal)
+      ? NetworkStatus.CONTINUE
+      : NetworkStatus.STOP;
   }
   onData(): number {
     return NetworkStatus.CONTINUE;
@@ -80,7 +82,7 @@ export class AbsentFilter implements HttpFilter {
   #outcome(): 0 | 1 {
     if (this.#applied) return 0;
     this.#applied = true;
-    return applyFailurePolicy(this.#plugin, this.#view, this.#plugin.vm.absent ? "not_loaded" : "no_instance") ? 0 : 1;
+    return applyFailurePolicy(this.#plugin, this.#view, this.#plugin.vm.refusal) ? 0 : 1;
   }
 
   onRequestHeaders(): number {
