@@ -53,6 +53,21 @@ export const TCP_IDLE_TIMEOUT_MS = 3_600_000;
 /** Bytes that the network filter direct_response sends: it is made for a line of text. */
 export const MAX_DIRECT_RESPONSE_BYTES = 64 * 1024;
 
+// ---- TLS ----------------------------------------------------------------------------------------
+
+/** Bytes of one file with certificates, keys or revocations: lists of a large authority have some hundred KiB. */
+export const MAX_SECRET_BYTES = 4 * 1024 * 1024;
+/** Milliseconds without a change in a folder of certificates before its files are read again: certificate and key change one after the other. */
+export const SECRET_SETTLE_MS = 100;
+/** Milliseconds of a TLS handshake, where no `transport_socket_connect_timeout` says otherwise: Envoy waits for ever, which is what slow attackers want. */
+export const TLS_HANDSHAKE_TIMEOUT_MS = 15_000;
+/** Sessions that one listener's filter chain keeps on a worker for downstreams without tickets. OpenSSL: 20,480. */
+export const MAX_TLS_SESSIONS = 10_000;
+/** Seconds that a downstream may take a session up again. BoringSSL's default, which Envoy has: 2 hours. */
+export const TLS_SESSION_SECONDS = 7200;
+/** Certificates of a chain above the leaf. OpenSSL's own bound, and Envoy's. */
+export const MAX_VERIFY_DEPTH = 100;
+
 // ---- Upstream -----------------------------------------------------------------------------------
 
 /** Milliseconds to connect to a host. Envoy: `Cluster.connect_timeout`, 5 s. */

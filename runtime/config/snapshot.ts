@@ -10,6 +10,7 @@ import type { FilterChainMatch, ListenerFilterConfig, SocketSettings } from "./l
 import type { CodeCacheConfig, PluginConfig } from "./plugin-snapshot.ts";
 
 export type { CodeCacheConfig, Isolation, PluginConfig, RemoteCode, RouteConfiguration } from "./plugin-snapshot.ts";
+import type { DownstreamTlsConfig, UpstreamTlsConfig } from "./tls-snapshot.ts";
 
 export interface Snapshot {
   readonly node: NodeConfig;
@@ -90,6 +91,10 @@ export interface ListenerConfig {
 }
 
 export interface FilterChainConfig {
+  /** Absent: plain bytes. */
+  readonly tls?: DownstreamTlsConfig | undefined;
+  /** Milliseconds for the transport socket's handshake; absent or 0: the host's own bound. */
+  readonly transportConnectTimeoutMs?: number | undefined;
   readonly name: string;
   readonly match: FilterChainMatch;
   readonly filters: readonly NetworkFilterConfig[];
@@ -363,6 +368,10 @@ export interface ClusterConfig {
   /** 0 = unlimited. */
   readonly maxRequestsPerConnection: number;
   readonly circuitBreakers: CircuitBreakers;
+  /** TLS contexts that endpoints refer to; absent: none. */
+  readonly tls?: readonly UpstreamTlsConfig[] | undefined;
+  /** Index in `tls` for hosts that no endpoint describes. */
+  readonly defaultTls?: number | undefined;
   readonly metadata: Readonly<Record<string, unknown>>;
 }
 export interface CircuitBreakers {
@@ -377,4 +386,6 @@ export interface EndpointConfig {
   readonly weight: number;
   readonly priority: number;
   readonly healthy: boolean;
+  /** Index in the cluster's `tls`; absent: plain bytes. */
+  readonly tls?: number | undefined;
 }

@@ -7,6 +7,7 @@ import type { HeaderMap } from "../codec/headers.ts";
 import { ResetReason, ResponseFlag } from "../errors.ts";
 import { MAX_DEAD_CONNECTION_RETRIES, REPLAY_BODY_BYTES } from "../limits.ts";
 import { Alarm, Deadline, now } from "../timers.ts";
+import type { SecureFacts } from "../observe/stream-info.ts";
 import type { UpstreamHandler, UpstreamRequest } from "../upstream/request.ts";
 import type { ConnectionManager, RoutedCluster } from "./connection-manager.ts";
 import { reply, REPLIES, resetFlag, upstreamResetReply } from "./local-reply.ts";
@@ -242,10 +243,11 @@ export class Router extends Deadline implements UpstreamHandler {
 
   // ---- response -------------------------------------------------------------------------------
 
-  onUpstreamReady(address: string, localAddress: string): void {
+  onUpstreamReady(address: string, localAddress: string, secure: SecureFacts | null): void {
     const info = this.#stream.info;
     info.upstreamHost = address;
     info.upstreamLocalAddress = localAddress;
+    info.upstreamSecure = secure;
   }
 
   onUpstreamInformational(): void {

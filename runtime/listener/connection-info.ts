@@ -1,13 +1,18 @@
 /** The facts of an accepted socket in the form that the connection keeps. */
 import type { ListenerConfig } from "../config/snapshot.ts";
-import type { ConnectionInfo } from "../observe/stream-info.ts";
+import type { ConnectionInfo, SecureFacts } from "../observe/stream-info.ts";
 import { formatAddress, formatIpPort } from "./address.ts";
 import type { SocketFacts } from "./listener-filter.ts";
 
 let nextConnectionId = 1;
 
-/** Addresses of a unix socket are all its path. */
-export function connectionInfo(facts: SocketFacts, config: ListenerConfig, filterChainName: string): ConnectionInfo {
+/** Addresses of a unix socket are all its path. `secure`: what its TLS says; absent: it is plain, or has none yet. */
+export function connectionInfo(
+  facts: SocketFacts,
+  config: ListenerConfig,
+  filterChainName: string,
+  secure?: SecureFacts,
+): ConnectionInfo {
   const { pipe, directRemoteIp, remoteIp } = facts;
   const path = pipe ? formatAddress(config.address) : "";
   const directRemoteAddress = pipe ? path : formatIpPort(directRemoteIp, facts.directRemotePort);
@@ -30,8 +35,9 @@ export function connectionInfo(facts: SocketFacts, config: ListenerConfig, filte
     ja3: facts.ja3,
     ja4: facts.ja4,
     metadata: facts.metadata,
-    serverName: facts.serverName,
-    tls: false,
+    serverName: facts.serverName || (secure?.serverName.toLowerCase() ?? ""),
+    tls: secure !== undefined,
+    secure,
     startTimeMs: Date.now(),
   };
 }

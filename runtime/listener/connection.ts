@@ -15,7 +15,7 @@ import { type ConnectionInfo, StreamInfo } from "../observe/stream-info.ts";
 import { beginEvent, endEvent } from "../timers.ts";
 import { takesDirectWrites, writeDirect } from "../upstream/direct-write.ts";
 import { Hold, type Place, ReadWalk, type WalkOwner, WriteWalk } from "./chain-walk.ts";
-import { readInto } from "./read-buffer.ts";
+import { readInto, resetSocket } from "./read-buffer.ts";
 
 /** What a connection tells the listener that accepted it. */
 export interface ConnectionOwner {
@@ -146,7 +146,7 @@ export class DownstreamConnection implements ConnectionView, WalkOwner {
 
   reset(reason = ""): void {
     this.#beginClose(reason);
-    this.#socket.resetAndDestroy();
+    resetSocket(this.#socket);
   }
 
   /** Tells the terminal filter to finish and close. */

@@ -8,11 +8,13 @@ import type { Server, Socket } from "node:net";
 import { FilterChainTree } from "../config/filter-chain-tree.ts";
 import type { FilterChainConfig, ListenerConfig } from "../config/snapshot.ts";
 import { ResponseFlag } from "../errors.ts";
+import { TLS_HANDSHAKE_TIMEOUT_MS } from "../limits.ts";
 import type { NetworkFilterFactory } from "../network/filter.ts";
 import type { StreamLog } from "../observe/access-log.ts";
 import type { Counter, Gauge, Histogram, Stats } from "../observe/stats.ts";
 import { StreamInfo } from "../observe/stream-info.ts";
 import type { ConnectionInfo } from "../observe/stream-info.ts";
+import { DownstreamTls, type HandshakeFailure } from "../tls/downstream.ts";
 import { describe, hasOwnSocket, listen } from "./bind.ts";
 import type { BoundAddress } from "./bind.ts";
 import { connectionInfo } from "./connection-info.ts";
@@ -44,6 +46,8 @@ export interface ListenerEnvironment {
 interface ServedChain {
   readonly config: FilterChainConfig;
   readonly factories: readonly NetworkFilterFactory[];
+  /** Null: plain bytes. */
+  readonly tls: DownstreamTls | null;
 }
 
 export class Listener implements ConnectionOwner {
@@ -60,6 +64,8 @@ export class Listener implements ConnectionOwner {
   readonly #cxDestroy: Counter;
   readonly #cxLength: Histogram;
   readonly #noChain: Counter;
+  readonly #handshakeTimeout: Counter;
+  readonly #secured: DownstreamTls[] = [];
   readonly #startTimes = new WeakMap<DownstreamConnection, number>();
   readonly #onFiltered = (socket: Socket, facts: SocketFacts): void => this.#choose(socket, facts);
   #idle: (() => void) | null = null;
@@ -73,6 +79,7 @@ export class Listener implements ConnectionOwner {
     const serve = (chain: FilterChainConfig): ServedChain => ({
       config: chain,
       factories: environment.chainFactories(chain, config),
+      tls: this.#createTls(chain),
     });
     for (const chain of config.filterChains) this.#chains.add(chain.match, serve(chain));
     this.#defaultChain = config.defaultFilterChain === undefined ? null : serve(config.defaultFilterChain);
@@ -87,6 +94,7 @@ export class Listener implements ConnectionOwner {
     this.#cxDestroy = stats.counter(`${prefix}downstream_cx_destroy`);
     this.#cxLength = stats.histogram(`${prefix}downstream_cx_length_ms`);
     this.#noChain = stats.counter(`${prefix}no_filter_chain_match`);
+    this.#handshakeTimeout = stats.counter(`${prefix}downstream_cx_transport_socket_connect_timeout`);
   }
 
   /** Binds and accepts. Rejects with ProxyError BIND_FAILED that names listener and address. */
@@ -126,6 +134,7 @@ export class Listener implements ConnectionOwner {
   destroy(): void {
     this.stopAccepting();
     this.#pipeline.close();
+    for (const tls of this.#secured) tls.close();
     for (const connection of this.#connections) connection.destroy();
     this.#destroyed = true;
     if (this.#connections.size === 0) this.#closeLog();
@@ -160,15 +169,54 @@ export class Listener implements ConnectionOwner {
     }
     this.#cxTotal.inc();
     this.#cxActive.inc();
-    const connection = new DownstreamConnection(
-      socket,
-      connectionInfo(facts, this.config, chain.config.name),
-      this.config.perConnectionBufferLimitBytes,
-      this,
-    );
+    const startMs = performance.now();
+    const { name } = chain.config;
+    if (chain.tls === null) {
+      this.#serve(socket, connectionInfo(facts, this.config, name), chain, startMs);
+      return;
+    }
+    chain.tls.accept(socket, facts.serverName, {
+      onSecure: (secured, secure) =>
+        this.#serve(secured, connectionInfo(facts, this.config, name, secure), chain, startMs),
+      onFailed: (failure) => this.#endHandshake(connectionInfo(facts, this.config, name), failure, startMs),
+    });
+  }
+
+  #serve(socket: Socket, info: ConnectionInfo, chain: ServedChain, startMs: number): void {
+    const connection = new DownstreamConnection(socket, info, this.config.perConnectionBufferLimitBytes, this);
     this.#connections.add(connection);
-    this.#startTimes.set(connection, performance.now());
+    this.#startTimes.set(connection, startMs);
     connection.start(chain.factories);
+    // The handshake took until after the drain had begun.
+    if (this.#idle !== null) connection.drain();
+  }
+
+  #createTls(chain: FilterChainConfig): DownstreamTls | null {
+    if (chain.tls === undefined) return null;
+    const { stats, log } = this.#environment;
+    const tls = new DownstreamTls(chain.tls, {
+      stats,
+      statPrefix: `listener.${this.config.statPrefix}.`,
+      handshakeTimeoutMs: chain.transportConnectTimeoutMs || TLS_HANDSHAKE_TIMEOUT_MS,
+      log: (level, message) => log(level, `listener ${this.config.name}: ${message}`),
+    });
+    this.#secured.push(tls);
+    return tls;
+  }
+
+  /** A connection that ended before its TLS began. */
+  #endHandshake(connection: ConnectionInfo, { reason, timedOut }: HandshakeFailure, startMs: number): void {
+    if (timedOut) this.#handshakeTimeout.inc();
+    this.#cxActive.dec();
+    this.#cxDestroy.inc();
+    this.#cxLength.record(performance.now() - startMs);
+    if (reason !== "") this.#environment.log("debug", `listener ${this.config.name}: TLS handshake failed: ${reason}`);
+    if (this.#accessLog === undefined) return;
+    const info = new StreamInfo(connection, connection.startTimeMs, startMs);
+    info.protocol = "";
+    info.completeMs = performance.now();
+    info.downstreamTransportFailure = reason;
+    this.#accessLog.log(info);
   }
 
   /** Once no connection can write to it any more. */

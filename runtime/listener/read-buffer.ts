@@ -4,7 +4,7 @@
  *
  * `onread` is public for sockets that connect, but `net.Server` does not pass it on to those it accepts. So an
  * accepted socket hands its handle to a new socket that has it: the one place that touches `_handle`. Where
- * there is no handle to take, the accepted socket is used as it is.
+ * there is no handle to take, or TLS holds it, the accepted socket is used as it is.
  */
 import { Socket } from "node:net";
 import type { SocketConstructorOpts } from "node:net";
@@ -33,7 +33,7 @@ export function stopReading(socket: Socket): void {
 export function readInto(accepted: Socket, limitBytes: number, onBytes: (data: Buffer) => void): Socket {
   const handed = accepted as unknown as Handed;
   const handle = handed._handle;
-  if (handle === null || typeof handle !== "object") {
+  if (handle === null || typeof handle !== "object" || "encrypted" in accepted) {
     accepted.on("data", onBytes);
     accepted.resume();
     return accepted;
@@ -56,6 +56,14 @@ export function readInto(accepted: Socket, limitBytes: number, onBytes: (data: B
   const socket = new Socket(options as unknown as SocketConstructorOpts);
   if (early !== null) process.nextTick(deliver, socket, early, onBytes);
   return socket;
+}
+
+/** Ends a connection with RST. Under TLS it is the accepted socket that can, which Node keeps in a field of the other. */
+export function resetSocket(socket: Socket): void {
+  const { _parent: accepted } = socket as Socket & { readonly _parent?: Socket | null };
+  const plain = "encrypted" in socket ? accepted : socket;
+  if (plain?.destroyed === false) plain.resetAndDestroy();
+  else socket.destroy();
 }
 
 /** Before anything that is still to be read, but not to one who paused. */

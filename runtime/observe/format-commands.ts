@@ -6,6 +6,7 @@ import { ProxyError, RESPONSE_FLAG_LONG_NAMES, ResponseFlag } from "../errors.ts
 import { grpcStatusOf, grpcStatusText } from "./grpc-status-text.ts";
 import { maskIp } from "./ip-mask.ts";
 import { queryParameter } from "./query.ts";
+import { takesArgument, TLS_COMMANDS } from "./format-tls.ts";
 import type { StreamInfo } from "./stream-info.ts";
 import { compileTime, isoTime } from "./time-format.ts";
 import { wireText } from "./wire-text.ts";
@@ -26,6 +27,11 @@ export function commandFor(name: string, argument: string | undefined, clean: Cl
   }
   const command = COMMANDS[name];
   if (command !== undefined) return command(argument, clean);
+  const tls = TLS_COMMANDS.get(name);
+  if (tls !== undefined) {
+    if (argument !== undefined && !takesArgument(name)) fail(`%${name}% takes no argument`);
+    return tls(argument, clean);
+  }
   if (NOT_AVAILABLE.test(name)) return () => undefined;
   return fail(`unknown command %${name}%`);
 }
@@ -156,12 +162,9 @@ const NOT_AVAILABLE = new RegExp(
   "^(?:REQUEST_TX_DURATION|ROUNDTRIP_DURATION|DOWNSTREAM_HANDSHAKE_DURATION|UPSTREAM_CONNECTION_POOL_READY_DURATION|" +
     "(?:UPSTREAM|DOWNSTREAM)_(?:WIRE|HEADER|DECOMPRESSED_HEADER)_BYTES_(?:SENT|RECEIVED)|" +
     "BYTES_RETRANSMITTED|PACKETS_RETRANSMITTED|LOCAL_REPLY_BODY|" +
-    "DOWNSTREAM_TRANSPORT_FAILURE_REASON|DOWNSTREAM_DETECTED_CLOSE_TYPE|" +
+    "DOWNSTREAM_DETECTED_CLOSE_TYPE|" +
     "VIRTUAL_CLUSTER_NAME|(?:UPSTREAM|DOWNSTREAM)_(?:LOCAL|REMOTE)_ADDRESS_ENDPOINT_ID|UPSTREAM_CONNECTION_ID|" +
-    "(?:UPSTREAM|DOWNSTREAM)_TLS_(?:VERSION|CIPHER|SESSION_ID)|" +
-    "(?:UPSTREAM|DOWNSTREAM)_(?:LOCAL|PEER)_(?:SUBJECT|URI_SAN|DNS_SAN|IP_SAN|EMAIL_SAN|OTHERNAME_SAN)|" +
-    "(?:UPSTREAM|DOWNSTREAM)_PEER_(?:ISSUER|SERIAL|FINGERPRINT_256|FINGERPRINT_1|CERT|CERT_V_START|CERT_V_END)|" +
-    "TLS_JA[34]_FINGERPRINT|UPSTREAM_METADATA|UPSTREAM_FILTER_STATE|REQ_WITHOUT_QUERY|TRACE_ID|CUSTOM_FLAGS|" +
+    "UPSTREAM_METADATA|UPSTREAM_FILTER_STATE|REQ_WITHOUT_QUERY|TRACE_ID|CUSTOM_FLAGS|" +
     "COALESCE|CEL|TYPED_CEL)$",
 );
 

@@ -5,6 +5,42 @@
 import type { HeaderMap } from "../codec/headers.ts";
 import type { ClusterConfig, RouteConfigEntry, VirtualHostConfig } from "../config/snapshot.ts";
 
+/** A certificate of one side, read when somebody asks. */
+export interface CertificateFacts {
+  readonly subject: string;
+  readonly issuer: string;
+  /** Lower-case hexadecimal, as the digests are. */
+  readonly serial: string;
+  readonly sha256: string;
+  readonly sha1: string;
+  readonly notBeforeMs: number;
+  readonly notAfterMs: number;
+  readonly pem: string;
+  /** Alternative names of one kind: EMAIL, DNS, URI, IP_ADDRESS, OTHER_NAME. */
+  namesOf(type: SanKind): readonly string[];
+}
+export type SanKind = "EMAIL" | "DNS" | "URI" | "IP_ADDRESS" | "OTHER_NAME";
+
+/** TLS of one connection. */
+export interface SecureFacts {
+  /** `TLSv1.3`. */
+  readonly version: string;
+  /** OpenSSL's name. */
+  readonly cipher: string;
+  /** Hexadecimal, "" when there is none. */
+  readonly sessionId: string;
+  /** The protocol agreed on with ALPN, "" for none. */
+  readonly alpn: string;
+  readonly serverName: string;
+  readonly local: CertificateFacts | null;
+  /** Null: the other side showed no certificate. */
+  readonly peer: CertificateFacts | null;
+  /** PEM of what the other side showed, its certificate first. */
+  readonly peerChainPem: string;
+  /** The peer's certificate has passed a validation context. */
+  readonly peerValidated: boolean;
+}
+
 /** Facts about a downstream connection; one object per connection. */
 export interface ConnectionInfo {
   readonly id: number;
@@ -36,6 +72,8 @@ export interface ConnectionInfo {
   /** Requested server name of TLS, "" when none. */
   readonly serverName: string;
   readonly tls: boolean;
+  /** What TLS of the connection says; absent: plain, or not known yet. */
+  readonly secure?: SecureFacts | undefined;
   readonly startTimeMs: number;
   /** Called once each when the connection has closed and its streams are over. */
   closers?: (() => void)[];
@@ -78,6 +116,10 @@ export class StreamInfo {
   upstreamHost = "";
   upstreamLocalAddress = "";
   upstreamTransportFailure = "";
+  /** TLS of the upstream connection; null: there is none. */
+  upstreamSecure: SecureFacts | null = null;
+  /** Why TLS with downstream could not be agreed on, in Envoy's words. */
+  downstreamTransportFailure = "";
   /** Why this proxy ended the connection: Envoy's words, "" when it did not or had no reason to tell. */
   connectionTerminationDetails = "";
   localCloseReason = "";

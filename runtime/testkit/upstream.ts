@@ -111,7 +111,7 @@ class ScriptedRequest implements UpstreamRequest {
   sendHeaders(headers: HeaderMap, endStream: boolean): void {
     // A filter may change the map for the next attempt.
     this.#headers = headers.clone();
-    this.#handler.onUpstreamReady("192.0.2.1:80", "192.0.2.2:40000");
+    this.#handler.onUpstreamReady("192.0.2.1:80", "192.0.2.2:40000", null);
     if (endStream) void this.#answer(null);
   }
 

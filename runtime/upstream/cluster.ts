@@ -2,6 +2,7 @@
 import type { Address, ClusterConfig, EndpointConfig } from "../config/snapshot.ts";
 import { ResetReason } from "../errors.ts";
 import type { Stats } from "../observe/stats.ts";
+import { UpstreamTls } from "../tls/upstream.ts";
 import { ClusterResources } from "./cluster-resources.ts";
 import { DnsTarget, type Lookup } from "./dns-target.ts";
 import { FailedRequest } from "./failed-request.ts";
@@ -13,10 +14,17 @@ import { Pool } from "./pool.ts";
 import type { Upstream, UpstreamHandler, UpstreamRequest } from "./request.ts";
 import { TcpConnection, type TcpHandler } from "./tcp-connection.ts";
 
+/** What clusters are given. */
+export interface ClusterTools {
+  readonly lookup: Lookup;
+  readonly log: (level: "info" | "warn", message: string) => void;
+}
+
 export class Cluster implements Upstream {
   readonly name: string;
   readonly config: ClusterConfig;
   readonly resources: ClusterResources;
+  readonly #tls: readonly UpstreamTls[];
   readonly #balancer: LoadBalancer;
   readonly #createPool: (host: Host) => HostPool;
   readonly #targets: DnsTarget[] = [];
@@ -25,10 +33,14 @@ export class Cluster implements Upstream {
   #hosts: readonly Host[] = [];
   readonly #tcp = new Set<TcpConnection>();
 
-  constructor(config: ClusterConfig, stats: Stats, lookup: Lookup) {
+  /** Throws ProxyError `TLS_CONTEXT`. */
+  constructor(config: ClusterConfig, stats: Stats, { lookup, log }: ClusterTools) {
     this.name = config.name;
     this.config = config;
     this.resources = new ClusterResources(config, stats);
+    this.#tls = (config.tls ?? []).map(
+      (tls) => new UpstreamTls(tls, { stats, statPrefix: `cluster.${config.statName}.`, log }),
+    );
     this.#balancer = new LoadBalancer(config.lbPolicy, () => this.resources.stats.lbHealthyPanic.inc());
     this.#createPool = poolMaker(config, this.resources);
     this.#byEndpoint = config.endpoints.map(() => []);
@@ -87,12 +99,14 @@ export class Cluster implements Upstream {
 
   /** Stops resolving and takes no request any more; requests under way end by themselves. */
   drain(): void {
+    for (const tls of this.#tls) tls.close();
     for (const target of this.#targets) target.stop();
     for (const host of this.#hosts) host.pool.drain();
   }
 
   /** Ends everything at once. */
   close(): void {
+    for (const tls of this.#tls) tls.close();
     for (const target of this.#targets) target.stop();
     const hosts = this.#hosts;
     this.#hosts = [];
@@ -105,7 +119,8 @@ export class Cluster implements Upstream {
     const { weight, priority, healthy, address } = endpoint;
     const resolved = this.config.type !== "STATIC" && address.kind === "ip" ? address.host : "";
     const hostname = endpoint.hostname || resolved;
-    const facts: HostFacts = { target, hostname, weight, priority, healthy };
+    const tls = endpoint.tls === undefined ? null : (this.#tls[endpoint.tls] ?? null);
+    const facts: HostFacts = { target, hostname, weight, priority, healthy, tls };
     return new Host(facts, this.#createPool);
   }
 

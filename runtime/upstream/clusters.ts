@@ -3,16 +3,18 @@ import type { ClusterConfig } from "../config/snapshot.ts";
 import { DNS_START_TIMEOUT_MS } from "../limits.ts";
 import type { Stats } from "../observe/stats.ts";
 import { Alarm } from "../timers.ts";
-import { Cluster } from "./cluster.ts";
-import { lookupBySystem, type Lookup } from "./dns-target.ts";
+import { Cluster, type ClusterTools } from "./cluster.ts";
+import { lookupBySystem } from "./dns-target.ts";
 import type { Upstreams } from "./request.ts";
 
 /** Create → start → serve → close. */
 export class ClusterSet implements Upstreams {
   readonly #clusters: ReadonlyMap<string, Cluster>;
 
-  constructor(configs: readonly ClusterConfig[], stats: Stats, lookup: Lookup = lookupBySystem) {
-    this.#clusters = new Map(configs.map((config) => [config.name, new Cluster(config, stats, lookup)]));
+  /** Throws ProxyError `TLS_CONTEXT`. `log` is told of certificate files that change. */
+  constructor(configs: readonly ClusterConfig[], stats: Stats, tools: Partial<ClusterTools> = {}) {
+    const all: ClusterTools = { lookup: lookupBySystem, log: () => {}, ...tools };
+    this.#clusters = new Map(configs.map((config) => [config.name, new Cluster(config, stats, all)]));
   }
 
   /**

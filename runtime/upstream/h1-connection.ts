@@ -2,19 +2,23 @@
  * One HTTP/1 connection to a host: connecting → idle ⇄ serving one request → closed. It feeds what it
  * reads to the response parser and hands the events to the request's handler; the pool owns it.
  */
-import { connect, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import type { HeaderMap } from "../codec/headers.ts";
 import { RequestEncoder } from "../codec/h1-writer.ts";
 import { ResponseParser } from "../codec/h1-response-parser.ts";
 import { HeadFlag, type ResponseSink } from "../codec/message.ts";
 import { ResetReason } from "../errors.ts";
-import { TCP_KEEPALIVE_DELAY_MS } from "../limits.ts";
+import type { SecureFacts } from "../observe/stream-info.ts";
 import { beginEvent, Deadline, endEvent } from "../timers.ts";
+import { dial, dialedEvent, dialedFacts, dialFailure, dialRefusal } from "./dial.ts";
 import { H1Request } from "./h1-request.ts";
 import { ipPort } from "./host.ts";
 import type { Pool, PoolConnection, PoolProtocol } from "./pool.ts";
 import { upstreamReadBuffer } from "./read-buffer.ts";
-import { connectFailure } from "./transport-failure.ts";
+import type { ConnectFailure } from "./transport-failure.ts";
+
+/** For ALPN. */
+const PROTOCOLS = ["http/1.1"];
 
 /** RFC 9110 section 9.2.2: these may be sent again when nobody knows whether the first try was handled. */
 const IDEMPOTENT = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"]);
@@ -37,6 +41,7 @@ export class H1Connection extends Deadline implements PoolConnection<H1Request>,
   readonly address: string;
   readonly #startMs = performance.now();
   #localAddress = "";
+  #secure: SecureFacts | null = null;
   #request: H1Request | null = null;
   /** Requests given to this connection so far. */
   #served = 0;
@@ -51,8 +56,8 @@ export class H1Connection extends Deadline implements PoolConnection<H1Request>,
   constructor(pool: Pool<H1Request>) {
     super();
     this.#pool = pool;
-    const { target, address } = pool.host;
-    this.address = address;
+    const { host } = pool;
+    this.address = host.address;
     this.#parser = new ResponseParser(this);
     const onread = {
       buffer: upstreamReadBuffer,
@@ -63,20 +68,9 @@ export class H1Connection extends Deadline implements PoolConnection<H1Request>,
         return true;
       },
     };
-    const common = { noDelay: true, writableHighWaterMark: pool.bufferLimitBytes, onread };
-    const socket =
-      target.kind === "pipe"
-        ? connect({ path: target.path, ...common })
-        : connect({
-            host: target.host,
-            port: target.port,
-            autoSelectFamily: false,
-            keepAlive: true,
-            keepAliveInitialDelay: TCP_KEEPALIVE_DELAY_MS,
-            ...common,
-          });
+    const socket = dial(host, { protocols: PROTOCOLS, writableHighWaterMark: pool.bufferLimitBytes, onread });
     this.#socket = socket;
-    socket.on("connect", () => this.#onConnect());
+    socket.on(dialedEvent(host), () => this.#onConnect());
     socket.on("drain", () => this.#onDrain());
     socket.on("end", () => this.#onEnd());
     socket.on("error", (error: NodeJS.ErrnoException) => this.#onError(error));
@@ -123,7 +117,7 @@ export class H1Connection extends Deadline implements PoolConnection<H1Request>,
   }
 
   announce(request: H1Request): void {
-    request.handler.onUpstreamReady(this.address, this.#localAddress);
+    request.handler.onUpstreamReady(this.address, this.#localAddress, this.#secure);
   }
 
   /** False: the socket's buffer is over its limit. */
@@ -192,8 +186,14 @@ export class H1Connection extends Deadline implements PoolConnection<H1Request>,
   // ---- Up: the socket ---------------------------------------------------------------------------------
 
   #onConnect(): void {
+    const refusal = dialRefusal(this.#pool.host, this.#socket);
+    if (refusal !== null) {
+      this.#fail(refusal);
+      return;
+    }
     this.#connected = true;
     this.disarm();
+    this.#secure = dialedFacts(this.#pool.host, this.#socket);
     const { localAddress, localPort } = this.#socket;
     this.#localAddress = localAddress === undefined ? "" : ipPort(localAddress, localPort ?? 0);
     this.#pool.resources.stats.cxConnectMs.record(performance.now() - this.#startMs);
@@ -241,9 +241,13 @@ export class H1Connection extends Deadline implements PoolConnection<H1Request>,
       this.#close(false, ResetReason.CONNECTION_TERMINATION);
       return;
     }
-    const failure = connectFailure(error, this.#pool.host.target.kind === "pipe");
-    this.#pool.connectFailed(this, failure.reason, failure.text);
-    this.#close(false, failure.reason);
+    this.#fail(dialFailure(this.#pool.host, error));
+  }
+
+  /** The connection could not be made. */
+  #fail({ reason, text }: ConnectFailure): void {
+    this.#pool.connectFailed(this, reason, text);
+    this.#close(false, reason);
   }
 
   // ---- Up: the parser ---------------------------------------------------------------------------------

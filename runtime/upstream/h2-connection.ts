@@ -1,6 +1,6 @@
-/** One HTTP/2 connection to a host, prior knowledge over TCP or a unix socket, carried by `node:http2`. */
+/** One HTTP/2 connection to a host, over TLS, or with prior knowledge over TCP or a unix socket, carried by `node:http2`. */
 import type { ClientHttp2Session, ClientHttp2Stream } from "node:http2";
-import { connect, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import type { HeaderMap } from "../codec/headers.ts";
 import { ResetReason } from "../errors.ts";
 import {
@@ -9,13 +9,14 @@ import {
   H2_STREAM_WINDOW_BYTES,
   MAX_HEAD_BYTES,
   MAX_HEADERS,
-  TCP_KEEPALIVE_DELAY_MS,
 } from "../limits.ts";
+import type { SecureFacts } from "../observe/stream-info.ts";
 import { Deadline } from "../timers.ts";
+import { dial, dialedEvent, dialedFacts, dialFailure, dialRefusal } from "./dial.ts";
 import { H2Request } from "./h2-request.ts";
 import { ipPort } from "./host.ts";
 import type { Pool, PoolConnection, PoolProtocol } from "./pool.ts";
-import { connectFailure } from "./transport-failure.ts";
+import type { ConnectFailure } from "./transport-failure.ts";
 
 type Http2 = typeof import("node:http2");
 
@@ -31,6 +32,9 @@ export function http2(): PoolProtocol<H2Request> {
     requestsPerConnection: H2_CONCURRENT_STREAMS,
   };
 }
+
+/** For ALPN. */
+const PROTOCOLS = ["h2"];
 
 /** RFC 9113 section 7. */
 const NO_ERROR = 0;
@@ -50,12 +54,12 @@ export class H2Connection extends Deadline implements PoolConnection<H2Request> 
   readonly #pool: Pool<H2Request>;
   readonly #socket: Socket;
   readonly #session: ClientHttp2Session;
-  readonly #pipe: boolean;
   ready = false;
   readonly address: string;
   readonly #startMs = performance.now();
   readonly #requests = new Set<H2Request>();
   #localAddress = "";
+  #secure: SecureFacts | null = null;
   #served = 0;
   #connected = false;
   #closed = false;
@@ -65,22 +69,13 @@ export class H2Connection extends Deadline implements PoolConnection<H2Request> 
   constructor(pool: Pool<H2Request>, module: Http2) {
     super();
     this.#pool = pool;
-    const { target, address } = pool.host;
-    this.address = address;
-    this.#pipe = target.kind === "pipe";
-    const socket =
-      target.kind === "pipe"
-        ? connect({ path: target.path })
-        : connect({
-            host: target.host,
-            port: target.port,
-            autoSelectFamily: false,
-            noDelay: true,
-            keepAlive: true,
-            keepAliveInitialDelay: TCP_KEEPALIVE_DELAY_MS,
-          });
+    const { host } = pool;
+    this.address = host.address;
+    const socket = dial(host, { protocols: PROTOCOLS });
+    // Before the session, which takes the same event for its own beginning.
+    socket.on(dialedEvent(host), () => this.#onDialed());
     this.#socket = socket;
-    const session = module.connect("http://upstream", {
+    const session = module.connect(host.tls === null ? "http://upstream" : "https://upstream", {
       createConnection: () => socket,
       maxHeaderListPairs: MAX_HEADERS + 1,
       settings: {
@@ -129,7 +124,7 @@ export class H2Connection extends Deadline implements PoolConnection<H2Request> 
   }
 
   announce(request: H2Request): void {
-    request.handler.onUpstreamReady(this.address, this.#localAddress);
+    request.handler.onUpstreamReady(this.address, this.#localAddress, this.#secure);
   }
 
   /** Sends the head. Null when it cannot be sent; the request's reset then comes from a later task. */
@@ -179,10 +174,17 @@ export class H2Connection extends Deadline implements PoolConnection<H2Request> 
     this.#close(true, ResetReason.CONNECTION_TIMEOUT);
   }
 
+  /** The socket is there; what it leads to may be somebody else. */
+  #onDialed(): void {
+    const refusal = dialRefusal(this.#pool.host, this.#socket);
+    if (refusal !== null && !this.#closed) this.#fail(refusal);
+  }
+
   #onConnect(): void {
     if (this.#closed) return;
     this.#connected = true;
     this.disarm();
+    this.#secure = dialedFacts(this.#pool.host, this.#socket);
     const { localAddress, localPort } = this.#socket;
     this.#localAddress = localAddress === undefined ? "" : ipPort(localAddress, localPort ?? 0);
     this.#session.setLocalWindowSize(H2_CONNECTION_WINDOW_BYTES);
@@ -211,9 +213,13 @@ export class H2Connection extends Deadline implements PoolConnection<H2Request> 
       this.#close(broken, broken ? ResetReason.PROTOCOL_ERROR : ResetReason.CONNECTION_TERMINATION);
       return;
     }
-    const failure = connectFailure(error, this.#pipe);
-    this.#pool.connectFailed(this, failure.reason, failure.text);
-    this.#close(false, failure.reason);
+    this.#fail(dialFailure(this.#pool.host, error));
+  }
+
+  /** The connection could not be made. */
+  #fail({ reason, text }: ConnectFailure): void {
+    this.#pool.connectFailed(this, reason, text);
+    this.#close(false, reason);
   }
 
   #close(local: boolean, reason: ResetReason): void {

@@ -1,5 +1,6 @@
 /** One host of a cluster in one worker: where it is, how it does, and the pool of connections to it. */
 import type { Address } from "../config/snapshot.ts";
+import type { UpstreamTls } from "../tls/upstream.ts";
 import type { UpstreamHandler, UpstreamRequest } from "./request.ts";
 
 /** The connections to one host. */
@@ -18,6 +19,8 @@ export interface HostFacts {
   readonly weight: number;
   readonly priority: number;
   readonly healthy: boolean;
+  /** Absent: plain bytes. */
+  readonly tls?: UpstreamTls | null;
 }
 
 export class Host {
@@ -29,6 +32,7 @@ export class Host {
   readonly weight: number;
   readonly priority: number;
   readonly healthy: boolean;
+  readonly tls: UpstreamTls | null;
   readonly pool: HostPool;
 
   cxActive = 0;
@@ -47,6 +51,7 @@ export class Host {
     this.weight = facts.weight;
     this.priority = facts.priority;
     this.healthy = facts.healthy;
+    this.tls = facts.tls ?? null;
     this.pool = createPool(this);
   }
 

@@ -4,14 +4,15 @@
  */
 import type { HeaderMap } from "../codec/headers.ts";
 import type { ResetReason } from "../errors.ts";
+import type { SecureFacts } from "../observe/stream-info.ts";
 
 /** Events of one upstream request. After `onUpstreamReset`, or after the call that ended the response, none comes. */
 export interface UpstreamHandler {
   /**
    * A connection was assigned; `address` is `ip:port`. Called before any other event of the attempt but a reset,
-   * and within `sendHeaders` when a connection was at hand.
+   * and within `sendHeaders` when a connection was at hand. `secure`: its TLS; null: it has none.
    */
-  onUpstreamReady(address: string, localAddress: string): void;
+  onUpstreamReady(address: string, localAddress: string, secure: SecureFacts | null): void;
   onUpstreamInformational(status: number, headers: HeaderMap): void;
   /** The map holds `:status` first. Hop-by-hop fields are already gone. */
   onUpstreamHeaders(status: number, headers: HeaderMap, endStream: boolean): void;

@@ -41,7 +41,10 @@ class DataPlane {
     this.#shared.resetInstances(index);
     const log = new ProcessLog({ level: setup.logLevels.level, format: setup.logFormat });
     this.#log = log;
-    this.#clusters = new ClusterSet(snapshot.clusters, stats);
+    const upstreamLog = log.component("upstream");
+    this.#clusters = new ClusterSet(snapshot.clusters, stats, {
+      log: (level, message) => upstreamLog[level === "warn" ? "warning" : level](message),
+    });
     this.#plugins = new PluginSet(
       snapshot.plugins,
       setup.moduleOfPlugin.map((module) => setup.modules[module]!),

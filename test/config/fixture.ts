@@ -41,6 +41,7 @@ export interface Parts {
   readonly host?: string;
   readonly table?: string;
   readonly listener?: string;
+  readonly chain?: string;
   readonly cluster?: string;
   /** More virtual hosts, each begun by a comma. */
   readonly hosts?: string;
@@ -56,7 +57,7 @@ ${parts.rest ?? ""}
 static_resources:
   listeners:
   - { name: l, address: { socket_address: { address: 127.0.0.1, port_value: 0 } }, ${parts.listener ?? ""}
-      filter_chains: [ { filters: [ { name: hcm, typed_config: {
+      filter_chains: [ { ${parts.chain ?? ""} filters: [ { name: hcm, typed_config: {
         "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager,
         stat_prefix: in, ${parts.manager ?? ""}
         http_filters: [ ${parts.filters ?? ""}

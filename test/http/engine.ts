@@ -152,6 +152,9 @@ export interface EngineOptions {
   readonly manager?: Partial<HttpConnectionManagerConfig>;
   readonly virtualHost?: Partial<VirtualHostConfig>;
   readonly bufferLimitBytes?: number;
+  readonly listener?: Partial<ListenerConfig>;
+  /** Gets what listeners log. */
+  readonly log?: (level: string, message: string) => void;
 }
 
 /** The engine under test: where it listens, what it counted and logged. */
@@ -189,8 +192,8 @@ export class Engine {
       accessLog: () => new Recorder(finished, stats),
     });
     const listeners = new ListenerSet(
-      [listenerConfig(limit)],
-      environment(stats, () => [manager]),
+      [{ ...listenerConfig(limit), ...options.listener }],
+      environment(stats, () => [manager], options.log === undefined ? {} : { log: options.log }),
     );
     await listeners.start();
     return new Engine(listeners, clusters, stats, finished);

@@ -5,6 +5,7 @@ export const ROOMS: readonly (readonly string[])[] = [
   ["errors", "limits", "timers"],
   ["codec"],
   ["observe"],
+  ["tls"],
   ["config"],
   ["upstream"],
   ["listener"],
@@ -27,6 +28,7 @@ export const FACES: readonly string[] = [
   "runtime/config/rate-limit-snapshot.ts",
   "runtime/config/network-snapshot.ts",
   "runtime/config/plugin-snapshot.ts",
+  "runtime/config/tls-snapshot.ts",
   "runtime/network/filter.ts",
 ];
 

@@ -95,7 +95,7 @@ export function clusterUnderTest(
   lookup?: Lookup,
 ): { clusters: ClusterSet; stats: MemoryStats; cluster: NonNullable<ReturnType<ClusterSet["get"]>> } {
   const stats = new MemoryStats();
-  const clusters = new ClusterSet([config], stats, lookup);
+  const clusters = new ClusterSet([config], stats, lookup === undefined ? {} : { lookup });
   const cluster = clusters.get("origin");
   if (cluster === undefined) throw new Error("cluster origin is missing");
   t.after(() => {

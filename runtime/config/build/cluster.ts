@@ -1,13 +1,13 @@
-/** envoy.config.cluster.v3.Cluster: STATIC and DNS clusters over plain TCP. */
+/** envoy.config.cluster.v3.Cluster: STATIC and DNS clusters over TCP or TLS. */
 import { CONNECT_TIMEOUT_MS, CONNECTION_BUFFER_BYTES, UPSTREAM_IDLE_TIMEOUT_MS } from "../../limits.ts";
 import type { Message } from "../document/message.ts";
 import type { CircuitBreakers, ClusterConfig, EndpointConfig } from "../snapshot.ts";
 import { addressText, buildAddress } from "./address.ts";
 import type { BuildContext } from "./context.ts";
 import { filterMetadata } from "./metadata.ts";
+import { TransportSockets } from "./transport-sockets.ts";
 
 const PROTOCOL_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
-const RAW_BUFFER = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer";
 /** Milliseconds between look-ups of DNS clusters, as in Envoy. */
 const DNS_REFRESH_MS = 5000;
 /** HealthStatus values whose hosts get requests: UNKNOWN, HEALTHY, DEGRADED. */
@@ -21,7 +21,8 @@ export function buildCluster(context: BuildContext, cluster: Message): ClusterCo
   const http = httpOptions(context, cluster);
   const refresh = context.millis(cluster, "dns_refresh_rate", DNS_REFRESH_MS);
   const failureRate = cluster.message("dns_failure_refresh_rate");
-  checkTransportSocket(context, cluster);
+  const sockets = new TransportSockets(context, cluster);
+  if (sockets.contexts.length > 0) checkServerNames(context, cluster);
   return {
     name,
     statName: (cluster.text("alt_stat_name") || name).replaceAll(":", "_"),
@@ -30,7 +31,9 @@ export function buildCluster(context: BuildContext, cluster: Message): ClusterCo
     connectTimeoutMs: context.millis(cluster, "connect_timeout", CONNECT_TIMEOUT_MS),
     perConnectionBufferLimitBytes: cluster.wrappedNumber("per_connection_buffer_limit_bytes", CONNECTION_BUFFER_BYTES),
     protocol: http.protocol,
-    endpoints: buildEndpoints(context, cluster, type),
+    endpoints: buildEndpoints(context, cluster, { type, sockets }),
+    tls: sockets.contexts,
+    defaultTls: sockets.fallback,
     dnsRefreshRateMs: refresh,
     dnsFailureRefreshRateMs:
       failureRate === undefined ? refresh : context.millis(failureRate, "base_interval", refresh),
@@ -40,6 +43,18 @@ export function buildCluster(context: BuildContext, cluster: Message): ClusterCo
     circuitBreakers: circuitBreakers(context, cluster.message("circuit_breakers")),
     metadata: filterMetadata(cluster),
   };
+}
+
+/** Server names of single requests; harmless to leave out only where there is no TLS. */
+function checkServerNames(context: BuildContext, cluster: Message): void {
+  const extensions = cluster.map("typed_extension_protocol_options").values();
+  const inner = [...extensions].map((value) => (typeof value === "object" && "any" in value ? value.any : undefined));
+  for (const owner of [cluster, ...inner]) {
+    const options = owner?.message("upstream_http_protocol_options");
+    for (const field of ["auto_sni", "auto_san_validation", "override_auto_sni_header"])
+      if (options?.has(field) === true)
+        context.unsupported(options, field, `${field}; name the server with sni or auto_host_sni of the UpstreamTlsContext`);
+  }
 }
 
 function clusterType(context: BuildContext, cluster: Message): ClusterConfig["type"] {
@@ -55,13 +70,6 @@ function lbPolicy(context: BuildContext, cluster: Message): ClusterConfig["lbPol
   if (policy === "ROUND_ROBIN" || policy === "LEAST_REQUEST" || policy === "RANDOM") return policy;
   if (policy !== "") context.unsupported(cluster, "lb_policy", `the policy ${policy}`);
   return "ROUND_ROBIN";
-}
-
-function checkTransportSocket(context: BuildContext, cluster: Message): void {
-  const socket = cluster.message("transport_socket");
-  const type = socket?.message("typed_config")?.anyType ?? "";
-  if (socket !== undefined && type !== RAW_BUFFER && type !== "")
-    context.unsupported(socket, "typed_config", `the transport socket ${type}`);
 }
 
 interface HttpOptions {
@@ -116,7 +124,11 @@ function circuitBreakers(context: BuildContext, message: Message | undefined): C
   };
 }
 
-function buildEndpoints(context: BuildContext, cluster: Message, type: ClusterConfig["type"]): EndpointConfig[] {
+function buildEndpoints(
+  context: BuildContext,
+  cluster: Message,
+  { type, sockets }: { readonly type: ClusterConfig["type"]; readonly sockets: TransportSockets },
+): EndpointConfig[] {
   const assignment = cluster.message("load_assignment");
   if (assignment === undefined) {
     context.warn(
@@ -135,6 +147,7 @@ function buildEndpoints(context: BuildContext, cluster: Message, type: ClusterCo
       const endpoint = buildEndpoint(context, entry, {
         priority: locality.number("priority"),
         literal: type === "STATIC",
+        tls: sockets.choose(entry, locality),
       });
       if (endpoint === undefined) continue;
       const key = `${endpoint.priority} ${addressText(endpoint.address)}`;
@@ -157,7 +170,7 @@ function buildEndpoints(context: BuildContext, cluster: Message, type: ClusterCo
 function buildEndpoint(
   context: BuildContext,
   entry: Message,
-  options: { priority: number; literal: boolean },
+  options: { priority: number; literal: boolean; tls: number | undefined },
 ): EndpointConfig | undefined {
   const endpoint = entry.message("endpoint");
   const address =
@@ -175,6 +188,7 @@ function buildEndpoint(
     hostname: endpoint.text("hostname"),
     weight: entry.wrappedNumber("load_balancing_weight", 1),
     priority: options.priority,
+    tls: options.tls,
     healthy: USABLE.has(entry.number("health_status")),
   };
 }

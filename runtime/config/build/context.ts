@@ -17,15 +17,24 @@ export class BuildContext {
   readonly schema: Schema;
   readonly bundled: BundledFilters;
   readonly clusters: ReadonlySet<string>;
+  /** `static_resources.secrets` by name. */
+  readonly secrets: ReadonlyMap<string, Message>;
   readonly plugins: PluginConfig[] = [];
   readonly #routeConfigurations = new Map<number, RouteConfiguration[]>();
   #overrides = 0;
 
-  constructor(given: { problems: Problems; schema: Schema; bundled: BundledFilters; clusters: ReadonlySet<string> }) {
+  constructor(given: {
+    problems: Problems;
+    schema: Schema;
+    bundled: BundledFilters;
+    clusters: ReadonlySet<string>;
+    secrets: readonly Message[];
+  }) {
     this.problems = given.problems;
     this.schema = given.schema;
     this.bundled = given.bundled;
     this.clusters = given.clusters;
+    this.secrets = new Map(given.secrets.map((secret) => [secret.text("name"), secret]));
   }
 
   /** True when a bundled filter of this kind has configurations of this type. */

@@ -13,11 +13,11 @@ import { buildListenerFilters } from "./listener-filter.ts";
 import { buildNativeFilter, TERMINAL_FILTERS } from "./network-filter.ts";
 import { buildBundledPlugin, buildWasmPlugin } from "./plugin.ts";
 import { buildSocketSettings } from "./socket-settings.ts";
+import { buildDownstreamTls } from "./tls.ts";
 
 const NETWORK = "envoy.extensions.filters.network.";
 const CONNECTION_MANAGER = `${NETWORK}http_connection_manager.v3.HttpConnectionManager`;
 const WASM = `${NETWORK}wasm.v3.Wasm`;
-const RAW_BUFFER = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer";
 
 /** Listener.DrainType. */
 const MODIFY_ONLY = 1;
@@ -124,10 +124,6 @@ function buildFilterChains(context: BuildContext, listener: Message): FilterChai
 }
 
 function buildFilterChain(context: BuildContext, chain: Message, direction: number): FilterChainConfig {
-  const socket = chain.message("transport_socket");
-  const socketType = socket?.message("typed_config")?.anyType ?? "";
-  if (socket !== undefined && socketType !== RAW_BUFFER && socketType !== "")
-    context.unsupported(socket, "typed_config", `the transport socket ${socketType}`);
   const filters = chain.messages("filters");
   const last = filters.at(-1);
   if (last === undefined) context.warn(chain, "", "no-filters", "without filters every connection is closed at once");
@@ -155,6 +151,8 @@ function buildFilterChain(context: BuildContext, chain: Message, direction: numb
     name: chain.text("name"),
     match: buildFilterChainMatch(context, chain),
     filters: built.filter((filter) => filter !== undefined),
+    tls: buildDownstreamTls(context, chain),
+    transportConnectTimeoutMs: context.millis(chain, "transport_socket_connect_timeout", 0),
   };
 }
 

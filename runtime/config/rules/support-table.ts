@@ -8,7 +8,7 @@ export const SUPPORTED_FIELDS: ReadonlyMap<string, ReadonlySet<string>> = new Ma
     "envoy.config.bootstrap.v3.Bootstrap",
     "node static_resources admin layered_runtime stats_flush_interval bootstrap_extensions",
   ),
-  fields("envoy.config.bootstrap.v3.Bootstrap.StaticResources", "listeners clusters"),
+  fields("envoy.config.bootstrap.v3.Bootstrap.StaticResources", "listeners clusters secrets"),
   fields("envoy.config.bootstrap.v3.Admin", "address access_log"),
   fields(
     "envoy.config.listener.v3.Listener",
@@ -17,7 +17,7 @@ export const SUPPORTED_FIELDS: ReadonlyMap<string, ReadonlySet<string>> = new Ma
   fields("envoy.config.listener.v3.Listener.DeprecatedV1", "bind_to_port"),
   fields("envoy.config.listener.v3.AdditionalAddress", "address socket_options"),
   fields("envoy.config.listener.v3.ListenerFilter", "name typed_config filter_disabled"),
-  fields("envoy.config.listener.v3.FilterChain", "filter_chain_match filters name transport_socket"),
+  fields("envoy.config.listener.v3.FilterChain", "filter_chain_match filters name transport_socket transport_socket_connect_timeout"),
   fields(
     "envoy.config.listener.v3.FilterChainMatch",
     "destination_port prefix_ranges server_names transport_protocol application_protocols direct_source_prefix_ranges source_type source_prefix_ranges source_ports",
@@ -106,7 +106,7 @@ export const SUPPORTED_FIELDS: ReadonlyMap<string, ReadonlySet<string>> = new Ma
   fields("envoy.config.core.v3.DataSource", "filename inline_bytes inline_string environment_variable"),
   fields(
     "envoy.config.cluster.v3.Cluster",
-    "name alt_stat_name type cluster_type connect_timeout per_connection_buffer_limit_bytes lb_policy load_assignment circuit_breakers dns_refresh_rate dns_failure_refresh_rate dns_lookup_family typed_extension_protocol_options http_protocol_options http2_protocol_options common_http_protocol_options max_requests_per_connection metadata transport_socket",
+    "name alt_stat_name type cluster_type connect_timeout per_connection_buffer_limit_bytes lb_policy load_assignment circuit_breakers dns_refresh_rate dns_failure_refresh_rate dns_lookup_family typed_extension_protocol_options http_protocol_options http2_protocol_options common_http_protocol_options max_requests_per_connection metadata transport_socket transport_socket_matches",
   ),
   fields("envoy.extensions.upstreams.http.v3.HttpProtocolOptions", "common_http_protocol_options explicit_http_config"),
   fields("envoy.config.cluster.v3.CircuitBreakers", "thresholds"),
@@ -115,9 +115,30 @@ export const SUPPORTED_FIELDS: ReadonlyMap<string, ReadonlySet<string>> = new Ma
     "priority max_connections max_pending_requests max_requests max_retries",
   ),
   fields("envoy.config.endpoint.v3.ClusterLoadAssignment", "cluster_name endpoints"),
-  fields("envoy.config.endpoint.v3.LocalityLbEndpoints", "lb_endpoints priority"),
-  fields("envoy.config.endpoint.v3.LbEndpoint", "endpoint health_status load_balancing_weight"),
+  fields("envoy.config.endpoint.v3.LocalityLbEndpoints", "lb_endpoints priority metadata"),
+  fields("envoy.config.endpoint.v3.LbEndpoint", "endpoint health_status load_balancing_weight metadata"),
   fields("envoy.config.endpoint.v3.Endpoint", "address hostname"),
+  fields("envoy.extensions.transport_sockets.tls.v3.Secret", "name tls_certificate session_ticket_keys validation_context"),
+  fields(
+    "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+    "common_tls_context require_client_certificate require_sni session_ticket_keys session_ticket_keys_sds_secret_config disable_stateless_session_resumption disable_stateful_session_resumption session_timeout ocsp_staple_policy full_scan_certs_on_sni_mismatch prefer_client_ciphers",
+  ),
+  fields(
+    "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+    "common_tls_context sni allow_renegotiation max_session_keys auto_host_sni auto_sni_san_validation",
+  ),
+  fields(
+    "envoy.extensions.transport_sockets.tls.v3.CommonTlsContext",
+    "tls_params tls_certificates tls_certificate_sds_secret_configs validation_context validation_context_sds_secret_config combined_validation_context validation_context_certificate_provider validation_context_certificate_provider_instance alpn_protocols",
+  ),
+  fields(
+    "envoy.extensions.transport_sockets.tls.v3.TlsCertificate",
+    "certificate_chain private_key pkcs12 password watched_directory private_key_provider ocsp_staple signed_certificate_timestamp",
+  ),
+  fields(
+    "envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext",
+    "trusted_ca ca_certificate_provider_instance system_root_certs watched_directory verify_certificate_spki verify_certificate_hash match_typed_subject_alt_names match_subject_alt_names require_signed_certificate_timestamp crl allow_expired_certificate trust_chain_verification custom_validator_config only_verify_leaf_cert_crl max_verify_depth",
+  ),
   fields("envoy.extensions.filters.http.router.v3.Router", "suppress_envoy_headers respect_expected_rq_timeout"),
   fields(
     "envoy.extensions.wasm.v3.PluginConfig",
@@ -169,7 +190,6 @@ export const IGNORED_FIELDS: ReadonlyMap<string, ReadonlyMap<string, string>> = 
   }),
   ignored("envoy.config.listener.v3.FilterChain", {
     metadata: "nothing reads it yet",
-    transport_socket_connect_timeout: "plain TCP has no handshake",
   }),
   ignored("envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager", {
     tracing: "there is no tracing yet",
@@ -196,7 +216,7 @@ export const IGNORED_FIELDS: ReadonlyMap<string, ReadonlyMap<string, string>> = 
     "*": TUNING,
   }),
   ignored("envoy.config.core.v3.UpstreamHttpProtocolOptions", {
-    "*": "there is no upstream TLS yet",
+    "*": "the server name is that of the UpstreamTlsContext",
   }),
   ignored("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy", {
     metadata_match: "there are no subsets yet",
@@ -253,7 +273,7 @@ export const IGNORED_FIELDS: ReadonlyMap<string, ReadonlyMap<string, string>> = 
     watched_directory: "the file is read once",
   }),
   ignored("envoy.config.cluster.v3.Cluster", {
-    upstream_http_protocol_options: "there is no upstream TLS yet",
+    upstream_http_protocol_options: "the server name is that of the UpstreamTlsContext",
     respect_dns_ttl: "names are looked up every dns_refresh_rate",
     typed_dns_resolver_config: "the system's resolver is used",
     dns_resolution_config: "the system's resolver is used",
@@ -272,7 +292,7 @@ export const IGNORED_FIELDS: ReadonlyMap<string, ReadonlyMap<string, string>> = 
     protocol_selection: "the protocol is the configured one",
   }),
   ignored("envoy.extensions.upstreams.http.v3.HttpProtocolOptions", {
-    upstream_http_protocol_options: "there is no upstream TLS yet",
+    upstream_http_protocol_options: "the server name is that of the UpstreamTlsContext",
     header_validation_config: "headers are always checked strictly",
   }),
   ignored("envoy.config.cluster.v3.CircuitBreakers.Thresholds", {
@@ -286,10 +306,6 @@ export const IGNORED_FIELDS: ReadonlyMap<string, ReadonlyMap<string, string>> = 
     locality: "hosts of all localities are one set",
     load_balancing_weight: "hosts of all localities are one set",
     proximity: "hosts of all localities are one set",
-    metadata: "nothing reads it yet",
-  }),
-  ignored("envoy.config.endpoint.v3.LbEndpoint", {
-    metadata: "there are no subsets yet",
   }),
   ignored("envoy.config.endpoint.v3.Endpoint", {
     health_check_config: "there are no health checks yet",
@@ -302,6 +318,9 @@ export const IGNORED_FIELDS: ReadonlyMap<string, ReadonlyMap<string, string>> = 
   }),
   ignored("envoy.extensions.filters.network.mysql_proxy.v3.MySQLProxy", {
     access_log: "the filter writes no log of its own; access logs can hold its dynamic metadata",
+  }),
+  ignored("envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext", {
+    enforce_rsa_key_usage: TUNING,
   }),
   ignored("envoy.extensions.wasm.v3.VmConfig", {
     allow_precompiled: "precompiled code is never used",

@@ -1,0 +1,296 @@
+/** envoy.extensions.transport_sockets.tls.v3: contexts of listeners and clusters, tried out before they are taken. */
+import { createHash, randomBytes } from "node:crypto";
+import { MAX_SECRET_BYTES, MAX_VERIFY_DEPTH, TLS_SESSION_SECONDS } from "../../limits.ts";
+import { ProxyError } from "../../errors.ts";
+import { downstreamGeneration, upstreamGeneration } from "../../tls/secure-context.ts";
+import type { Message } from "../document/message.ts";
+import type {
+  DownstreamTlsConfig,
+  SanMatcherConfig,
+  SecretSource,
+  TlsCertificateConfig,
+  TlsContextConfig,
+  TlsValidationConfig,
+  TlsVersion,
+  UpstreamTlsConfig,
+} from "../tls-snapshot.ts";
+import type { BuildContext } from "./context.ts";
+import { configuredPath, readDataSource } from "./data-source.ts";
+import { buildStringMatcher } from "./matcher.ts";
+import { findSecret, mergedValidation } from "./tls-secrets.ts";
+
+const TLS = "envoy.extensions.transport_sockets.tls.v3.";
+const RAW_BUFFER = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer";
+
+/** Envoy's lists; groups of equal preference (`[A|B]`) are written out in their order. */
+const CIPHER_SUITES =
+  "[ECDHE-ECDSA-AES128-GCM-SHA256|ECDHE-ECDSA-CHACHA20-POLY1305]:[ECDHE-RSA-AES128-GCM-SHA256|ECDHE-RSA-CHACHA20-POLY1305]:" +
+  "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384";
+const CURVES = "X25519:P-256";
+/** TLS 1.3 has suites of its own, which Envoy does not let anybody choose. */
+const TLS13_SUITES = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
+/** Bytes of a key in TlsSessionTicketKeys, and of the one that OpenSSL gets here. */
+const ENVOY_TICKET_KEY_BYTES = 80;
+const TICKET_KEY_BYTES = 48;
+
+/** The TLS context of a message with a `transport_socket`; undefined: plain bytes, or a problem that was reported. */
+export function buildDownstreamTls(context: BuildContext, owner: Message): DownstreamTlsConfig | undefined {
+  const message = transportSocket(context, owner, "DownstreamTlsContext");
+  if (message === undefined) return undefined;
+  const common = message.message("common_tls_context");
+  const base = buildCommon(context, message, common, "TLSv1.3");
+  if (base === undefined) return undefined;
+  if (base.certificates.length === 0) {
+    context.error(message, "common_tls_context", "tls", "a listener's TLS context needs a certificate: tls_certificates");
+    return undefined;
+  }
+  if (context.enumName(message, "ocsp_staple_policy") !== "LENIENT_STAPLING")
+    context.unsupported(message, "ocsp_staple_policy", "OCSP stapling");
+  const stateless = !message.flag("disable_stateless_session_resumption");
+  const config: DownstreamTlsConfig = {
+    ...base,
+    requireClientCertificate: message.wrappedFlag("require_client_certificate", false),
+    requireSni: message.wrappedFlag("require_sni", false),
+    ticketKey: stateless ? ticketKey(context, message) : undefined,
+    statefulResumption: !message.flag("disable_stateful_session_resumption"),
+    sessionTimeoutSeconds: Math.floor(message.millis("session_timeout", TLS_SESSION_SECONDS * 1000) / 1000),
+    fullScan: message.wrappedFlag("full_scan_certs_on_sni_mismatch", false),
+    preferClientCiphers: message.flag("prefer_client_ciphers"),
+  };
+  if (config.requireClientCertificate && config.validation === undefined)
+    context.warn(message, "require_client_certificate", "tls", "without a validation_context any certificate is accepted");
+  return tried(context, message, () => downstreamGeneration(config, ownBytes)) ? config : undefined;
+}
+
+/** The same for an upstream. */
+export function buildUpstreamTls(context: BuildContext, owner: Message): UpstreamTlsConfig | undefined {
+  const message = transportSocket(context, owner, "UpstreamTlsContext");
+  if (message === undefined) return undefined;
+  const common = message.message("common_tls_context");
+  const base = buildCommon(context, message, common, "TLSv1.2");
+  if (base === undefined) return undefined;
+  if (base.certificates.length > 1)
+    context.error(message, "common_tls_context", "tls", "multiple TLS certificates are not supported for client contexts");
+  if (message.flag("allow_renegotiation"))
+    context.unsupported(message, "allow_renegotiation", "renegotiation, which TLS 1.3 has abolished");
+  const config: UpstreamTlsConfig = {
+    ...base,
+    sni: message.text("sni"),
+    autoHostSni: message.flag("auto_host_sni"),
+    autoSniSanValidation: message.flag("auto_sni_san_validation"),
+    maxSessionKeys: message.wrappedNumber("max_session_keys", 1),
+  };
+  if (config.autoSniSanValidation && config.validation?.trustedCa === undefined && config.validation?.systemRoots !== true)
+    context.error(
+      message,
+      "auto_sni_san_validation",
+      "tls",
+      "'auto_sni_san_validation' was configured without a validation context",
+    );
+  return tried(context, message, () => upstreamGeneration(config, ownBytes)) ? config : undefined;
+}
+
+function transportSocket(context: BuildContext, owner: Message, wanted: string): Message | undefined {
+  const socket = owner.message("transport_socket");
+  const any = socket?.message("typed_config");
+  const type = any?.anyType ?? "";
+  if (socket === undefined || type === RAW_BUFFER || type === "") return undefined;
+  if (type === TLS + wanted) return any?.any;
+  if (type.startsWith(TLS)) {
+    const side = wanted === "DownstreamTlsContext" ? "listener" : "cluster";
+    context.error(socket, "typed_config", "transport-socket", `a ${side} takes a ${wanted}, not ${type}`);
+  } else context.unsupported(socket, "typed_config", `the transport socket ${type}`);
+  return undefined;
+}
+
+function ownBytes(source: SecretSource): Uint8Array {
+  return source.bytes;
+}
+
+/** Runs OpenSSL over the context, so that what it refuses is a problem of the configuration and not of a worker. */
+function tried(context: BuildContext, message: Message, make: () => unknown): boolean {
+  try {
+    make();
+    return true;
+  } catch (error) {
+    if (!(error instanceof ProxyError)) throw error;
+    context.error(message, "common_tls_context", "tls", error.message.slice(error.code.length + 2));
+    return false;
+  }
+}
+
+function buildCommon(
+  context: BuildContext,
+  owner: Message,
+  common: Message | undefined,
+  highest: TlsVersion,
+): TlsContextConfig | undefined {
+  const before = context.problems.errors.length;
+  const parameters = common?.message("tls_params");
+  const watched: string[] = [];
+  const given = common?.messages("tls_certificates") ?? [];
+  const named = (common?.messages("tls_certificate_sds_secret_configs") ?? []).map((config) =>
+    findSecret(context, config, "tls_certificate"),
+  );
+  const certificates = [...given, ...named].map((message) =>
+    message === undefined ? undefined : buildCertificate(context, message, watched),
+  );
+  const validation = buildValidation(context, common, watched);
+  const suites = parameters?.texts("cipher_suites") ?? [];
+  const config: TlsContextConfig = {
+    certificates: certificates.filter((certificate) => certificate !== undefined),
+    validation,
+    minVersion: version(context, parameters, "tls_minimum_protocol_version", "TLSv1.2"),
+    maxVersion: version(context, parameters, "tls_maximum_protocol_version", highest),
+    cipherSuites: `${TLS13_SUITES}:${suites.length === 0 ? ungrouped(CIPHER_SUITES) : suites.map(ungrouped).join(":")}`,
+    curves: parameters?.texts("ecdh_curves").join(":") || CURVES,
+    signatureAlgorithms: parameters?.texts("signature_algorithms").join(":") ?? "",
+    alpn: common?.texts("alpn_protocols") ?? [],
+    watchedDirectories: watched,
+  };
+  if (VERSIONS.indexOf(config.minVersion) > VERSIONS.indexOf(config.maxVersion))
+    context.error(owner, "common_tls_context", "tls", "tls_minimum_protocol_version is above tls_maximum_protocol_version");
+  for (const [at, name] of config.alpn.entries())
+    if (name === "" || Buffer.byteLength(name) > 255)
+      context.itemError(common!, "alpn_protocols", at, { rule: "tls", text: "a protocol has 1 to 255 bytes" });
+  return context.problems.errors.length > before ? undefined : config;
+}
+
+const VERSIONS: readonly TlsVersion[] = ["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"];
+
+function version(context: BuildContext, parameters: Message | undefined, field: string, unset: TlsVersion): TlsVersion {
+  const name = parameters === undefined ? "" : context.enumName(parameters, field);
+  return VERSIONS.find((known) => name === (known === "TLSv1" ? "TLSv1_0" : known.replace(".", "_"))) ?? unset;
+}
+
+function ungrouped(suites: string): string {
+  return suites.replaceAll(/[[\]]/g, "").replaceAll("|", ":");
+}
+
+function buildCertificate(
+  context: BuildContext,
+  message: Message,
+  watched: string[],
+): TlsCertificateConfig | undefined {
+  watch(message, watched);
+  for (const field of ["pkcs12", "ocsp_staple", "private_key_provider", "signed_certificate_timestamp"])
+    if (message.has(field)) context.unsupported(message, field, field);
+  const chain = source(context, message, "certificate_chain");
+  const key = source(context, message, "private_key");
+  if (chain === undefined || key === undefined) {
+    for (const field of ["certificate_chain", "private_key"])
+      if (!message.has(field) && !message.has("pkcs12"))
+        context.error(message, field, "tls", `a certificate needs ${field}`);
+    return undefined;
+  }
+  return { chain, key, password: source(context, message, "password") };
+}
+
+function source(context: BuildContext, owner: Message, field: string): SecretSource | undefined {
+  const message = owner.message(field);
+  if (message === undefined) return undefined;
+  const bytes = readDataSource(context, message, MAX_SECRET_BYTES);
+  if (bytes === undefined) return undefined;
+  return { bytes, file: message.which("specifier") === "filename" ? configuredPath(message, "filename") : "" };
+}
+
+function watch(owner: Message, watched: string[]): void {
+  const folder = owner.message("watched_directory");
+  if (folder !== undefined) watched.push(configuredPath(folder, "path"));
+}
+
+function buildValidation(
+  context: BuildContext,
+  common: Message | undefined,
+  watched: string[],
+): TlsValidationConfig | undefined {
+  const messages = mergedValidation(context, common);
+  if (messages.length === 0) return undefined;
+  // A combined context: the later message's single fields win, lists are joined, flags are added up.
+  const pick = (field: string): Message | undefined => messages.findLast((message) => message.has(field));
+  const any = (field: string): boolean => messages.some((message) => message.flag(field));
+  const texts = (field: string): string[] => messages.flatMap((message) => message.texts(field));
+  for (const message of messages) {
+    watch(message, watched);
+    for (const field of [
+      "custom_validator_config",
+      "require_signed_certificate_timestamp",
+      "ca_certificate_provider_instance",
+      "only_verify_leaf_cert_crl",
+    ])
+      if (message.has(field)) context.unsupported(message, field, field);
+  }
+  const roots = pick("trusted_ca");
+  const revoked = pick("crl");
+  const trustedCa = roots === undefined ? undefined : source(context, roots, "trusted_ca");
+  const crl = revoked === undefined ? undefined : source(context, revoked, "crl");
+  const systemRoots = pick("system_root_certs") !== undefined;
+  if (revoked !== undefined && roots === undefined)
+    context.error(revoked, "crl", "tls", "failed to load CRL: a trusted_ca is needed with it");
+  if (any("allow_expired_certificate") && roots === undefined && !systemRoots)
+    context.error(messages[0]!, "allow_expired_certificate", "tls", "failed to load trusted CA certificates: a trusted_ca is needed");
+  if (any("allow_expired_certificate") && revoked !== undefined)
+    context.unsupported(revoked, "crl", "a CRL together with allow_expired_certificate");
+  const sanMatchers = messages.flatMap((message) => [
+    ...message.messages("match_typed_subject_alt_names").flatMap((matcher) => sanMatcher(context, matcher)),
+    ...message.messages("match_subject_alt_names").flatMap((matcher) => anySan(context, matcher)),
+  ]);
+  if (sanMatchers.length > 0 && roots === undefined && !systemRoots)
+    context.error(
+      messages[0]!,
+      "match_typed_subject_alt_names",
+      "tls",
+      "SAN-based verification of peer certificates without trusted CA is insecure and not allowed",
+    );
+  return {
+    trustedCa,
+    systemRoots,
+    crl,
+    spki: texts("verify_certificate_spki"),
+    hashes: texts("verify_certificate_hash").map((hash) => hash.replaceAll(":", "").toLowerCase()),
+    sanMatchers,
+    allowExpired: any("allow_expired_certificate"),
+    acceptUntrusted: messages.some(
+      (message) => context.enumName(message, "trust_chain_verification") === "ACCEPT_UNTRUSTED",
+    ),
+    maxVerifyDepth: pick("max_verify_depth")?.wrappedNumber("max_verify_depth", MAX_VERIFY_DEPTH) ?? MAX_VERIFY_DEPTH,
+  };
+}
+
+function sanMatcher(context: BuildContext, message: Message): SanMatcherConfig[] {
+  const matcher = message.message("matcher");
+  const built = matcher === undefined ? undefined : buildStringMatcher(context, matcher);
+  const type = context.enumName(message, "san_type");
+  if (built === undefined || type === "" || type === "SAN_TYPE_UNSPECIFIED") return [];
+  if (type === "OTHER_NAME" && message.text("oid") === "")
+    context.error(message, "oid", "tls", "OTHER_NAME needs the oid of the name");
+  return [{ type: type as SanMatcherConfig["type"], matcher: built, oid: message.text("oid") }];
+}
+
+/** The older form matches names of four kinds. */
+function anySan(context: BuildContext, message: Message): SanMatcherConfig[] {
+  const matcher = buildStringMatcher(context, message);
+  if (matcher === undefined) return [];
+  return (["DNS", "URI", "EMAIL", "IP_ADDRESS"] as const).map((type) => ({ type, matcher, oid: "" }));
+}
+
+/** One key for all workers: a downstream comes back to any of them. */
+function ticketKey(context: BuildContext, message: Message): Uint8Array {
+  const given =
+    message.message("session_ticket_keys") ??
+    (message.has("session_ticket_keys_sds_secret_config")
+      ? findSecret(context, message.message("session_ticket_keys_sds_secret_config")!, "session_ticket_keys")
+      : undefined);
+  const [first, second] = given?.messages("keys") ?? [];
+  if (given === undefined || first === undefined) return new Uint8Array(randomBytes(TICKET_KEY_BYTES));
+  if (second !== undefined)
+    context.warn(given, "keys", "tls", "tickets of the second key and those after it are not taken: Node knows one key");
+  const bytes = readDataSource(context, first, MAX_SECRET_BYTES);
+  if (bytes !== undefined && bytes.length !== ENVOY_TICKET_KEY_BYTES)
+    context.itemError(given, "keys", 0, {
+      rule: "tls",
+      text: `incorrect TLS session ticket key length, ${bytes.length} bytes, but should be ${ENVOY_TICKET_KEY_BYTES}`,
+    });
+  // Envoy's key has longer parts than OpenSSL's; its digest is as secret as it is, and the same everywhere.
+  return new Uint8Array(createHash("sha384").update(bytes ?? "").digest());
+}

@@ -1,0 +1,83 @@
+/** TLS in the snapshot (envoy.extensions.transport_sockets.tls.v3): plain data with final units, secrets read and tried. */
+import type { SanKind } from "../observe/stream-info.ts";
+import type { StringMatcher } from "./snapshot.ts";
+
+/** Bytes of a configured secret or certificate. */
+export interface SecretSource {
+  readonly bytes: Uint8Array;
+  /** Absolute path of the file that they were read from and are read again from when it changes; "": they are fixed. */
+  readonly file: string;
+}
+
+/** envoy.extensions.transport_sockets.tls.v3.TlsCertificate. */
+export interface TlsCertificateConfig {
+  /** PEM: the certificate, then the ones that lead to a root. */
+  readonly chain: SecretSource;
+  readonly key: SecretSource;
+  readonly password: SecretSource | undefined;
+}
+
+export interface SanMatcherConfig {
+  readonly type: SanKind;
+  readonly matcher: StringMatcher;
+  /** Of OTHER_NAME, in dotted form; "": any. */
+  readonly oid: string;
+}
+
+/** envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext. */
+export interface TlsValidationConfig {
+  readonly trustedCa: SecretSource | undefined;
+  /** system_root_certs: the roots that the runtime ships. */
+  readonly systemRoots: boolean;
+  readonly crl: SecretSource | undefined;
+  /** SHA-256 of the key, in base64. A certificate needs one match among these and `hashes`. */
+  readonly spki: readonly string[];
+  /** SHA-256 of the certificate, lower-case hexadecimal without colons. */
+  readonly hashes: readonly string[];
+  /** One of them must match a name of the certificate; empty: any certificate will do. */
+  readonly sanMatchers: readonly SanMatcherConfig[];
+  readonly allowExpired: boolean;
+  readonly acceptUntrusted: boolean;
+  /** Certificates above the leaf at most. */
+  readonly maxVerifyDepth: number;
+}
+
+export type TlsVersion = "TLSv1" | "TLSv1.1" | "TLSv1.2" | "TLSv1.3";
+
+/** envoy.extensions.transport_sockets.tls.v3.CommonTlsContext. */
+export interface TlsContextConfig {
+  readonly certificates: readonly TlsCertificateConfig[];
+  readonly validation: TlsValidationConfig | undefined;
+  readonly minVersion: TlsVersion;
+  readonly maxVersion: TlsVersion;
+  /** OpenSSL's lists, `:` between the names. */
+  readonly cipherSuites: string;
+  readonly curves: string;
+  /** "": OpenSSL's own. */
+  readonly signatureAlgorithms: string;
+  readonly alpn: readonly string[];
+  /** Folders in which a change means that files changed, beside the folders of the files themselves. */
+  readonly watchedDirectories: readonly string[];
+}
+
+export interface DownstreamTlsConfig extends TlsContextConfig {
+  readonly requireClientCertificate: boolean;
+  readonly requireSni: boolean;
+  /** 48 bytes, the same for every worker; undefined: no session tickets. */
+  readonly ticketKey: Uint8Array | undefined;
+  /** Sessions are kept here for downstreams that may not have tickets. */
+  readonly statefulResumption: boolean;
+  /** Seconds. */
+  readonly sessionTimeoutSeconds: number;
+  /** A name that no certificate has gets the best of all certificates, not the first. */
+  readonly fullScan: boolean;
+  readonly preferClientCiphers: boolean;
+}
+
+export interface UpstreamTlsConfig extends TlsContextConfig {
+  readonly sni: string;
+  readonly autoHostSni: boolean;
+  readonly autoSniSanValidation: boolean;
+  /** Sessions kept for resumption; 0: none. */
+  readonly maxSessionKeys: number;
+}

@@ -1,0 +1,195 @@
+/**
+ * TLS of one filter chain in one worker (envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext): turns an
+ * accepted socket into one that speaks plain bytes. Contexts belong to the chain, not to connections; when their files
+ * change, connections that come later get new ones and those under way go on with theirs.
+ */
+import type { Socket } from "node:net";
+import type { Server, TLSSocket } from "node:tls";
+import type { DownstreamTlsConfig } from "../config/tls-snapshot.ts";
+import { MAX_TLS_SESSIONS } from "../limits.ts";
+import type { Stats } from "../observe/stats.ts";
+import type { SecureFacts } from "../observe/stream-info.ts";
+import { shownChain } from "./certificate.ts";
+import { handshakeErrorText, noCertificateText, noServerNameText, verificationText } from "./failure-text.ts";
+import { tlsModule } from "./openssl.ts";
+import { SecretFiles } from "./secret-files.ts";
+import { type ContextChoice, contextFor, downstreamGeneration, type TlsGeneration } from "./secure-context.ts";
+import { serverNameOf, SocketSecureFacts } from "./secure-facts.ts";
+import { TlsStats } from "./tls-stats.ts";
+import type { PeerProblem, Validator } from "./validator.ts";
+
+/** What becomes of an accepted socket: exactly one of the two is called. */
+export interface Handshake {
+  onSecure(socket: TLSSocket, facts: SecureFacts): void;
+  /** The socket is closed. */
+  onFailed(failure: HandshakeFailure): void;
+}
+
+export interface HandshakeFailure {
+  /** In Envoy's words; "": the other side left, or took too long. */
+  readonly reason: string;
+  readonly timedOut: boolean;
+}
+
+export interface DownstreamTlsEnvironment {
+  readonly stats: Stats;
+  /** `listener.<name>.` */
+  readonly statPrefix: string;
+  readonly handshakeTimeoutMs: number;
+  readonly log: (level: "info" | "warn", message: string) => void;
+}
+
+export class DownstreamTls {
+  readonly #config: DownstreamTlsConfig;
+  readonly #environment: DownstreamTlsEnvironment;
+  readonly #stats: TlsStats;
+  readonly #files: SecretFiles;
+  readonly #waiting = new Map<Socket, Handshake>();
+  readonly #sessions = new Map<string, Buffer>();
+  #generation: TlsGeneration;
+  /** By context: Node lets a name replace one certificate of a server, not all of them. */
+  #servers = new Map<ContextChoice, Server>();
+
+  /** Throws ProxyError `TLS_CONTEXT`. */
+  constructor(config: DownstreamTlsConfig, environment: DownstreamTlsEnvironment) {
+    this.#config = config;
+    this.#environment = environment;
+    this.#stats = new TlsStats(environment.stats, environment.statPrefix, "server");
+    this.#files = new SecretFiles(config, {
+      onChanged: () => this.#renew(),
+      onRefused: (reason) => {
+        this.#stats.contextUpdateFailed.inc();
+        environment.log("warn", `TLS: new certificate files are not used, the old ones stay: ${reason}`);
+      },
+    });
+    this.#generation = downstreamGeneration(config, this.#files.read);
+  }
+
+  /** Handshakes that are not over. */
+  get pending(): number {
+    return this.#waiting.size;
+  }
+
+  /**
+   * Takes an accepted socket over; bytes that were given back to it (`unshift`) belong to the handshake.
+   * `serverName`: the name in the hello, where somebody has looked.
+   */
+  accept(socket: Socket, serverName: string, handshake: Handshake): void {
+    this.#waiting.set(socket, handshake);
+    const choice = serverName === "" ? this.#generation.fallback : contextFor(this.#generation, serverName);
+    let server = this.#servers.get(choice);
+    if (server === undefined) this.#servers.set(choice, (server = this.#createServer(choice, this.#generation)));
+    server.emit("connection", socket);
+  }
+
+  /** Ends handshakes that are under way, and looks at no file any more. */
+  close(): void {
+    this.#files.close();
+    for (const socket of [...this.#waiting.keys()]) socket.destroy();
+  }
+
+  #renew(): void {
+    this.#generation = downstreamGeneration(this.#config, this.#files.read);
+    this.#servers = new Map();
+    this.#stats.contextUpdated.inc();
+    this.#environment.log("info", "TLS: certificate files have changed, new connections use them");
+  }
+
+  /** A server that never listens: sockets are put into it, as Node's documentation of `connection` says. */
+  #createServer(choice: ContextChoice, generation: TlsGeneration): Server {
+    const config = this.#config;
+    const asks = config.requireClientCertificate || generation.validator?.wantsCertificate === true;
+    const server = new (tlsModule().Server)({
+      ...choice.options,
+      SNICallback: (name, done) => {
+        const wanted = contextFor(generation, name);
+        done(null, wanted === choice ? undefined : wanted.context);
+      },
+      ALPNProtocols: [...config.alpn],
+      requestCert: asks,
+      // The validator decides: it knows of pins, names and exceptions.
+      rejectUnauthorized: false,
+      handshakeTimeout: this.#environment.handshakeTimeoutMs,
+      pauseOnConnect: true,
+      allowHalfOpen: true,
+    });
+    server.on("secureConnection", (socket) => this.#onSecure(socket, generation));
+    server.on("tlsClientError", (error, socket) => this.#onError(error, socket));
+    if (config.ticketKey === undefined && config.statefulResumption) this.#keepSessions(server);
+    return server;
+  }
+
+  #onSecure(socket: TLSSocket, generation: TlsGeneration): void {
+    const handshake = this.#takeWaiting(socket);
+    if (handshake === undefined) return;
+    const problem = this.#peerProblem(socket, generation);
+    if (problem !== null) {
+      socket.destroy();
+      handshake.onFailed({ reason: problem, timedOut: false });
+      return;
+    }
+    this.#stats.secured(socket);
+    const shown = socket.getPeerX509Certificate() !== undefined;
+    if (!shown) this.#stats.noCertificate.inc();
+    const { validator } = generation;
+    const validated = shown && validator !== null && validator.wantsCertificate && this.#problemOf(socket, validator) === null;
+    const chain = shown ? shownChain(socket) : [];
+    handshake.onSecure(socket, new SocketSecureFacts(socket, { chain, peerValidated: validated }));
+  }
+
+  #problemOf(socket: TLSSocket, validator: Validator): PeerProblem | null {
+    // Node says the code of OpenSSL's verdict, or nothing when it was right.
+    const verdict = socket.authorized ? null : String(socket.authorizationError);
+    return validator.problemOf(socket, verdict);
+  }
+
+  /** Why the connection must end although the handshake went well; null when it may go on. */
+  #peerProblem(socket: TLSSocket, { validator }: TlsGeneration): string | null {
+    const config = this.#config;
+    if (config.requireSni && serverNameOf(socket) === "") {
+      this.#stats.connectionError.inc();
+      return noServerNameText();
+    }
+    if (socket.getPeerX509Certificate() === undefined) {
+      if (!config.requireClientCertificate) return null;
+      this.#stats.failVerifyNoCert.inc();
+      return noCertificateText();
+    }
+    const problem = validator?.wantsCertificate === true ? this.#problemOf(socket, validator) : null;
+    if (problem === null) return null;
+    this.#stats[problem.stat].inc();
+    return validator?.acceptUntrusted === true ? null : verificationText(problem.details);
+  }
+
+  #onError(error: Error, socket: TLSSocket): void {
+    const timedOut = (error as NodeJS.ErrnoException).code === "ERR_TLS_HANDSHAKE_TIMEOUT";
+    const handshake = this.#takeWaiting(socket);
+    socket.destroy();
+    if (handshake === undefined) return;
+    const text = handshakeErrorText(error);
+    // A peer that merely left is no failure of TLS.
+    if (text !== "") this.#stats.connectionError.inc();
+    handshake.onFailed({ reason: text, timedOut });
+  }
+
+  /** Whose handshake it was. Node keeps the accepted socket in a field of the one around it, and says it nowhere else. */
+  #takeWaiting(socket: TLSSocket): Handshake | undefined {
+    const { _parent: accepted } = socket as TLSSocket & { readonly _parent: Socket };
+    const handshake = this.#waiting.get(accepted);
+    this.#waiting.delete(accepted);
+    return handshake;
+  }
+
+  /** The newest sessions of this worker, for downstreams that come back without a ticket. */
+  #keepSessions(server: Server): void {
+    const sessions = this.#sessions;
+    server.on("newSession", (id: Buffer, data: Buffer, done: () => void) => {
+      sessions.set(id.toString("latin1"), data);
+      if (sessions.size > MAX_TLS_SESSIONS) sessions.delete(sessions.keys().next().value!);
+      done();
+    });
+    server.on("resumeSession", (id: Buffer, done: (error: null, data: Buffer | null) => void) =>
+      done(null, sessions.get(id.toString("latin1")) ?? null),
+    );
+  }
+}

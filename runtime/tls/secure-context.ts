@@ -1,0 +1,181 @@
+/**
+ * From TLS configuration to what OpenSSL works with: one secure context for every set of server names, and the
+ * parts of the validation that this host does itself. Made once for each generation of the files, never per connection.
+ */
+import { constants, createHash } from "node:crypto";
+import type { SecureContext, SecureContextOptions } from "node:tls";
+import type {
+  DownstreamTlsConfig,
+  TlsCertificateConfig,
+  TlsContextConfig,
+  UpstreamTlsConfig,
+} from "../config/tls-snapshot.ts";
+import { Certificate } from "./certificate.ts";
+import { asBuffer, attempt, certificatesOf, tlsModule } from "./openssl.ts";
+import { type ReadSource, Validator } from "./validator.ts";
+
+/** What the files of a context said at one time. */
+export interface TlsGeneration {
+  readonly validator: Validator | null;
+  /** For connections that ask for no name, or for one that nobody has. */
+  readonly fallback: ContextChoice;
+  /** By server name in lower case, wildcards as `*.example.com`. */
+  readonly byName: ReadonlyMap<string, ContextChoice>;
+}
+
+/** A context, and what it was made of: Node takes the one for a name, and the other for a server. */
+export interface ContextChoice {
+  readonly options: SecureContextOptions;
+  readonly context: SecureContext;
+}
+
+interface KeyPair {
+  /** The field that it comes from. */
+  readonly what: string;
+  readonly chain: Buffer;
+  readonly key: Buffer;
+  readonly passphrase: string | undefined;
+  readonly leaf: Certificate;
+  /** `rsa`, `ec` …: OpenSSL holds one certificate of each kind and takes the one that the other side can read. */
+  readonly kind: string;
+}
+
+/** Makes the contexts of a listener. Throws ProxyError `TLS_CONTEXT` that says which part is bad. */
+export function downstreamGeneration(config: DownstreamTlsConfig, read: ReadSource): TlsGeneration {
+  const pairs = config.certificates.map((certificate, at) => keyPair(certificate, read, `tls_certificates[${at}]`));
+  const validator = validatorOf(config, read);
+  const common: SecureContextOptions = {
+    ...versionsAndCiphers(config),
+    ...trust(validator),
+    honorCipherOrder: !config.preferClientCiphers,
+    sessionIdContext: sessionContext(config, read),
+    sessionTimeout: config.sessionTimeoutSeconds,
+    secureOptions: config.ticketKey === undefined ? constants.SSL_OP_NO_TICKET : 0,
+  };
+  if (config.ticketKey !== undefined) common.ticketKeys = asBuffer(config.ticketKey);
+  const byName = new Map<string, ContextChoice>();
+  const chosen = new Map<string, KeyPair[]>();
+  for (const pair of pairs) {
+    for (const name of pair.leaf.serverNames) {
+      const list = chosen.get(name) ?? [];
+      // The first certificate of a kind wins, as in Envoy.
+      if (!list.some((other) => other.kind === pair.kind)) list.push(pair);
+      chosen.set(name, list);
+    }
+  }
+  const made = new Map<string, ContextChoice>();
+  const contextOf = (list: readonly KeyPair[]): ContextChoice => {
+    const id = list.map((pair) => pairs.indexOf(pair)).join();
+    const known = made.get(id);
+    if (known !== undefined) return known;
+    const choice = contextChoice(list, common);
+    made.set(id, choice);
+    return choice;
+  };
+  for (const [name, list] of chosen) byName.set(name, contextOf(list));
+  const first = pairs.filter((pair, at) => (config.fullScan || at === 0) && isFirstOfKind(pairs, pair));
+  return { validator, byName, fallback: contextOf(first) };
+}
+
+/** The same for a cluster: one context. */
+export function upstreamGeneration(config: UpstreamTlsConfig, read: ReadSource): TlsGeneration {
+  const pairs = config.certificates.map((certificate, at) => keyPair(certificate, read, `tls_certificates[${at}]`));
+  const validator = validatorOf(config, read);
+  return {
+    validator,
+    byName: new Map(),
+    fallback: contextChoice(pairs, { ...versionsAndCiphers(config), ...trust(validator) }),
+  };
+}
+
+/** The context for a server name: its own, that of `*.` and its parent, else the fallback. */
+export function contextFor(generation: TlsGeneration, serverName: string): ContextChoice {
+  const name = serverName.toLowerCase();
+  const exact = generation.byName.get(name);
+  if (exact !== undefined) return exact;
+  const dot = name.indexOf(".");
+  return (dot > 0 ? generation.byName.get(`*${name.slice(dot)}`) : undefined) ?? generation.fallback;
+}
+
+function validatorOf(config: TlsContextConfig, read: ReadSource): Validator | null {
+  return config.validation === undefined ? null : new Validator(config.validation, read);
+}
+
+function isFirstOfKind(pairs: readonly KeyPair[], pair: KeyPair): boolean {
+  return pairs.find((other) => other.kind === pair.kind) === pair;
+}
+
+function keyPair(config: TlsCertificateConfig, read: ReadSource, what: string): KeyPair {
+  const chain = asBuffer(read(config.chain));
+  const leaf = certificatesOf(chain, `${what}.certificate_chain`)[0]!;
+  return {
+    what,
+    chain,
+    key: asBuffer(read(config.key)),
+    passphrase: config.password === undefined ? undefined : password(read(config.password)),
+    leaf: new Certificate(leaf.raw),
+    kind: attempt(`${what}.certificate_chain`, () => leaf.publicKey.asymmetricKeyType ?? ""),
+  };
+}
+
+/** A file with a password often ends with a line break that belongs to nobody. */
+function password(bytes: Uint8Array): string {
+  return asBuffer(bytes).toString("utf8").replace(/\r?\n$/, "");
+}
+
+/** True when certificates have keys of several kinds: only whoever knows the name before TLS begins can choose among them. */
+export function needsHello(config: DownstreamTlsConfig): boolean {
+  const kinds = config.certificates.map(
+    ({ chain }) => certificatesOf(chain.bytes, "certificate_chain")[0]!.publicKey.asymmetricKeyType,
+  );
+  return new Set(kinds).size > 1;
+}
+
+function contextChoice(pairs: readonly KeyPair[], common: SecureContextOptions): ContextChoice {
+  const tls = tlsModule();
+  for (const { what, key, passphrase, chain } of pairs) {
+    // One at a time first: OpenSSL does not say which of several keys was wrong.
+    attempt(`${what}.private_key`, () =>
+      tls.createSecureContext({ cert: chain, key, ...(passphrase === undefined ? {} : { passphrase }) }),
+    );
+  }
+  const options: SecureContextOptions = { ...common };
+  if (pairs.length > 0) {
+    options.cert = pairs.map((pair) => pair.chain);
+    options.key = pairs.map(({ key, passphrase }) => (passphrase === undefined ? { pem: key } : { pem: key, passphrase }));
+  }
+  return { options, context: attempt("common_tls_context", () => tls.createSecureContext(options)) };
+}
+
+function versionsAndCiphers(config: TlsContextConfig): SecureContextOptions {
+  // OpenSSL keeps TLS 1.0 and 1.1 behind its lowest security level.
+  const old = config.minVersion === "TLSv1" || config.minVersion === "TLSv1.1";
+  return {
+    minVersion: config.minVersion,
+    maxVersion: config.maxVersion,
+    ciphers: old ? `${config.cipherSuites}:@SECLEVEL=0` : config.cipherSuites,
+    ecdhCurve: config.curves,
+    ...(config.signatureAlgorithms === "" ? {} : { sigalgs: config.signatureAlgorithms }),
+  };
+}
+
+function trust(validator: Validator | null): SecureContextOptions {
+  // An empty list of roots is not the same as none: Node would trust its own.
+  const ca = validator?.trusted.map((root) => root.toString()) ?? [];
+  const options: SecureContextOptions & { allowPartialTrustChain?: boolean } = { ca, allowPartialTrustChain: true };
+  if (validator?.crl !== undefined) options.crl = asBuffer(validator.crl);
+  return options;
+}
+
+/** Sessions made under another certificate or other trust are not taken up again. */
+function sessionContext(config: DownstreamTlsConfig, read: ReadSource): string {
+  const hash = createHash("sha256");
+  for (const { chain } of config.certificates) hash.update(read(chain));
+  const { validation } = config;
+  if (validation !== undefined) {
+    for (const source of [validation.trustedCa, validation.crl]) if (source !== undefined) hash.update(read(source));
+    const { trustedCa: _ca, crl: _crl, ...rules } = validation;
+    hash.update(JSON.stringify(rules));
+  }
+  return hash.update(String(config.requireClientCertificate)).digest("hex").slice(0, 32);
+}

@@ -1,0 +1,172 @@
+/** TLS contexts in configuration text: what becomes of them, and what is wrong with them. */
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { Authority, read } from "../tls/certificates.ts";
+import { bootstrap, load, snapshotOf } from "./fixture.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "sluice-tls-"));
+after(() => rmSync(folder, { recursive: true }));
+const root = new Authority(folder, "root");
+const good = root.issue("good.test");
+const other = root.issue("other.test");
+const TYPE = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.";
+
+const pair = (one = good): string =>
+  `{ certificate_chain: { filename: ${one.certificate} }, private_key: { filename: ${one.key} } }`;
+
+function listenerOf(context: string, rest = ""): string {
+  return bootstrap({ rest, chain: `transport_socket: { name: tls, typed_config: { "@type": ${TYPE}DownstreamTlsContext, ${context} } },` });
+}
+
+function clusterOf(context: string, more = ""): string {
+  return bootstrap({ cluster: `transport_socket: { name: tls, typed_config: { "@type": ${TYPE}UpstreamTlsContext, ${context} } }, ${more}` });
+}
+
+test("a listener's context with everything at its default", () => {
+  const { tls } = snapshotOf(listenerOf(`common_tls_context: { tls_certificates: [ ${pair()} ] }`)).listeners[0]!.filterChains[0]!;
+  assert.ok(tls !== undefined);
+  assert.equal(tls.certificates[0]!.chain.file, good.certificate);
+  assert.deepEqual(Buffer.from(tls.certificates[0]!.key.bytes), read(good.key));
+  assert.deepEqual(
+    [tls.minVersion, tls.maxVersion, tls.curves, tls.requireClientCertificate, tls.statefulResumption],
+    ["TLSv1.2", "TLSv1.3", "X25519:P-256", false, true],
+  );
+  assert.equal(tls.ticketKey?.length, 48);
+  assert.equal(tls.sessionTimeoutSeconds, 7200);
+  assert.match(tls.cipherSuites, /:ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-CHACHA20-POLY1305:/);
+});
+
+test("secrets by name, and a validation context put together from two", () => {
+  const rest = "";
+  const text = listenerOf(
+    `require_client_certificate: true, common_tls_context: { alpn_protocols: [h2, http/1.1],
+      tls_params: { tls_minimum_protocol_version: TLSv1_3, ecdh_curves: [P-384] },
+      tls_certificate_sds_secret_configs: [ { name: own } ],
+      combined_validation_context: {
+        default_validation_context: { match_typed_subject_alt_names: [ { san_type: URI, matcher: { prefix: "spiffe://t/" } } ] },
+        validation_context_sds_secret_config: { name: roots } } }`,
+    rest,
+  ).replace(
+    "static_resources:",
+    `static_resources:\n  secrets:\n  - { name: own, tls_certificate: ${pair()} }\n  - { name: roots, validation_context: { trusted_ca: { filename: ${root.certificate} } } }`,
+  );
+  const { tls } = snapshotOf(text).listeners[0]!.filterChains[0]!;
+  assert.deepEqual([tls!.minVersion, tls!.curves, tls!.alpn], ["TLSv1.3", "P-384", ["h2", "http/1.1"]]);
+  assert.equal(tls!.validation!.trustedCa!.file, root.certificate);
+  assert.deepEqual(tls!.validation!.sanMatchers, [
+    { type: "URI", matcher: { kind: "prefix", value: "spiffe://t/", ignoreCase: false }, oid: "" },
+  ]);
+});
+
+test("a private key never appears in the dump", () => {
+  const key = read(good.key).toString();
+  const inline = `{ certificate_chain: { filename: ${good.certificate} }, private_key: { inline_string: ${JSON.stringify(key)} } }`;
+  const { dump, listeners } = snapshotOf(listenerOf(`common_tls_context: { tls_certificates: [ ${inline} ] }`));
+  assert.equal(listeners[0]!.filterChains[0]!.tls!.certificates[0]!.key.file, "");
+  const text = JSON.stringify(dump);
+  assert.ok(text.includes('"private_key":"[redacted]"') && !text.includes("PRIVATE KEY"));
+});
+
+test("a cluster's context; endpoints choose another by their metadata", () => {
+  const text = clusterOf(
+    "sni: up.test, max_session_keys: 0",
+    `transport_socket_matches: [
+      { name: mtls, match: { mode: mtls }, transport_socket: { name: tls, typed_config: { "@type": ${TYPE}UpstreamTlsContext, sni: mtls.test } } },
+      { name: plain, match: { mode: off }, transport_socket: { name: raw, typed_config: { "@type": type.googleapis.com/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer } } } ],`,
+  ).replace(
+    /lb_endpoints: \[[^\]]*\]/,
+    `lb_endpoints: [ ${["mtls", "off", "other"]
+      .map(
+        (mode, at) =>
+          `{ endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: ${at + 1} } } }, metadata: { filter_metadata: { envoy.transport_socket_match: { mode: "${mode}" } } } }`,
+      )
+      .join(", ")} ]`,
+  );
+  const [cluster] = snapshotOf(text.replace("mode: off }", 'mode: "off" }')).clusters;
+  assert.deepEqual(cluster!.tls!.map(({ sni, maxSessionKeys, maxVersion }) => [sni, maxSessionKeys, maxVersion]), [
+    ["up.test", 0, "TLSv1.2"],
+    ["mtls.test", 1, "TLSv1.2"],
+  ]);
+  assert.deepEqual(cluster!.endpoints.map((endpoint) => endpoint.tls), [1, undefined, 0]);
+});
+
+const listenerProblems: readonly (readonly [string, RegExp])[] = [
+  ["common_tls_context: {}", /a listener's TLS context needs a certificate/],
+  [`common_tls_context: { tls_certificates: [ { certificate_chain: { filename: ${good.certificate} } } ] }`, /a certificate needs private_key/],
+  [
+    `common_tls_context: { tls_certificates: [ { certificate_chain: { filename: ${good.certificate} }, private_key: { filename: ${other.key} } } ] }`,
+    /the private key does not belong to the certificate/,
+  ],
+  [
+    `common_tls_context: { tls_certificates: [ { certificate_chain: { inline_string: nonsense }, private_key: { filename: ${good.key} } } ] }`,
+    /tls_certificates\[0\]\.certificate_chain: there is no certificate in PEM form in it/,
+  ],
+  [
+    `common_tls_context: { tls_certificates: [ { certificate_chain: { filename: ${good.certificate} }, private_key: { inline_string: nonsense } } ] }`,
+    /tls_certificates\[0\]\.private_key: it is no private key in PEM form, or its password is wrong/,
+  ],
+  [`common_tls_context: { tls_certificates: [ { certificate_chain: { filename: ${folder}/none }, private_key: { filename: ${good.key} } } ] }`, /cannot read the file: ENOENT/],
+  [`common_tls_context: { tls_certificates: [ ${pair()} ], tls_params: { cipher_suites: [NONSENSE] } }`, /no cipher suite of this name|no cipher match/],
+  [`common_tls_context: { tls_certificates: [ ${pair()} ], tls_params: { ecdh_curves: [NONSENSE] } }`, /no curve of this name/],
+  [
+    `common_tls_context: { tls_certificates: [ ${pair()} ], tls_params: { tls_minimum_protocol_version: TLSv1_3, tls_maximum_protocol_version: TLSv1_2 } }`,
+    /tls_minimum_protocol_version is above/,
+  ],
+  [`common_tls_context: { tls_certificates: [ ${pair()} ], validation_context: { trusted_ca: { inline_string: x } } }`, /trusted_ca: there is no certificate/],
+  [
+    `common_tls_context: { tls_certificates: [ ${pair()} ], validation_context: { match_typed_subject_alt_names: [ { san_type: DNS, matcher: { exact: a } } ] } }`,
+    /SAN-based verification of peer certificates without trusted CA is insecure/,
+  ],
+  [
+    `common_tls_context: { tls_certificates: [ ${pair()} ], validation_context: { trusted_ca: { filename: ${root.certificate} }, crl: { inline_string: x } } }`,
+    /Failed to parse CRL/,
+  ],
+  [`common_tls_context: { tls_certificates: [ ${pair()} ], validation_context: { trusted_ca: { filename: ${root.certificate} }, only_verify_leaf_cert_crl: true } }`, /not supported yet: only_verify_leaf_cert_crl/],
+  [`common_tls_context: { tls_certificate_sds_secret_configs: [ { name: nobody } ] }`, /no secret 'nobody' in static_resources\.secrets/],
+  [`common_tls_context: { tls_certificate_sds_secret_configs: [ { name: a, sds_config: { ads: {} } } ] }`, /not supported yet: secrets of a discovery service/],
+  [`ocsp_staple_policy: MUST_STAPLE, common_tls_context: { tls_certificates: [ ${pair()} ] }`, /not supported yet: OCSP stapling/],
+  [`session_ticket_keys: { keys: [ { inline_string: short } ] }, common_tls_context: { tls_certificates: [ ${pair()} ] }`, /incorrect TLS session ticket key length, 5 bytes, but should be 80/],
+];
+
+for (const [context, wanted] of listenerProblems) {
+  test(`a listener's context is refused: ${wanted.source.slice(0, 60)}`, () => {
+    const { errors } = load(listenerOf(context));
+    assert.ok(errors.length > 0 && errors.some(({ message }) => wanted.test(message)), JSON.stringify(errors));
+    assert.ok(errors.every(({ line, path }) => line > 0 && path.startsWith("static_resources.listeners[0].filter_chains[0]")));
+  });
+}
+
+test("a cluster's context is refused", () => {
+  const cases: readonly (readonly [string, RegExp])[] = [
+    [clusterOf("allow_renegotiation: true"), /not supported yet: renegotiation/],
+    [clusterOf(`common_tls_context: { tls_certificates: [ ${pair()}, ${pair(other)} ] }`), /multiple TLS certificates are not supported for client contexts/],
+    [clusterOf("auto_sni_san_validation: true"), /'auto_sni_san_validation' was configured without a validation context/],
+    [bootstrap({ cluster: `transport_socket: { name: tls, typed_config: { "@type": ${TYPE}DownstreamTlsContext } },` }), /a cluster takes a UpstreamTlsContext/],
+    [
+      clusterOf(
+        "sni: a",
+        `typed_extension_protocol_options: { envoy.extensions.upstreams.http.v3.HttpProtocolOptions: { "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, explicit_http_config: { http_protocol_options: {} }, upstream_http_protocol_options: { auto_sni: true } } },`,
+      ),
+      /not supported yet: auto_sni/,
+    ],
+  ];
+  for (const [text, wanted] of cases) {
+    const { errors } = load(text);
+    assert.ok(errors.some(({ message }) => wanted.test(message)), JSON.stringify(errors));
+  }
+});
+
+test("a password opens a key; a wrong one does not", () => {
+  const key = join(folder, "locked.key");
+  root.lock(good.key, key, "secret");
+  writeFileSync(join(folder, "password"), "secret\n");
+  const certificate = (password: string): string =>
+    listenerOf(
+      `common_tls_context: { tls_certificates: [ { certificate_chain: { filename: ${good.certificate} }, private_key: { filename: ${key} }, password: ${password} } ] }`,
+    );
+  assert.deepEqual(load(certificate(`{ filename: ${join(folder, "password")} }`)).errors, []);
+  assert.match(load(certificate("{ inline_string: wrong }")).errors[0]!.message, /its password is wrong/);
+});

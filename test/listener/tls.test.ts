@@ -1,0 +1,340 @@
+/** Listeners that speak TLS, with openssl and curl on the other side: versions, names, protocols, certificates, rotation. */
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { connect as connectPlain } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import type { TestContext } from "node:test";
+import { connect } from "node:tls";
+import type { ConnectionOptions } from "node:tls";
+import type { DownstreamTlsConfig } from "../../runtime/config/tls-snapshot.ts";
+import type { ListenerConfig } from "../../runtime/config/snapshot.ts";
+import { compileFormat } from "../../runtime/observe/format.ts";
+import { Engine, fixedOrigin, route } from "../http/engine.ts";
+import { Authority, type Issued, read } from "../tls/certificates.ts";
+import { downstreamTls, exactName, source, validation } from "../tls/contexts.ts";
+import { until } from "../upstream/fixtures.ts";
+import { chain } from "./fixture.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "sluice-tls-"));
+after(() => rmSync(folder, { recursive: true }));
+const root = new Authority(folder, "root");
+const stranger = new Authority(folder, "stranger");
+const first = root.issue("first.test", { names: "DNS:first.test" });
+const second = root.issue("second.test", { names: "DNS:second.test,DNS:*.wild.test" });
+const firstRsa = root.issue("first.rsa", { names: "DNS:first.test", rsa: true });
+const caller = root.issue("caller.test", { names: "URI:spiffe://t/caller,DNS:caller.test", usage: "clientAuth" });
+const expired = root.issue("expired.test", { to: "20210101000000Z" });
+const strange = stranger.issue("strange.test");
+const revoked = root.issue("revoked.test");
+const serverOnly = root.issue("server-only.test", { usage: "serverAuth" });
+const crl = root.revoke(revoked);
+const TRUST = validation({ trustedCa: source(root.certificate) });
+
+async function engine(
+  t: TestContext,
+  tls: DownstreamTlsConfig,
+  more: Partial<ListenerConfig["filterChains"][number]> = {},
+  lines: string[] = [],
+): Promise<Engine> {
+  const made = await Engine.start({
+    routes: [route("/", { kind: "direct_response", status: 200, body: "hello\n" })],
+    log: (_level, message) => lines.push(message),
+    listener: { filterChains: [{ ...chain("secure"), tls, ...more }] },
+  });
+  t.after(() => {
+    made.close();
+    return until(() => made.stats.gauge("listener.test.downstream_cx_active").value === 0);
+  });
+  return made;
+}
+
+const REQUEST = "GET / HTTP/1.1\r\nhost: first.test\r\nconnection: close\r\n\r\n";
+
+/** What `openssl s_client` prints over one request, errors included. */
+function client(port: number, ...args: readonly string[]): Promise<string> {
+  return new Promise((resolve) => {
+    const all = ["s_client", "-connect", `127.0.0.1:${port}`, "-CAfile", root.certificate, "-ign_eof", ...args];
+    const child = execFile("openssl", all, { timeout: 20_000 }, (_error, stdout, stderr) => resolve(stdout + stderr));
+    child.stdin!.on("error", () => {});
+    child.stdin!.end(REQUEST);
+  });
+}
+
+function curl(...args: readonly string[]): Promise<string> {
+  return new Promise((resolve) =>
+    execFile("curl", ["-sS", "--max-time", "20", ...args], (_error, stdout, stderr) => resolve(stdout + stderr)),
+  );
+}
+
+const as = ({ certificate, key }: Issued): readonly string[] => ["-cert", certificate, "-key", key];
+
+test("the certificate is the one of the name that is asked for, or the first", async (t) => {
+  const { port } = await engine(t, downstreamTls([first, second]));
+  const cases: readonly (readonly [readonly string[], string])[] = [
+    [["-servername", "first.test"], "CN = first.test"],
+    [["-servername", "SECOND.test"], "CN = second.test"],
+    [["-servername", "a.wild.test"], "CN = second.test"],
+    [["-servername", "a.b.wild.test"], "CN = first.test"],
+    [["-servername", "nobody.test"], "CN = first.test"],
+    [["-noservername"], "CN = first.test"],
+  ];
+  for (const [args, subject] of cases) {
+    const said = await client(port, ...args);
+    assert.match(said, new RegExp(`subject=.*${subject}\\n`), args.join(" "));
+    assert.match(said, /Verify return code: 0 \(ok\)/);
+    assert.match(said, /\nhello\n/);
+  }
+});
+
+test("a full scan finds a certificate of another kind for a name that nobody has", async (t) => {
+  const rsaOnly = ["-servername", "nobody.test", "-sigalgs", "rsa_pss_rsae_sha256:RSA+SHA256"];
+  const plain = await engine(t, downstreamTls([first, firstRsa]));
+  assert.match(await client(plain.port, ...rsaOnly), /handshake failure|no suitable/i);
+  const scanning = await engine(t, downstreamTls([first, firstRsa], { fullScan: true }));
+  assert.match(await client(scanning.port, ...rsaOnly), /subject=.*CN = first.rsa\n/);
+});
+
+test("versions and suites are the configured ones", async (t) => {
+  const both = await engine(t, downstreamTls([first]));
+  assert.match(await client(both.port, "-tls1_2"), /New, TLSv1.2, Cipher is ECDHE-ECDSA-AES128-GCM-SHA256/);
+  assert.match(await client(both.port, "-tls1_3"), /New, TLSv1.3, Cipher is TLS_AES_128_GCM_SHA256/);
+  assert.match(await client(both.port, "-tls1_1", "-cipher", "ALL:@SECLEVEL=0"), /alert protocol version/i);
+  assert.match(await client(both.port, "-tls1_2", "-cipher", "ECDHE-ECDSA-AES256-SHA384"), /handshake failure/);
+  const old = await engine(
+    t,
+    downstreamTls([first], { minVersion: "TLSv1", maxVersion: "TLSv1.2", cipherSuites: "ECDHE-ECDSA-AES128-SHA" }),
+  );
+  assert.match(await client(old.port, "-tls1_1", "-cipher", "ALL:@SECLEVEL=0"), /New, .*Cipher is ECDHE-ECDSA-AES128-SHA/);
+  assert.match(await client(old.port, "-tls1_3"), /alert protocol version/i);
+  const { stats } = both;
+  assert.equal(stats.counter("listener.test.ssl.versions.TLSv1.2").value, 1);
+  assert.equal(stats.counter("listener.test.ssl.ciphers.TLS_AES_128_GCM_SHA256").value, 1);
+  assert.equal(stats.counter("listener.test.ssl.handshake").value, 2);
+  assert.equal(stats.counter("listener.test.ssl.no_certificate").value, 2);
+  assert.equal(stats.counter("listener.test.ssl.connection_error").value, 2);
+});
+
+test("the protocol is agreed on in our order", async (t) => {
+  const { port } = await engine(t, downstreamTls([first], { alpn: ["http/1.1", "http/1.0"] }));
+  assert.match(await client(port, "-alpn", "h2,http/1.0,http/1.1"), /ALPN protocol: http\/1\.1/);
+  assert.match(await client(port), /No ALPN negotiated/);
+  const none = await engine(t, downstreamTls([first]));
+  assert.match(await client(none.port, "-alpn", "h2"), /No ALPN negotiated/);
+});
+
+/** Who calls, what the listener wants, whether there is an answer, and what is counted. */
+const CALLERS: readonly {
+  readonly name: string;
+  readonly caller: Issued | null;
+  readonly tls: Partial<DownstreamTlsConfig>;
+  readonly served: boolean;
+  readonly counts?: string;
+  readonly reason?: RegExp;
+}[] = [
+  { name: "nobody is asked", caller: null, tls: {}, served: true, counts: "no_certificate" },
+  { name: "asked, none is shown", caller: null, tls: { validation: TRUST }, served: true, counts: "no_certificate" },
+  {
+    name: "required, none is shown",
+    caller: null,
+    tls: { validation: TRUST, requireClientCertificate: true },
+    served: false,
+    counts: "fail_verify_no_cert",
+    reason: /PEER_DID_NOT_RETURN_A_CERTIFICATE/,
+  },
+  { name: "good", caller, tls: { validation: TRUST, requireClientCertificate: true }, served: true, counts: "handshake" },
+  { name: "expired", caller: expired, tls: { validation: TRUST }, served: false, counts: "fail_verify_error", reason: /certificate has expired/ },
+  { name: "expired is allowed", caller: expired, tls: { validation: { ...TRUST, allowExpired: true } }, served: true },
+  { name: "another authority", caller: strange, tls: { validation: TRUST }, served: false, counts: "fail_verify_error", reason: /issuer certificate/ },
+  { name: "another authority is accepted", caller: strange, tls: { validation: { ...TRUST, acceptUntrusted: true } }, served: true },
+  {
+    name: "revoked",
+    caller: revoked,
+    tls: { validation: { ...TRUST, crl: source(crl) } },
+    served: false,
+    counts: "fail_verify_error",
+    reason: /certificate revoked/,
+  },
+  { name: "made for servers", caller: serverOnly, tls: { validation: TRUST }, served: false, reason: /unsuitable certificate purpose/ },
+  { name: "the right name", caller, tls: { validation: { ...TRUST, sanMatchers: [exactName("URI", "spiffe://t/caller")] } }, served: true },
+  {
+    name: "another name",
+    caller,
+    tls: { validation: { ...TRUST, sanMatchers: [exactName("URI", "spiffe://t/other")] } },
+    served: false,
+    counts: "fail_verify_san",
+    reason: /verify SAN list/,
+  },
+  {
+    name: "another key",
+    caller,
+    tls: { validation: { ...TRUST, hashes: ["00".repeat(32)] } },
+    served: false,
+    counts: "fail_verify_cert_hash",
+  },
+];
+
+for (const version of ["-tls1_2", "-tls1_3"]) {
+  for (const { name, caller: who, tls, served, counts, reason } of CALLERS) {
+    test(`certificates of callers, ${version}: ${name}`, async (t) => {
+      const lines: string[] = [];
+      const made = await engine(t, downstreamTls([first], tls), {}, lines);
+      const said = await client(made.port, version, ...(who === null ? [] : as(who)));
+      assert.equal(/\nhello\n/.test(said), served, said);
+      if (counts !== undefined) assert.equal(made.counter(`listener.test.ssl.${counts}`), 1);
+      assert.equal(made.counter("listener.test.ssl.handshake"), served ? 1 : 0);
+      assert.equal(made.finished.length, served ? 1 : 0);
+      if (reason !== undefined) assert.match(lines.join("\n"), reason);
+    });
+  }
+}
+
+test("a caller with a certificate is known by name to logs; a session that is taken up again keeps it", async (t) => {
+  const { port, finished, counter } = await startKnown(t);
+  const format = compileFormat(
+    "%REQUESTED_SERVER_NAME% %DOWNSTREAM_TLS_VERSION% %DOWNSTREAM_TLS_CIPHER% %DOWNSTREAM_PEER_SUBJECT% %DOWNSTREAM_PEER_ISSUER% " +
+      "%DOWNSTREAM_PEER_URI_SAN% %DOWNSTREAM_PEER_DNS_SAN% %DOWNSTREAM_LOCAL_SUBJECT% %DOWNSTREAM_LOCAL_DNS_SAN%",
+    { omitEmptyValues: false },
+  );
+  const tickets = join(folder, "session.pem");
+  for (const args of [["-sess_out", tickets], ["-sess_in", tickets]]) {
+    await client(port, "-tls1_3", "-servername", "First.test", ...args, ...as(caller));
+    const line = format(finished.at(-1)!);
+    assert.equal(
+      line,
+      "first.test TLSv1.3 TLS_AES_128_GCM_SHA256 CN=caller.test,O=Sluice test CN=root,O=Sluice test " +
+        "spiffe://t/caller caller.test CN=first.test,O=Sluice test first.test",
+    );
+  }
+  assert.equal(counter("listener.test.ssl.session_reused"), 1);
+  const { secure } = finished.at(-1)!.connection;
+  assert.equal(secure!.peerValidated, true);
+  assert.equal(secure!.peerChainPem, secure!.peer!.pem);
+  assert.match(secure!.peer!.sha256, /^[0-9a-f]{64}$/);
+});
+
+async function startKnown(t: TestContext): Promise<{ port: number; finished: Engine["finished"]; counter: (name: string) => number }> {
+  const made = await engine(t, downstreamTls([first], { validation: TRUST }));
+  return { port: made.port, finished: made.finished, counter: (name) => made.counter(name) };
+}
+
+test("sessions without tickets are kept here, unless they are not", async (t) => {
+  const resumed = async (tls: Partial<DownstreamTlsConfig>): Promise<number> => {
+    const made = await engine(t, downstreamTls([first], tls));
+    const session = join(folder, "stateful.pem");
+    await client(made.port, "-tls1_2", "-sess_out", session);
+    await client(made.port, "-tls1_2", "-sess_in", session);
+    return made.counter("listener.test.ssl.session_reused");
+  };
+  assert.equal(await resumed({ ticketKey: undefined }), 1);
+  assert.equal(await resumed({ ticketKey: undefined, statefulResumption: false }), 0);
+});
+
+test("curl over HTTPS; the request is https to everybody", async (t) => {
+  const origin = await fixedOrigin("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nup\n");
+  t.after(() => origin.close());
+  const made = await engine(t, downstreamTls([first]));
+  const out = await curl("--cacert", root.certificate, "--resolve", `first.test:${made.port}:127.0.0.1`, `https://first.test:${made.port}/x`);
+  assert.equal(out, "hello\n");
+  const [info] = made.finished;
+  assert.equal(info!.requestHeaders!.get("x-forwarded-proto"), "https");
+  assert.equal(info!.requestHeaders!.get(":scheme"), "https");
+});
+
+test("what is no TLS, half of it, too slow or gone is closed and counted; others are served", async (t) => {
+  const made = await engine(t, downstreamTls([first], { requireSni: true }), { transportConnectTimeoutMs: 150 });
+  const send = async (bytes: Buffer | string): Promise<void> => {
+    const socket = connectPlain(made.port, "127.0.0.1");
+    socket.on("error", () => {});
+    socket.write(bytes);
+    socket.resume();
+    await new Promise((resolve) => socket.on("close", resolve));
+  };
+  await send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+  await send(Buffer.alloc(100_000, 0x16));
+  assert.equal(made.counter("listener.test.ssl.connection_error"), 2);
+  await send(Buffer.of(0x16, 3, 1, 2, 0, 1, 0));
+  await send("");
+  assert.equal(made.counter("listener.test.downstream_cx_transport_socket_connect_timeout"), 2);
+  const gone = connectPlain(made.port, "127.0.0.1");
+  gone.on("error", () => {});
+  gone.write(Buffer.of(0x16, 3, 1));
+  await until(() => made.stats.gauge("listener.test.downstream_cx_active").value === 1);
+  gone.resetAndDestroy();
+  await until(() => made.stats.gauge("listener.test.downstream_cx_active").value === 0);
+  assert.match(await client(made.port, "-noservername"), /^(?!.*hello)/s);
+  assert.match(await client(made.port, "-servername", "a"), /\nhello\n/);
+  assert.equal(made.counter("listener.test.downstream_cx_total"), made.counter("listener.test.downstream_cx_destroy"));
+});
+
+/** Connects until told to stop; the common names that were shown. Rejects when one handshake fails. */
+async function callInALoop(port: number, state: { stop: boolean }, seen: Set<string>): Promise<number> {
+  const options: ConnectionOptions = { port, host: "127.0.0.1", servername: "a.test", rejectUnauthorized: false };
+  let calls = 0;
+  while (!state.stop) {
+    const socket = connect(options);
+    const closed = once(socket, "close");
+    await once(socket, "secureConnect");
+    seen.add(String(socket.getPeerCertificate().subject.CN));
+    let text = "";
+    socket.setEncoding("latin1").on("data", (data: string) => (text += data));
+    socket.write(REQUEST);
+    await closed;
+    assert.match(text, /hello/);
+    calls++;
+  }
+  return calls;
+}
+
+test("certificates are replaced under load without a failed handshake: in place, by rename, by a swapped link", async (t) => {
+  const place = mkdtempSync(join(folder, "mounted-"));
+  const data = (name: string): string => join(place, name);
+  const put = (into: string, name: string): void => {
+    const issued = root.issue(name);
+    mkdirSync(into, { recursive: true });
+    writeFileSync(join(into, "tls.crt"), read(issued.certificate));
+    writeFileSync(join(into, "tls.key"), read(issued.key));
+  };
+  put(data("..1"), "one.test");
+  symlinkSync("..1", data("..data"));
+  symlinkSync("..data/tls.crt", data("tls.crt"));
+  symlinkSync("..data/tls.key", data("tls.key"));
+  const made = await engine(t, downstreamTls([{ certificate: data("tls.crt"), key: data("tls.key") }]));
+  const updated = (): number => made.counter("listener.test.server_ssl_socket_factory.ssl_context_update_by_sds");
+  const refused = (): number => made.counter("listener.test.server_ssl_socket_factory.ssl_context_update_failed");
+  const state = { stop: false };
+  const seen = new Set<string>();
+  const callers = [1, 2, 3].map(() => callInALoop(made.port, state, seen));
+  const shown = async (name: string): Promise<void> => until(() => seen.has(name));
+  try {
+    await shown("one.test");
+    // As Kubernetes does it.
+    put(data("..2"), "two.test");
+    symlinkSync("..2", data("..data_tmp"));
+    renameSync(data("..data_tmp"), data("..data"));
+    await shown("two.test");
+    // By rename, one file after the other.
+    put(data("new"), "three.test");
+    renameSync(data("new/tls.crt"), data("tls.crt"));
+    renameSync(data("new/tls.key"), data("tls.key"));
+    await shown("three.test");
+    assert.equal(updated(), 2);
+    // A file that does not go with its key is told, and changes nothing.
+    const before = refused();
+    writeFileSync(data("tls.crt"), read(first.certificate));
+    await until(() => refused() > before);
+    // In place.
+    put(place, "four.test");
+    await shown("four.test");
+    assert.ok(!seen.has("first.test"));
+  } finally {
+    state.stop = true;
+  }
+  const calls = (await Promise.all(callers)).reduce((sum, one) => sum + one, 0);
+  assert.ok(calls > 20, `${calls} calls`);
+  assert.equal(made.counter("listener.test.ssl.connection_error"), 0);
+  assert.deepEqual([...seen].toSorted(), ["four.test", "one.test", "three.test", "two.test"]);
+});
