@@ -77,7 +77,13 @@ function buildSnapshot(bootstrap: Message, problems: Problems, options: LoadOpti
   const clusterMessages = resources?.messages("clusters") ?? [];
   const listenerMessages = resources?.messages("listeners") ?? [];
   const clusters = new Set(clusterMessages.map((cluster) => cluster.text("name")));
-  const context = new BuildContext({ problems, schema, bundled: options.bundledFilters, clusters, secrets: resources?.messages("secrets") ?? [] });
+  const context = new BuildContext({
+    problems,
+    schema,
+    bundled: options.bundledFilters,
+    clusters,
+    secrets: resources?.messages("secrets") ?? [],
+  });
   checkClusterNames(context, clusterMessages);
   checkListeners(context, listenerMessages);
   checkGrpcServices(context, bootstrap);

@@ -11,7 +11,9 @@ type TlsCommand = (argument: Text, clean: (text: string) => string) => Read;
 const some = (text: Text): Text => (text === "" ? undefined : text);
 
 /** A command on one certificate; `peerOnly`: there is none for the local one. */
-const CERTIFICATE: Readonly<Record<string, { readonly peerOnly: boolean; readonly read: (one: CertificateFacts) => string }>> = {
+const CERTIFICATE: Readonly<
+  Record<string, { readonly peerOnly: boolean; readonly read: (one: CertificateFacts) => string }>
+> = {
   SUBJECT: { peerOnly: false, read: (one) => wireText(one.subject) },
   URI_SAN: { peerOnly: false, read: sans("URI") },
   DNS_SAN: { peerOnly: false, read: sans("DNS") },
@@ -30,7 +32,10 @@ function sans(kind: SanKind): (one: CertificateFacts) => string {
 }
 
 /** The commands of one side; `read` finds its TLS. */
-function commandsOf(side: "DOWNSTREAM" | "UPSTREAM", read: (info: StreamInfo) => SecureFacts | null): [string, TlsCommand][] {
+function commandsOf(
+  side: "DOWNSTREAM" | "UPSTREAM",
+  read: (info: StreamInfo) => SecureFacts | null,
+): [string, TlsCommand][] {
   const commands: [string, TlsCommand][] = [
     [`${side}_TLS_VERSION`, () => (info) => some(read(info)?.version)],
     [`${side}_TLS_CIPHER`, () => (info) => some(read(info)?.cipher)],

@@ -129,7 +129,9 @@ export class Certificate implements CertificateFacts {
 /** The certificates of a PEM text, in their order; text between them is skipped. Throws what `node:crypto` throws on a bad one. */
 export function pemCertificates(pem: Uint8Array): X509Certificate[] {
   const text = Buffer.from(pem.buffer, pem.byteOffset, pem.byteLength).toString("latin1");
-  const blocks = text.match(/-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----[^-]*-----END (?:TRUSTED |X509 )?CERTIFICATE-----/g);
+  const blocks = text.match(
+    /-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----[^-]*-----END (?:TRUSTED |X509 )?CERTIFICATE-----/g,
+  );
   return (blocks ?? []).map((block) => new X509Certificate(block));
 }
 
@@ -179,7 +181,9 @@ function attributeText(attribute: Element): string {
   const name = ATTRIBUTES[oid];
   if (value === undefined) return `${name ?? oid}=`;
   // RFC 2253 section 2.4: a type without a name has its value in hexadecimal.
-  return name === undefined ? `${oid}=#${value.whole.toString("hex").toUpperCase()}` : `${name}=${escaped(stringText(value))}`;
+  return name === undefined
+    ? `${oid}=#${value.whole.toString("hex").toUpperCase()}`
+    : `${name}=${escaped(stringText(value))}`;
 }
 
 /** RFC 2253 section 2.4; what is not ASCII or cannot be printed is written byte by byte. */

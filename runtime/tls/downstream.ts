@@ -132,7 +132,8 @@ export class DownstreamTls {
     const shown = socket.getPeerX509Certificate() !== undefined;
     if (!shown) this.#stats.noCertificate.inc();
     const { validator } = generation;
-    const validated = shown && validator !== null && validator.wantsCertificate && this.#problemOf(socket, validator) === null;
+    const validated =
+      shown && validator !== null && validator.wantsCertificate && this.#problemOf(socket, validator) === null;
     const chain = shown ? shownChain(socket) : [];
     handshake.onSecure(socket, new SocketSecureFacts(socket, { chain, peerValidated: validated }));
   }

@@ -47,7 +47,9 @@ export class SecretFiles {
 
   #watch(folder: string): void {
     const blind = (error: unknown): void =>
-      this.#user.onRefused(`changes in ${folder} are not seen: ${error instanceof Error ? error.message : String(error)}`);
+      this.#user.onRefused(
+        `changes in ${folder} are not seen: ${error instanceof Error ? error.message : String(error)}`,
+      );
     try {
       const watcher = watch(folder, { persistent: false }, () => this.#settled.arm(SECRET_SETTLE_MS));
       watcher.on("error", (error) => {

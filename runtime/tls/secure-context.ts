@@ -120,15 +120,9 @@ function keyPair(config: TlsCertificateConfig, read: ReadSource, what: string): 
 
 /** A file with a password often ends with a line break that belongs to nobody. */
 function password(bytes: Uint8Array): string {
-  return asBuffer(bytes).toString("utf8").replace(/\r?\n$/, "");
-}
-
-/** True when certificates have keys of several kinds: only whoever knows the name before TLS begins can choose among them. */
-export function needsHello(config: DownstreamTlsConfig): boolean {
-  const kinds = config.certificates.map(
-    ({ chain }) => certificatesOf(chain.bytes, "certificate_chain")[0]!.publicKey.asymmetricKeyType,
-  );
-  return new Set(kinds).size > 1;
+  return asBuffer(bytes)
+    .toString("utf8")
+    .replace(/\r?\n$/, "");
 }
 
 function contextChoice(pairs: readonly KeyPair[], common: SecureContextOptions): ContextChoice {
@@ -142,7 +136,9 @@ function contextChoice(pairs: readonly KeyPair[], common: SecureContextOptions):
   const options: SecureContextOptions = { ...common };
   if (pairs.length > 0) {
     options.cert = pairs.map((pair) => pair.chain);
-    options.key = pairs.map(({ key, passphrase }) => (passphrase === undefined ? { pem: key } : { pem: key, passphrase }));
+    options.key = pairs.map(({ key, passphrase }) =>
+      passphrase === undefined ? { pem: key } : { pem: key, passphrase },
+    );
   }
   return { options, context: attempt("common_tls_context", () => tls.createSecureContext(options)) };
 }

@@ -50,6 +50,12 @@ export function dialedFacts(host: Host, socket: Socket): SecureFacts | null {
   return host.tls === null ? null : host.tls.facts(socket as TLSSocket);
 }
 
+/** Ends a connection with RST; under TLS there is no way to it, and it ends without a last word. */
+export function resetDialed(host: Host, socket: Socket): void {
+  if (host.tls === null) socket.resetAndDestroy();
+  else socket.destroy();
+}
+
 /** What an error means that came before the connection was made. */
 export function dialFailure(host: Host, error: Error): ConnectFailure {
   const text = host.tls?.failure(error) ?? "";

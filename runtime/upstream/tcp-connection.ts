@@ -2,15 +2,17 @@
  * One connection to a host that carries bytes and no protocol of ours: connecting → open → closed. It is not
  * pooled: who asked for it owns it, and it counts as a request of the cluster while it lives.
  */
-import { connect, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import { ResetReason } from "../errors.ts";
-import { TCP_KEEPALIVE_DELAY_MS } from "../limits.ts";
 import { beginEvent, Deadline, endEvent } from "../timers.ts";
 import type { ClusterResources } from "./cluster-resources.ts";
+import { dial, dialedEvent, dialFailure, dialRefusal, resetDialed } from "./dial.ts";
 import { takesDirectWrites, writeDirect } from "./direct-write.ts";
 import { type Host, ipPort } from "./host.ts";
 import { upstreamReadBuffer } from "./read-buffer.ts";
-import { connectFailure } from "./transport-failure.ts";
+
+/** What is inside of TLS is not ours to name. */
+const NO_PROTOCOLS: readonly string[] = [];
 
 /** Events of one raw connection. After `onTcpClosed`, or after `close` or `reset`, none comes. */
 export interface TcpHandler {
@@ -55,11 +57,10 @@ export class TcpConnection extends Deadline {
     this.#onGone = given.onGone;
     resources.connectionOpened(host);
     resources.requestQueued();
-    const { target } = host;
     const buffer = upstreamReadBuffer;
-    const common = {
+    const socket = dial(host, {
+      protocols: NO_PROTOCOLS,
       allowHalfOpen: true,
-      noDelay: true,
       writableHighWaterMark: resources.config.perConnectionBufferLimitBytes,
       onread: {
         buffer,
@@ -68,20 +69,9 @@ export class TcpConnection extends Deadline {
           return true;
         },
       },
-    };
-    const socket =
-      target.kind === "pipe"
-        ? connect({ path: target.path, ...common })
-        : connect({
-            host: target.host,
-            port: target.port,
-            autoSelectFamily: false,
-            keepAlive: true,
-            keepAliveInitialDelay: TCP_KEEPALIVE_DELAY_MS,
-            ...common,
-          });
+    });
     this.#socket = socket;
-    socket.on("connect", () => this.#onConnect());
+    socket.on(dialedEvent(host), () => this.#onConnect());
     socket.on("drain", () => this.#onDrain());
     socket.on("end", () => this.#onEnd());
     socket.on("error", (error: NodeJS.ErrnoException) => this.#onError(error));
@@ -141,7 +131,7 @@ export class TcpConnection extends Deadline {
   /** Ends now, with RST. */
   reset(): void {
     this.#handler = null;
-    this.#socket.resetAndDestroy();
+    resetDialed(this.host, this.#socket);
     this.#conclude(true);
   }
 
@@ -159,6 +149,12 @@ export class TcpConnection extends Deadline {
 
   #onConnect(): void {
     if (this.#closed) return;
+    const refusal = dialRefusal(this.host, this.#socket);
+    if (refusal !== null) {
+      this.#failConnect(refusal.reason, refusal.text);
+      this.#socket.destroy();
+      return;
+    }
     this.disarm();
     this.#connected = true;
     this.#direct = takesDirectWrites(this.#socket);
@@ -191,7 +187,7 @@ export class TcpConnection extends Deadline {
       this.#reset = true;
       return;
     }
-    const failure = connectFailure(error, this.host.target.kind === "pipe");
+    const failure = dialFailure(this.host, error);
     this.#failConnect(failure.reason, failure.text);
   }
 

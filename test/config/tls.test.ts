@@ -18,15 +18,21 @@ const pair = (one = good): string =>
   `{ certificate_chain: { filename: ${one.certificate} }, private_key: { filename: ${one.key} } }`;
 
 function listenerOf(context: string, rest = ""): string {
-  return bootstrap({ rest, chain: `transport_socket: { name: tls, typed_config: { "@type": ${TYPE}DownstreamTlsContext, ${context} } },` });
+  return bootstrap({
+    rest,
+    chain: `transport_socket: { name: tls, typed_config: { "@type": ${TYPE}DownstreamTlsContext, ${context} } },`,
+  });
 }
 
 function clusterOf(context: string, more = ""): string {
-  return bootstrap({ cluster: `transport_socket: { name: tls, typed_config: { "@type": ${TYPE}UpstreamTlsContext, ${context} } }, ${more}` });
+  return bootstrap({
+    cluster: `transport_socket: { name: tls, typed_config: { "@type": ${TYPE}UpstreamTlsContext, ${context} } }, ${more}`,
+  });
 }
 
 test("a listener's context with everything at its default", () => {
-  const { tls } = snapshotOf(listenerOf(`common_tls_context: { tls_certificates: [ ${pair()} ] }`)).listeners[0]!.filterChains[0]!;
+  const { tls } = snapshotOf(listenerOf(`common_tls_context: { tls_certificates: [ ${pair()} ] }`)).listeners[0]!
+    .filterChains[0]!;
   assert.ok(tls !== undefined);
   assert.equal(tls.certificates[0]!.chain.file, good.certificate);
   assert.deepEqual(Buffer.from(tls.certificates[0]!.key.bytes), read(good.key));
@@ -86,16 +92,25 @@ test("a cluster's context; endpoints choose another by their metadata", () => {
       .join(", ")} ]`,
   );
   const [cluster] = snapshotOf(text.replace("mode: off }", 'mode: "off" }')).clusters;
-  assert.deepEqual(cluster!.tls!.map(({ sni, maxSessionKeys, maxVersion }) => [sni, maxSessionKeys, maxVersion]), [
-    ["up.test", 0, "TLSv1.2"],
-    ["mtls.test", 1, "TLSv1.2"],
-  ]);
-  assert.deepEqual(cluster!.endpoints.map((endpoint) => endpoint.tls), [1, undefined, 0]);
+  assert.deepEqual(
+    cluster!.tls!.map(({ sni, maxSessionKeys, maxVersion }) => [sni, maxSessionKeys, maxVersion]),
+    [
+      ["up.test", 0, "TLSv1.2"],
+      ["mtls.test", 1, "TLSv1.2"],
+    ],
+  );
+  assert.deepEqual(
+    cluster!.endpoints.map((endpoint) => endpoint.tls),
+    [1, undefined, 0],
+  );
 });
 
 const listenerProblems: readonly (readonly [string, RegExp])[] = [
   ["common_tls_context: {}", /a listener's TLS context needs a certificate/],
-  [`common_tls_context: { tls_certificates: [ { certificate_chain: { filename: ${good.certificate} } } ] }`, /a certificate needs private_key/],
+  [
+    `common_tls_context: { tls_certificates: [ { certificate_chain: { filename: ${good.certificate} } } ] }`,
+    /a certificate needs private_key/,
+  ],
   [
     `common_tls_context: { tls_certificates: [ { certificate_chain: { filename: ${good.certificate} }, private_key: { filename: ${other.key} } } ] }`,
     /the private key does not belong to the certificate/,
@@ -108,14 +123,26 @@ const listenerProblems: readonly (readonly [string, RegExp])[] = [
     `common_tls_context: { tls_certificates: [ { certificate_chain: { filename: ${good.certificate} }, private_key: { inline_string: nonsense } } ] }`,
     /tls_certificates\[0\]\.private_key: it is no private key in PEM form, or its password is wrong/,
   ],
-  [`common_tls_context: { tls_certificates: [ { certificate_chain: { filename: ${folder}/none }, private_key: { filename: ${good.key} } } ] }`, /cannot read the file: ENOENT/],
-  [`common_tls_context: { tls_certificates: [ ${pair()} ], tls_params: { cipher_suites: [NONSENSE] } }`, /no cipher suite of this name|no cipher match/],
-  [`common_tls_context: { tls_certificates: [ ${pair()} ], tls_params: { ecdh_curves: [NONSENSE] } }`, /no curve of this name/],
+  [
+    `common_tls_context: { tls_certificates: [ { certificate_chain: { filename: ${folder}/none }, private_key: { filename: ${good.key} } } ] }`,
+    /cannot read the file: ENOENT/,
+  ],
+  [
+    `common_tls_context: { tls_certificates: [ ${pair()} ], tls_params: { cipher_suites: [NONSENSE] } }`,
+    /no cipher suite of this name|no cipher match/,
+  ],
+  [
+    `common_tls_context: { tls_certificates: [ ${pair()} ], tls_params: { ecdh_curves: [NONSENSE] } }`,
+    /no curve of this name/,
+  ],
   [
     `common_tls_context: { tls_certificates: [ ${pair()} ], tls_params: { tls_minimum_protocol_version: TLSv1_3, tls_maximum_protocol_version: TLSv1_2 } }`,
     /tls_minimum_protocol_version is above/,
   ],
-  [`common_tls_context: { tls_certificates: [ ${pair()} ], validation_context: { trusted_ca: { inline_string: x } } }`, /trusted_ca: there is no certificate/],
+  [
+    `common_tls_context: { tls_certificates: [ ${pair()} ], validation_context: { trusted_ca: { inline_string: x } } }`,
+    /trusted_ca: there is no certificate/,
+  ],
   [
     `common_tls_context: { tls_certificates: [ ${pair()} ], validation_context: { match_typed_subject_alt_names: [ { san_type: DNS, matcher: { exact: a } } ] } }`,
     /SAN-based verification of peer certificates without trusted CA is insecure/,
@@ -124,27 +151,58 @@ const listenerProblems: readonly (readonly [string, RegExp])[] = [
     `common_tls_context: { tls_certificates: [ ${pair()} ], validation_context: { trusted_ca: { filename: ${root.certificate} }, crl: { inline_string: x } } }`,
     /Failed to parse CRL/,
   ],
-  [`common_tls_context: { tls_certificates: [ ${pair()} ], validation_context: { trusted_ca: { filename: ${root.certificate} }, only_verify_leaf_cert_crl: true } }`, /not supported yet: only_verify_leaf_cert_crl/],
-  [`common_tls_context: { tls_certificate_sds_secret_configs: [ { name: nobody } ] }`, /no secret 'nobody' in static_resources\.secrets/],
-  [`common_tls_context: { tls_certificate_sds_secret_configs: [ { name: a, sds_config: { ads: {} } } ] }`, /not supported yet: secrets of a discovery service/],
-  [`ocsp_staple_policy: MUST_STAPLE, common_tls_context: { tls_certificates: [ ${pair()} ] }`, /not supported yet: OCSP stapling/],
-  [`session_ticket_keys: { keys: [ { inline_string: short } ] }, common_tls_context: { tls_certificates: [ ${pair()} ] }`, /incorrect TLS session ticket key length, 5 bytes, but should be 80/],
+  [
+    `common_tls_context: { tls_certificates: [ ${pair()} ], validation_context: { trusted_ca: { filename: ${root.certificate} }, only_verify_leaf_cert_crl: true } }`,
+    /not supported yet: only_verify_leaf_cert_crl/,
+  ],
+  [
+    `common_tls_context: { tls_certificate_sds_secret_configs: [ { name: nobody } ] }`,
+    /no secret 'nobody' in static_resources\.secrets/,
+  ],
+  [
+    `common_tls_context: { tls_certificate_sds_secret_configs: [ { name: a, sds_config: { ads: {} } } ] }`,
+    /not supported yet: secrets of a discovery service/,
+  ],
+  [
+    `ocsp_staple_policy: MUST_STAPLE, common_tls_context: { tls_certificates: [ ${pair()} ] }`,
+    /not supported yet: ocsp_staple_policy/,
+  ],
+  [
+    `session_ticket_keys: { keys: [ { inline_string: short } ] }, common_tls_context: { tls_certificates: [ ${pair()} ] }`,
+    /incorrect TLS session ticket key length, 5 bytes, but should be 80/,
+  ],
 ];
 
 for (const [context, wanted] of listenerProblems) {
   test(`a listener's context is refused: ${wanted.source.slice(0, 60)}`, () => {
     const { errors } = load(listenerOf(context));
-    assert.ok(errors.length > 0 && errors.some(({ message }) => wanted.test(message)), JSON.stringify(errors));
-    assert.ok(errors.every(({ line, path }) => line > 0 && path.startsWith("static_resources.listeners[0].filter_chains[0]")));
+    assert.ok(
+      errors.some(({ message }) => wanted.test(message)),
+      JSON.stringify(errors),
+    );
+    assert.ok(
+      errors.every(({ line, path }) => line > 0 && path.startsWith("static_resources.listeners[0].filter_chains[0]")),
+    );
   });
 }
 
 test("a cluster's context is refused", () => {
   const cases: readonly (readonly [string, RegExp])[] = [
-    [clusterOf("allow_renegotiation: true"), /not supported yet: renegotiation/],
-    [clusterOf(`common_tls_context: { tls_certificates: [ ${pair()}, ${pair(other)} ] }`), /multiple TLS certificates are not supported for client contexts/],
-    [clusterOf("auto_sni_san_validation: true"), /'auto_sni_san_validation' was configured without a validation context/],
-    [bootstrap({ cluster: `transport_socket: { name: tls, typed_config: { "@type": ${TYPE}DownstreamTlsContext } },` }), /a cluster takes a UpstreamTlsContext/],
+    [clusterOf("allow_renegotiation: true"), /not supported yet: allow_renegotiation/],
+    [
+      clusterOf(`common_tls_context: { tls_certificates: [ ${pair()}, ${pair(other)} ] }`),
+      /multiple TLS certificates are not supported for client contexts/,
+    ],
+    [
+      clusterOf("auto_sni_san_validation: true"),
+      /'auto_sni_san_validation' was configured without a validation context/,
+    ],
+    [
+      bootstrap({
+        cluster: `transport_socket: { name: tls, typed_config: { "@type": ${TYPE}DownstreamTlsContext } },`,
+      }),
+      /a cluster takes a UpstreamTlsContext/,
+    ],
     [
       clusterOf(
         "sni: a",
@@ -155,7 +213,10 @@ test("a cluster's context is refused", () => {
   ];
   for (const [text, wanted] of cases) {
     const { errors } = load(text);
-    assert.ok(errors.some(({ message }) => wanted.test(message)), JSON.stringify(errors));
+    assert.ok(
+      errors.some(({ message }) => wanted.test(message)),
+      JSON.stringify(errors),
+    );
   }
 });
 

@@ -108,7 +108,10 @@ test("versions and suites are the configured ones", async (t) => {
     t,
     downstreamTls([first], { minVersion: "TLSv1", maxVersion: "TLSv1.2", cipherSuites: "ECDHE-ECDSA-AES128-SHA" }),
   );
-  assert.match(await client(old.port, "-tls1_1", "-cipher", "ALL:@SECLEVEL=0"), /New, .*Cipher is ECDHE-ECDSA-AES128-SHA/);
+  assert.match(
+    await client(old.port, "-tls1_1", "-cipher", "ALL:@SECLEVEL=0"),
+    /New, .*Cipher is ECDHE-ECDSA-AES128-SHA/,
+  );
   assert.match(await client(old.port, "-tls1_3"), /alert protocol version/i);
   const { stats } = both;
   assert.equal(stats.counter("listener.test.ssl.versions.TLSv1.2").value, 1);
@@ -145,11 +148,36 @@ const CALLERS: readonly {
     counts: "fail_verify_no_cert",
     reason: /PEER_DID_NOT_RETURN_A_CERTIFICATE/,
   },
-  { name: "good", caller, tls: { validation: TRUST, requireClientCertificate: true }, served: true, counts: "handshake" },
-  { name: "expired", caller: expired, tls: { validation: TRUST }, served: false, counts: "fail_verify_error", reason: /certificate has expired/ },
+  {
+    name: "good",
+    caller,
+    tls: { validation: TRUST, requireClientCertificate: true },
+    served: true,
+    counts: "handshake",
+  },
+  {
+    name: "expired",
+    caller: expired,
+    tls: { validation: TRUST },
+    served: false,
+    counts: "fail_verify_error",
+    reason: /certificate has expired/,
+  },
   { name: "expired is allowed", caller: expired, tls: { validation: { ...TRUST, allowExpired: true } }, served: true },
-  { name: "another authority", caller: strange, tls: { validation: TRUST }, served: false, counts: "fail_verify_error", reason: /issuer certificate/ },
-  { name: "another authority is accepted", caller: strange, tls: { validation: { ...TRUST, acceptUntrusted: true } }, served: true },
+  {
+    name: "another authority",
+    caller: strange,
+    tls: { validation: TRUST },
+    served: false,
+    counts: "fail_verify_error",
+    reason: /issuer certificate/,
+  },
+  {
+    name: "another authority is accepted",
+    caller: strange,
+    tls: { validation: { ...TRUST, acceptUntrusted: true } },
+    served: true,
+  },
   {
     name: "revoked",
     caller: revoked,
@@ -158,8 +186,19 @@ const CALLERS: readonly {
     counts: "fail_verify_error",
     reason: /certificate revoked/,
   },
-  { name: "made for servers", caller: serverOnly, tls: { validation: TRUST }, served: false, reason: /unsuitable certificate purpose/ },
-  { name: "the right name", caller, tls: { validation: { ...TRUST, sanMatchers: [exactName("URI", "spiffe://t/caller")] } }, served: true },
+  {
+    name: "made for servers",
+    caller: serverOnly,
+    tls: { validation: TRUST },
+    served: false,
+    reason: /unsuitable certificate purpose/,
+  },
+  {
+    name: "the right name",
+    caller,
+    tls: { validation: { ...TRUST, sanMatchers: [exactName("URI", "spiffe://t/caller")] } },
+    served: true,
+  },
   {
     name: "another name",
     caller,
@@ -200,7 +239,10 @@ test("a caller with a certificate is known by name to logs; a session that is ta
     { omitEmptyValues: false },
   );
   const tickets = join(folder, "session.pem");
-  for (const args of [["-sess_out", tickets], ["-sess_in", tickets]]) {
+  for (const args of [
+    ["-sess_out", tickets],
+    ["-sess_in", tickets],
+  ]) {
     await client(port, "-tls1_3", "-servername", "First.test", ...args, ...as(caller));
     const line = format(finished.at(-1)!);
     assert.equal(
@@ -216,7 +258,9 @@ test("a caller with a certificate is known by name to logs; a session that is ta
   assert.match(secure!.peer!.sha256, /^[0-9a-f]{64}$/);
 });
 
-async function startKnown(t: TestContext): Promise<{ port: number; finished: Engine["finished"]; counter: (name: string) => number }> {
+async function startKnown(
+  t: TestContext,
+): Promise<{ port: number; finished: Engine["finished"]; counter: (name: string) => number }> {
   const made = await engine(t, downstreamTls([first], { validation: TRUST }));
   return { port: made.port, finished: made.finished, counter: (name) => made.counter(name) };
 }
@@ -237,7 +281,13 @@ test("curl over HTTPS; the request is https to everybody", async (t) => {
   const origin = await fixedOrigin("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nup\n");
   t.after(() => origin.close());
   const made = await engine(t, downstreamTls([first]));
-  const out = await curl("--cacert", root.certificate, "--resolve", `first.test:${made.port}:127.0.0.1`, `https://first.test:${made.port}/x`);
+  const out = await curl(
+    "--cacert",
+    root.certificate,
+    "--resolve",
+    `first.test:${made.port}:127.0.0.1`,
+    `https://first.test:${made.port}/x`,
+  );
   assert.equal(out, "hello\n");
   const [info] = made.finished;
   assert.equal(info!.requestHeaders!.get("x-forwarded-proto"), "https");

@@ -8,7 +8,8 @@ import { Authority, folder, openssl, read } from "./certificates.ts";
 
 test("subject, issuer, serial, times, digests and names are those that openssl prints", (t) => {
   const authority = new Authority(folder(t), "root");
-  const names = "DNS:a.test,DNS:*.b.test,URI:spiffe://t/ns/x,IP:10.1.2.3,IP:2001:db8::1,email:me@a.test,otherName:1.2.3.4;UTF8:odd";
+  const names =
+    "DNS:a.test,DNS:*.b.test,URI:spiffe://t/ns/x,IP:10.1.2.3,IP:2001:db8::1,email:me@a.test,otherName:1.2.3.4;UTF8:odd";
   const issued = authority.issue("a.test", { names, subject: '/C=DE/O=A, "B" + C/OU=#1/CN=ümlaut ' });
   const [parsed] = pemCertificates(read(issued.certificate));
   const certificate = new Certificate(parsed!.raw);
@@ -66,7 +67,10 @@ test("DER of any bytes, cut and bent, never throws", (t) => {
     assert.equal(typeof (certificate.notAfterMs + certificate.notBeforeMs), "number");
   };
   for (let end = 0; end < der.length; end++) readAll(der.subarray(0, end));
-  fc.assert(fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => readAll(Buffer.from(bytes))), { numRuns: 500 });
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => readAll(Buffer.from(bytes))),
+    { numRuns: 500 },
+  );
   fc.assert(
     fc.property(fc.nat(der.length - 1), fc.nat(255), (at, value) => {
       const bent = Buffer.from(der);

@@ -64,7 +64,9 @@ export class Authority {
     const at = (suffix: string): string => join(this.folder, `${name}.${suffix}`);
     const { names = `DNS:${name}`, subject = `/O=Sluice test/CN=${name}` } = wanted;
     const extensions = [
-      wanted.authority === true ? "basicConstraints=critical,CA:true\nkeyUsage=keyCertSign,cRLSign" : "basicConstraints=CA:false",
+      wanted.authority === true
+        ? "basicConstraints=critical,CA:true\nkeyUsage=keyCertSign,cRLSign"
+        : "basicConstraints=CA:false",
       ...(names === "" ? [] : [`subjectAltName=${names}`]),
       ...(wanted.usage === undefined ? [] : [`extendedKeyUsage=${wanted.usage}`]),
     ];

@@ -52,7 +52,10 @@ export function upstreamTls(over: Partial<UpstreamTlsConfig> = {}): UpstreamTlsC
   return { ...COMMON, sni: "", autoHostSni: false, autoSniSanValidation: false, maxSessionKeys: 1, ...over };
 }
 
-export function downstreamTls(certificates: readonly Issued[], over: Partial<DownstreamTlsConfig> = {}): DownstreamTlsConfig {
+export function downstreamTls(
+  certificates: readonly Issued[],
+  over: Partial<DownstreamTlsConfig> = {},
+): DownstreamTlsConfig {
   return {
     ...COMMON,
     certificates: certificates.map(pair),

@@ -45,11 +45,16 @@ interface Peer {
   readonly shown: (string | string[] | undefined)[];
 }
 
-async function peer(t: TestContext, shown: { certificate: string; key: string }, options: TlsOptions = {}): Promise<Peer> {
+async function peer(
+  t: TestContext,
+  shown: { certificate: string; key: string },
+  options: TlsOptions = {},
+): Promise<Peer> {
   const sockets: TLSSocket[] = [];
   const callers: Peer["shown"] = [];
-  const server = createHttpsServer({ cert: read(shown.certificate), key: read(shown.key), ...options }, (_request, response) =>
-    response.end("hello"),
+  const server = createHttpsServer(
+    { cert: read(shown.certificate), key: read(shown.key), ...options },
+    (_request, response) => response.end("hello"),
   );
   server.on("secureConnection", (socket) => {
     sockets.push(socket);
@@ -111,7 +116,12 @@ const CASES: readonly {
     failure: `${CHAIN}0: certificate has expired${END}`,
     counts: "ssl.fail_verify_error",
   },
-  { name: "expired, and that is allowed", shown: expired, tls: { validation: { ...TRUST, allowExpired: true } }, failure: "" },
+  {
+    name: "expired, and that is allowed",
+    shown: expired,
+    tls: { validation: { ...TRUST, allowExpired: true } },
+    failure: "",
+  },
   {
     name: "expired is allowed, another authority is not",
     shown: strangeAndOld,
@@ -128,7 +138,12 @@ const CASES: readonly {
   {
     name: "a name that matches",
     shown: good,
-    tls: { validation: { ...TRUST, sanMatchers: [exactName("URI", "spiffe://t/other"), exactName("URI", "spiffe://t/good")] } },
+    tls: {
+      validation: {
+        ...TRUST,
+        sanMatchers: [exactName("URI", "spiffe://t/other"), exactName("URI", "spiffe://t/good")],
+      },
+    },
     failure: "",
   },
   {
@@ -150,7 +165,12 @@ const CASES: readonly {
     failure: `${VERIFY}verify SAN list${END}`,
     counts: "ssl.fail_verify_san",
   },
-  { name: "the right digest", shown: good, tls: { validation: validation({ hashes: [goodParsed.sha256] }) }, failure: "" },
+  {
+    name: "the right digest",
+    shown: good,
+    tls: { validation: validation({ hashes: [goodParsed.sha256] }) },
+    failure: "",
+  },
   { name: "the right key", shown: good, tls: { validation: validation({ spki: [goodParsed.spkiHash] }) }, failure: "" },
   {
     name: "neither digest nor key",
@@ -159,9 +179,25 @@ const CASES: readonly {
     failure: `${VERIFY}cert hash and spki${END}`,
     counts: "ssl.fail_verify_cert_hash",
   },
-  { name: "untrusted is accepted", shown: strange, tls: { validation: { ...TRUST, acceptUntrusted: true } }, failure: "", counts: "ssl.fail_verify_error" },
-  { name: "a chain over another authority", shown: { ...below, certificate: chained }, tls: { validation: TRUST }, failure: "" },
-  { name: "an intermediate authority is trusted by itself", shown: below, tls: { validation: validation({ trustedCa: source(middle.certificate) }) }, failure: "" },
+  {
+    name: "untrusted is accepted",
+    shown: strange,
+    tls: { validation: { ...TRUST, acceptUntrusted: true } },
+    failure: "",
+    counts: "ssl.fail_verify_error",
+  },
+  {
+    name: "a chain over another authority",
+    shown: { ...below, certificate: chained },
+    tls: { validation: TRUST },
+    failure: "",
+  },
+  {
+    name: "an intermediate authority is trusted by itself",
+    shown: below,
+    tls: { validation: validation({ trustedCa: source(middle.certificate) }) },
+    failure: "",
+  },
   {
     name: "a chain that is too long",
     shown: { ...below, certificate: chained },
@@ -202,7 +238,11 @@ for (const { name, shown, tls, failure, counts, hostname } of CASES) {
 }
 
 test("what the server is told: name, protocol, certificate", async (t) => {
-  const { port, sockets } = await peer(t, good, { requestCert: true, ca: [read(root.certificate)], ALPNProtocols: ["http/1.1"] });
+  const { port, sockets } = await peer(t, good, {
+    requestCert: true,
+    ca: [read(root.certificate)],
+    ALPNProtocols: ["http/1.1"],
+  });
   const { recorder, stats } = await ask(t, port, { certificates: [pair(caller)], sni: "good.test" });
   assert.equal(recorder.body, "hello");
   const [socket] = sockets;
@@ -214,18 +254,27 @@ test("what the server is told: name, protocol, certificate", async (t) => {
 
 test("alerts, versions and servers without TLS have Envoy's words", async (t) => {
   const cases = [
-    [{ requestCert: true, ca: [read(root.certificate)], maxVersion: "TLSv1.2" }, {}, "268436496", "SSLV3_ALERT_HANDSHAKE_FAILURE"],
-    [{ minVersion: "TLSv1.3", maxVersion: DEFAULT_MAX_VERSION }, { maxVersion: "TLSv1.2" }, "268436526", "TLSV1_ALERT_PROTOCOL_VERSION"],
+    [
+      { requestCert: true, ca: [read(root.certificate)], maxVersion: "TLSv1.2" },
+      {},
+      "268436496",
+      "SSLV3_ALERT_HANDSHAKE_FAILURE",
+    ],
+    [
+      { minVersion: "TLSv1.3", maxVersion: DEFAULT_MAX_VERSION },
+      { maxVersion: "TLSv1.2" },
+      "268436526",
+      "TLSV1_ALERT_PROTOCOL_VERSION",
+    ],
   ] as const;
   for (const [server, tls, number, name] of cases) {
     const { port } = await peer(t, good, server as TlsOptions);
     const { recorder } = await ask(t, port, tls);
-    assert.equal(
-      recorder.transportFailure,
-      `TLS_error:|${number}:SSL routines:OPENSSL_internal:${name}:TLS_error_end`,
-    );
+    assert.equal(recorder.transportFailure, `TLS_error:|${number}:SSL routines:OPENSSL_internal:${name}:TLS_error_end`);
   }
-  const plain = createPlainServer((socket) => socket.on("error", () => {}).end("SSH-2.0-hello there, this is no TLS\r\n"));
+  const plain = createPlainServer((socket) =>
+    socket.on("error", () => {}).end("SSH-2.0-hello there, this is no TLS\r\n"),
+  );
   plain.listen(0, "127.0.0.1");
   await once(plain, "listening");
   t.after(() => plain.close());
@@ -254,7 +303,10 @@ for (const maxVersion of ["TLSv1.2", "TLSv1.3"] as const) {
     const { cluster, stats } = clusterUnderTest(t, config);
     for (let round = 1; round <= 3; round++) assert.equal((await get(cluster, "/")).body, "hello");
     assert.deepEqual([stats.read("ssl.handshake"), stats.read("ssl.session_reused")], [3, 2]);
-    const off = clusterConfig([endpoint(port, { tls: 0 })], { tls: [{ ...tls, maxSessionKeys: 0 }], maxRequestsPerConnection: 1 });
+    const off = clusterConfig([endpoint(port, { tls: 0 })], {
+      tls: [{ ...tls, maxSessionKeys: 0 }],
+      maxRequestsPerConnection: 1,
+    });
     const other = clusterUnderTest(t, off);
     for (let round = 1; round <= 2; round++) assert.equal((await get(other.cluster, "/")).body, "hello");
     assert.equal(other.stats.read("ssl.session_reused"), 0);
@@ -275,7 +327,12 @@ test("HTTP/2 over TLS, and one of its servers that is somebody else", async (t) 
   const { port } = server.address() as AddressInfo;
   const right = await ask(t, port, { validation: TRUST }, { protocol: "HTTP2" });
   assert.deepEqual([right.recorder.status, right.recorder.body, protocols], [200, "two", ["h2"]]);
-  const wrong = await ask(t, port, { validation: { ...TRUST, sanMatchers: [exactName("DNS", "else.test")] } }, { protocol: "HTTP2" });
+  const wrong = await ask(
+    t,
+    port,
+    { validation: { ...TRUST, sanMatchers: [exactName("DNS", "else.test")] } },
+    { protocol: "HTTP2" },
+  );
   assert.equal(wrong.recorder.transportFailure, `${VERIFY}verify SAN list${END}`);
   assert.equal(wrong.recorder.status, 0);
 });

@@ -53,7 +53,11 @@ function checkServerNames(context: BuildContext, cluster: Message): void {
     const options = owner?.message("upstream_http_protocol_options");
     for (const field of ["auto_sni", "auto_san_validation", "override_auto_sni_header"])
       if (options?.has(field) === true)
-        context.unsupported(options, field, `${field}; name the server with sni or auto_host_sni of the UpstreamTlsContext`);
+        context.unsupported(
+          options,
+          field,
+          `${field}; name the server with sni or auto_host_sni of the UpstreamTlsContext`,
+        );
   }
 }
 

@@ -7,7 +7,11 @@ import type { BuildContext } from "./context.ts";
 export function findSecret(context: BuildContext, config: Message, kind: string): Message | undefined {
   const name = config.text("name");
   if (config.has("sds_config")) {
-    context.unsupported(config, "sds_config", "secrets of a discovery service; without sds_config the name is looked up in static_resources.secrets, and files in secrets are read again when they change");
+    context.unsupported(
+      config,
+      "sds_config",
+      "secrets of a discovery service; without sds_config the name is looked up in static_resources.secrets, and files in secrets are read again when they change",
+    );
     return undefined;
   }
   const secret = context.secrets.get(name);
@@ -21,8 +25,7 @@ export function findSecret(context: BuildContext, config: Message, kind: string)
     return undefined;
   }
   const found = secret.message(kind);
-  if (found === undefined)
-    context.error(config, "name", "unknown-secret", `the secret '${name}' is no ${kind}`);
+  if (found === undefined) context.error(config, "name", "unknown-secret", `the secret '${name}' is no ${kind}`);
   return found;
 }
 
@@ -33,10 +36,7 @@ export function mergedValidation(context: BuildContext, common: Message | undefi
   if (kind === "validation_context") return present(common.message(kind));
   if (kind === "validation_context_sds_secret_config")
     return present(findSecret(context, common.message(kind)!, "validation_context"));
-  if (kind !== "combined_validation_context") {
-    context.unsupported(common, kind, "certificate providers");
-    return [];
-  }
+  if (kind !== "combined_validation_context") return [];
   const combined = common.message(kind)!;
   const named = combined.message("validation_context_sds_secret_config");
   return [

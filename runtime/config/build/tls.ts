@@ -41,11 +41,14 @@ export function buildDownstreamTls(context: BuildContext, owner: Message): Downs
   const base = buildCommon(context, message, common, "TLSv1.3");
   if (base === undefined) return undefined;
   if (base.certificates.length === 0) {
-    context.error(message, "common_tls_context", "tls", "a listener's TLS context needs a certificate: tls_certificates");
+    context.error(
+      message,
+      "common_tls_context",
+      "tls",
+      "a listener's TLS context needs a certificate: tls_certificates",
+    );
     return undefined;
   }
-  if (context.enumName(message, "ocsp_staple_policy") !== "LENIENT_STAPLING")
-    context.unsupported(message, "ocsp_staple_policy", "OCSP stapling");
   const stateless = !message.flag("disable_stateless_session_resumption");
   const config: DownstreamTlsConfig = {
     ...base,
@@ -58,7 +61,12 @@ export function buildDownstreamTls(context: BuildContext, owner: Message): Downs
     preferClientCiphers: message.flag("prefer_client_ciphers"),
   };
   if (config.requireClientCertificate && config.validation === undefined)
-    context.warn(message, "require_client_certificate", "tls", "without a validation_context any certificate is accepted");
+    context.warn(
+      message,
+      "require_client_certificate",
+      "tls",
+      "without a validation_context any certificate is accepted",
+    );
   return tried(context, message, () => downstreamGeneration(config, ownBytes)) ? config : undefined;
 }
 
@@ -70,9 +78,12 @@ export function buildUpstreamTls(context: BuildContext, owner: Message): Upstrea
   const base = buildCommon(context, message, common, "TLSv1.2");
   if (base === undefined) return undefined;
   if (base.certificates.length > 1)
-    context.error(message, "common_tls_context", "tls", "multiple TLS certificates are not supported for client contexts");
-  if (message.flag("allow_renegotiation"))
-    context.unsupported(message, "allow_renegotiation", "renegotiation, which TLS 1.3 has abolished");
+    context.error(
+      message,
+      "common_tls_context",
+      "tls",
+      "multiple TLS certificates are not supported for client contexts",
+    );
   const config: UpstreamTlsConfig = {
     ...base,
     sni: message.text("sni"),
@@ -80,7 +91,11 @@ export function buildUpstreamTls(context: BuildContext, owner: Message): Upstrea
     autoSniSanValidation: message.flag("auto_sni_san_validation"),
     maxSessionKeys: message.wrappedNumber("max_session_keys", 1),
   };
-  if (config.autoSniSanValidation && config.validation?.trustedCa === undefined && config.validation?.systemRoots !== true)
+  if (
+    config.autoSniSanValidation &&
+    config.validation?.trustedCa === undefined &&
+    config.validation?.systemRoots !== true
+  )
     context.error(
       message,
       "auto_sni_san_validation",
@@ -149,7 +164,12 @@ function buildCommon(
     watchedDirectories: watched,
   };
   if (VERSIONS.indexOf(config.minVersion) > VERSIONS.indexOf(config.maxVersion))
-    context.error(owner, "common_tls_context", "tls", "tls_minimum_protocol_version is above tls_maximum_protocol_version");
+    context.error(
+      owner,
+      "common_tls_context",
+      "tls",
+      "tls_minimum_protocol_version is above tls_maximum_protocol_version",
+    );
   for (const [at, name] of config.alpn.entries())
     if (name === "" || Buffer.byteLength(name) > 255)
       context.itemError(common!, "alpn_protocols", at, { rule: "tls", text: "a protocol has 1 to 255 bytes" });
@@ -173,8 +193,6 @@ function buildCertificate(
   watched: string[],
 ): TlsCertificateConfig | undefined {
   watch(message, watched);
-  for (const field of ["pkcs12", "ocsp_staple", "private_key_provider", "signed_certificate_timestamp"])
-    if (message.has(field)) context.unsupported(message, field, field);
   const chain = source(context, message, "certificate_chain");
   const key = source(context, message, "private_key");
   if (chain === undefined || key === undefined) {
@@ -210,16 +228,7 @@ function buildValidation(
   const pick = (field: string): Message | undefined => messages.findLast((message) => message.has(field));
   const any = (field: string): boolean => messages.some((message) => message.flag(field));
   const texts = (field: string): string[] => messages.flatMap((message) => message.texts(field));
-  for (const message of messages) {
-    watch(message, watched);
-    for (const field of [
-      "custom_validator_config",
-      "require_signed_certificate_timestamp",
-      "ca_certificate_provider_instance",
-      "only_verify_leaf_cert_crl",
-    ])
-      if (message.has(field)) context.unsupported(message, field, field);
-  }
+  for (const message of messages) watch(message, watched);
   const roots = pick("trusted_ca");
   const revoked = pick("crl");
   const trustedCa = roots === undefined ? undefined : source(context, roots, "trusted_ca");
@@ -228,7 +237,12 @@ function buildValidation(
   if (revoked !== undefined && roots === undefined)
     context.error(revoked, "crl", "tls", "failed to load CRL: a trusted_ca is needed with it");
   if (any("allow_expired_certificate") && roots === undefined && !systemRoots)
-    context.error(messages[0]!, "allow_expired_certificate", "tls", "failed to load trusted CA certificates: a trusted_ca is needed");
+    context.error(
+      messages[0]!,
+      "allow_expired_certificate",
+      "tls",
+      "failed to load trusted CA certificates: a trusted_ca is needed",
+    );
   if (any("allow_expired_certificate") && revoked !== undefined)
     context.unsupported(revoked, "crl", "a CRL together with allow_expired_certificate");
   const sanMatchers = messages.flatMap((message) => [
@@ -284,7 +298,12 @@ function ticketKey(context: BuildContext, message: Message): Uint8Array {
   const [first, second] = given?.messages("keys") ?? [];
   if (given === undefined || first === undefined) return new Uint8Array(randomBytes(TICKET_KEY_BYTES));
   if (second !== undefined)
-    context.warn(given, "keys", "tls", "tickets of the second key and those after it are not taken: Node knows one key");
+    context.warn(
+      given,
+      "keys",
+      "tls",
+      "tickets of the second key and those after it are not taken: Node knows one key",
+    );
   const bytes = readDataSource(context, first, MAX_SECRET_BYTES);
   if (bytes !== undefined && bytes.length !== ENVOY_TICKET_KEY_BYTES)
     context.itemError(given, "keys", 0, {
@@ -292,5 +311,9 @@ function ticketKey(context: BuildContext, message: Message): Uint8Array {
       text: `incorrect TLS session ticket key length, ${bytes.length} bytes, but should be ${ENVOY_TICKET_KEY_BYTES}`,
     });
   // Envoy's key has longer parts than OpenSSL's; its digest is as secret as it is, and the same everywhere.
-  return new Uint8Array(createHash("sha384").update(bytes ?? "").digest());
+  return new Uint8Array(
+    createHash("sha384")
+      .update(bytes ?? "")
+      .digest(),
+  );
 }

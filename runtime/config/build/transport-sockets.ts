@@ -32,7 +32,10 @@ export class TransportSockets {
   /** The context of an endpoint: the first match all of whose values its metadata has. */
   choose(endpoint: Message, locality: Message): number | undefined {
     if (this.#matches.length === 0) return this.fallback;
-    const wanted = (filterMetadata(endpoint)[MATCH] ?? filterMetadata(locality)[MATCH] ?? {}) as Record<string, unknown>;
+    const wanted = (filterMetadata(endpoint)[MATCH] ?? filterMetadata(locality)[MATCH] ?? {}) as Record<
+      string,
+      unknown
+    >;
     const found = this.#matches.find(({ match }) =>
       Object.entries(match).every(([key, value]) => JSON.stringify(wanted[key]) === JSON.stringify(value)),
     );

@@ -17,7 +17,10 @@ export const SUPPORTED_FIELDS: ReadonlyMap<string, ReadonlySet<string>> = new Ma
   fields("envoy.config.listener.v3.Listener.DeprecatedV1", "bind_to_port"),
   fields("envoy.config.listener.v3.AdditionalAddress", "address socket_options"),
   fields("envoy.config.listener.v3.ListenerFilter", "name typed_config filter_disabled"),
-  fields("envoy.config.listener.v3.FilterChain", "filter_chain_match filters name transport_socket transport_socket_connect_timeout"),
+  fields(
+    "envoy.config.listener.v3.FilterChain",
+    "filter_chain_match filters name transport_socket transport_socket_connect_timeout",
+  ),
   fields(
     "envoy.config.listener.v3.FilterChainMatch",
     "destination_port prefix_ranges server_names transport_protocol application_protocols direct_source_prefix_ranges source_type source_prefix_ranges source_ports",
@@ -118,26 +121,29 @@ export const SUPPORTED_FIELDS: ReadonlyMap<string, ReadonlySet<string>> = new Ma
   fields("envoy.config.endpoint.v3.LocalityLbEndpoints", "lb_endpoints priority metadata"),
   fields("envoy.config.endpoint.v3.LbEndpoint", "endpoint health_status load_balancing_weight metadata"),
   fields("envoy.config.endpoint.v3.Endpoint", "address hostname"),
-  fields("envoy.extensions.transport_sockets.tls.v3.Secret", "name tls_certificate session_ticket_keys validation_context"),
+  fields(
+    "envoy.extensions.transport_sockets.tls.v3.Secret",
+    "name tls_certificate session_ticket_keys validation_context",
+  ),
   fields(
     "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
-    "common_tls_context require_client_certificate require_sni session_ticket_keys session_ticket_keys_sds_secret_config disable_stateless_session_resumption disable_stateful_session_resumption session_timeout ocsp_staple_policy full_scan_certs_on_sni_mismatch prefer_client_ciphers",
+    "common_tls_context require_client_certificate require_sni session_ticket_keys session_ticket_keys_sds_secret_config disable_stateless_session_resumption disable_stateful_session_resumption session_timeout full_scan_certs_on_sni_mismatch prefer_client_ciphers",
   ),
   fields(
     "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
-    "common_tls_context sni allow_renegotiation max_session_keys auto_host_sni auto_sni_san_validation",
+    "common_tls_context sni max_session_keys auto_host_sni auto_sni_san_validation",
   ),
   fields(
     "envoy.extensions.transport_sockets.tls.v3.CommonTlsContext",
-    "tls_params tls_certificates tls_certificate_sds_secret_configs validation_context validation_context_sds_secret_config combined_validation_context validation_context_certificate_provider validation_context_certificate_provider_instance alpn_protocols",
+    "tls_params tls_certificates tls_certificate_sds_secret_configs validation_context validation_context_sds_secret_config combined_validation_context alpn_protocols",
   ),
   fields(
     "envoy.extensions.transport_sockets.tls.v3.TlsCertificate",
-    "certificate_chain private_key pkcs12 password watched_directory private_key_provider ocsp_staple signed_certificate_timestamp",
+    "certificate_chain private_key password watched_directory",
   ),
   fields(
     "envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext",
-    "trusted_ca ca_certificate_provider_instance system_root_certs watched_directory verify_certificate_spki verify_certificate_hash match_typed_subject_alt_names match_subject_alt_names require_signed_certificate_timestamp crl allow_expired_certificate trust_chain_verification custom_validator_config only_verify_leaf_cert_crl max_verify_depth",
+    "trusted_ca system_root_certs watched_directory verify_certificate_spki verify_certificate_hash match_typed_subject_alt_names match_subject_alt_names crl allow_expired_certificate trust_chain_verification max_verify_depth",
   ),
   fields("envoy.extensions.filters.http.router.v3.Router", "suppress_envoy_headers respect_expected_rq_timeout"),
   fields(
