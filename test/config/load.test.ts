@@ -117,7 +117,7 @@ const REFUSED: readonly [title: string, parts: Parts, path: string, rule: string
     "typed_config",
     "any",
   ],
-  ["TLS upstream", { cluster: "transport_socket: { name: tls, typed_config: { '@type': x/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext } }," }, "transport_socket.typed_config", "not-supported"],
+  ["ALTS upstream", { cluster: "transport_socket: { name: alts, typed_config: { '@type': x/envoy.extensions.transport_sockets.alts.v3.Alts } }," }, "transport_socket.typed_config", "not-supported"],
   ["EDS", { cluster: "type: EDS, eds_cluster_config: { eds_config: { ads: {} } }," }, "clusters[0].type", "not-supported"],
   ["health checks", { cluster: "health_checks: [ { timeout: 1s, interval: 1s, unhealthy_threshold: 1, healthy_threshold: 1, tcp_health_check: {} } ]," }, "health_checks", "not-supported"],
   ["dynamic resources", { rest: "dynamic_resources: { lds_config: { ads: {} } }" }, "dynamic_resources", "not-supported"],

@@ -32,8 +32,7 @@ export function buildCluster(context: BuildContext, cluster: Message): ClusterCo
     perConnectionBufferLimitBytes: cluster.wrappedNumber("per_connection_buffer_limit_bytes", CONNECTION_BUFFER_BYTES),
     protocol: http.protocol,
     endpoints: buildEndpoints(context, cluster, { type, sockets }),
-    tls: sockets.contexts,
-    defaultTls: sockets.fallback,
+    ...(sockets.contexts.length === 0 ? {} : { tls: sockets.contexts, defaultTls: sockets.fallback }),
     dnsRefreshRateMs: refresh,
     dnsFailureRefreshRateMs:
       failureRate === undefined ? refresh : context.millis(failureRate, "base_interval", refresh),
@@ -192,7 +191,7 @@ function buildEndpoint(
     hostname: endpoint.text("hostname"),
     weight: entry.wrappedNumber("load_balancing_weight", 1),
     priority: options.priority,
-    tls: options.tls,
+    ...(options.tls === undefined ? {} : { tls: options.tls }),
     healthy: USABLE.has(entry.number("health_status")),
   };
 }
