@@ -236,6 +236,16 @@ describe("mistakes", () => {
       /bad\/bad\.ts:8:12: a DecoderFilter sees no responses; extend Filter/,
     ],
     [
+      "an HTTP filter that wants connections",
+      { "bad.ts": DECODER.replaceAll("onRequestHeaders(_headers: u32, _end: bool)", "onNewConnection()") },
+      /bad\/bad\.ts:8:12: an HTTP filter sees no connections; extend NetworkFilter/,
+    ],
+    [
+      "a network filter that wants requests",
+      { "bad.ts": DECODER.replaceAll("DecoderFilter", "NetworkFilter") },
+      /bad\/bad\.ts:8:12: a NetworkFilter sees no HTTP; extend Filter/,
+    ],
+    [
       "a misspelt validation rule",
       {
         "bad.ts": DECODER,
