@@ -50,8 +50,8 @@ export interface PluginConfig {
   readonly routeConfigurations?: readonly RouteConfiguration[];
   /** Each of those gets a VM of its own. */
   readonly ownRouteVms?: boolean;
-  /** envoy.extensions.wasm.v3.WasmService: it serves no streams, and runs once in each worker, or once in the process. */
-  readonly service?: "worker" | "process";
+  /** It serves no streams (WasmService, access logger), and runs once in each worker, or once in the process. */
+  readonly service?: "worker" | "process" | undefined;
   readonly vmConfiguration: Uint8Array;
   readonly environment: Readonly<Record<string, string>>;
   /** undefined: everything is allowed. */

@@ -122,7 +122,6 @@ export class PluginLogger implements StreamLogger {
       return;
     }
     root.logStream(info);
-    root.instance.onUnused?.();
   }
 }
 

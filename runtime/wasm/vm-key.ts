@@ -20,6 +20,6 @@ export function vmKey(config: PluginConfig, module: Pick<LoadedModule, "sha256" 
     config.fuel,
     config.memoryBytes,
     config.failurePolicy,
-    config.service ?? "",
+    config.service === "process",
   ].join("|");
 }

@@ -185,12 +185,14 @@ test("access logger, queue, service of the process, call: one line for each stre
   await proxy.get("/lost?b");
   while (got.length < 2) await sleep(5);
   assert.deepEqual(got, ["/lost?a 404 404 lost", "/lost?b 404 404 lost"]);
-  // The worker that ran the service is replaced, and so runs it again.
+  // Logger and service of each worker have one vm_id and the same code, so one VM: the trap was that service's, too.
+  assert.equal(count(proxy, ": worker configured"), 3);
+  // The worker that ran the service of the process is replaced, and so runs it again.
   assert.equal((await proxy.post("/workers/replace?index=0")).status, 200);
   await proxy.printed("worker 0 is back");
   assert.deepEqual(
     ["service", "worker"].map((name) => count(proxy, `: ${name} configured`)),
-    [2, 3],
+    [2, 4],
   );
 });
 

@@ -158,6 +158,32 @@ describe("fields of a plugin", () => {
   }
 });
 
+describe("plugins that serve no streams", () => {
+  const plugin = (name: string): string => `config: { name: ${name}, vm_config: { ${CODE} } }`;
+  const logger = `access_log: [ { name: l, typed_config: { "@type": x/envoy.extensions.access_loggers.wasm.v3.WasmAccessLog, ${plugin("logger")} } } ],`;
+  const service = (name: string, more: string): string =>
+    `{ name: ${name}, typed_config: { "@type": x/envoy.extensions.wasm.v3.WasmService, ${plugin(name)}, ${more} } }`;
+
+  test("have one instance, whatever isolation the others have", () => {
+    const settings = `{ name: r, typed_config: { "@type": x/sluice.v1.WasmRuntime, defaults: { isolation: STREAM } } }`;
+    for (const extension of [`, ${settings}`, ""]) {
+      const rest = `bootstrap_extensions: [ ${service("each", "")}, ${service("one", "singleton: true")} ${extension} ]`;
+      const { snapshot, errors } = load(bootstrap({ filters: filter(""), manager: logger, rest }), {}, folder);
+      assert.deepEqual(brief(errors), []);
+      assert.deepEqual(
+        snapshot?.plugins.map(({ name, service: kind, isolation }) => [name, kind, isolation]),
+        [
+          ["n", undefined, extension === "" ? undefined : "stream"],
+          ["logger", "worker", "worker"],
+          ["each", "worker", "worker"],
+          ["one", "process", "worker"],
+        ],
+      );
+      assert.deepEqual(managerOf(snapshot).accessLogs, [{ filter: undefined, plugin: 1 }]);
+    }
+  });
+});
+
 describe("code from the network", () => {
   const SHA = "ab".repeat(32);
   const HTTP = "http_uri: { uri: http://modules.test/a.wasm, cluster: up, timeout: 2s }";

@@ -55,7 +55,7 @@ function buildAccessLog(context: BuildContext, log: Message, place: LogPlace): A
     case `${LOGGERS}stream.v3.StderrAccessLog`:
       return { ...shared, sink: { kind: "stderr" }, format: buildFormat(context, logger.message("log_format")) };
     case `${LOGGERS}wasm.v3.WasmAccessLog`: {
-      const plugin = buildWasmPlugin(context, logger, { ...place, filterName: "" });
+      const plugin = buildWasmPlugin(context, logger, { ...place, filterName: "", service: "worker" });
       return plugin === undefined ? undefined : { ...shared, plugin };
     }
     default:

@@ -17,8 +17,8 @@ export interface PluginPlace {
   /** `http.<stat_prefix>.`, or "". */
   readonly statPrefix: string;
   readonly direction: number;
-  /** The plugin of a WasmService. */
-  readonly service?: "worker" | "process";
+  /** It serves no streams: a WasmService or an access logger. */
+  readonly service?: PluginConfig["service"];
 }
 
 const SANDBOX = {
@@ -62,6 +62,8 @@ export function buildWasmPlugin(context: BuildContext, wasm: Message, place: Plu
     failurePolicy: failurePolicy(context, config),
     ...SANDBOX,
     reloadIntervalMs: reloadInterval(context, config),
+    // What serves no streams has nothing to keep apart, and its state is what it is for.
+    isolation: place.service === undefined ? undefined : "worker",
     allowOnHeadersStopIteration: config.wrappedFlag("allow_on_headers_stop_iteration", false),
     bundled: false,
   });

@@ -137,7 +137,6 @@ function settle(plugin: PluginConfig, settings: Message | undefined): PluginConf
   const pages = Math.ceil(settings.wrappedNumber("memory", plugin.memoryBytes) / GUEST_PAGE_BYTES);
   return {
     ...plugin,
-    // A service has no streams, so nothing to keep apart.
     isolation: plugin.service === undefined ? (ISOLATIONS[settings.number("isolation")] ?? plugin.isolation) : "worker",
     fuel: settings.wrappedNumber("fuel", plugin.fuel),
     memoryBytes: pages * GUEST_PAGE_BYTES,

@@ -121,7 +121,6 @@ export class RootContext extends Context {
     this.instance.call(this, callback, "proxy_on_log", 0, 0);
     this.#logged = null;
     this.instance.settle();
-    if (!this.leased) this.plugin.vm.templateChanged(this.instance);
   }
 
   override get stream(): StreamView | null {
