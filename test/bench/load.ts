@@ -94,7 +94,7 @@ async function printStarts(): Promise<void> {
 async function printFilterCost(): Promise<void> {
   const script = fileURLToPath(new URL("./wasm.ts", import.meta.url));
   if (!existsSync(script)) return;
-  console.log("\nfilters in-process");
+  console.log("\nthe Wasm host in-process");
   const [status] = (await once(spawn(process.execPath, [script], { stdio: "inherit" }), "close")) as [number | null];
   if (status !== 0) throw new Error(`${script} ended with ${status}`);
 }

@@ -1,17 +1,20 @@
-/** What the Wasm host costs: nanoseconds per host function, per callback, and per filter and direction. Run: node test/bench/wasm.ts */
+/**
+ * What the Wasm host costs, as tables: each host function, each callback, filters, instances, isolation, fuel.
+ * Run: `npm run bench -- --only wasm`.
+ */
 import { HOST_FUNCTIONS } from "../../abi/functions.ts";
 import { BodyBuffer } from "../../runtime/codec/body.ts";
 import { HeaderMap } from "../../runtime/codec/headers.ts";
 import type { HttpFilter } from "../../runtime/http/filter.ts";
-import { loadModule } from "../../runtime/wasm/module/module.ts";
-import { Plugin } from "../../runtime/wasm/plugin.ts";
-import { PluginFilterFactory } from "../../runtime/wasm/plugin-factory.ts";
-import { Vm } from "../../runtime/wasm/vm.ts";
+import { SharedStore } from "../../runtime/wasm/shared.ts";
 import { assemble } from "../wasm/puppet.ts";
+import type { FakeStream } from "../wasm/stage.ts";
+import { heading, line, nanoseconds } from "./figures.ts";
+import { benchFuel } from "./fuel.ts";
 import { HOST_CALLS, hostImportsText, textData } from "./host-calls.ts";
 import type { HostCall } from "./host-calls.ts";
 import { benchSandbox } from "./sandbox.ts";
-import { environmentFor, FakeStream, pluginConfig, RecordingLog, RecordingStats } from "../wasm/stage.ts";
+import { checkUnharmed, headersAlone, quietStage, REQUEST, streamThrough } from "./streams.ts";
 
 /** Text constants at 16, answers at 512, texts of host calls from 1024, the heap from 65,536. */
 const i = (n: number): string => `(i32.const ${n})`;
@@ -28,20 +31,24 @@ const GUEST_HEAD = `
     (global.set $heap (i32.add (i32.const 65536) (i32.and (i32.add (i32.sub (local.get $at) (i32.const 65536)) (i32.and (i32.add (local.get $size) (i32.const 7)) (i32.const -8))) (i32.const 65535))))
     (local.get $at))`;
 
-const ROUNDS_OF_CALLS = 10_000;
+/** Calls that a guest makes in one callback. */
+const CALLS = 1000;
+/** As much as the counter holds. */
+const FUEL = 2_147_483_647;
 
 function loopGuest(row: HostCall): Uint8Array {
   const name = row.inBody === true ? "proxy_on_request_body" : "proxy_on_request_headers";
-  const result = HOST_FUNCTIONS.find((one) => one.name === row.name)!.type.endsWith(">") ? "" : "drop";
+  const call = `(call $${row.name} ${row.args})`;
+  const answers = !HOST_FUNCTIONS.find((one) => one.name === row.name)!.type.endsWith(">");
   return assemble(`(module
     ${hostImportsText()}
     ${GUEST_HEAD}
     ${textData()}
     (func (export "${name}") (param $id i32) (param $n i32) (param i32) (result i32) (local $left i32)
       ${row.before ?? ""}
-      (local.set $left ${i(ROUNDS_OF_CALLS)})
+      (local.set $left ${i(CALLS)})
       (loop $next
-        (${result} (call $${row.name} ${row.args}))
+        ${answers ? `(drop ${call})` : call}
         ${row.also ?? ""}
         (local.set $left (i32.sub (local.get $left) (i32.const 1)))
         (br_if $next (local.get $left)))
@@ -64,101 +71,112 @@ const FILTER = `(module
   (func (export "proxy_on_done") (param i32) (result i32) (i32.const 1))
   (func (export "proxy_on_delete") (param i32)))`;
 
-const REQUEST = [
-  ":authority",
-  "localhost:10000",
-  ":path",
-  "/api/items?id=1",
-  ":method",
-  "GET",
-  ":scheme",
-  "http",
-  "user-agent",
-  "curl/8.5.0",
-  "accept",
-  "*/*",
-  "x-forwarded-proto",
-  "http",
-  "x-request-id",
-  "b1f0f0a0-5c1e-4f6b-9a0e-1f2e3d4c5b6a",
-];
-const RESPONSE = [
-  ":status",
-  "200",
-  "content-type",
-  "application/json",
-  "content-length",
-  "512",
-  "x-request-id",
-  "b1f0f0a0-5c1e-4f6b-9a0e-1f2e3d4c5b6a",
-];
-
-function factoryOf(bytes: Uint8Array): PluginFilterFactory {
-  const stats = new RecordingStats();
-  const log = new RecordingLog();
-  log.level = 2;
-  const config = pluginConfig();
-  const module = loadModule(bytes, "bench");
-  const vm = new Vm(config, module, environmentFor({}, log, stats));
-  const plugin = new Plugin(config, vm, stats);
-  vm.plugins.push(plugin);
-  vm.start();
-  return new PluginFilterFactory(plugin, module.phases);
+/** Each callback alone in a module; `run` has the host call it once. */
+interface Callback {
+  readonly name: string;
+  readonly type: string;
+  readonly note?: string;
+  run(filter: HttpFilter, stream: FakeStream): void;
 }
 
-/** CPU nanoseconds of this thread per unit, after warming up; over many rounds, since that clock is coarse. */
-function measure(run: () => void, unitsPerRun: number, rounds = 40): number {
-  for (let n = 0; n < rounds; n++) run();
-  const before = process.threadCpuUsage();
-  for (let n = 0; n < rounds; n++) run();
-  const { user, system } = process.threadCpuUsage(before);
-  return ((user + system) * 1000) / (unitsPerRun * rounds);
+const HEADERS = new HeaderMap(REQUEST.slice());
+const BODY = new BodyBuffer();
+BODY.append(Buffer.from("body"));
+const TO_ACTION = "(param i32 i32 i32) (result i32)";
+
+/** On a stream that is there already. */
+const CALLBACKS: readonly Callback[] = [
+  { name: "proxy_on_request_headers", type: TO_ACTION, run: (filter) => filter.onRequestHeaders(HEADERS, false) },
+  { name: "proxy_on_request_body", type: TO_ACTION, run: (filter) => filter.onRequestData(BODY, false) },
+  {
+    name: "proxy_on_request_trailers",
+    type: "(param i32 i32) (result i32)",
+    run: (filter) => filter.onRequestTrailers(HEADERS),
+  },
+  { name: "proxy_on_response_headers", type: TO_ACTION, run: (filter) => filter.onResponseHeaders(HEADERS, false) },
+  { name: "proxy_on_response_body", type: TO_ACTION, run: (filter) => filter.onResponseData(BODY, false) },
+  {
+    name: "proxy_on_response_trailers",
+    type: "(param i32 i32) (result i32)",
+    run: (filter) => filter.onResponseTrailers(HEADERS),
+  },
+  { name: "proxy_on_log", type: "(param i32)", run: (filter) => filter.onLog() },
+];
+
+function calledModule(functions: string): Uint8Array {
+  return assemble(`(module ${GUEST_HEAD} ${functions})`);
 }
 
-function line(label: string, nanoseconds: number): void {
-  console.log(`${label.padEnd(44)} ${nanoseconds.toFixed(0).padStart(7)} ns`);
+const empty = (name: string, type: string): string =>
+  `(func (export "${name}") ${type}${type.includes("result") ? " (i32.const 0)" : ""})`;
+
+function benchCallbacks(): void {
+  heading("callbacks, into a guest that returns at once", "each");
+  for (const { name, type, run } of CALLBACKS) {
+    const stage = quietStage(calledModule(empty(name, type)));
+    const stream = stage.stream();
+    stream.responseHeaders = HEADERS;
+    const cost = nanoseconds(() => {
+      for (let n = 0; n < CALLS; n++) run(stream.filter, stream);
+    }, CALLS);
+    checkUnharmed(stage, name);
+    line(name, `${cost.toFixed(0)} ns`);
+  }
+  const whole = (functions: string): number => {
+    const stage = quietStage(calledModule(functions));
+    const view = stage.stream();
+    return nanoseconds(() => {
+      for (let n = 0; n < CALLS; n++) {
+        const filter = stage.factory.create(view);
+        filter.onRequestHeaders(HEADERS, true);
+        filter.onDestroy();
+      }
+    }, CALLS);
+  };
+  const head = empty("proxy_on_request_headers", TO_ACTION);
+  const create = empty("proxy_on_context_create", "(param i32 i32)");
+  const rest = `(func (export "proxy_on_done") (param i32) (result i32) (i32.const 1)) ${empty("proxy_on_delete", "(param i32)")}`;
+  line("a stream's context from start to end, with request headers", `${whole(head).toFixed(0)} ns`);
+  line("the same with proxy_on_context_create", `${whole(head + create).toFixed(0)} ns`);
+  line("the same with proxy_on_done and proxy_on_delete besides", `${whole(head + create + rest).toFixed(0)} ns`);
+  const stage = quietStage(calledModule(empty("proxy_on_tick", "(param i32)")));
+  const tick = stage.instance.export("proxy_on_tick")!;
+  const root = stage.plugin.root!;
+  const ticks = nanoseconds(() => {
+    for (let n = 0; n < CALLS; n++) stage.instance.callWith(root, tick, "proxy_on_tick", []);
+  }, CALLS);
+  line("proxy_on_tick, and other callbacks of a root context", `${ticks.toFixed(0)} ns`);
 }
 
 function benchHostCalls(): void {
+  heading("host functions, from a loop in a guest", "each");
   for (const row of HOST_CALLS) {
-    const stream = new FakeStream(factoryOf(loopGuest(row)), { request: REQUEST });
+    const label = row.detail === undefined ? row.name : `${row.name}, ${row.detail}`;
+    const config = { fuel: FUEL, isolation: "worker", environment: { HOME: "/" } } as const;
+    const stage = quietStage(loopGuest(row), config, { shared: SharedStore.create() });
+    const stream = stage.stream({ request: REQUEST.slice() });
     const body = new BodyBuffer();
     body.append(Buffer.alloc(4096, "x"));
     const run = row.inBody === true ? () => stream.requestData(body, false) : () => stream.requestHead();
-    line(row.detail === undefined ? row.name : `${row.name}, ${row.detail}`, measure(run, ROUNDS_OF_CALLS));
+    const cost = nanoseconds(run, CALLS);
+    checkUnharmed(stage, label);
+    stage.vm.close();
+    line(label, `${cost.toFixed(0)} ns`);
   }
 }
 
 function benchFilters(): void {
-  const ROUND = 20_000;
+  heading("a filter: reads one header and sets one, in both directions", "each");
   // Several plugins, as in a real chain: call sites see more than one guest.
-  const factories = [factoryOf(assemble(FILTER)), factoryOf(assemble(FILTER)), factoryOf(assemble(FILTER))];
-  const view = new FakeStream(factories[0]!, { request: REQUEST });
-  const request = new HeaderMap();
-  const response = new HeaderMap();
-  view.requestHeaders = request;
-  view.responseHeaders = response;
-  const filters: HttpFilter[] = [];
-  const whole = measure(() => {
-    for (let n = 0; n < ROUND; n++) {
-      request.list = REQUEST.slice();
-      response.list = RESPONSE.slice();
-      for (let f = 0; f < 3; f++) filters[f] = factories[f]!.create(view);
-      for (let f = 0; f < 3; f++) filters[f]!.onRequestHeaders(request, true);
-      for (let f = 2; f >= 0; f--) filters[f]!.onResponseHeaders(response, true);
-      for (let f = 0; f < 3; f++) filters[f]!.onDestroy();
-    }
-  }, ROUND * 3);
-  const copies = measure(() => {
-    for (let n = 0; n < ROUND; n++) {
-      request.list = REQUEST.slice();
-      response.list = RESPONSE.slice();
-    }
-  }, ROUND * 3);
-  line("filter, whole stream (7 guest calls)", whole - copies);
-  line("filter, per direction", (whole - copies) / 2);
+  const stages = [1, 2, 3].map(() => quietStage(assemble(FILTER)));
+  const cost = (nanoseconds(streamThrough(stages), 1) - nanoseconds(headersAlone, 1)) / stages.length;
+  line("whole stream: 5 callbacks, 4 host calls", `${cost.toFixed(0)} ns`);
+  line("per direction", `${(cost / 2).toFixed(0)} ns`);
 }
 
-benchHostCalls();
+console.log("Wall time of one thread, the least of 25 rounds.");
 benchFilters();
+benchCallbacks();
+benchHostCalls();
 benchSandbox();
+await benchFuel();

@@ -121,6 +121,8 @@ const RECIPES: Readonly<Record<string, Recipe>> = {
   hostile: cSource("hostile.c", ...HOSTILE),
   // The same without its attacks, and so a good neighbour.
   harmless: cSource("hostile.c", ...HOSTILE, "-DHARMLESS"),
+  // Work without a host, to measure what fuel costs: test/bench.
+  work: cSource("work.c", "--target=wasm32", "-mbulk-memory", "-nostdlib", "-Wl,--no-entry"),
   tinygo: c("tinygo", "--target=wasm32", "-nostdlib", "-Wl,--no-entry", "-DTINYGO"),
   cpp: cpp("cpp", "-mexec-model=reactor"),
   // Neither _initialize nor _start: the constructors are the module's only start.

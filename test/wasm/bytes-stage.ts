@@ -7,6 +7,11 @@ import { PluginFilterFactory } from "../../runtime/wasm/plugin-factory.ts";
 import { Vm } from "../../runtime/wasm/vm.ts";
 import { environmentFor, FakeStream, pluginConfig, RecordingLog, RecordingStats } from "./stage.ts";
 import type { FakeStreamOptions, StageOptions } from "./stage.ts";
+import type { HardenOptions } from "../../runtime/wasm/module/hardened.ts";
+
+export interface BytesStageOptions extends StageOptions {
+  readonly fuel?: HardenOptions["fuel"];
+}
 
 export class BytesStage {
   readonly log = new RecordingLog();
@@ -15,8 +20,11 @@ export class BytesStage {
   readonly plugin: Plugin;
   readonly factory: PluginFilterFactory;
 
-  private constructor(bytes: Uint8Array, config: PluginConfig, options: StageOptions) {
-    const module = loadModule(bytes, "stage.wasm", { memoryPages: config.memoryBytes / 65_536 });
+  private constructor(bytes: Uint8Array, config: PluginConfig, options: BytesStageOptions) {
+    const module = loadModule(bytes, "stage.wasm", {
+      memoryPages: config.memoryBytes / 65_536,
+      ...(options.fuel === undefined ? {} : { fuel: options.fuel }),
+    });
     this.vm = new Vm(config, module, environmentFor(options, this.log, this.stats));
     this.plugin = new Plugin(config, this.vm, this.stats);
     this.vm.plugins.push(this.plugin);
@@ -24,7 +32,7 @@ export class BytesStage {
   }
 
   /** Loads and starts. Throws what the loader or the start throws. */
-  static started(bytes: Uint8Array, config: Partial<PluginConfig> = {}, options: StageOptions = {}): BytesStage {
+  static started(bytes: Uint8Array, config: Partial<PluginConfig> = {}, options: BytesStageOptions = {}): BytesStage {
     const stage = new BytesStage(bytes, pluginConfig(config), options);
     stage.vm.start();
     return stage;
