@@ -72,6 +72,10 @@ export const MAX_VERIFY_DEPTH = 100;
 
 /** Milliseconds to connect to a host. Envoy: `Cluster.connect_timeout`, 5 s. */
 export const CONNECT_TIMEOUT_MS = 5000;
+/** Milliseconds after which a host of an ORIGINAL_DST cluster that took nothing is forgotten. Envoy: `cleanup_interval`, 5 s. */
+export const ORIGINAL_DST_CLEANUP_MS = 5000;
+/** Hosts of one ORIGINAL_DST cluster per worker: a header may name any number of them. */
+export const MAX_ORIGINAL_DST_HOSTS = 10_000;
 /** Milliseconds an unused upstream connection is kept. Envoy: `idle_timeout`, 1 hour. */
 export const UPSTREAM_IDLE_TIMEOUT_MS = 3_600_000;
 

@@ -1,4 +1,34 @@
 /** The part of the snapshot that is about sockets: how they are bound, and which filter chain they get. */
+import type { AccessLogConfig, Address, FilterChainConfig } from "./snapshot.ts";
+
+export interface ListenerConfig {
+  readonly name: string;
+  readonly address: Address;
+  readonly additionalAddresses: readonly Address[];
+  /** `listener.<statPrefix>.` with `:` as `_`. */
+  readonly statPrefix: string;
+  readonly bindToPort: boolean;
+  readonly reusePort: boolean;
+  readonly backlog: number;
+  readonly socket: SocketSettings;
+  /** `exact`: each accepted connection goes to the worker with the fewest. */
+  readonly connectionBalance: "none" | "exact";
+  /** Hands connections with a restored destination to the listener that has that address. */
+  readonly useOriginalDst: boolean;
+  readonly ignoreGlobalConnectionLimit: boolean;
+  /** False: `/healthcheck/fail` does not make it close connections. Envoy: `drain_type` MODIFY_ONLY. */
+  readonly drainsOnHealthCheckFail: boolean;
+  readonly perConnectionBufferLimitBytes: number;
+  readonly trafficDirection: number;
+  readonly listenerFilters: readonly ListenerFilterConfig[];
+  /** 0 = off. Envoy: `listener_filters_timeout`, 15 s. */
+  readonly listenerFiltersTimeoutMs: number;
+  readonly continueOnListenerFiltersTimeout: boolean;
+  readonly filterChains: readonly FilterChainConfig[];
+  /** Taken when no chain of `filterChains` matches; undefined: the connection is closed. */
+  readonly defaultFilterChain: FilterChainConfig | undefined;
+  readonly accessLogs: readonly AccessLogConfig[];
+}
 
 /** How the sockets of a listener are made, as far as Envoy's defaults are changed. */
 export interface SocketSettings {

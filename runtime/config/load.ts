@@ -7,6 +7,7 @@ import { buildAddress } from "./build/address.ts";
 import { buildCluster } from "./build/cluster.ts";
 import { BuildContext, type BundledFilters } from "./build/context.ts";
 import { buildListener, checkListeners } from "./build/listener.ts";
+import { buildMaxConnections } from "./build/overload.ts";
 import { buildNode, type NodeOptions } from "./build/node.ts";
 import { buildCodeCache } from "./build/remote-code.ts";
 import { buildWasmRuntime } from "./build/wasm-runtime.ts";
@@ -93,6 +94,7 @@ function buildSnapshot(bootstrap: Message, problems: Problems, options: LoadOpti
     if (listener !== undefined) listeners.push(listener);
   }
   const { plugins, hotLoad } = buildWasmRuntime(context, bootstrap);
+  const runtime = buildRuntime(context, bootstrap);
   return {
     node: buildNode(schema, bootstrap, options),
     admin: buildAdmin(context, bootstrap.message("admin")),
@@ -101,7 +103,8 @@ function buildSnapshot(bootstrap: Message, problems: Problems, options: LoadOpti
     plugins,
     hotLoad,
     ...(plugins.some(({ code }) => code.kind === "remote") ? { codeCache: buildCodeCache(bootstrap) } : {}),
-    runtime: buildRuntime(context, bootstrap),
+    maxDownstreamConnections: buildMaxConnections(context, bootstrap, runtime),
+    runtime,
     dump: dumpMessage(bootstrap, schema),
   };
 }

@@ -3,14 +3,16 @@
  * structured clone). Names follow Envoy's v3 messages; values have their final units.
  * Everything right of `config` reads this and nothing else of the configuration.
  */
+import type { OriginalDstConfig } from "./cluster-snapshot.ts";
 import type { HotLoadConfig } from "./hot-load-snapshot.ts";
-import type { RateLimitConfig } from "./rate-limit-snapshot.ts";
+import type { FilterChainMatch, ListenerConfig } from "./listener-snapshot.ts";
 import type { NativeFilterConfig } from "./network-snapshot.ts";
-import type { FilterChainMatch, ListenerFilterConfig, SocketSettings } from "./listener-snapshot.ts";
 import type { CodeCacheConfig, PluginConfig } from "./plugin-snapshot.ts";
+import type { RateLimitConfig } from "./rate-limit-snapshot.ts";
+import type { DownstreamTlsConfig, UpstreamTlsConfig } from "./tls-snapshot.ts";
 
 export type { CodeCacheConfig, Isolation, PluginConfig, RemoteCode, RouteConfiguration } from "./plugin-snapshot.ts";
-import type { DownstreamTlsConfig, UpstreamTlsConfig } from "./tls-snapshot.ts";
+export type { ListenerConfig } from "./listener-snapshot.ts";
 
 export interface Snapshot {
   readonly node: NodeConfig;
@@ -24,6 +26,8 @@ export interface Snapshot {
   readonly hotLoad: HotLoadConfig;
   /** Absent: no plugin's code is fetched. */
   readonly codeCache?: CodeCacheConfig;
+  /** Of the whole process; Infinity: any number. Envoy: the overload manager's downstream connections. */
+  readonly maxDownstreamConnections: number;
   /** Static runtime layers, flattened with dots; later layers win. */
   readonly runtime: Readonly<Record<string, RuntimeValue>>;
   /** The bootstrap as protobuf JSON (snake_case, secrets redacted), for `/config_dump`. */
@@ -60,35 +64,6 @@ export interface AdminConfig {
 export type Address =
   | { readonly kind: "ip"; readonly host: string; readonly port: number; readonly ipv4Compat: boolean }
   | { readonly kind: "pipe"; readonly path: string; readonly mode: number };
-
-export interface ListenerConfig {
-  readonly name: string;
-  readonly address: Address;
-  readonly additionalAddresses: readonly Address[];
-  /** `listener.<statPrefix>.` with `:` as `_`. */
-  readonly statPrefix: string;
-  readonly bindToPort: boolean;
-  readonly reusePort: boolean;
-  readonly backlog: number;
-  readonly socket: SocketSettings;
-  /** `exact`: each accepted connection goes to the worker with the fewest. */
-  readonly connectionBalance: "none" | "exact";
-  /** Hands connections with a restored destination to the listener that has that address. */
-  readonly useOriginalDst: boolean;
-  readonly ignoreGlobalConnectionLimit: boolean;
-  /** False: `/healthcheck/fail` does not make it close connections. Envoy: `drain_type` MODIFY_ONLY. */
-  readonly drainsOnHealthCheckFail: boolean;
-  readonly perConnectionBufferLimitBytes: number;
-  readonly trafficDirection: number;
-  readonly listenerFilters: readonly ListenerFilterConfig[];
-  /** 0 = off. Envoy: `listener_filters_timeout`, 15 s. */
-  readonly listenerFiltersTimeoutMs: number;
-  readonly continueOnListenerFiltersTimeout: boolean;
-  readonly filterChains: readonly FilterChainConfig[];
-  /** Taken when no chain of `filterChains` matches; undefined: the connection is closed. */
-  readonly defaultFilterChain: FilterChainConfig | undefined;
-  readonly accessLogs: readonly AccessLogConfig[];
-}
 
 export interface FilterChainConfig {
   /** Absent: plain bytes. */
@@ -355,8 +330,10 @@ export interface ClusterConfig {
   readonly name: string;
   /** `cluster.<statName>.` */
   readonly statName: string;
-  readonly type: "STATIC" | "STRICT_DNS" | "LOGICAL_DNS";
-  readonly lbPolicy: "ROUND_ROBIN" | "LEAST_REQUEST" | "RANDOM";
+  readonly type: "STATIC" | "STRICT_DNS" | "LOGICAL_DNS" | "ORIGINAL_DST";
+  readonly lbPolicy: "ROUND_ROBIN" | "LEAST_REQUEST" | "RANDOM" | "CLUSTER_PROVIDED";
+  /** Of the type ORIGINAL_DST. */
+  readonly originalDst?: OriginalDstConfig;
   readonly connectTimeoutMs: number;
   readonly perConnectionBufferLimitBytes: number;
   readonly protocol: "HTTP1" | "HTTP2";

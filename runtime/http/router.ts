@@ -158,7 +158,7 @@ export class Router extends Deadline implements UpstreamHandler {
     if (this.#route!.virtualHost.includeRequestAttemptCount) {
       this.#headers!.set("x-envoy-attempt-count", String(info.upstreamAttempts));
     }
-    const upstream = this.#cluster!.upstream.request(this);
+    const upstream = this.#cluster!.upstream.request(this, this.#stream.info);
     this.#upstream = upstream;
     this.#autoHost(upstream.hostname);
     if (this.#readingPaused) upstream.pauseReading();

@@ -9,10 +9,15 @@ import type { Counter, Gauge, Stats } from "../observe/stats.ts";
 import { Verdict } from "./listener-filter.ts";
 import type { ListenerFilter, SocketFacts } from "./listener-filter.ts";
 import type { ConfiguredFilter } from "./listener-filters.ts";
-import { stopReading } from "./read-buffer.ts";
+import { startReading, stopReading } from "./read-buffer.ts";
 
-/** Where a socket goes when its filters are done. */
-export type Passed = (socket: Socket, facts: SocketFacts) => void;
+/** Whose socket it is. */
+export interface SocketOwner {
+  /** The filters are done with it. */
+  onFiltered(socket: Socket, facts: SocketFacts): void;
+  /** It is closed: a filter, the peer or the timeout ended it. */
+  onRefused(): void;
+}
 
 /** What a pipeline is made of, besides the configuration of its listener. */
 export interface PipelineOptions {
@@ -45,13 +50,10 @@ export class FilterPipeline {
     this.log = (message) => log(`listener ${config.name}: ${message}`);
   }
 
-  /** Runs the filters; `passed` is called when they are done, in this call if none waits, and never if one refuses. */
-  run(socket: Socket, facts: SocketFacts, passed: Passed): void {
-    if (this.#filters.length === 0) {
-      passed(socket, facts);
-      return;
-    }
-    new PendingSocket(this, socket, facts, passed).advance();
+  /** Runs the filters; the owner is told of their end, within this call if none waits. */
+  run(socket: Socket, facts: SocketFacts, owner: SocketOwner): void {
+    if (this.#filters.length === 0) owner.onFiltered(socket, facts);
+    else new PendingSocket(this, socket, facts, owner).advance();
   }
 
   /** The next filter for a socket from place `at` on, or undefined after the last one. */
@@ -79,7 +81,7 @@ class PendingSocket {
   readonly #pipeline: FilterPipeline;
   readonly #socket: Socket;
   readonly #facts: SocketFacts;
-  readonly #passed: Passed;
+  readonly #owner: SocketOwner;
   #at = 0;
   /** The filter that waits for bytes. */
   #current: ListenerFilter | null = null;
@@ -90,11 +92,11 @@ class PendingSocket {
   readonly #onEnd = (): void => this.refuse(this.#pipeline.remoteCloses, "");
   readonly #onError = (error: Error): void => this.refuse(this.#pipeline.errors, error.message);
 
-  constructor(pipeline: FilterPipeline, socket: Socket, facts: SocketFacts, passed: Passed) {
+  constructor(pipeline: FilterPipeline, socket: Socket, facts: SocketFacts, owner: SocketOwner) {
     this.#pipeline = pipeline;
     this.#socket = socket;
     this.#facts = facts;
-    this.#passed = passed;
+    this.#owner = owner;
     pipeline.active.inc();
   }
 
@@ -133,7 +135,7 @@ class PendingSocket {
     if (timeoutMs > 0) this.#timer = setTimeout(() => this.#onTimeout(), timeoutMs);
     this.#pipeline.note(this, true);
     socket.on("data", this.#onBytes).on("end", this.#onEnd).on("error", this.#onError).on("close", this.#onEnd);
-    socket.resume();
+    startReading(socket);
   }
 
   #onData(data: Buffer): void {
@@ -159,7 +161,7 @@ class PendingSocket {
     this.#settle();
     const socket = this.#socket;
     if (this.#bytes.length > 0) socket.unshift(this.#bytes);
-    this.#passed(socket, this.#facts);
+    this.#owner.onFiltered(socket, this.#facts);
   }
 
   /** Ends the socket: `counter` says whose doing it was, `why` is logged unless it is "". */
@@ -171,6 +173,7 @@ class PendingSocket {
     this.#settle();
     this.#socket.on("error", noop);
     this.#socket.destroy();
+    this.#owner.onRefused();
   }
 
   #settle(): void {

@@ -32,6 +32,8 @@ export class SocketFacts implements ChainFacts {
   localPort: number;
   /** `localIp` and `localPort` are where downstream wanted to go, not where the socket is. */
   localRestored = false;
+  /** Another listener handed the socket over by its restored destination; that happens once. */
+  handedOver = false;
   /** `tls` or `raw_buffer`; "" until a filter knows, which counts as `raw_buffer` in the end. */
   transportProtocol = "";
   /** Lower case. */

@@ -1,8 +1,9 @@
 /** The listener filters that are built in, and which connections each looks at. */
-import type { ListenerFilterConfig, ListenerFilterKind, ListenerFilterPredicate } from "../config/listener-snapshot.ts";
+import type { ListenerFilterKind, ListenerFilterPredicate } from "../config/listener-snapshot.ts";
 import type { Stats } from "../observe/stats.ts";
+import type { ListenerConfig } from "../config/snapshot.ts";
 import type { ListenerFilterFactory, SocketFacts } from "./listener-filter.ts";
-import { originalDst } from "./original-dst.ts";
+import { originalDst, transparentDst } from "./original-dst.ts";
 
 /** A listener filter of a listener, made once. */
 export interface ConfiguredFilter {
@@ -11,22 +12,20 @@ export interface ConfiguredFilter {
   readonly disabled: ((facts: SocketFacts) => boolean) | null;
 }
 
-/** Makes the filters of a listener. `scope` is `listener.<stat_prefix>.`. */
-export function listenerFilters(
-  configs: readonly ListenerFilterConfig[],
-  stats: Stats,
-  scope: string,
-): ConfiguredFilter[] {
-  return configs.map(({ name, filter, disabled }) => ({
-    factory: { name, create: creator(filter, stats, scope) },
+/** Makes the filters of a listener. */
+export function listenerFilters(config: ListenerConfig, stats: Stats): ConfiguredFilter[] {
+  return config.listenerFilters.map(({ name, filter, disabled }) => ({
+    factory: { name, create: creator(filter, config, stats) },
     disabled: disabled === undefined ? null : predicate(disabled),
   }));
 }
 
-function creator(filter: ListenerFilterKind, _stats: Stats, _scope: string): ListenerFilterFactory["create"] {
+function creator(filter: ListenerFilterKind, config: ListenerConfig, _stats: Stats): ListenerFilterFactory["create"] {
   switch (filter.kind) {
-    case "original_dst":
-      return () => originalDst;
+    case "original_dst": {
+      const only = config.socket.transparent === true ? transparentDst : originalDst;
+      return () => only;
+    }
   }
 }
 

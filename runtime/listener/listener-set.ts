@@ -1,19 +1,23 @@
 /** Every listener of a worker. Life: start → (accept) → drain → close. */
 import type { ListenerConfig } from "../config/snapshot.ts";
+import { AddressBook } from "./address-book.ts";
 import type { BoundAddress } from "./bind.ts";
 import { Listener } from "./listener.ts";
 import type { ListenerEnvironment } from "./listener.ts";
+import { closeDescriptor } from "./native-sockets.ts";
+import type { ParcelOwner, SocketParcel } from "./peers.ts";
 
 /** envoy.config.core.v3.TrafficDirection. */
 const INBOUND = 1;
 
-export class ListenerSet {
+export class ListenerSet implements ParcelOwner {
   readonly #listeners: Listener[];
   readonly #bound: BoundAddress[] = [];
+  readonly #book = new AddressBook<Listener>();
 
   /** Builds chains at once, so that a chain that cannot be built throws here; binds nothing yet. */
   constructor(listeners: readonly ListenerConfig[], environment: ListenerEnvironment) {
-    this.#listeners = listeners.map((config) => new Listener(config, environment));
+    this.#listeners = listeners.map((config) => new Listener(config, environment, this.#book));
   }
 
   /** Binds and accepts. Rejects with ProxyError BIND_FAILED that names listener and address. */
@@ -23,6 +27,21 @@ export class ListenerSet {
 
   get bound(): readonly BoundAddress[] {
     return this.#bound;
+  }
+
+  receive(parcel: SocketParcel): void {
+    this.#listenerOf(parcel)?.receive(parcel);
+  }
+
+  takeBack(parcel: SocketParcel): void {
+    this.#listenerOf(parcel)?.takeBack(parcel);
+  }
+
+  /** Undefined, with the socket closed, when its listener is gone. */
+  #listenerOf({ listener, descriptor }: SocketParcel): Listener | undefined {
+    const found = this.#listeners.find(({ config }) => config.name === listener);
+    if (found === undefined) closeDescriptor(descriptor);
+    return found;
   }
 
   /** Stops accepting at once; connections live on. `inboundOnly`: only listeners of traffic direction INBOUND. */

@@ -27,3 +27,15 @@ export const originalDst: ListenerFilter = {
 
   onData: () => Verdict.CONTINUE,
 };
+
+/** The same on a transparent listener (TPROXY): the local address is where downstream wanted to go. */
+export const transparentDst: ListenerFilter = {
+  maxReadBytes: 0,
+
+  onAccept(facts: SocketFacts): Verdict {
+    if (!facts.pipe) facts.localRestored = true;
+    return Verdict.CONTINUE;
+  },
+
+  onData: () => Verdict.CONTINUE,
+};

@@ -13,7 +13,16 @@ import { DOWNSTREAM_READ_BYTES } from "../limits.ts";
 const readBuffer = Buffer.allocUnsafeSlow(DOWNSTREAM_READ_BYTES);
 
 interface Handed {
-  _handle: { reading?: boolean; readStop?(): number } | null;
+  _handle: { reading?: boolean; readStart?(): number; readStop?(): number } | null;
+}
+
+/** Starts reading; also after {@link stopReading}, of which the stream itself knows nothing. */
+export function startReading(socket: Socket): void {
+  socket.resume();
+  const { _handle: handle } = socket as unknown as Handed;
+  if (handle === null || handle.reading !== false) return;
+  handle.reading = true;
+  handle.readStart?.();
 }
 
 /** Stops reading at once: a paused socket would go on until its buffer is full. */

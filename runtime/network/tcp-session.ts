@@ -219,7 +219,7 @@ export class TcpSession extends Deadline implements TerminalFilter, TcpHandler {
       return;
     }
     this.#attempts++;
-    const upstream = cluster.connect(this);
+    const upstream = cluster.connect(this, stream);
     if (upstream === ResetReason.OVERFLOW) this.#refuse(ResponseFlag.UO, Failure.RESOURCE_LIMIT);
     else if (typeof upstream === "string") this.#refuse(ResponseFlag.UH, Failure.NO_HEALTHY_UPSTREAM);
     else {

@@ -1,8 +1,10 @@
 /** One cluster in one worker: its hosts, kept up to date, and the choice among them for each request. */
+import type { OriginalDstConfig } from "../config/cluster-snapshot.ts";
 import type { Address, ClusterConfig, EndpointConfig } from "../config/snapshot.ts";
 import { ResetReason } from "../errors.ts";
 import type { Stats } from "../observe/stats.ts";
 import { UpstreamTls } from "../tls/upstream.ts";
+import type { StreamInfo } from "../observe/stream-info.ts";
 import { ClusterResources } from "./cluster-resources.ts";
 import { DnsTarget, type Lookup } from "./dns-target.ts";
 import { FailedRequest } from "./failed-request.ts";
@@ -10,6 +12,7 @@ import { http1 } from "./h1-connection.ts";
 import { http2 } from "./h2-connection.ts";
 import { addressText, Host, type HostFacts, type HostPool } from "./host.ts";
 import { LoadBalancer } from "./load-balancer.ts";
+import { OriginalDst } from "./original-dst.ts";
 import { Pool } from "./pool.ts";
 import type { Upstream, UpstreamHandler, UpstreamRequest } from "./request.ts";
 import { TcpConnection, type TcpHandler } from "./tcp-connection.ts";
@@ -26,6 +29,8 @@ export class Cluster implements Upstream {
   readonly resources: ClusterResources;
   readonly #tls: readonly UpstreamTls[];
   readonly #balancer: LoadBalancer;
+  /** Instead of the balancer, in clusters of the type ORIGINAL_DST. */
+  readonly #originalDst: OriginalDst | null;
   readonly #createPool: (host: Host) => HostPool;
   readonly #targets: DnsTarget[] = [];
   /** Hosts by endpoint, in configured order. */
@@ -43,6 +48,7 @@ export class Cluster implements Upstream {
     );
     this.#balancer = new LoadBalancer(config.lbPolicy, () => this.resources.stats.lbHealthyPanic.inc());
     this.#createPool = poolMaker(config, this.resources);
+    this.#originalDst = config.originalDst === undefined ? null : this.#destinations(config.originalDst, stats);
     this.#byEndpoint = config.endpoints.map(() => []);
     config.endpoints.forEach((endpoint, at) => {
       const { address } = endpoint;
@@ -62,24 +68,25 @@ export class Cluster implements Upstream {
 
   /** The first answer of every name; never rejects. */
   async start(): Promise<void> {
+    this.#originalDst?.start();
     await Promise.all(this.#targets.map((target) => target.refresh()));
   }
 
-  request(handler: UpstreamHandler): UpstreamRequest {
-    const host = this.#balancer.pick();
+  request(handler: UpstreamHandler, stream?: StreamInfo): UpstreamRequest {
+    const host = this.#pick(stream);
     if (host !== null) return host.pool.request(handler);
     this.resources.stats.cxNoneHealthy.inc();
     return new FailedRequest(handler, ResetReason.NO_HEALTHY_UPSTREAM);
   }
 
   /** Opens a connection of its own to a host. A reason instead: OVERFLOW or NO_HEALTHY_UPSTREAM, counted. */
-  connect(handler: TcpHandler): TcpConnection | ResetReason {
+  connect(handler: TcpHandler, stream?: StreamInfo): TcpConnection | ResetReason {
     const { resources } = this;
     if (!resources.canConnect) {
       resources.stats.cxOverflow.inc();
       return ResetReason.OVERFLOW;
     }
-    const host = this.#balancer.pick();
+    const host = this.#pick(stream);
     if (host === null) {
       resources.stats.cxNoneHealthy.inc();
       return ResetReason.NO_HEALTHY_UPSTREAM;
@@ -100,6 +107,7 @@ export class Cluster implements Upstream {
   /** Stops resolving and takes no request any more; requests under way end by themselves. */
   drain(): void {
     for (const tls of this.#tls) tls.close();
+    this.#originalDst?.stop();
     for (const target of this.#targets) target.stop();
     for (const host of this.#hosts) host.pool.drain();
   }
@@ -107,6 +115,7 @@ export class Cluster implements Upstream {
   /** Ends everything at once. */
   close(): void {
     for (const tls of this.#tls) tls.close();
+    this.#originalDst?.stop();
     for (const target of this.#targets) target.stop();
     const hosts = this.#hosts;
     this.#hosts = [];
@@ -115,9 +124,35 @@ export class Cluster implements Upstream {
     for (const connection of this.#tcp) connection.abandon();
   }
 
+  #pick(stream: StreamInfo | undefined): Host | null {
+    return this.#originalDst === null ? this.#balancer.pick() : this.#originalDst.pick(stream);
+  }
+
+  #destinations(config: OriginalDstConfig, stats: Stats): OriginalDst {
+    return new OriginalDst({
+      config,
+      createHost: (host, port) => {
+        const address = { kind: "ip", host, port, ipv4Compat: false } as const;
+        return this.#createHost(
+          { address, hostname: "", weight: 1, priority: 0, healthy: true, tls: this.config.defaultTls },
+          address,
+        );
+      },
+      onHosts: (hosts) => {
+        const { stats: own } = this.resources;
+        this.#hosts = hosts;
+        own.membershipChange.inc();
+        own.membershipTotal.set(hosts.length);
+        own.membershipHealthy.set(hosts.length);
+      },
+      invalid: stats.counter(`cluster.${this.config.statName}.original_dst_host_invalid`),
+    });
+  }
+
   #createHost(endpoint: EndpointConfig, target: Address): Host {
     const { weight, priority, healthy, address } = endpoint;
-    const resolved = this.config.type !== "STATIC" && address.kind === "ip" ? address.host : "";
+    const named = this.config.type === "STRICT_DNS" || this.config.type === "LOGICAL_DNS";
+    const resolved = named && address.kind === "ip" ? address.host : "";
     const hostname = endpoint.hostname || resolved;
     const tls = endpoint.tls === undefined ? null : (this.#tls[endpoint.tls] ?? null);
     const facts: HostFacts = { target, hostname, weight, priority, healthy, tls };

@@ -4,7 +4,7 @@
  */
 import type { HeaderMap } from "../codec/headers.ts";
 import type { ResetReason } from "../errors.ts";
-import type { SecureFacts } from "../observe/stream-info.ts";
+import type { SecureFacts, StreamInfo } from "../observe/stream-info.ts";
 
 /** Events of one upstream request. After `onUpstreamReset`, or after the call that ended the response, none comes. */
 export interface UpstreamHandler {
@@ -53,8 +53,11 @@ export interface UpstreamRequest {
 /** A cluster as its users see it; one per worker and configured cluster. */
 export interface Upstream {
   readonly name: string;
-  /** Picks a host and a connection (or queues); events may come at once only from a later task. */
-  request(handler: UpstreamHandler): UpstreamRequest;
+  /**
+   * Picks a host and a connection (or queues); events may come at once only from a later task. `stream` is what
+   * a cluster may pick the host by; calls that belong to no stream have none.
+   */
+  request(handler: UpstreamHandler, stream?: StreamInfo): UpstreamRequest;
   /** Number of hosts known now. */
   readonly hostCount: number;
 }

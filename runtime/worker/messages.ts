@@ -4,6 +4,7 @@
  */
 import type { Snapshot } from "../config/snapshot.ts";
 import type { BoundAddress } from "../listener/bind.ts";
+import type { PeerLink } from "../listener/peers.ts";
 import type { LogLevel } from "../observe/log.ts";
 import type { StatsAnnouncement } from "../observe/stats.ts";
 import type { ClusterStatus } from "../upstream/cluster-status.ts";
@@ -37,8 +38,9 @@ export interface WorkerSetup {
   readonly logFormat: "text" | "json";
 }
 
-/** What is known of the listening sockets of the process: see ListenerEnvironment. */
+/** What is known of the sockets of the process: see ListenerEnvironment. */
 export interface KnownSockets {
+  readonly counts: Readonly<Record<string, SharedArrayBuffer>>;
   readonly boundPorts: Readonly<Record<string, number>>;
   readonly sharedSockets: Readonly<Record<string, number>>;
 }
@@ -54,6 +56,8 @@ export type ToWorker =
   | { readonly kind: "setup"; readonly setup: WorkerSetup }
   /** Bind and accept, answer `listening` or `failed`. */
   | { readonly kind: "listen"; readonly sockets: KnownSockets }
+  /** Another worker can be given sockets, and gives some. */
+  | { readonly kind: "peer"; readonly link: PeerLink }
   /** Stop accepting, finish streams for at most `ms`, answer `drained`. */
   | { readonly kind: "drain"; readonly ms: number }
   /** From now on responses ask downstream to close the connection; or the contrary. Accepting goes on. */

@@ -23,6 +23,7 @@ import { mergePluginStatuses } from "../wasm/plugin-status.ts";
 import type { PluginStatus } from "../wasm/plugin-status.ts";
 import type { SharedHandle } from "../wasm/shared.ts";
 import type { FromWorker, LogLevels, ToWorker, WorkerSetup } from "./messages.ts";
+import { linkPeers } from "./peer-links.ts";
 import { ProcessSockets } from "./process-sockets.ts";
 import { Questions } from "./questions.ts";
 import type { Reply } from "./questions.ts";
@@ -120,7 +121,7 @@ export class WorkerPool {
     this.#log = log;
     this.#code = code ?? new URL("./worker.ts", import.meta.url);
     this.#watchMs = watchMs ?? WORKER_WATCH_MS;
-    this.#sockets = new ProcessSockets(concurrency > 1, log);
+    this.#sockets = new ProcessSockets(concurrency, log);
     const beats = new SharedArrayBuffer(concurrency * Int32Array.BYTES_PER_ELEMENT);
     this.#beats = new Int32Array(beats);
     for (let index = 0; index < concurrency; index++) {
@@ -143,12 +144,14 @@ export class WorkerPool {
    */
   async start(setup: PoolSetup): Promise<void> {
     this.#setup = setup;
+    this.#sockets.count(setup.snapshot.listeners.map(({ name }) => name));
     const [first, ...others] = this.#places;
     const ready = this.#places.map((place) => this.#setUp(place.thread, setup));
     // One failure must not leave the others' rejections without a listener.
     await Promise.all(ready);
     this.#noteBound(await first!.thread.listen(this.#sockets.known));
     await Promise.all(others.map((place) => place.thread.listen(this.#sockets.known)));
+    this.#places.forEach(({ thread }, at) => this.#link(thread, this.#places.slice(0, at)));
     this.#serving = true;
     this.#watch = setInterval(() => this.#checkBeats(), this.#watchMs);
     this.#watch.unref();
@@ -306,6 +309,7 @@ export class WorkerPool {
   #onGone(thread: WorkerThread, why: string): void {
     this.#questions.threadGone(thread);
     this.#recover(thread.id);
+    this.#sockets.forget(thread.index);
     this.#owner.onThreadGone(thread.id);
     const place = this.#places[thread.index];
     if (!this.#serving || place?.thread !== thread) return;
@@ -349,12 +353,23 @@ export class WorkerPool {
       if (this.#drainClose) thread.post({ kind: "drain_close", on: true });
       for (const message of this.#standing) thread.post(message);
       await thread.listen(this.#sockets.known);
+      this.#link(thread, this.#places);
       if (this.#inboundStopped) thread.post({ kind: "stop_accepting", inboundOnly: true });
       this.#log.info(`worker ${place.index} is back`);
     } catch (error) {
       // The thread tells why in #onGone, which tries again.
       thread.terminate(error instanceof ProxyError ? error.message : String(error));
     }
+  }
+
+  /** Workers reach each other where connections are balanced among them. */
+  #link(thread: WorkerThread, places: readonly Place[]): void {
+    if (!this.#setup!.snapshot.listeners.some(({ connectionBalance }) => connectionBalance === "exact")) return;
+    const others = places.map((place) => place.thread);
+    linkPeers(
+      thread,
+      others.filter((other) => other !== thread && other.state === "listening"),
+    );
   }
 
   #noteBound(bound: readonly BoundAddress[]): void {

@@ -4,31 +4,44 @@
  */
 import { ProxyError } from "../errors.ts";
 import type { BoundAddress } from "../listener/bind.ts";
+import { ALL_LISTENERS } from "../listener/listener.ts";
 import { closeDescriptor, duplicate } from "../listener/native-sockets.ts";
+import { SocketCounts } from "../listener/socket-counts.ts";
 import type { Log } from "../observe/log.ts";
 import type { KnownSockets } from "./messages.ts";
 
 export class ProcessSockets {
   readonly #ports: Record<string, number> = {};
   readonly #shared: Record<string, number> = {};
-  readonly #share: boolean;
+  readonly #counts: Record<string, SharedArrayBuffer>;
+  readonly #workers: number;
   readonly #log: Log;
 
-  /** `share`: there is more than one worker. */
-  constructor(share: boolean, log: Log) {
-    this.#share = share;
+  constructor(workers: number, log: Log) {
+    this.#workers = workers;
     this.#log = log;
+    this.#counts = { [ALL_LISTENERS]: SocketCounts.room(workers) };
   }
 
   get known(): KnownSockets {
-    return { boundPorts: this.#ports, sharedSockets: this.#shared };
+    return { boundPorts: this.#ports, sharedSockets: this.#shared, counts: this.#counts };
+  }
+
+  /** Makes room for the counts of listeners; what is counted already stays. */
+  count(listeners: readonly string[]): void {
+    for (const name of listeners) this.#counts[name] ??= SocketCounts.room(this.#workers);
+  }
+
+  /** A worker is lost, and all its sockets with it. */
+  forget(worker: number): void {
+    for (const buffer of Object.values(this.#counts)) Atomics.store(new Int32Array(buffer), worker, 0);
   }
 
   /** Takes note of what a worker, which is alive, has bound. */
   note({ name, index, port, address, descriptor }: BoundAddress): void {
     const key = `${name}/${index}`;
     if (port !== 0) this.#ports[key] = port;
-    if (descriptor < 0 || !this.#share || Object.hasOwn(this.#shared, key)) return;
+    if (descriptor < 0 || this.#workers === 1 || Object.hasOwn(this.#shared, key)) return;
     try {
       this.#shared[key] = duplicate(descriptor);
     } catch (error) {

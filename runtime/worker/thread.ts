@@ -3,6 +3,7 @@
  * listening → draining → gone. Whoever owns it is told of each step by one method call.
  */
 import { Worker } from "node:worker_threads";
+import type { MessagePort } from "node:worker_threads";
 import { ProxyError } from "../errors.ts";
 import { WORKER_START_TIMEOUT_MS } from "../limits.ts";
 import type { FromWorker, KnownSockets, ToWorker, WorkerBirth, WorkerSetup } from "./messages.ts";
@@ -81,8 +82,9 @@ export class WorkerThread {
     });
   }
 
-  post(message: ToWorker): void {
-    if (this.#state !== "gone") this.#worker.postMessage(message);
+  /** `moved`: ports that go over to the thread with the message. */
+  post(message: ToWorker, moved: readonly MessagePort[] = []): void {
+    if (this.#state !== "gone") this.#worker.postMessage(message, moved);
   }
 
   /** Asks the thread to end by itself and waits for that, at most `graceMs`. */

@@ -11,6 +11,8 @@ import { ConnectionManager } from "../http/connection-manager.ts";
 import type { HttpEnvironment } from "../http/connection-manager.ts";
 import { ListenerSet } from "../listener/listener-set.ts";
 import type { NetworkEnvironment } from "../network/environment.ts";
+import { Peers } from "../listener/peers.ts";
+import type { PeerLink } from "../listener/peers.ts";
 import type { NetworkFilterFactory } from "../network/filter.ts";
 import { nativeFilter } from "../network/native.ts";
 import { AccessLog } from "../observe/access-log.ts";
@@ -34,6 +36,8 @@ class DataPlane {
   readonly #drainState = { close: false };
   readonly #boundPorts: Record<string, number> = {};
   readonly #sharedSockets: Record<string, number> = {};
+  readonly #counts: Record<string, SharedArrayBuffer> = {};
+  readonly #peers: Peers;
 
   constructor(index: number, setup: WorkerSetup, stats: StatsStore) {
     const { snapshot } = setup;
@@ -62,12 +66,20 @@ class DataPlane {
     const http = this.#httpEnvironment(snapshot, stats);
     const makers = { http, network: { ...http, upstreams: this.#clusters }, plugins: this.#plugins };
     const listenerLog = log.component("listener");
+    this.#peers = new Peers(index, {
+      receive: (parcel) => this.#listeners.receive(parcel),
+      takeBack: (parcel) => this.#listeners.takeBack(parcel),
+    });
     this.#listeners = new ListenerSet(snapshot.listeners, {
       stats,
       chainFactories: (chain, listener) => chainFactories(chain, listener, makers),
       accessLog: http.accessLog,
       boundPorts: this.#boundPorts,
       sharedSockets: this.#sharedSockets,
+      counts: this.#counts,
+      peers: this.#peers,
+      maxConnections: snapshot.maxDownstreamConnections,
+      runtime: snapshot.runtime,
       workerIndex: index,
       log: (level, message) => listenerLog[level === "warn" ? "warning" : level](message),
     });
@@ -80,11 +92,16 @@ class DataPlane {
     this.#plugins.start();
   }
 
-  async listen({ boundPorts, sharedSockets }: KnownSockets): Promise<FromWorker> {
+  async listen({ boundPorts, sharedSockets, counts }: KnownSockets): Promise<FromWorker> {
     Object.assign(this.#boundPorts, boundPorts);
+    Object.assign(this.#counts, counts);
     Object.assign(this.#sharedSockets, sharedSockets);
     await this.#listeners.start();
     return { kind: "listening", bound: this.#listeners.bound };
+  }
+
+  connectPeer(link: PeerLink): void {
+    this.#peers.connect(link);
   }
 
   async drain(ms: number): Promise<FromWorker> {
@@ -242,6 +259,8 @@ function onMessage(message: ToWorker): void {
   switch (message.kind) {
     case "listen":
       return void plane.listen(message.sockets).then(say, fail);
+    case "peer":
+      return plane.connectPeer(message.link);
     case "drain":
       return void plane.drain(message.ms).then(say, fail);
     case "stop_accepting":

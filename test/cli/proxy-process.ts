@@ -71,11 +71,17 @@ export class ProxyProcess {
   address = "";
   #changed: (() => void)[] = [];
 
-  constructor(config: string, args: readonly string[] = []) {
+  /** `config` may need to know the folder; `launcher` is a program that runs the proxy, with its arguments. */
+  constructor(
+    config: string | ((folder: string) => string),
+    args: readonly string[] = [],
+    launcher: readonly string[] = [],
+  ) {
     const path = join(this.folder, "bootstrap.yaml");
-    writeFileSync(path, config);
-    const all = [BIN, "run", "-c", path, "--admin-address-path", join(this.folder, "admin"), ...args];
-    this.process = spawn(process.execPath, all, { stdio: ["ignore", "pipe", "pipe"] });
+    writeFileSync(path, typeof config === "string" ? config : config(this.folder));
+    const run = [BIN, "run", "-c", path, "--admin-address-path", join(this.folder, "admin"), ...args];
+    const [program, ...all] = [...launcher, process.execPath, ...run];
+    this.process = spawn(program!, all, { stdio: ["ignore", "pipe", "pipe"] });
     for (const stream of [this.process.stdout!, this.process.stderr!])
       stream.on("data", (data) => this.#heard(String(data)));
     this.exited = new Promise((resolve) => this.process.on("close", (status) => (resolve(status), this.#heard(""))));

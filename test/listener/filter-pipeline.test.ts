@@ -50,6 +50,7 @@ interface Stage {
   readonly stats: StatsStore;
   readonly log: string[];
   readonly passed: { socket: Socket; facts: SocketFacts }[];
+  readonly refused: { readonly count: number };
   readonly pipeline: FilterPipeline;
   connect(): Promise<Socket>;
   stat(name: string): number;
@@ -65,13 +66,17 @@ async function stage(
   const stats = new StatsStore(() => {});
   const log: string[] = [];
   const passed: { socket: Socket; facts: SocketFacts }[] = [];
+  const refused = { count: 0 };
   const pipeline = new FilterPipeline(config(ip("127.0.0.1"), more), stats, {
     log: (message) => log.push(message),
     filters: filters.map((create, at) => ({ factory: { name: `f${at}`, create }, disabled })),
   });
   const server = createServer({ pauseOnConnect: true, allowHalfOpen: true }, (socket) => {
     t.after(() => socket.destroy());
-    pipeline.run(socket, new SocketFacts(socket), (filtered, facts) => passed.push({ socket: filtered, facts }));
+    pipeline.run(socket, new SocketFacts(socket), {
+      onFiltered: (filtered, facts) => void passed.push({ socket: filtered, facts }),
+      onRefused: () => void refused.count++,
+    });
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -82,6 +87,7 @@ async function stage(
     stats,
     log,
     passed,
+    refused,
     pipeline,
     async connect() {
       const socket = connect(address.port, "127.0.0.1").setNoDelay();

@@ -6,6 +6,7 @@ import type { TestContext } from "node:test";
 import type { FilterChainMatch } from "../../runtime/config/listener-snapshot.ts";
 import type { Address, FilterChainConfig, ListenerConfig } from "../../runtime/config/snapshot.ts";
 import { ListenerSet } from "../../runtime/listener/listener-set.ts";
+import { Peers } from "../../runtime/listener/peers.ts";
 import type { ListenerEnvironment } from "../../runtime/listener/listener.ts";
 import type { ConnectionView, NetworkFilterFactory, TerminalFilter } from "../../runtime/network/filter.ts";
 import { AccessLog } from "../../runtime/observe/access-log.ts";
@@ -98,6 +99,10 @@ export function environment(
     boundPorts: {},
     sharedSockets: {},
     workerIndex: 0,
+    counts: {},
+    peers: new Peers(0, { receive: () => {}, takeBack: () => {} }),
+    maxConnections: Infinity,
+    runtime: {},
     log: () => {},
     ...more,
   };

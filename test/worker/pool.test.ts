@@ -66,7 +66,7 @@ class Bench {
 
 function setup(script: Script): PoolSetup {
   const logLevels = { level: "info", components: [] } as const;
-  const snapshot = script as unknown as Snapshot;
+  const snapshot = { ...script, listeners: [] } as unknown as Snapshot;
   return {
     concurrency: 2,
     snapshot,

@@ -1,4 +1,4 @@
-/** envoy.config.cluster.v3.Cluster: STATIC and DNS clusters over TCP or TLS. */
+/** envoy.config.cluster.v3.Cluster: STATIC, DNS and ORIGINAL_DST clusters over TCP or TLS. */
 import { CONNECT_TIMEOUT_MS, CONNECTION_BUFFER_BYTES, UPSTREAM_IDLE_TIMEOUT_MS } from "../../limits.ts";
 import type { Message } from "../document/message.ts";
 import type { CircuitBreakers, ClusterConfig, EndpointConfig } from "../snapshot.ts";
@@ -6,6 +6,7 @@ import { addressText, buildAddress } from "./address.ts";
 import type { BuildContext } from "./context.ts";
 import { filterMetadata } from "./metadata.ts";
 import { TransportSockets } from "./transport-sockets.ts";
+import { buildOriginalDst } from "./original-dst.ts";
 
 const PROTOCOL_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 /** Milliseconds between look-ups of DNS clusters, as in Envoy. */
@@ -27,7 +28,8 @@ export function buildCluster(context: BuildContext, cluster: Message): ClusterCo
     name,
     statName: (cluster.text("alt_stat_name") || name).replaceAll(":", "_"),
     type,
-    lbPolicy: lbPolicy(context, cluster),
+    lbPolicy: lbPolicy(context, cluster, type),
+    ...(type === "ORIGINAL_DST" ? { originalDst: buildOriginalDst(context, cluster) } : {}),
     connectTimeoutMs: context.millis(cluster, "connect_timeout", CONNECT_TIMEOUT_MS),
     perConnectionBufferLimitBytes: cluster.wrappedNumber("per_connection_buffer_limit_bytes", CONNECTION_BUFFER_BYTES),
     protocol: http.protocol,
@@ -62,16 +64,29 @@ function checkServerNames(context: BuildContext, cluster: Message): void {
 
 function clusterType(context: BuildContext, cluster: Message): ClusterConfig["type"] {
   const type = context.enumName(cluster, "type");
-  if (type === "STATIC" || type === "STRICT_DNS" || type === "LOGICAL_DNS") return type;
+  if (type === "STATIC" || type === "STRICT_DNS" || type === "LOGICAL_DNS" || type === "ORIGINAL_DST") return type;
   if (cluster.has("cluster_type")) context.unsupported(cluster, "cluster_type", "custom cluster types");
   else if (type !== "") context.unsupported(cluster, "type", `clusters of the type ${type}`);
   return "STATIC";
 }
 
-function lbPolicy(context: BuildContext, cluster: Message): ClusterConfig["lbPolicy"] {
+function lbPolicy(context: BuildContext, cluster: Message, type: ClusterConfig["type"]): ClusterConfig["lbPolicy"] {
   const policy = context.enumName(cluster, "lb_policy");
+  if (type === "ORIGINAL_DST") {
+    // Like Envoy, this takes the policy that is not set for a wrong one: it means ROUND_ROBIN.
+    if (policy !== "CLUSTER_PROVIDED")
+      context.error(
+        cluster,
+        "lb_policy",
+        "cluster",
+        `LB policy ${policy} is not valid for Cluster type ORIGINAL_DST. Only 'CLUSTER_PROVIDED' is allowed with cluster type 'ORIGINAL_DST'`,
+      );
+    return "CLUSTER_PROVIDED";
+  }
   if (policy === "ROUND_ROBIN" || policy === "LEAST_REQUEST" || policy === "RANDOM") return policy;
-  if (policy !== "") context.unsupported(cluster, "lb_policy", `the policy ${policy}`);
+  if (policy === "CLUSTER_PROVIDED")
+    context.error(cluster, "lb_policy", "cluster", `LB policy CLUSTER_PROVIDED is not valid for Cluster type ${type}`);
+  else if (policy !== "") context.unsupported(cluster, "lb_policy", `the policy ${policy}`);
   return "ROUND_ROBIN";
 }
 
@@ -133,6 +148,16 @@ function buildEndpoints(
   { type, sockets }: { readonly type: ClusterConfig["type"]; readonly sockets: TransportSockets },
 ): EndpointConfig[] {
   const assignment = cluster.message("load_assignment");
+  if (type === "ORIGINAL_DST") {
+    if (assignment !== undefined)
+      context.error(
+        cluster,
+        "load_assignment",
+        "cluster",
+        "ORIGINAL_DST clusters must have no load assignment configured",
+      );
+    return [];
+  }
   if (assignment === undefined) {
     context.warn(
       cluster,

@@ -6,9 +6,10 @@ const TUNING = "tuning of a part that works another way here";
 export const SUPPORTED_FIELDS: ReadonlyMap<string, ReadonlySet<string>> = new Map([
   fields(
     "envoy.config.bootstrap.v3.Bootstrap",
-    "node static_resources admin layered_runtime stats_flush_interval bootstrap_extensions",
+    "node static_resources admin layered_runtime stats_flush_interval bootstrap_extensions overload_manager",
   ),
   fields("envoy.config.bootstrap.v3.Bootstrap.StaticResources", "listeners clusters secrets"),
+  fields("envoy.config.overload.v3.OverloadManager", "resource_monitors"),
   fields("envoy.config.bootstrap.v3.Admin", "address access_log"),
   fields(
     "envoy.config.listener.v3.Listener",
@@ -109,7 +110,7 @@ export const SUPPORTED_FIELDS: ReadonlyMap<string, ReadonlySet<string>> = new Ma
   fields("envoy.config.core.v3.DataSource", "filename inline_bytes inline_string environment_variable"),
   fields(
     "envoy.config.cluster.v3.Cluster",
-    "name alt_stat_name type cluster_type connect_timeout per_connection_buffer_limit_bytes lb_policy load_assignment circuit_breakers dns_refresh_rate dns_failure_refresh_rate dns_lookup_family typed_extension_protocol_options http_protocol_options http2_protocol_options common_http_protocol_options max_requests_per_connection metadata transport_socket transport_socket_matches",
+    "name alt_stat_name type cluster_type connect_timeout per_connection_buffer_limit_bytes lb_policy load_assignment circuit_breakers dns_refresh_rate dns_failure_refresh_rate dns_lookup_family typed_extension_protocol_options http_protocol_options http2_protocol_options common_http_protocol_options max_requests_per_connection metadata transport_socket transport_socket_matches original_dst_lb_config cleanup_interval",
   ),
   fields("envoy.extensions.upstreams.http.v3.HttpProtocolOptions", "common_http_protocol_options explicit_http_config"),
   fields("envoy.config.cluster.v3.CircuitBreakers", "thresholds"),
@@ -184,9 +185,13 @@ export const IGNORED_FIELDS: ReadonlyMap<string, ReadonlyMap<string, string>> = 
     stats_server_version_override: TUNING,
     node_context_params: "there is no xDS yet",
   }),
+  ignored("envoy.config.overload.v3.OverloadManager", {
+    refresh_interval: "connections are counted, not sampled",
+    buffer_factory_config: TUNING,
+  }),
   ignored("envoy.config.bootstrap.v3.Admin", {
     profile_path: "there is no profiler",
-    ignore_global_conn_limit: "there is no global limit",
+    ignore_global_conn_limit: "connections of the admin server are never limited",
   }),
   ignored("envoy.config.listener.v3.Listener", {
     metadata: "nothing reads it yet",
@@ -286,7 +291,6 @@ export const IGNORED_FIELDS: ReadonlyMap<string, ReadonlyMap<string, string>> = 
     use_tcp_for_dns_lookups: "the system's resolver is used",
     wait_for_warm_on_init: "listeners open once names have been looked up",
     upstream_connection_options: TUNING,
-    cleanup_interval: "for ORIGINAL_DST only",
     common_lb_config: TUNING,
     round_robin_lb_config: TUNING,
     least_request_lb_config: TUNING,

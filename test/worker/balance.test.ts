@@ -1,0 +1,86 @@
+/** How connections spread over worker threads: a socket for each, one shared, and exact balance. */
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { connect } from "node:net";
+import type { Socket } from "node:net";
+import { test } from "node:test";
+import { bootstrap, OK_ROUTE, ProxyProcess } from "../cli/proxy-process.ts";
+
+const WORKERS = 4;
+const BATCH = 1000;
+const CONNECTIONS = 10_000;
+
+async function proxy(listener: string): Promise<ProxyProcess> {
+  const text = bootstrap({ routes: [OK_ROUTE] }).replace("- name: ingress\n", `- name: ingress\n      ${listener}\n`);
+  return new ProxyProcess(text, ["--concurrency", String(WORKERS)]).live();
+}
+
+/** Values of `listener.*.worker_N.downstream_cx_<what>`, by worker. */
+async function perWorker(proxy_: ProxyProcess, what: "total" | "active"): Promise<number[]> {
+  const { body } = await proxy_.get(`/stats?filter=worker_..downstream_cx_${what}`, proxy_.admin);
+  return [...body.matchAll(/worker_(\d)\.downstream_cx_\w+: (\d+)/g)]
+    .map(([, worker, value]) => [Number(worker), Number(value)] as const)
+    .toSorted(([a], [b]) => a - b)
+    .map(([, value]) => value);
+}
+
+const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
+
+async function open(address: string, count: number): Promise<Socket[]> {
+  const [host, port] = address.split(":") as [string, string];
+  const sockets = Array.from({ length: count }, () => connect(Number(port), host));
+  await Promise.all(sockets.map((socket) => once(socket, "connect")));
+  return sockets;
+}
+
+async function until(what: () => Promise<boolean>): Promise<void> {
+  while (!(await what())) await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
+/** Opens all connections in batches; `look` sees each batch while it is open. */
+async function spread(proxy_: ProxyProcess, look: () => Promise<void> = async () => {}): Promise<number[]> {
+  for (let done = 0; done < CONNECTIONS; done += BATCH) {
+    const sockets = await open(proxy_.address, BATCH);
+    await until(async () => sum(await perWorker(proxy_, "active")) === BATCH);
+    await look();
+    for (const socket of sockets) socket.resetAndDestroy();
+    await until(async () => sum(await perWorker(proxy_, "active")) === 0);
+  }
+  return perWorker(proxy_, "total");
+}
+
+test("a socket for each worker: the kernel spreads connections by chance", async () => {
+  const totals = await spread(await proxy(""));
+  assert.equal(sum(totals), CONNECTIONS);
+  // Four equal shares of 10,000 stray by more than 500 once in 10^30 times.
+  for (const total of totals) assert.ok(Math.abs(total - CONNECTIONS / WORKERS) < 500, totals.join());
+});
+
+test("one socket for all workers: who is awake takes the connection", async () => {
+  const totals = await spread(await proxy("enable_reuse_port: false"));
+  assert.equal(sum(totals), CONNECTIONS);
+  assert.ok(totals.filter((total) => total > 0).length > 1, totals.join());
+});
+
+test("exact balance: every worker has as many connections as the others", async () => {
+  const balanced = await proxy("connection_balance_config: { exact_balance: {} }");
+  const totals = await spread(balanced, async () => {
+    assert.deepEqual(await perWorker(balanced, "active"), Array(WORKERS).fill(BATCH / WORKERS));
+  });
+  assert.equal(sum(totals), CONNECTIONS);
+  // Connections are real ones wherever they end up.
+  const answers = await Promise.all(Array.from({ length: 40 }, () => balanced.get("/")));
+  assert.ok(answers.every(({ status, body }) => status === 200 && body === "ok"));
+  // A worker that is lost takes nothing with it but its own connections; afterwards all have their share again.
+  await until(async () => sum(await perWorker(balanced, "active")) === 0);
+  const kept = await open(balanced.address, 40);
+  for (const socket of kept) socket.on("error", () => {}).resume();
+  await until(async () => sum(await perWorker(balanced, "active")) === 40);
+  assert.deepEqual(await perWorker(balanced, "active"), [10, 10, 10, 10]);
+  assert.equal((await balanced.post("/workers/replace?index=1")).status, 200);
+  await balanced.printed("worker 1 is back");
+  await open(balanced.address, 40);
+  await until(async () => sum(await perWorker(balanced, "active")) === 70);
+  const active = await perWorker(balanced, "active");
+  assert.ok(Math.max(...active) - Math.min(...active) <= 1, active.join());
+});
