@@ -473,3 +473,41 @@ export const MAX_WRITE_PIECES = 1024;
 export const MAX_STRUCT_DEPTH = 32;
 /** Characters of the name that `sluice new` takes: it becomes file names, a class and a header. */
 export const MAX_FILTER_NAME = 40;
+
+// ---- artifacts from registries and files ------------------------------------------------------
+
+/** Bytes of an artifact's layer, and of what it decompresses to: a module of the largest size, in an archive with company. */
+export const MAX_ARTIFACT_BYTES = 2 * MAX_MODULE_BYTES;
+/** Bytes of a manifest, an index or a list of tags: registries take 4 MiB. */
+export const MAX_MANIFEST_JSON_BYTES = 4 * 1024 * 1024;
+/** Entries of a manifest's or an index's list. */
+export const MAX_ARTIFACT_LAYERS = 200;
+/** Entries of an archive that are looked at. */
+export const MAX_TAR_ENTRIES = 10_000;
+/** Bytes of a registry's answer other than manifests and blobs: errors and tokens. */
+export const MAX_REGISTRY_ANSWER_BYTES = 256 * 1024;
+/** Tags that are listed at most. */
+export const MAX_TAGS = 100_000;
+/** Redirects that are followed, one after another, as browsers and go-containerregistry do about. */
+export const MAX_REDIRECTS = 10;
+/** Tries for one blob, each going on where the last broke off. */
+export const MAX_BLOB_TRIES = 5;
+/** Bytes of one piece of an upload: what is sent again when a connection breaks. */
+export const UPLOAD_PIECE_BYTES = 8 * 1024 * 1024;
+/** Milliseconds to connect to a registry. */
+export const ARTIFACT_CONNECT_MS = 10_000;
+/** Milliseconds without a byte from a registry. */
+export const ARTIFACT_IDLE_MS = 30_000;
+/** Milliseconds that a credential helper may take: some ask a person. */
+export const CREDENTIAL_HELPER_MS = 60_000;
+/** Bytes of a file with credentials. */
+export const MAX_CREDENTIALS_BYTES = 1024 * 1024;
+/** Indexes in indexes that are followed: levels. */
+export const MAX_INDEX_DEPTH = 3;
+/** Signatures of one artifact that are looked at, of each form: entries. */
+export const MAX_SIGNATURES = 50;
+/** Milliseconds after which a transfer shows a bar on a terminal, and between two looks at it. */
+export const PROGRESS_AFTER_MS = 500;
+export const PROGRESS_EVERY_MS = 100;
+/** Messages inside messages that a schema is printed with: levels. */
+export const MAX_SCAFFOLD_DEPTH = 4;

@@ -6,6 +6,7 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { ProxyError } from "../errors.ts";
 import { DRAIN_TIME_MS, MAX_CONCURRENCY } from "../limits.ts";
+import { artifactCommands } from "./artifact-commands.ts";
 import { readComponentLevels, readLevel } from "./log-options.ts";
 import type { FilterBuildOptions } from "./build.ts";
 import type { QuickstartOptions } from "./quickstart.ts";
@@ -65,6 +66,7 @@ function program(report: (status: number) => void): Command {
       report(await build(folders, options));
     });
   authorCommands(sluice, report);
+  artifactCommands(sluice);
   sluice
     .command("quickstart")
     .description("run the proxy with a demo upstream and a rate limit service on this machine")

@@ -16,6 +16,7 @@ export const ROOMS: readonly (readonly string[])[] = [
   ["worker"],
   ["artifact"],
   ["testkit"],
+  ["registry"],
   ["control"],
   ["cli"],
 ];

@@ -1,0 +1,366 @@
+/** What is done with artifacts at the command line: push, pull, copy, tags, login, sign, verify, generate-key-pair. */
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { basename } from "node:path";
+import { createInterface } from "node:readline/promises";
+import { Writable } from "node:stream";
+import { ProxyError } from "../errors.ts";
+import { fetchModule, readArtifact, resolve, storeModule } from "../registry/artifact.ts";
+import type { Resolved } from "../registry/artifact.ts";
+import { digestOf } from "../registry/digest.ts";
+import { storeCredentials } from "../registry/credentials.ts";
+import { isImageLayout, writeImageLayout } from "../registry/image-layout.ts";
+import { pack } from "../registry/layout.ts";
+import type { Facts, Layout } from "../registry/layout.ts";
+import { formatReference, isReference, parseReference } from "../registry/reference.ts";
+import type { Reference } from "../registry/reference.ts";
+import { Repository } from "../registry/repository.ts";
+import {
+  fileRefusal,
+  generateKeyPair,
+  keyFingerprint,
+  readPrivateKey,
+  readPublicKey,
+  signFile,
+} from "../registry/signature.ts";
+import { attachSignature, findSignatures, judge, requireSignature, signatureTag } from "../registry/trust.ts";
+import type { NamedKey } from "../registry/trust.ts";
+import { readModuleFacts } from "./module-facts.ts";
+import { progressBar } from "./progress-bar.ts";
+
+/** What every command that talks to a registry takes. */
+export interface RegistryCommandOptions {
+  readonly plainHttp?: true;
+  /** File with further certificate authorities. */
+  readonly ca?: string;
+}
+
+export interface PushOptions extends RegistryCommandOptions {
+  readonly layout: Layout;
+  /** Further layouts, each under the tag with its name behind it. */
+  readonly also: readonly Layout[];
+  readonly annotation: readonly string[];
+  /** Signs what was pushed with this private key. */
+  readonly sign?: string;
+}
+
+/** Pushes a module, or whatever holds one, to a registry or an image layout (`layout:FOLDER` or `….tar`). */
+export async function push(file: string, target: string, options: PushOptions): Promise<void> {
+  const { module } = await readArtifact(file);
+  const facts = artifactFacts(module, file, options.annotation);
+  if (isLayoutTarget(target)) {
+    const path = target.replace(/^layout:/, "");
+    writeImageLayout(
+      path,
+      pack(module, options.layout, facts),
+      facts.annotations["org.opencontainers.image.version"] ?? "latest",
+    );
+    say(`${path}: written in the layout ${options.layout}`);
+    return;
+  }
+  const reference = taggedReference(target);
+  await withRepository(reference, options, async (repository) => {
+    for (const layout of new Set([options.layout, ...options.also])) {
+      const tag = layout === options.layout ? reference.tag! : `${reference.tag}-${layout}`;
+      const bar = progressBar(`push ${reference.repository}:${tag}`);
+      const digest = await storeModule(repository, tag, module, layout, facts, bar.update);
+      bar.end();
+      say(`${formatReference({ ...reference, tag })}@${digest}  layout ${layout}, ${module.length} bytes`);
+    }
+    if (options.sign !== undefined) {
+      const resolved = await resolve(repository, reference);
+      await signResolved(repository, reference, resolved, options.sign, "bundle");
+    }
+  });
+}
+
+export interface PullOptions extends RegistryCommandOptions {
+  /** File to write; default: the repository's last name with `.wasm`. */
+  readonly output?: string;
+  /** Public keys of which one must have signed. */
+  readonly key: readonly string[];
+}
+
+/** Fetches a module from a registry or an image layout into a file. */
+export async function pull(source: string, options: PullOptions): Promise<void> {
+  if (isLayoutSource(source)) {
+    const { module, digest } = await readArtifact(source.replace(/^layout:/, ""));
+    const output = options.output ?? "plugin.wasm";
+    writeFileSync(output, module);
+    say(`${output}: ${module.length} bytes, sha256 ${digestOf(module).slice(7)}, from ${digest}`);
+    return;
+  }
+  const reference = parseReference(source);
+  await withRepository(reference, options, async (repository) => {
+    const resolved = await resolve(repository, reference);
+    await demandKeys(repository, resolved, options.key, formatReference(reference));
+    const bar = progressBar(`pull ${formatReference(reference)}`);
+    const module = await fetchModule(repository, resolved, formatReference(reference), bar.update);
+    bar.end();
+    const output = options.output ?? `${basename(reference.repository)}.wasm`;
+    writeFileSync(output, module);
+    say(`${output}: ${module.length} bytes, sha256 ${digestOf(module).slice(7)}, from ${resolved.top.digest}`);
+  });
+}
+
+/** Copies an artifact with its signatures from one registry to another, byte by byte. */
+export async function copy(from: string, to: string, options: RegistryCommandOptions): Promise<void> {
+  const source = parseReference(from);
+  const target = parseReference(to);
+  await withRepository(source, options, (reader) =>
+    withRepository(target, options, async (writer) => {
+      const resolved = await resolve(reader, source);
+      const mount = source.registry === target.registry ? reader.name : undefined;
+      await copyManifest(reader, writer, resolved.digest, target.tag ?? resolved.digest, mount);
+      const signatures = await copySignatures(reader, writer, resolved.top.digest, mount);
+      say(`${formatReference(target)}@${resolved.digest}${signatures === 0 ? "" : `, with ${signatures} signatures`}`);
+    }),
+  );
+}
+
+export async function tags(name: string, options: RegistryCommandOptions): Promise<void> {
+  const reference = parseReference(name);
+  await withRepository(reference, options, async (repository) => {
+    for (const tag of await repository.tags()) say(tag);
+  });
+}
+
+export interface LoginOptions extends RegistryCommandOptions {
+  readonly username?: string;
+  readonly passwordStdin?: true;
+}
+
+/** Tries user name and password at the registry and keeps them where Docker does. */
+export async function login(registry: string, options: LoginOptions): Promise<void> {
+  const username = options.username ?? (await ask("user name: ", false));
+  const password =
+    options.passwordStdin === true ? readFileSync(0, "utf8").replace(/\r?\n$/, "") : await ask("password: ", true);
+  const { repository } = parseReference(`${registry}/login`);
+  const client = new Repository(registry, repository, {
+    ...registryOptions(options),
+    credentials: { username, password },
+  });
+  try {
+    await client.login();
+  } finally {
+    await client.close();
+  }
+  storeCredentials(registry, { username, password });
+  say(`logged in to ${registry} as ${username}`);
+}
+
+export interface SignOptions extends RegistryCommandOptions {
+  readonly key: string;
+  readonly form: "bundle" | "classic";
+}
+
+/** Signs an artifact in a registry, or a file (`FILE.sig` beside it). The key's password is SLUICE_KEY_PASSWORD. */
+export async function sign(target: string, options: SignOptions): Promise<void> {
+  if (existsSync(target)) {
+    writeFileSync(`${target}.sig`, `${signFile(privateKey(options.key), readFileSync(target))}\n`);
+    say(`${target}.sig`);
+    return;
+  }
+  const reference = parseReference(target);
+  await withRepository(reference, options, async (repository) => {
+    await signResolved(repository, reference, await resolve(repository, reference), options.key, options.form);
+  });
+}
+
+export interface VerifyOptions extends RegistryCommandOptions {
+  readonly key: readonly string[];
+}
+
+/** Checks that one of the keys has signed. Rejects with ProxyError SIGNATURE_MISSING, and why. */
+export async function verify(target: string, options: VerifyOptions): Promise<void> {
+  const keys = publicKeys(options.key);
+  if (existsSync(target)) {
+    const signature = existsSync(`${target}.sig`) ? readFileSync(`${target}.sig`, "utf8") : "";
+    const results = keys.map(({ name, key }) => ({ name, why: fileRefusal(key, readFileSync(target), signature) }));
+    const good = results.find(({ why }) => why === undefined);
+    if (good === undefined)
+      throw new ProxyError(
+        "SIGNATURE_MISSING",
+        "config",
+        `${target}: ${results.map(({ name, why }) => `${name}: ${why}`).join("; ")}`,
+      );
+    say(`${target}: signed by ${good.name}`);
+    return;
+  }
+  const reference = parseReference(target);
+  await withRepository(reference, options, async (repository) => {
+    const resolved = await resolve(repository, reference);
+    const verdict = judge(await findSignatures(repository, resolved.top.digest), keys, resolved.top.digest);
+    requireSignature(verdict, keys, formatReference(reference));
+    for (const { key, form } of verdict.good)
+      say(`${formatReference(reference)}@${resolved.top.digest}: signed by ${key} (${form})`);
+  });
+}
+
+/** Writes PREFIX.key and PREFIX.pub. Throws ProxyError KEY_EXISTS rather than lose a key. */
+export function generateKeys(prefix: string): void {
+  for (const file of [`${prefix}.key`, `${prefix}.pub`])
+    if (existsSync(file))
+      throw new ProxyError("KEY_EXISTS", "config", `${file} is there already; it is not overwritten`);
+  const { privatePem, publicPem } = generateKeyPair(process.env["SLUICE_KEY_PASSWORD"]);
+  writeFileSync(`${prefix}.key`, privatePem, { mode: 0o600, flag: "wx" });
+  writeFileSync(`${prefix}.pub`, publicPem, { flag: "wx" });
+  say(
+    `${prefix}.key (keep it to yourself) and ${prefix}.pub (${keyFingerprint(readPublicKey(publicPem, prefix)).slice(0, 12)})`,
+  );
+}
+
+// ---- parts ------------------------------------------------------------------------------------
+
+/** Runs with a client for the reference's repository, and closes it. */
+export async function withRepository<T>(
+  reference: Reference,
+  options: RegistryCommandOptions,
+  run: (repository: Repository) => Promise<T>,
+): Promise<T> {
+  const repository = new Repository(reference.registry, reference.repository, registryOptions(options));
+  try {
+    return await run(repository);
+  } finally {
+    await repository.close();
+  }
+}
+
+export function publicKeys(files: readonly string[]): NamedKey[] {
+  return files.map((name) => ({ name, key: readPublicKey(readKeyFile(name), name) }));
+}
+
+/** True for a folder or archive in OCI's image layout, or one that is written so. */
+export function isLayoutSource(text: string): boolean {
+  return text.startsWith("layout:") || (!isReference(text) && isImageLayout(text));
+}
+
+function isLayoutTarget(text: string): boolean {
+  return text.startsWith("layout:") || text.endsWith(".tar");
+}
+
+function registryOptions({ plainHttp, ca }: RegistryCommandOptions): { plainHttp?: true; ca?: string } {
+  return { ...(plainHttp === true ? { plainHttp } : {}), ...(ca === undefined ? {} : { ca: readKeyFile(ca) }) };
+}
+
+function taggedReference(text: string): Reference {
+  const reference = parseReference(text);
+  if (reference.digest !== undefined)
+    throw new ProxyError(
+      "ARTIFACT_REFERENCE",
+      "config",
+      `"${text}": push to a tag; the digest follows from what is pushed`,
+    );
+  return reference;
+}
+
+function artifactFacts(module: Buffer, file: string, given: readonly string[]): Facts {
+  const { manifest, manifestText } = readModuleFacts(module);
+  const annotations: Record<string, string> = {};
+  const set = (name: string, value: unknown): void => {
+    if (typeof value === "string" && value !== "") annotations[`org.opencontainers.image.${name}`] = value;
+  };
+  set("title", manifest?.["name"] ?? basename(file));
+  set("version", manifest?.["version"]);
+  set("description", manifest?.["description"]);
+  set("licenses", manifest?.["license"]);
+  set("revision", manifest?.["revision"]);
+  for (const one of given) {
+    const equals = one.indexOf("=");
+    if (equals <= 0) throw new ProxyError("ANNOTATION", "config", `"${one}" is no annotation: write NAME=VALUE`);
+    annotations[one.slice(0, equals)] = one.slice(equals + 1);
+  }
+  return { annotations, manifest: manifestText };
+}
+
+async function signResolved(
+  repository: Repository,
+  reference: Reference,
+  resolved: Resolved,
+  keyFile: string,
+  form: "bundle" | "classic",
+): Promise<void> {
+  const shownAs = `${reference.registry}/${reference.repository}`;
+  await attachSignature(repository, resolved.top, privateKey(keyFile), form, shownAs);
+  say(`${formatReference(reference)}@${resolved.top.digest}: signed (${form})`);
+}
+
+async function demandKeys(
+  repository: Repository,
+  resolved: Resolved,
+  files: readonly string[],
+  what: string,
+): Promise<void> {
+  if (files.length === 0) return;
+  const keys = publicKeys(files);
+  requireSignature(judge(await findSignatures(repository, resolved.top.digest), keys, resolved.top.digest), keys, what);
+}
+
+async function copyManifest(
+  reader: Repository,
+  writer: Repository,
+  digest: string,
+  under: string,
+  mount: string | undefined,
+): Promise<void> {
+  const stored = await reader.manifest(digest);
+  if (stored === undefined || !("layers" in stored.manifest))
+    throw new ProxyError("ARTIFACT_CONTENT", "config", `${digest}: no manifest`);
+  for (const blob of [stored.manifest.config, ...stored.manifest.layers]) {
+    const bar = progressBar(`copy ${blob.digest.slice(0, 19)}`);
+    await writer.putBlob(await reader.blob(blob, bar.update), bar.update, mount);
+    bar.end();
+  }
+  await writer.putManifest(under, stored.bytes, stored.manifest.mediaType);
+}
+
+async function copySignatures(
+  reader: Repository,
+  writer: Repository,
+  digest: string,
+  mount: string | undefined,
+): Promise<number> {
+  let count = 0;
+  const classic = await reader.manifest(signatureTag(digest));
+  if (classic !== undefined && "layers" in classic.manifest) {
+    await copyManifest(reader, writer, classic.digest, signatureTag(digest), mount);
+    count += classic.manifest.layers.length;
+  }
+  for (const referrer of await reader.referrers(digest)) {
+    const stored = await reader.manifest(referrer.digest);
+    if (stored === undefined || !("layers" in stored.manifest) || stored.manifest.subject === undefined) continue;
+    for (const blob of [stored.manifest.config, ...stored.manifest.layers])
+      await writer.putBlob(await reader.blob(blob), undefined, mount);
+    await writer.putReferrer(stored.manifest);
+    count++;
+  }
+  return count;
+}
+
+function privateKey(file: string): ReturnType<typeof readPrivateKey> {
+  return readPrivateKey(readKeyFile(file), process.env["SLUICE_KEY_PASSWORD"], file);
+}
+
+function readKeyFile(file: string): string {
+  try {
+    return readFileSync(file, "utf8");
+  } catch (error) {
+    throw new ProxyError("KEY_UNREADABLE", "config", `${file}: ${(error as Error).message}`, error);
+  }
+}
+
+/** Asks at the terminal; a hidden answer is not echoed. */
+async function ask(question: string, hidden: boolean): Promise<string> {
+  if (!process.stdin.isTTY)
+    throw new ProxyError("LOGIN_INPUT", "config", "no terminal to ask at: give --username and --password-stdin");
+  process.stderr.write(question);
+  const silent = new Writable({ write: (_chunk, _encoding, done) => done() });
+  const lines = createInterface({ input: process.stdin, output: hidden ? silent : process.stderr, terminal: true });
+  const answer = await lines.question("");
+  lines.close();
+  if (hidden) process.stderr.write("\n");
+  return answer;
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}

@@ -1,0 +1,263 @@
+/** HTTP towards one registry: authentication, redirects, errors in the registry's own words. */
+import type { Readable } from "node:stream";
+import { request } from "undici";
+import type { Agent, Dispatcher } from "undici";
+import { MAX_REDIRECTS, MAX_REGISTRY_ANSWER_BYTES } from "../limits.ts";
+import { ProxyError } from "../errors.ts";
+import { checkHost, fetchAgent, ForbiddenAddress } from "./fetch-guard.ts";
+import { findCredentials } from "./credentials.ts";
+import type { Credentials } from "./credentials.ts";
+
+export interface RegistryOptions {
+  /** Talk HTTP without TLS. Default: only to this machine. */
+  readonly plainHttp?: boolean | undefined;
+  /** Further certificate authorities, PEM. */
+  readonly ca?: string | undefined;
+  /** Instead of what the environment knows; null: none. */
+  readonly credentials?: Credentials | null | undefined;
+}
+
+export interface RegistryRequest {
+  readonly method: "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE";
+  /** A path below the registry, or the absolute URL that it gave. */
+  readonly url: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: Uint8Array;
+  /** `repository:NAME:pull` or `…:pull,push`. */
+  readonly scope: string;
+  /** Statuses that are no error. */
+  readonly accept: readonly number[];
+  /** What this is for, in errors. */
+  readonly what: string;
+}
+
+export interface RegistryAnswer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly body: Readable & { bytes(): Promise<Uint8Array>; dump(): Promise<void> };
+  /** The URL that answered, after redirects. */
+  readonly url: URL;
+}
+
+export class RegistryHttp {
+  readonly base: URL;
+  readonly #agent: Agent;
+  readonly #options: RegistryOptions;
+  /** Authorization by scope. */
+  readonly #authorizations = new Map<string, { readonly value: string; readonly untilMs: number }>();
+  #credentials: Promise<Credentials | undefined> | undefined;
+
+  constructor(registry: string, options: RegistryOptions = {}) {
+    const host = registry === "docker.io" ? "registry-1.docker.io" : registry;
+    const plain = options.plainHttp ?? isLocal(host);
+    this.base = new URL(`${plain ? "http" : "https"}://${host}`);
+    this.#agent = fetchAgent(options.ca);
+    this.#options = options;
+  }
+
+  /** Closes idle connections. */
+  close(): Promise<void> {
+    return this.#agent.close();
+  }
+
+  /** Rejects with ProxyError ARTIFACT_REGISTRY that has the registry's own code, or ARTIFACT_UNREACHABLE. */
+  async send(ask: RegistryRequest): Promise<RegistryAnswer> {
+    let answer = await this.#follow(ask);
+    if (answer.status === 401) {
+      const challenge = headerOf(answer, "www-authenticate");
+      const told = await errorText(answer);
+      await this.#authorize(challenge, ask, told);
+      answer = await this.#follow(ask);
+    }
+    if (ask.accept.includes(answer.status)) return answer;
+    throw new ProxyError(
+      "ARTIFACT_REGISTRY",
+      "config",
+      `${ask.what}: ${this.base.host} answered ${answer.status}${await errorText(answer)}${hint(answer.status, ask)}`,
+    );
+  }
+
+  async #follow(ask: RegistryRequest): Promise<RegistryAnswer> {
+    let url = new URL(ask.url, this.base);
+    for (let hop = 0; hop <= MAX_REDIRECTS; hop++) {
+      const answer = await this.#once(ask, url);
+      if (![301, 302, 303, 307, 308].includes(answer.statusCode) || (ask.method !== "GET" && ask.method !== "HEAD"))
+        return { status: answer.statusCode, headers: answer.headers, body: answer.body, url };
+      await answer.body.dump();
+      const location = answer.headers["location"];
+      if (typeof location !== "string") throw unreachable(ask.what, `${url.host} redirects nowhere`);
+      const next = new URL(location, url);
+      if (next.protocol !== "https:" && !(next.protocol === "http:" && url.protocol === "http:"))
+        throw unreachable(ask.what, `${url.host} redirects to ${next.protocol}//, which is refused`);
+      url = next;
+    }
+    throw unreachable(ask.what, `${this.base.host} redirects more than ${MAX_REDIRECTS} times`);
+  }
+
+  async #once(ask: RegistryRequest, url: URL): Promise<Dispatcher.ResponseData> {
+    const headers: Record<string, string> = { "user-agent": "sluice", ...ask.headers };
+    // What proves who we are is for this registry alone, not for where it redirects to.
+    const known = this.#authorizations.get(ask.scope);
+    if (known !== undefined && url.host === this.base.host && known.untilMs > Date.now())
+      headers["authorization"] = known.value;
+    try {
+      checkHost(url.hostname);
+      return await request(url, { method: ask.method, headers, body: ask.body ?? null, dispatcher: this.#agent });
+    } catch (cause) {
+      throw unreachable(ask.what, reason(cause, url), cause);
+    }
+  }
+
+  async #authorize(challenge: string, ask: RegistryRequest, told: string): Promise<void> {
+    this.#credentials ??=
+      this.#options.credentials === undefined
+        ? findCredentials(this.base.host)
+        : Promise.resolve(this.#options.credentials ?? undefined);
+    const credentials = await this.#credentials;
+    const refused = (why: string): ProxyError =>
+      new ProxyError(
+        "ARTIFACT_REGISTRY",
+        "config",
+        `${ask.what}: ${this.base.host} asks for authentication${told}: ${why}`,
+      );
+    if (/^basic\b/i.test(challenge)) {
+      if (credentials === undefined) throw refused(`log in with: sluice login ${this.base.host}`);
+      this.#authorizations.set(ask.scope, { value: basic(credentials), untilMs: Infinity });
+      return;
+    }
+    const parameters = /^bearer\s+(.*)$/is.exec(challenge)?.[1];
+    if (parameters === undefined) throw refused("in a way that is not known here");
+    const { realm, service } = challengeParameters(parameters);
+    const token = await this.#token(realm ?? "", service ?? "", ask, credentials, refused);
+    this.#authorizations.set(ask.scope, token);
+  }
+
+  /** A bearer token: anonymous, by password, or by refresh token (distribution's token and oauth2 specifications). */
+  async #token(
+    realm: string,
+    service: string,
+    ask: RegistryRequest,
+    credentials: Credentials | undefined,
+    refused: (why: string) => ProxyError,
+  ): Promise<{ readonly value: string; readonly untilMs: number }> {
+    const url = URL.canParse(realm) ? new URL(realm) : undefined;
+    // A registry without TLS may name any realm; one with TLS must not send a password over the open network.
+    if (
+      url === undefined ||
+      (url.protocol !== "https:" && !(url.protocol === "http:" && this.base.protocol === "http:"))
+    )
+      throw refused(`its realm "${realm}" is no https URL`);
+    const identity = credentials?.identityToken;
+    const headers: Record<string, string> = { "user-agent": "sluice" };
+    let body: string | null = null;
+    if (identity === undefined) {
+      if (service !== "") url.searchParams.set("service", service);
+      url.searchParams.set("scope", ask.scope);
+      if (credentials !== undefined) headers["authorization"] = basic(credentials);
+    } else {
+      headers["content-type"] = "application/x-www-form-urlencoded";
+      body = new URLSearchParams({
+        grant_type: "refresh_token",
+        service,
+        scope: ask.scope,
+        client_id: "sluice",
+        refresh_token: identity,
+      }).toString();
+    }
+    let answer: Dispatcher.ResponseData;
+    try {
+      checkHost(url.hostname);
+      answer = await request(url, { method: body === null ? "GET" : "POST", headers, body, dispatcher: this.#agent });
+    } catch (cause) {
+      throw refused(reason(cause, url));
+    }
+    const bytes = await bounded(answer.body, MAX_REGISTRY_ANSWER_BYTES);
+    if (answer.statusCode === 401 || answer.statusCode === 403)
+      throw refused(
+        credentials === undefined ? `log in with: sluice login ${this.base.host}` : "user name or password are wrong",
+      );
+    if (answer.statusCode !== 200) throw refused(`${url.host} answered ${answer.statusCode}`);
+    const parsed = json(bytes) as { token?: unknown; access_token?: unknown; expires_in?: unknown };
+    const token = typeof parsed.token === "string" ? parsed.token : parsed.access_token;
+    if (typeof token !== "string") throw refused(`${url.host} sent no token`);
+    const seconds = typeof parsed.expires_in === "number" ? parsed.expires_in : 60;
+    return { value: `Bearer ${token}`, untilMs: Date.now() + Math.max(seconds - 5, 5) * 1000 };
+  }
+}
+
+/** A whole body of at most `limit` bytes; empty when it has more. */
+async function bounded(body: RegistryAnswer["body"], limit: number): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  let size = 0;
+  for await (const piece of body as AsyncIterable<Buffer>) {
+    size += piece.length;
+    if (size > limit) return Buffer.alloc(0);
+    pieces.push(piece);
+  }
+  return Buffer.concat(pieces);
+}
+
+export function headerOf(answer: RegistryAnswer, name: string): string {
+  const value = answer.headers[name];
+  return typeof value === "string" ? value : (value?.[0] ?? "");
+}
+
+/** ` (CODE: message)` of the specification's error body, or nothing. */
+async function errorText(answer: RegistryAnswer): Promise<string> {
+  const parsed = json(await bounded(answer.body, MAX_REGISTRY_ANSWER_BYTES)) as { errors?: unknown };
+  const [first] = Array.isArray(parsed.errors) ? (parsed.errors as { code?: unknown; message?: unknown }[]) : [];
+  if (typeof first?.code !== "string") return "";
+  return ` (${printable(first.code)}${typeof first.message === "string" && first.message !== "" ? `: ${printable(first.message)}` : ""})`;
+}
+
+function hint(status: number, ask: RegistryRequest): string {
+  if (status === 403) return ": these credentials may not do that";
+  if (status === 404 && ask.method === "GET") return ": there is no such repository, tag or digest";
+  return "";
+}
+
+function json(bytes: Uint8Array): object {
+  try {
+    const parsed: unknown = JSON.parse(Buffer.from(bytes).toString("utf8"));
+    return typeof parsed === "object" && parsed !== null ? parsed : {};
+  } catch {
+    // An error page of something in between: the status says enough.
+    return {};
+  }
+}
+
+/** What a registry says goes to terminals and logs. */
+function printable(text: string): string {
+  // oxlint-disable-next-line no-control-regex -- that is what must not reach a terminal
+  return text.slice(0, 200).replaceAll(/[\u0000-\u001f\u007f-\u009f]/g, "?");
+}
+
+/** `realm="…",service="…"`. */
+function challengeParameters(text: string): Record<string, string | undefined> {
+  const found: Record<string, string> = {};
+  for (const [, name, quoted, plain] of text.matchAll(/(\w+)=(?:"([^"]*)"|([^\s,]+))/g))
+    found[name!.toLowerCase()] = quoted ?? plain ?? "";
+  return found;
+}
+
+function basic({ username, password }: Credentials): string {
+  return `Basic ${Buffer.from(`${username}:${password}`).toString("base64")}`;
+}
+
+/** This machine: where a registry for trying things out speaks plain HTTP. */
+function isLocal(registry: string): boolean {
+  const host = registry.replace(/:\d+$/, "");
+  return host === "localhost" || host === "[::1]" || /^127\.\d+\.\d+\.\d+$/.test(host);
+}
+
+function reason(cause: unknown, url: URL): string {
+  if (cause instanceof ForbiddenAddress) return cause.message;
+  const { code, message } = cause as NodeJS.ErrnoException;
+  if (code === "ECONNREFUSED") return `nothing listens on ${url.host}`;
+  if (code === "ENOTFOUND") return `there is no host ${url.hostname}`;
+  return `${url.host}: ${message || code || String(cause)}`;
+}
+
+function unreachable(what: string, why: string, cause?: unknown): ProxyError {
+  return new ProxyError("ARTIFACT_UNREACHABLE", "config", `${what}: ${why}`, cause);
+}

@@ -1,0 +1,279 @@
+/** A registry as the OCI distribution specification 1.1 has it: manifests, blobs, tags, referrers. */
+import {
+  MAX_ARTIFACT_BYTES,
+  MAX_BLOB_TRIES,
+  MAX_MANIFEST_JSON_BYTES,
+  MAX_TAGS,
+  UPLOAD_PIECE_BYTES,
+} from "../limits.ts";
+import { ProxyError } from "../errors.ts";
+import { checkDigest, digestOf } from "./digest.ts";
+import { isIndex, manifestBytes, MediaType, parseManifest } from "./manifest.ts";
+import type { Descriptor, Index, Manifest } from "./manifest.ts";
+import { headerOf, RegistryHttp } from "./registry-http.ts";
+import type { RegistryAnswer, RegistryOptions } from "./registry-http.ts";
+
+/** Bytes done so far of those there are. */
+export type Progress = (done: number, total: number) => void;
+
+export interface Stored {
+  readonly bytes: Buffer;
+  readonly digest: string;
+  readonly manifest: Manifest | Index;
+}
+
+const ACCEPTED = [MediaType.MANIFEST, MediaType.INDEX, MediaType.DOCKER_MANIFEST, MediaType.DOCKER_LIST].join(", ");
+
+/** One repository of one registry. Everything rejects with ProxyError: ARTIFACT_REGISTRY, ARTIFACT_UNREACHABLE, ARTIFACT_DIGEST … */
+export class Repository {
+  readonly name: string;
+  readonly #http: RegistryHttp;
+  readonly #base: string;
+
+  constructor(registry: string, name: string, options: RegistryOptions = {}) {
+    // Docker Hub keeps its official images in a namespace that is not written.
+    this.name = registry === "docker.io" && !name.includes("/") ? `library/${name}` : name;
+    this.#http = new RegistryHttp(registry, options);
+    this.#base = `/v2/${this.name}`;
+  }
+
+  close(): Promise<void> {
+    return this.#http.close();
+  }
+
+  /** Shows that the credentials are good, or that none are needed. */
+  async login(): Promise<void> {
+    const answer = await this.#http.send({ method: "GET", url: "/v2/", scope: "", accept: [200], what: "login" });
+    await answer.body.dump();
+  }
+
+  /** A manifest or index by tag or digest; undefined when there is none. */
+  async manifest(reference: string): Promise<Stored | undefined> {
+    const what = `${this.name}:${reference}`;
+    const answer = await this.#send("GET", `/manifests/${reference}`, what, [200, 404], {
+      headers: { accept: ACCEPTED },
+    });
+    if (answer.status === 404) {
+      await answer.body.dump();
+      return undefined;
+    }
+    const bytes = await this.#read(answer, MAX_MANIFEST_JSON_BYTES, what);
+    const digest = digestOf(bytes);
+    if (reference.startsWith("sha256:")) checkDigest(bytes, reference, what);
+    const told = headerOf(answer, "docker-content-digest");
+    if (told.startsWith("sha256:")) checkDigest(bytes, told, what);
+    const manifest = parseManifest(bytes, what);
+    const type = headerOf(answer, "content-type").split(";")[0]!;
+    return {
+      bytes,
+      digest,
+      manifest: type === "" || manifest.mediaType === type ? manifest : { ...manifest, mediaType: manifest.mediaType },
+    };
+  }
+
+  /** Stores a manifest or index under a tag or its digest. True when the registry keeps the list of referrers itself. */
+  async putManifest(reference: string, bytes: Uint8Array, mediaType: string): Promise<boolean> {
+    const answer = await this.#send("PUT", `/manifests/${reference}`, `${this.name}:${reference}`, [201], {
+      headers: { "content-type": mediaType },
+      body: bytes,
+    });
+    await answer.body.dump();
+    return headerOf(answer, "oci-subject") !== "";
+  }
+
+  /** The bytes of a blob. A transfer that breaks off goes on where it was, some times. */
+  async blob({ digest, size }: Descriptor, progress: Progress = () => {}): Promise<Buffer> {
+    const what = `${this.name}@${digest}`;
+    if (size > MAX_ARTIFACT_BYTES)
+      throw new ProxyError(
+        "ARTIFACT_TOO_LARGE",
+        "config",
+        `${what}: it has ${size} bytes, and ${MAX_ARTIFACT_BYTES} are allowed`,
+      );
+    const bytes = Buffer.alloc(size);
+    let done = 0;
+    for (let attempt = 1; done < size || attempt === 1; attempt++) {
+      const from = done;
+      const answer = await this.#send(
+        "GET",
+        `/blobs/${digest}`,
+        what,
+        [200, 206],
+        from === 0 ? {} : { headers: { range: `bytes=${from}-` } },
+      );
+      if (answer.status === 200) done = 0;
+      try {
+        for await (const piece of answer.body as AsyncIterable<Buffer>) {
+          if (done + piece.length > size)
+            throw new ProxyError(
+              "ARTIFACT_DIGEST",
+              "config",
+              `${what}: the registry sends more than the ${size} bytes that the manifest names`,
+            );
+          done += piece.copy(bytes, done);
+          progress(done, size);
+        }
+      } catch (error) {
+        if (error instanceof ProxyError || attempt === MAX_BLOB_TRIES) throw broken(what, done, size, error);
+        continue;
+      }
+      if (done < size && attempt === MAX_BLOB_TRIES) throw broken(what, done, size, undefined);
+      if (size === 0) break;
+    }
+    checkDigest(bytes, digest, what);
+    return bytes;
+  }
+
+  /** Stores a blob unless it is there; from another repository of the registry without sending it, if the registry can. */
+  async putBlob(bytes: Buffer, progress: Progress = () => {}, mountFrom?: string): Promise<string> {
+    const digest = digestOf(bytes);
+    const what = `${this.name}@${digest}`;
+    const there = await this.#send("HEAD", `/blobs/${digest}`, what, [200, 404]);
+    await there.body.dump();
+    if (there.status === 200) {
+      progress(bytes.length, bytes.length);
+      return digest;
+    }
+    const mount = mountFrom === undefined ? "" : `?mount=${digest}&from=${encodeURIComponent(mountFrom)}`;
+    const begun = await this.#send("POST", `/blobs/uploads/${mount}`, what, [201, 202]);
+    await begun.body.dump();
+    if (begun.status === 201) return digest;
+    let location = uploadLocation(begun, what);
+    if (bytes.length > UPLOAD_PIECE_BYTES) location = await this.#uploadPieces(bytes, location, what, progress);
+    const rest = bytes.length > UPLOAD_PIECE_BYTES ? Buffer.alloc(0) : bytes;
+    const target = new URL(location);
+    target.searchParams.set("digest", digest);
+    const answer = await this.#sendTo("PUT", target.href, what, [201], {
+      headers: { "content-type": "application/octet-stream" },
+      body: rest,
+    });
+    await answer.body.dump();
+    progress(bytes.length, bytes.length);
+    return digest;
+  }
+
+  /** All tags, in the registry's order. */
+  async tags(): Promise<string[]> {
+    const tags: string[] = [];
+    let path: string | undefined = `${this.#base}/tags/list?n=1000`;
+    while (path !== undefined) {
+      const answer: RegistryAnswer = await this.#sendTo("GET", path, `tags of ${this.name}`, [200], {});
+      const parsed = JSON.parse(
+        (await this.#read(answer, MAX_MANIFEST_JSON_BYTES, `tags of ${this.name}`)).toString("utf8"),
+      ) as { tags?: unknown };
+      if (Array.isArray(parsed.tags)) tags.push(...parsed.tags.filter((tag) => typeof tag === "string"));
+      const next: string | undefined = /<([^>]+)>;\s*rel="?next"?/.exec(headerOf(answer, "link"))?.[1];
+      path = next === undefined || tags.length >= MAX_TAGS ? undefined : new URL(next, answer.url).href;
+    }
+    return tags;
+  }
+
+  /** What refers to a manifest: by the referrers API, else by the tag that stands for it (specification 1.1). */
+  async referrers(digest: string): Promise<readonly Descriptor[]> {
+    const what = `referrers of ${this.name}@${digest}`;
+    const answer = await this.#send("GET", `/referrers/${digest}`, what, [200, 404, 400, 405]);
+    if (answer.status === 200) {
+      const index = parseManifest(await this.#read(answer, MAX_MANIFEST_JSON_BYTES, what), what);
+      return isIndex(index) ? index.manifests : [];
+    }
+    await answer.body.dump();
+    const stored = await this.manifest(referrersTag(digest));
+    return stored !== undefined && isIndex(stored.manifest) ? stored.manifest.manifests : [];
+  }
+
+  /** Stores a manifest that refers to another (`subject`), and adds it to the list by tag where the registry keeps none. */
+  async putReferrer(manifest: Manifest): Promise<string> {
+    const bytes = manifestBytes(manifest);
+    const digest = digestOf(bytes);
+    const listed = await this.putManifest(digest, bytes, manifest.mediaType);
+    if (listed) return digest;
+    const tag = referrersTag(manifest.subject!.digest);
+    const stored = await this.manifest(tag);
+    const known = stored !== undefined && isIndex(stored.manifest) ? stored.manifest.manifests : [];
+    const entry: Descriptor = {
+      mediaType: manifest.mediaType,
+      digest,
+      size: bytes.length,
+      artifactType: manifest.artifactType ?? manifest.config.mediaType,
+      ...(manifest.annotations === undefined ? {} : { annotations: manifest.annotations }),
+    };
+    const index: Index = {
+      schemaVersion: 2,
+      mediaType: MediaType.INDEX,
+      manifests: [...known.filter((one) => one.digest !== digest), entry],
+    };
+    await this.putManifest(tag, manifestBytes(index), MediaType.INDEX);
+    return digest;
+  }
+
+  async #uploadPieces(bytes: Buffer, first: string, what: string, progress: Progress): Promise<string> {
+    let location = first;
+    for (let at = 0; at < bytes.length; at += UPLOAD_PIECE_BYTES) {
+      const piece = bytes.subarray(at, at + UPLOAD_PIECE_BYTES);
+      const answer = await this.#sendTo("PATCH", location, what, [202], {
+        headers: { "content-type": "application/octet-stream", "content-range": `${at}-${at + piece.length - 1}` },
+        body: piece,
+      });
+      await answer.body.dump();
+      location = uploadLocation(answer, what);
+      progress(at + piece.length, bytes.length);
+    }
+    return location;
+  }
+
+  #send(
+    method: "GET" | "HEAD" | "POST" | "PUT",
+    path: string,
+    what: string,
+    accept: readonly number[],
+    more: { readonly headers?: Record<string, string>; readonly body?: Uint8Array } = {},
+  ): Promise<RegistryAnswer> {
+    return this.#sendTo(method, this.#base + path, what, accept, more);
+  }
+
+  #sendTo(
+    method: "GET" | "HEAD" | "POST" | "PUT" | "PATCH",
+    url: string,
+    what: string,
+    accept: readonly number[],
+    more: { readonly headers?: Record<string, string>; readonly body?: Uint8Array },
+  ): Promise<RegistryAnswer> {
+    const actions = method === "GET" || method === "HEAD" ? "pull" : "pull,push";
+    return this.#http.send({ method, url, what, accept, scope: `repository:${this.name}:${actions}`, ...more });
+  }
+
+  async #read(answer: RegistryAnswer, limit: number, what: string): Promise<Buffer> {
+    const pieces: Buffer[] = [];
+    let size = 0;
+    for await (const piece of answer.body as AsyncIterable<Buffer>) {
+      size += piece.length;
+      if (size > limit)
+        throw new ProxyError("ARTIFACT_TOO_LARGE", "config", `${what}: the answer has more than ${limit} bytes`);
+      pieces.push(piece);
+    }
+    return Buffer.concat(pieces);
+  }
+}
+
+/** Where the next piece goes: absolute or relative, with a query of the registry's own; never put together anew. */
+function uploadLocation(answer: RegistryAnswer, what: string): string {
+  const location = headerOf(answer, "location");
+  if (location === "")
+    throw new ProxyError("ARTIFACT_REGISTRY", "config", `${what}: the registry names no place for the upload`);
+  return new URL(location, answer.url).href;
+}
+
+/** The tag that stands for the list of referrers where there is no API: `sha256-…`. */
+export function referrersTag(digest: string): string {
+  return digest.replace(":", "-");
+}
+
+function broken(what: string, done: number, size: number, error: unknown): ProxyError {
+  if (error instanceof ProxyError) return error;
+  return new ProxyError(
+    "ARTIFACT_UNREACHABLE",
+    "config",
+    `${what}: the transfer broke off after ${done} of ${size} bytes, ${MAX_BLOB_TRIES} times`,
+    error,
+  );
+}
