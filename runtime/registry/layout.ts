@@ -32,9 +32,9 @@ const TAR_TYPES: ReadonlySet<string> = new Set([
 ]);
 
 /** Annotation with the module's own hash: what `vm_config.code.remote.sha256` of plain URLs means. */
-export const WASM_DIGEST_ANNOTATION = "sluice.module.sha256";
+const WASM_DIGEST_ANNOTATION = "sluice.module.sha256";
 /** Annotation with the module's manifest: `sluice inspect` needs no more than the artifact's manifest. */
-export const MANIFEST_ANNOTATION = "sluice.module.manifest";
+const MANIFEST_ANNOTATION = "sluice.module.manifest";
 
 /** Packs a module. The same module and facts give the same bytes. */
 export function pack(module: Buffer, layout: Layout, facts: Facts): Packed {

@@ -40,8 +40,8 @@ export function generateKeyPair(password: string | undefined): KeyPair {
   const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   const secret = password === undefined || password === "" ? {} : { cipher: "aes-256-cbc", passphrase: password };
   return {
-    privatePem: privateKey.export({ type: "pkcs8", format: "pem", ...secret }) as string,
-    publicPem: publicKey.export({ type: "spki", format: "pem" }) as string,
+    privatePem: privateKey.export({ type: "pkcs8", format: "pem", ...secret }),
+    publicPem: publicKey.export({ type: "spki", format: "pem" }),
   };
 }
 

@@ -1,0 +1,324 @@
+/** Registries that are slow, broken or hostile, played by a server that a test scripts. */
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { after, afterEach, describe, it } from "node:test";
+import { findCredentials } from "../../runtime/registry/credentials.ts";
+import { digestOf } from "../../runtime/registry/digest.ts";
+import { checkHost } from "../../runtime/registry/fetch-guard.ts";
+import { descriptor } from "../../runtime/registry/layout.ts";
+import { manifestBytes, MediaType } from "../../runtime/registry/manifest.ts";
+import type { Manifest } from "../../runtime/registry/manifest.ts";
+import { Repository } from "../../runtime/registry/repository.ts";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+type Play = (request: IncomingMessage, response: ServerResponse, url: URL) => void;
+
+const servers: Server[] = [];
+const repositories: Repository[] = [];
+afterEach(async () => {
+  for (const one of repositories.splice(0)) await one.close();
+  for (const one of servers.splice(0)) {
+    one.closeAllConnections();
+    one.close();
+  }
+});
+
+async function serve(play: Play): Promise<string> {
+  const server = createServer((request, response) => play(request, response, new URL(request.url!, "http://registry")));
+  servers.push(server);
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+function open(host: string, credentials: { username: string; password: string } | null = null): Repository {
+  const repository = new Repository(host, "team/gate", { credentials });
+  repositories.push(repository);
+  return repository;
+}
+
+const BLOB = Buffer.alloc(300_000, "blob");
+const LAYER = descriptor(MediaType.WASM, BLOB);
+
+describe("blobs", () => {
+  it("go on where a transfer broke off", async () => {
+    const ranges: (string | undefined)[] = [];
+    const host = await serve((request, response) => {
+      ranges.push(request.headers.range);
+      const from = Number(/bytes=(\d+)-/.exec(request.headers.range ?? "")?.[1] ?? 0);
+      response.writeHead(from === 0 ? 200 : 206, { "content-length": BLOB.length - from });
+      response.write(BLOB.subarray(from, from + 100_000), () => response.destroy());
+      if (from >= 200_000) response.end(BLOB.subarray(from + 100_000));
+    });
+    const parts: number[] = [];
+    const bytes = await open(host).blob(LAYER, (done) => parts.push(done));
+    assert.ok(bytes.equals(BLOB));
+    assert.ok(ranges.length >= 2 && ranges[1] !== undefined, String(ranges));
+    assert.equal(parts.at(-1), BLOB.length);
+  });
+
+  it("are given up after some tries, with what was there", async () => {
+    const host = await serve((_request, response) => {
+      response.writeHead(200, { "content-length": BLOB.length });
+      response.write(BLOB.subarray(0, 1000), () => response.destroy());
+    });
+    await assert.rejects(
+      open(host).blob(LAYER),
+      /ARTIFACT_UNREACHABLE: .*broke off after \d+ of 300000 bytes, 5 times/,
+    );
+  });
+
+  it("that are others than named are refused", async () => {
+    const host = await serve((_request, response) => void response.end(Buffer.alloc(BLOB.length, "other")));
+    await assert.rejects(open(host).blob(LAYER), /ARTIFACT_DIGEST/);
+  });
+
+  it("that never end are cut off at the size that was named", async () => {
+    const host = await serve((_request, response) => {
+      const more = (): void => void (response.write(BLOB) ? setImmediate(more) : response.once("drain", more));
+      more();
+    });
+    await assert.rejects(open(host).blob(LAYER), /sends more than the 300000 bytes/);
+  });
+
+  it("of a size beyond the bound are not asked for", async () => {
+    let asked = 0;
+    const host = await serve((_request, response) => {
+      asked++;
+      response.end();
+    });
+    await assert.rejects(open(host).blob({ ...LAYER, size: 2 ** 40 }), /ARTIFACT_TOO_LARGE/);
+    assert.equal(asked, 0);
+  });
+});
+
+describe("redirects", () => {
+  it("are followed without the credentials", async () => {
+    let shown: string | undefined = "not asked";
+    const store = await serve((request, response) => {
+      shown = request.headers.authorization;
+      response.end(BLOB);
+    });
+    const host = await serve((request, response) => {
+      if (request.headers.authorization === undefined)
+        response.writeHead(401, { "www-authenticate": 'Basic realm="x"' }).end();
+      else response.writeHead(307, { location: `http://${store}/blob` }).end();
+    });
+    assert.ok((await open(host, { username: "a", password: "b" }).blob(LAYER)).equals(BLOB));
+    assert.equal(shown, undefined);
+  });
+
+  for (const [name, location, why] of [
+    ["to the cloud's metadata", "http://169.254.169.254/latest/meta-data", /link-local/],
+    ["to it in other clothes", "http://[::ffff:169.254.169.254]/", /link-local/],
+    ["to a file", "file:///etc/passwd", /redirects to file:/],
+    ["in a circle", "/v2/team/gate/blobs/again", /redirects more than 10 times/],
+  ] as const) {
+    it(`${name} are refused`, async () => {
+      const host = await serve((_request, response) => void response.writeHead(302, { location }).end());
+      await assert.rejects(open(host).blob(LAYER), why);
+    });
+  }
+});
+
+describe("addresses", () => {
+  for (const host of [
+    "169.254.169.254",
+    "169.254.0.1",
+    "[fe80::1]",
+    "fd00:ec2::254",
+    "100.100.100.200",
+    "::ffff:169.254.1.1",
+  ]) {
+    it(`${host} is never fetched from`, () => assert.throws(() => checkHost(host), /never fetched from/));
+  }
+  for (const host of ["127.0.0.1", "10.0.0.1", "[::1]", "registry.example.com"]) {
+    it(`${host} is`, () => assert.doesNotThrow(() => checkHost(host)));
+  }
+});
+
+describe("authentication", () => {
+  for (const [name, challenge, why] of [
+    ["a realm that is no URL", 'Bearer realm="nowhere"', /its realm "nowhere" is no https URL/],
+    ["a realm on the metadata address", 'Bearer realm="http://169.254.169.254/token"', /link-local/],
+    ["another scheme", "Negotiate", /in a way that is not known here/],
+    ["no challenge", "", /in a way that is not known here/],
+  ] as const) {
+    it(`refuses ${name}`, async () => {
+      const host = await serve(
+        (_request, response) => void response.writeHead(401, { "www-authenticate": challenge }).end(),
+      );
+      await assert.rejects(open(host, { username: "a", password: "b" }).manifest("1"), why);
+    });
+  }
+
+  it("shows a registry's own words without its control characters", async () => {
+    const host = await serve(
+      (_request, response) =>
+        void response.writeHead(403).end(JSON.stringify({ errors: [{ code: "DENIED", message: "no\u001b[31m way" }] })),
+    );
+    await assert.rejects(
+      open(host).manifest("1"),
+      /answered 403 \(DENIED: no\?\[31m way\): these credentials may not do that/,
+    );
+  });
+
+  it("sends an identity token as OAuth2 wants it", async () => {
+    let body = "";
+    const host: string = await serve((request, response, url) => {
+      if (url.pathname === "/token") {
+        request.on("data", (piece: Buffer) => (body += piece.toString()));
+        request.on("end", () => response.end(JSON.stringify({ access_token: "granted" })));
+      } else if (request.headers.authorization === "Bearer granted") {
+        response.end(JSON.stringify({ schemaVersion: 2, manifests: [] }));
+      } else {
+        response.writeHead(401, { "www-authenticate": `Bearer realm="http://${host}/token",service="r"` }).end();
+      }
+    });
+    const repository = new Repository(host, "team/gate", {
+      credentials: { username: "<token>", password: "", identityToken: "refresh" },
+    });
+    repositories.push(repository);
+    assert.ok(await repository.manifest("1"));
+    assert.equal(new URLSearchParams(body).get("refresh_token"), "refresh");
+    assert.equal(new URLSearchParams(body).get("scope"), "repository:team/gate:pull");
+  });
+});
+
+describe("manifests", () => {
+  it("by digest must be what was named", async () => {
+    const host = await serve(
+      (_request, response) => void response.end(JSON.stringify({ schemaVersion: 2, manifests: [] })),
+    );
+    await assert.rejects(open(host).manifest(`sha256:${"1".repeat(64)}`), /ARTIFACT_DIGEST/);
+  });
+
+  it("must be what the registry says they are", async () => {
+    const host = await serve((_request, response) => {
+      response.setHeader("docker-content-digest", `sha256:${"1".repeat(64)}`);
+      response.end(JSON.stringify({ schemaVersion: 2, manifests: [] }));
+    });
+    await assert.rejects(open(host).manifest("1"), /ARTIFACT_DIGEST/);
+  });
+
+  it("that never end are cut off", async () => {
+    const host = await serve((_request, response) => {
+      const more = (): void => void (response.write(BLOB) ? setImmediate(more) : response.once("drain", more));
+      more();
+    });
+    await assert.rejects(open(host).manifest("1"), /ARTIFACT_TOO_LARGE/);
+  });
+});
+
+describe("referrers", () => {
+  const subject = descriptor(MediaType.MANIFEST, Buffer.from("subject"));
+  const referrer: Manifest = {
+    schemaVersion: 2,
+    mediaType: MediaType.MANIFEST,
+    artifactType: MediaType.BUNDLE,
+    config: descriptor(MediaType.EMPTY, Buffer.from("{}")),
+    layers: [],
+    subject,
+  };
+
+  it("are left to a registry that lists them itself", async () => {
+    const put: string[] = [];
+    const host = await serve((request, response, url) => {
+      if (request.method === "PUT") {
+        put.push(url.pathname);
+        request.resume();
+        response.writeHead(201, { "oci-subject": subject.digest }).end();
+      } else {
+        response.end(
+          JSON.stringify({ schemaVersion: 2, manifests: [descriptor(MediaType.MANIFEST, manifestBytes(referrer))] }),
+        );
+      }
+    });
+    const digest = await open(host).putReferrer(referrer);
+    assert.deepEqual(put, [`/v2/team/gate/manifests/${digest}`]);
+    assert.deepEqual(
+      (await open(host).referrers(subject.digest)).map((one) => one.digest),
+      [digest],
+    );
+  });
+});
+
+describe("uploads", () => {
+  it("follow the registry's own places, in pieces where they are long", async () => {
+    const big = Buffer.alloc(20 * 1024 * 1024, "x");
+    const got: [string, number][] = [];
+    const host = await serve((request, response, url) => {
+      let size = 0;
+      request.on("data", (piece: Buffer) => (size += piece.length));
+      request.on("end", () => {
+        if (request.method === "HEAD") response.writeHead(404).end();
+        else if (request.method === "POST") response.writeHead(202, { location: "/elsewhere/1?state=a" }).end();
+        else {
+          got.push([`${request.method} ${url.pathname}${url.search}`, size]);
+          response
+            .writeHead(request.method === "PATCH" ? 202 : 201, { location: `/elsewhere/${got.length + 1}?state=b` })
+            .end();
+        }
+      });
+    });
+    const digest = await open(host).putBlob(big);
+    assert.equal(digest, digestOf(big));
+    assert.deepEqual(
+      got.map(([, size]) => size),
+      [8 << 20, 8 << 20, 4 << 20, 0],
+    );
+    assert.equal(got[0]![0], "PATCH /elsewhere/1?state=a");
+    assert.equal(got.at(-1)![0], `PUT /elsewhere/4?state=b&digest=${encodeURIComponent(digest)}`);
+  });
+});
+
+describe("credentials", () => {
+  const folder = mkdtempSync(join(tmpdir(), "sluice-credentials-"));
+  after(() => rmSync(folder, { recursive: true }));
+  const config = (value: unknown): NodeJS.ProcessEnv => {
+    writeFileSync(join(folder, "config.json"), typeof value === "string" ? value : JSON.stringify(value));
+    return { DOCKER_CONFIG: folder };
+  };
+  const auth = Buffer.from("a:b:c").toString("base64");
+
+  it("are found for the registry's exact name alone", async () => {
+    const environment = config({ auths: { "registry.example.com": { auth } } });
+    assert.deepEqual(await findCredentials("registry.example.com", environment), { username: "a", password: "b:c" });
+    for (const other of [
+      "example.com",
+      "evil-registry.example.com",
+      "registry.example.com.evil.org",
+      "registry.example.com:5000",
+    ])
+      assert.equal(await findCredentials(other, environment), undefined, other);
+  });
+
+  it("of Docker Hub are found under each of its names", async () => {
+    const environment = config({ auths: { "https://index.docker.io/v1/": { auth } } });
+    assert.deepEqual(await findCredentials("docker.io", environment), { username: "a", password: "b:c" });
+  });
+
+  it("that cannot be read say where, and show nothing of what is there", async () => {
+    await assert.rejects(
+      findCredentials("x.y", config("{ secret")),
+      (error: Error) => /config\.json: it is no JSON/.test(error.message) && !error.message.includes("secret"),
+    );
+    await assert.rejects(
+      findCredentials("x.y", config({ auths: { "x.y": { auth: "????" } } })),
+      /not base64 of user:password/,
+    );
+    await assert.rejects(
+      findCredentials("x.y", config({ credHelpers: { "x.y": "../../evil" } })),
+      /is no name of a program/,
+    );
+    await assert.rejects(
+      findCredentials("x.y", config({ credHelpers: { "x.y": "not-there" } })),
+      /docker-credential-not-there/,
+    );
+  });
+});
