@@ -120,10 +120,7 @@ describe("archives", () => {
   it("are told from noise", () => {
     assert.ok(looksLikeTar(writeTar(files)));
     fc.assert(
-      fc.property(
-        fc.uint8Array({ minLength: 0, maxLength: 2000 }),
-        (bytes) => ! looksLikeTar(Buffer.from(bytes)),
-      ),
+      fc.property(fc.uint8Array({ minLength: 0, maxLength: 2000 }), (bytes) => !looksLikeTar(Buffer.from(bytes))),
     );
   });
 });

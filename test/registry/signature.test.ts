@@ -162,11 +162,7 @@ describe("keys", () => {
     ["RSA", generateKeyPairSync("rsa", { modulusLength: 2048 })],
   ] as const) {
     it(`${name} signs and verifies in all forms`, () => {
-      const privateKey = readPrivateKey(
-        pair.privateKey.export({ type: "pkcs8", format: "pem" }),
-        undefined,
-        name,
-      );
+      const privateKey = readPrivateKey(pair.privateKey.export({ type: "pkcs8", format: "pem" }), undefined, name);
       const publicKey = readPublicKey(pair.publicKey.export({ type: "spki", format: "pem" }), name);
       assert.equal(refusal(publicKey, signClassic(privateKey, "r/x", DIGEST), DIGEST), undefined);
       assert.equal(refusal(publicKey, signBundle(privateKey, DIGEST), DIGEST), undefined);

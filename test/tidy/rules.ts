@@ -14,9 +14,9 @@ export const ROOMS: readonly (readonly string[])[] = [
   ["wasm"],
   ["extensions"],
   ["worker"],
+  ["registry"],
   ["artifact"],
   ["testkit"],
-  ["registry"],
   ["control"],
   ["cli"],
 ];
