@@ -9,6 +9,7 @@ import {
   BANNED_TEXT,
   ENTRIES,
   FACES,
+  LISTS,
   MAX_LINES,
   MAX_TEST_LINES,
   COUNTED_THINGS,
@@ -107,7 +108,7 @@ test("file names say what lives there", () => {
 test("files stay short", () => {
   const problems: string[] = [];
   for (const { path, lines } of files) {
-    const bound = path.startsWith("test/") ? MAX_TEST_LINES : MAX_LINES;
+    const bound = path.startsWith("test/") || LISTS.has(path) ? MAX_TEST_LINES : MAX_LINES;
     if (isCode(path) && lines.length - 1 > bound)
       problems.push(`${path}:${bound}: ${lines.length - 1} lines; the bound is ${bound}`);
   }
