@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { LAYOUTS } from "../../runtime/registry/layout.ts";
+import type { Manifest } from "../../runtime/registry/manifest.ts";
 import { writeTar } from "../../runtime/registry/tar.ts";
 import { PASSWORD, startRegistry, USER } from "./registry-process.ts";
 import type { Registry } from "./registry-process.ts";
@@ -163,36 +164,28 @@ describe("an open registry", () => {
     assert.match(verified, /\(classic\)/);
   });
 
-  it("holds classic signatures that skopeo verifies, and refuses with another key", async () => {
+  it("holds classic signatures that OpenSSL verifies as skopeo fetched them, and refuses with another key", async () => {
     const [key, other] = [join(scratch, "mine"), join(scratch, "other")];
     await good("generate-key-pair", key);
     await good("generate-key-pair", other);
     const reference = `${registry.host}/signed/gate:1`;
     await good("push", MODULE, reference);
     await good("sign", reference, "--key", `${key}.key`, "--form", "classic");
-    const registries = join(scratch, "registries.d");
-    mkdirSync(registries, { recursive: true });
-    writeFileSync(join(registries, "all.yaml"), `docker:\n  ${registry.host}:\n    use-sigstore-attachments: true\n`);
-    const verdict = async (pub: string): Promise<Outcome> => {
-      const policy = fresh(".json");
-      const requirement = { type: "sigstoreSigned", keyPath: pub, signedIdentity: { type: "matchRepository" } };
-      writeFileSync(
-        policy,
-        JSON.stringify({ default: [{ type: "reject" }], transports: { docker: { [registry.host]: [requirement] } } }),
-      );
-      return run("skopeo", [
-        "--policy",
-        policy,
-        "--registries.d",
-        registries,
-        "copy",
-        "--src-tls-verify=false",
-        `docker://${reference}`,
-        `dir:${fresh()}`,
-      ]);
-    };
-    const mine = await verdict(`${key}.pub`);
-    assert.equal(mine.status, 0, mine.err);
+    // As cosign does it: the tag of the manifest's digest, the layer's payload, the signature in its annotation.
+    const { digest } = JSON.parse(await good("inspect", reference, "--json")) as { digest: string };
+    const taken = fresh();
+    const tag = `${registry.host}/signed/gate:${digest.replace(":", "-")}.sig`;
+    const copied = await run("skopeo", ["copy", "--src-tls-verify=false", `docker://${tag}`, `dir:${taken}`]);
+    assert.equal(copied.status, 0, copied.err);
+    const manifest = JSON.parse(readFileSync(join(taken, "manifest.json"), "utf8")) as Manifest;
+    const [layer] = manifest.layers;
+    const payload = join(taken, layer!.digest.slice("sha256:".length));
+    assert.ok(readFileSync(payload, "utf8").includes(digest));
+    const signature = fresh(".sig");
+    writeFileSync(signature, Buffer.from(layer!.annotations!["dev.cosignproject.cosign/signature"]!, "base64"));
+    const verdict = (pub: string): Promise<Outcome> =>
+      run("openssl", ["dgst", "-sha256", "-verify", pub, "-signature", signature, payload]);
+    assert.equal((await verdict(`${key}.pub`)).status, 0);
     assert.notEqual((await verdict(`${other}.pub`)).status, 0);
     assert.match(await bad("verify", reference, "--key", `${other}.pub`), /SIGNATURE_MISSING: .*not this key's/);
     assert.match(await bad("pull", reference, "--key", `${other}.pub`, "-o", fresh()), /SIGNATURE_MISSING/);
