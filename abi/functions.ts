@@ -65,7 +65,12 @@ const PROXY: readonly Row[] = [
   ["proxy_grpc_cancel", "i>i", ALL, "token"],
   ["proxy_grpc_close", "i>i", ALL, "token"],
   ["proxy_get_shared_data", "iiiii>i", ALL, "key, value pp sp, cas_p"],
-  ["proxy_set_shared_data", "iiiii>i", ALL, "key, value, cas (0: unconditional); value pointer 0 with size 0 deletes"],
+  [
+    "proxy_set_shared_data",
+    "iiiii>i",
+    ALL,
+    "key, value, cas (0: unconditional); from 0.2.1 on, value pointer 0 with size 0 deletes",
+  ],
   ["proxy_register_shared_queue", "iii>i", ALL, "name, token_p"],
   ["proxy_resolve_shared_queue", "iiiii>i", ALL, "vm_id, name, token_p"],
   ["proxy_enqueue_shared_queue", "iii>i", ALL, "token, data"],

@@ -1,4 +1,5 @@
 /** Key-value data shared by all VMs of one vm_id, on all workers. */
+import { AbiVersion } from "../../../abi/functions.ts";
 import * as Status from "../../../abi/status.ts";
 import { MAX_SHARED_KEY_BYTES, MAX_SHARED_VALUE_BYTES, SHARED_WRITE_FUEL_PER_BYTE } from "../../limits.ts";
 import type { Instance } from "../instance/instance.ts";
@@ -7,8 +8,10 @@ import type { HostFunctions } from "./functions.ts";
 
 export function sharedDataFunctions(instance: Instance): HostFunctions {
   const memory = instance.memory;
-  const { vmId, environment } = instance.facts;
+  const { vmId, environment, module } = instance.facts;
   const data = environment.shared.data;
+  // To Rust's SDK, of 0.2.1, no value removes the key. Go's, of 0.2.0, has no other way to store an empty one.
+  const nullDeletes = module.abiVersion === AbiVersion.V0_2_1;
   return {
     proxy_get_shared_data(keyAt: number, keySize: number, pp: number, sp: number, casAt: number): number {
       const call = "proxy_get_shared_data";
@@ -29,20 +32,20 @@ export function sharedDataFunctions(instance: Instance): HostFunctions {
       if (keySize >>> 0 > MAX_SHARED_KEY_BYTES) return instance.refuse(Status.BAD_ARGUMENT, call, "key: too long");
       if (size >>> 0 > MAX_SHARED_VALUE_BYTES) return instance.refuse(Status.BAD_ARGUMENT, call, "value: too long");
       const key = memory.copy(keyAt >>> 0, keySize >>> 0);
-      // A null value deletes, an empty one stays: what SDKs with a remove function rely on.
-      if (at === 0 && size === 0) return stored(data.delete(vmId, key, cas >>> 0));
+      if (at === 0 && size === 0 && nullDeletes) return stored(data.delete(vmId, key, cas >>> 0));
       instance.spend((size >>> 0) * SHARED_WRITE_FUEL_PER_BYTE);
       return stored(data.set(vmId, key, memory.copy(at >>> 0, size >>> 0), cas >>> 0));
     },
   };
 
   function stored(status: number): number {
-    return status === Status.OK ? status : instance.refuse(status, "proxy_set_shared_data", WHY_NOT[status] ?? "");
+    // That there was nothing to remove is nothing to end a guest for: Rust's SDK takes it for a fault.
+    if (status === Status.OK || status === Status.NOT_FOUND) return Status.OK;
+    return instance.refuse(status, "proxy_set_shared_data", WHY_NOT[status] ?? "");
   }
 }
 
 const WHY_NOT: Readonly<Record<number, string>> = {
-  [Status.NOT_FOUND]: "key: nothing to delete is stored under it",
   [Status.CAS_MISMATCH]: "cas: the value has changed since",
   [Status.INTERNAL_FAILURE]: "value: the shared memory is full",
 };

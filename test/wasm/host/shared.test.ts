@@ -40,6 +40,21 @@ describe("shared data", () => {
     assert.equal(stage.u32(sp), 0);
   });
 
+  test("no value is an empty one to modules before 0.2.1, as Go's SDK needs it", () => {
+    const puppet = new Puppet({ marker: "proxy_abi_version_0_2_0" });
+    const key = puppet.text("go-key");
+    const [pp, sp, cas] = [puppet.cell(), puppet.cell(), puppet.cell()];
+    const { stage, statuses } = run(puppet, [
+      puppet.call("proxy_set_shared_data", ...key, 0, 0, 0),
+      puppet.call("proxy_get_shared_data", ...key, pp, sp, cas),
+      puppet.call("proxy_set_shared_data", ...key, ...puppet.text("one"), { load: cas }),
+      puppet.call("proxy_set_shared_data", ...key, 0, 0, 0),
+      puppet.call("proxy_get_shared_data", ...key, pp, sp, cas),
+    ]);
+    assert.deepEqual(statuses, [0, 0, 0, 0, 0]);
+    assert.deepEqual([stage.u32(pp), stage.u32(sp)], [0, 0]);
+  });
+
   test("bad pointers and keys over the limit", () => {
     const puppet = new Puppet();
     const key = puppet.text("k");
