@@ -178,8 +178,8 @@ const WASI: readonly Row[] = [
 ];
 
 /**
- * What other hosts add to the ABI and published filters import: Envoy's DNS, the span tags of a fork, the secrets and
- * stores of Gcore's edge. Such filters run, and learn that there is none of it here.
+ * What other hosts add to the ABI and published filters import: Envoy's DNS, the span tags of a fork, the Redis of
+ * another, the secrets and stores of Gcore's edge. Such filters run, and learn that there is none of it here.
  */
 const VENDORS: readonly Row[] = [
   ["envoy_resolve_dns", "iii>i", ALL, "name, token_p", "UNIMPLEMENTED"],
@@ -194,6 +194,8 @@ const VENDORS: readonly Row[] = [
   ["proxy_kv_store_scan", "iiiii>i", ALL, "handle, pattern, keys pp sp", "UNIMPLEMENTED"],
   ["proxy_kv_store_zrange_by_score", "iiiFFii>i", ALL, "handle, key, least, most, values pp sp", "UNIMPLEMENTED"],
   ["proxy_kv_store_zscan", "iiiiiii>i", ALL, "handle, key, pattern, values pp sp", "UNIMPLEMENTED"],
+  ["proxy_redis_init", "iiiiiii>i", ALL, "cluster, user, password, timeout_ms", "UNIMPLEMENTED"],
+  ["proxy_redis_call", "iiiii>i", ALL, "cluster, query, token_p", "UNIMPLEMENTED"],
   ["proxy_kv_store_bf_exists", "iiiiii>i", ALL, "handle, key, item, answer_p", "UNIMPLEMENTED"],
 ];
 
@@ -220,6 +222,18 @@ const ASSEMBLYSCRIPT: readonly Row[] = [
   ["process.exit", "i>", ALL, "ends the instance"],
 ];
 
+const TWO_NUMBERS: ReadonlySet<string> = new Set(["atan2", "hypot", "imul", "max", "min", "pow"]);
+/** AssemblyScript compiled to take JavaScript's `Math` for its own. */
+const MATH: readonly Row[] = (
+  "abs acos acosh asin asinh atan atan2 atanh cbrt ceil clz32 cos cosh exp expm1 floor hypot imul " +
+  "log log10 log1p log2 max min pow random round sign sin sinh sqrt tan tanh trunc"
+)
+  .split(" ")
+  .map((name) => {
+    const type = name === "random" ? ">F" : TWO_NUMBERS.has(name) ? "FF>F" : "F>F";
+    return [`Math.${name}`, type, ALL, "as in JavaScript"];
+  });
+
 function rows(module: string, list: readonly Row[]): HostFunction[] {
   return list.map(([name, type, versions, meaning, answersOnly]) => ({
     module,
@@ -237,6 +251,7 @@ export const HOST_FUNCTIONS: readonly HostFunction[] = [
   ...rows("env", VENDORS),
   ...rows("env", EMSCRIPTEN),
   ...rows("env", ASSEMBLYSCRIPT),
+  ...rows("env", MATH),
   ...rows("sluice", SLUICE),
   ...rows("wasi_snapshot_preview1", WASI),
   ...rows("wasi_unstable", WASI),

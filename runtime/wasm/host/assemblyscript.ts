@@ -5,6 +5,13 @@ import { GuestExit } from "../instance/failure.ts";
 import type { Instance } from "../instance/instance.ts";
 import type { HostFunctions } from "./functions.ts";
 
+/** `Math.sin` and the others by their import names. */
+const MATH: HostFunctions = Object.fromEntries(
+  Object.entries(Object.getOwnPropertyDescriptors(Math))
+    .filter(([, { value }]) => typeof value === "function")
+    .map(([name, { value }]) => [`Math.${name}`, value as (...args: number[]) => number]),
+);
+
 /** An AssemblyScript string: UTF-16, its length in bytes stands four bytes before it. */
 function stringAt(instance: Instance, at: number): string {
   const memory = instance.memory;
@@ -58,6 +65,7 @@ export function assemblyScriptFunctions(instance: Instance): HostFunctions {
       throw new GuestExit(`process.exit(${code})`, "exit", code);
     },
 
+    ...MATH,
     emscripten_notify_memory_growth: (): void => {},
     pthread_equal: (a: number, b: number): number => (a === b ? 1 : 0),
   };

@@ -1,4 +1,5 @@
 /** What every Proxy-Wasm host function answers, as data. */
+import { HOST_FUNCTIONS } from "../../../abi/functions.ts";
 import * as Status from "../../../abi/status.ts";
 import {
   MAX_FILTER_STATE_BYTES,
@@ -469,6 +470,10 @@ export const QUIET: ReadonlyMap<string, QuietFunction> = new Map([
     ...["console.time", "console.timeLog", "console.timeEnd"],
   ].map((name): [string, QuietFunction] => [name, { ends: null }]),
   ["random", { ends: null }],
+  ...HOST_FUNCTIONS.filter(({ name }) => name.startsWith("Math.")).map(({ name }): [string, QuietFunction] => [
+    name,
+    { ends: null },
+  ]),
   ["abort", { ends: "abort" }],
   ["proc_exit", { ends: "exit" }],
   ["process.exit", { ends: "exit" }],

@@ -237,6 +237,17 @@ describe("AssemblyScript", () => {
     );
   });
 
+  test("JavaScript's Math", () => {
+    const puppet = new Puppet();
+    const { statuses } = run(puppet, [
+      puppet.call("Math.pow", 2, 10),
+      puppet.call("Math.max", -3, 5),
+      puppet.call("Math.sqrt", 81),
+      puppet.call("Math.random"),
+    ]);
+    assert.deepEqual(statuses, [1024, 5, 9, 0]);
+  });
+
   test("abort ends the instance with message, file and line", () => {
     const puppet = new Puppet();
     const { stage } = run(puppet, []);
