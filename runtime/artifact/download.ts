@@ -13,13 +13,15 @@ export interface Download {
   /** For the whole answer; 0: none. */
   readonly timeoutMs: number;
   readonly maxBytes: number;
+  /** Gives it up. */
+  readonly signal: AbortSignal;
 }
 
 /**
  * The body of a 200 answer of the endpoint number `turn`, counted around. Rejects with ProxyError: DOWNLOAD_UNREACHABLE,
- * DOWNLOAD_TIMEOUT, DOWNLOAD_STATUS, DOWNLOAD_TOO_LARGE, DOWNLOAD_BROKEN.
+ * DOWNLOAD_TIMEOUT, DOWNLOAD_STATUS, DOWNLOAD_TOO_LARGE, DOWNLOAD_BROKEN, DOWNLOAD_GIVEN_UP.
  */
-export async function download({ uri, cluster, timeoutMs, maxBytes }: Download, turn: number): Promise<Buffer> {
+export async function download({ uri, cluster, timeoutMs, maxBytes, signal }: Download, turn: number): Promise<Buffer> {
   const url = new URL(uri);
   const { endpoints } = cluster;
   const endpoint = endpoints[turn % endpoints.length];
@@ -41,7 +43,7 @@ export async function download({ uri, cluster, timeoutMs, maxBytes }: Download, 
       method: "GET",
       path: url.pathname + url.search,
       headers: { host: url.host, accept: "application/wasm, application/octet-stream;q=0.9, */*;q=0.1" },
-      signal: timeoutMs === 0 ? null : AbortSignal.timeout(timeoutMs),
+      signal: timeoutMs === 0 ? signal : AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
     });
     if (statusCode !== 200) throw new ProxyError("DOWNLOAD_STATUS", "upstream", `${place}: status ${statusCode}`);
     const chunks: Buffer[] = [];
@@ -73,6 +75,8 @@ function asProxyError(error: unknown, place: string, timeoutMs: number): ProxyEr
   if (error instanceof ProxyError) return error;
   if (error instanceof DOMException && error.name === "TimeoutError")
     return new ProxyError("DOWNLOAD_TIMEOUT", "upstream", `${place}: no whole answer within ${timeoutMs} ms`, error);
+  if (error instanceof DOMException && error.name === "AbortError")
+    return new ProxyError("DOWNLOAD_GIVEN_UP", "internal", `${place}: given up`, error);
   if (!(error instanceof Error)) throw error;
   const unreachable = "syscall" in error || error.message.includes("Connect Timeout");
   const code = unreachable ? "DOWNLOAD_UNREACHABLE" : "DOWNLOAD_BROKEN";

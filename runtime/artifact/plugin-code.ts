@@ -70,7 +70,8 @@ export class PluginCode {
         try {
           fetched.set(code.sha256, await this.#source.get(code, this.#end.signal));
         } catch (error) {
-          if (!(error instanceof ProxyError)) throw error;
+          // At the end of the process nothing is missing: the start must not go on.
+          if (!(error instanceof ProxyError) || this.#end.signal.aborted) throw error;
           onMissing(plugin, code, error);
         }
       }),

@@ -12,6 +12,8 @@ import { sha256Of } from "./digest-cache.ts";
 import type { DigestCache } from "./digest-cache.ts";
 import { download } from "./download.ts";
 
+const NEVER = new AbortController().signal;
+
 export class RemoteCodeSource {
   readonly #clusters: ReadonlyMap<string, ClusterConfig>;
   readonly #cache: DigestCache;
@@ -38,7 +40,7 @@ export class RemoteCodeSource {
    * The code, from the cache or fetched in as many attempts as it may take. Rejects with the last attempt's ProxyError:
    * DOWNLOAD_DIGEST when the bytes are others, else what `download` says.
    */
-  get(code: RemoteCode, signal?: AbortSignal): Promise<Buffer> {
+  get(code: RemoteCode, signal = NEVER): Promise<Buffer> {
     const cached = this.#cache.get(code.sha256);
     if (cached !== undefined) {
       this.#hits.inc();
@@ -53,14 +55,14 @@ export class RemoteCodeSource {
     return fetched;
   }
 
-  async #fetch(code: RemoteCode, signal: AbortSignal | undefined): Promise<Buffer> {
+  async #fetch(code: RemoteCode, signal: AbortSignal): Promise<Buffer> {
     const cluster = this.#clusters.get(code.cluster);
     if (cluster === undefined)
       throw new ProxyError("DOWNLOAD_UNREACHABLE", "config", `${code.uri}: there is no cluster ${code.cluster}`);
     const { uri, timeoutMs, sha256, retries } = code;
     for (let attempt = 0; ; attempt++) {
       try {
-        const bytes = await download({ uri, cluster, timeoutMs, maxBytes: MAX_MODULE_BYTES }, attempt);
+        const bytes = await download({ uri, cluster, timeoutMs, maxBytes: MAX_MODULE_BYTES, signal }, attempt);
         const found = sha256Of(bytes);
         if (found !== sha256)
           throw new ProxyError("DOWNLOAD_DIGEST", "upstream", `${uri}: the sha256 is ${found}, not ${sha256}`);
@@ -71,10 +73,12 @@ export class RemoteCodeSource {
       } catch (error) {
         if (!(error instanceof ProxyError)) throw error;
         this.#failures.inc();
-        if (attempt >= retries) throw error;
+        if (attempt >= retries || signal.aborted) throw error;
         const waitMs = backOff(code, attempt);
         this.#log.warning(`${error.message}; next try in ${waitMs} ms`);
-        await sleep(waitMs, undefined, signal === undefined ? {} : { signal });
+        await sleep(waitMs, undefined, { signal }).catch(() => {
+          throw new ProxyError("DOWNLOAD_GIVEN_UP", "internal", `${uri}: given up`);
+        });
       }
     }
   }

@@ -71,11 +71,19 @@ export async function run(options: RunOptions, { sources, onLive, until }: RunEx
       await server.stop();
       return 1;
     }
-    await server.start(snapshot, {
+    const started = server.start(snapshot, {
       sources: given,
       reread: () => sources ?? readSources(options),
       options: configurationOptions(options),
     });
+    // Code that comes from the network may keep it waiting.
+    const early = await Promise.race([started.then(() => undefined), ended]);
+    if (early !== undefined) {
+      log.info(`${early} before the start was over: ending at once`);
+      started.catch((error: unknown) => log.debug(`the start ended: ${String(error)}`));
+      await server.stop();
+      return 0;
+    }
   } catch (error) {
     await server.stop();
     if (!(error instanceof ProxyError)) throw error;

@@ -61,6 +61,7 @@ export class Server implements AdminSubject, PoolOwner {
   #admin: AdminListener | null = null;
   #adminAddress = "";
   #started = false;
+  #stopped = false;
   #draining = false;
   #healthCheckFailed = false;
   #flush: NodeJS.Timeout | null = null;
@@ -121,6 +122,7 @@ export class Server implements AdminSubject, PoolOwner {
 
   /** Ends everything at once. */
   async stop(): Promise<void> {
+    this.#stopped = true;
     if (this.#flush !== null) clearInterval(this.#flush);
     this.#admin?.stop();
     (await this.#hotLoad)?.stop();
@@ -266,6 +268,7 @@ export class Server implements AdminSubject, PoolOwner {
     if (admin === undefined) return;
     // Loaded while the workers are busy, and not at all when nothing is configured.
     const { AdminListener } = await import("./admin.ts");
+    if (this.#stopped) return;
     this.#admin = new AdminListener(this, this.#options.processLog.component("admin"));
     this.#adminAddress = await this.#admin.start(admin);
     if (this.#options.adminAddressPath !== undefined) writeFileSync(this.#options.adminAddressPath, this.#adminAddress);

@@ -114,7 +114,10 @@ export class PluginLogger implements StreamLogger {
     this.#place = place;
   }
 
+  /** Records of a connection that goes on are none for a plugin, as in Envoy. */
   log(info: StreamInfo): void {
+    if (info.recordType !== "DownstreamEnd" && info.recordType !== "TcpConnectionEnd" && info.recordType !== "NotSet")
+      return;
     const plugin = this.#place.live;
     const root = plugin.vm.rootFor(plugin, info.connection);
     if (root === null) {

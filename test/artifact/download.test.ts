@@ -70,7 +70,12 @@ after(async () => {
 });
 
 function fetching(from: ClusterConfig, more: Partial<Download> = {}, turn = 0): Promise<Buffer> {
-  const base = { uri: "http://modules.test/guest.wasm", timeoutMs: 5000, maxBytes: 1_000_000 };
+  const base = {
+    uri: "http://modules.test/guest.wasm",
+    timeoutMs: 5000,
+    maxBytes: 1_000_000,
+    signal: new AbortController().signal,
+  };
   return download({ ...base, cluster: from, ...more }, turn);
 }
 
@@ -149,6 +154,14 @@ describe("refused with the reason", () => {
     await assert.rejects(fetching(silent, { timeoutMs: 50 }), /DOWNLOAD_TIMEOUT: .*no whole answer within 50 ms$/);
     const slow = await misbehaving((_request, response) => void response.write("a"));
     await assert.rejects(fetching(slow, { timeoutMs: 50 }), /DOWNLOAD_TIMEOUT/);
+  });
+
+  test("given up", async () => {
+    const silent = await misbehaving(() => {});
+    const end = new AbortController();
+    const fetched = fetching(silent, { timeoutMs: 0, signal: end.signal });
+    setImmediate(() => end.abort());
+    await assert.rejects(fetched, /DOWNLOAD_GIVEN_UP/);
   });
 
   test("broken off, no HTTP, no endpoint, no socket file", async () => {

@@ -7,6 +7,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
+import { connect, createServer as createEcho } from "node:net";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -57,7 +58,10 @@ class Root extends RootContext implements HttpCallback {
   }
   override onLog(): void {
     const path = requestHeaders.get(":path");
-    if (path === null) return;
+    if (path === null) {
+      log.info("connection " + new Property("upstream.address").text()! + " " + new Property("xds.listener_direction").integer().toString());
+      return;
+    }
     if (path == "/trap") unreachable();
     const status = responseHeaders.get(":status");
     const code = new Property("response.code").integer();
@@ -202,4 +206,44 @@ test("an access logger of the admin interface cannot be a plugin", async () => {
   const proxy = new ProxyProcess(config, ["--concurrency", "1"]);
   assert.equal(await proxy.exited, 1);
   assert.match(proxy.output, /admin\.access_log\[0\]: plugins run in workers/);
+});
+
+test("a plugin logs connections of tcp_proxy and of the listener, each once", async () => {
+  const logger = (name: string): string =>
+    `{ name: l, typed_config: { ${type("envoy.extensions.access_loggers.wasm.v3.WasmAccessLog")}, config: ${plugin(name)} } }`;
+  const echo = createEcho((socket) => socket.pipe(socket)).listen(0, "127.0.0.1");
+  after(() => echo.close());
+  await once(echo, "listening");
+  const { port } = echo.address() as AddressInfo;
+  const endpoint = `{ endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: ${port} } } } }`;
+  const proxy = await new ProxyProcess(
+    `
+admin: { address: { socket_address: { address: 127.0.0.1, port_value: 0 } } }
+static_resources:
+  clusters: [{ name: echo, load_assignment: { cluster_name: echo, endpoints: [{ lb_endpoints: [${endpoint}] }] } }]
+  listeners:
+  - name: tcp
+    traffic_direction: OUTBOUND
+    address: { socket_address: { address: 127.0.0.1, port_value: 0 } }
+    access_log: [${logger("listener")}]
+    filter_chains:
+    - filters:
+      - name: tcp
+        typed_config:
+          ${type("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy")}
+          stat_prefix: tcp
+          cluster: echo
+          access_log_options: { flush_access_log_on_connected: true }
+          access_log: [${logger("proxy")}]
+`,
+    ["--concurrency", "1"],
+  ).live();
+  const socket = connect(Number(proxy.address.split(":")[1]), "127.0.0.1");
+  socket.write("hello");
+  await once(socket, "data");
+  assert.equal(count(proxy, `: connection 127.0.0.1:${port} 2`), 0);
+  socket.end();
+  await proxy.printed(`wasm log listener  : connection 127.0.0.1:${port} 2`);
+  await proxy.printed(`wasm log proxy  : connection 127.0.0.1:${port} 2`);
+  assert.equal(count(proxy, `: connection 127.0.0.1:${port} 2`), 2);
 });

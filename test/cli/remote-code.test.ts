@@ -121,6 +121,18 @@ test("code that comes late is taken in while traffic flows", async () => {
   assert.doesNotMatch(page, /previous_version|version_1/);
 });
 
+test("SIGTERM ends a start that waits for code", async () => {
+  const asked = Promise.withResolvers<void>();
+  const server = createServer(() => asked.resolve()).listen(0, "127.0.0.1");
+  after(() => (server.close(), server.closeAllConnections()));
+  await once(server, "listening");
+  const waiting = proxy({ port: (server.address() as AddressInfo).port });
+  await asked.promise;
+  waiting.process.kill("SIGTERM");
+  assert.equal(await waiting.exited, 0);
+  assert.match(waiting.output, /SIGTERM before the start was over/);
+});
+
 test("a reload fetches new code first, and without it the old one stays", async () => {
   const { port } = await registry();
   const path = join(root, "reload");

@@ -176,7 +176,7 @@ function buildNetworkFilter(
   if (context.isBundled(any.anyType, "network"))
     return { kind: "wasm", name, plugin: buildBundledPlugin(context, config, place) };
   if (any.anyType !== WASM) {
-    const native = buildNativeFilter(context, name, config);
+    const native = buildNativeFilter(context, { name, direction }, config);
     if (native !== undefined) return native;
     if (any.anyType.startsWith(NETWORK))
       context.unsupported(filter, "typed_config", `the network filter ${any.anyType}`);

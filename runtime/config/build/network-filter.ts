@@ -21,12 +21,12 @@ export const TERMINAL_FILTERS: ReadonlySet<string> = new Set([TCP_PROXY, ECHO, D
 /** A filter of the host itself; undefined for any other message. */
 export function buildNativeFilter(
   context: BuildContext,
-  name: string,
+  { name, direction }: { readonly name: string; readonly direction: number },
   config: Message,
 ): NativeFilterConfig | undefined {
   switch (config.type.name) {
     case TCP_PROXY:
-      return { kind: "tcp_proxy", name, tcp: buildTcpProxy(context, config) };
+      return { kind: "tcp_proxy", name, tcp: buildTcpProxy(context, config, direction) };
     case ECHO:
       return { kind: "echo", name };
     case DIRECT_RESPONSE:
@@ -42,7 +42,7 @@ export function buildNativeFilter(
   }
 }
 
-function buildTcpProxy(context: BuildContext, proxy: Message): TcpProxyConfig {
+function buildTcpProxy(context: BuildContext, proxy: Message, direction: number): TcpProxyConfig {
   const options = proxy.message("access_log_options");
   if (options !== undefined) {
     for (const field of ["access_log_flush_interval", "flush_access_log_on_connected"]) {
@@ -60,7 +60,7 @@ function buildTcpProxy(context: BuildContext, proxy: Message): TcpProxyConfig {
       proxy.message("max_downstream_connection_duration_jitter_percentage")?.number("value") ?? 0,
     maxConnectAttempts: proxy.wrappedNumber("max_connect_attempts", 1),
     backoff: backoff(context, proxy),
-    accessLogs: buildAccessLogs(context, proxy, "access_log"),
+    accessLogs: buildAccessLogs(context, proxy, "access_log", { statPrefix: "", direction }),
     accessLogFlushIntervalMs: context.millis(log, "access_log_flush_interval", 0),
     accessLogOnConnected: log.flag("flush_access_log_on_connected"),
     accessLogOnStart: options?.flag("flush_access_log_on_start") ?? false,
