@@ -45,7 +45,8 @@ class MysqlFilter extends NetworkFilter {
   }
 
   override onNewConnection(): i32 {
-    this.counters.sessions.increment();
+    this.counters.sessions.add();
+    this.counters.tell();
     return Action.CONTINUE;
   }
 
@@ -63,15 +64,20 @@ class MysqlFilter extends NetworkFilter {
     return Action.CONTINUE;
   }
 
+  override onDelete(): void {
+    this.session.release();
+  }
+
   private read(body: Body, packets: Packets, size: u32): void {
     let at: u32 = 0;
     while (at < size && this.session.decoding) {
       at += packets.unwanted(size - at);
       const count = body.copyTo(chunk, at);
-      if (count == 0) return;
+      if (count == 0) break;
       packets.take(changetype<usize>(chunk), count);
       at += count;
     }
+    this.counters.tell();
   }
 }
 

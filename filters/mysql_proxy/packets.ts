@@ -8,7 +8,15 @@
 const FULL: u32 = 0xffffff;
 const HEADER_BYTES: u32 = 4;
 /** The buffer of one side while it holds little. */
-const SMALL_BYTES: i32 = 512;
+const SMALL_BYTES: i32 = 128;
+/** What each side may have whatever others have: enough for a greeting, and for a login up to its database. */
+const FREE_BYTES: i32 = 512;
+/** Bytes of payloads that all connections together may have waiting; over it, payloads are cut where they are. */
+const MAX_WAITING_BYTES: i32 = 8 * 1024 * 1024;
+
+const NOTHING = new StaticArray<u8>(0);
+/** Of all connections. */
+let waitingBytes: i32 = 0;
 
 /** Who looks at the packets of both sides. */
 export interface PacketReader {
@@ -34,7 +42,7 @@ export class Packets {
   private ignored: bool = false;
   private total: u64 = 0;
   private wanted: u32 = 0;
-  private kept: StaticArray<u8> = new StaticArray<u8>(SMALL_BYTES);
+  private kept: StaticArray<u8> = NOTHING;
   private size: u32 = 0;
 
   constructor(fromClient: bool, reader: PacketReader) {
@@ -92,9 +100,16 @@ export class Packets {
   private keep(at: usize, count: u32): void {
     const size = this.size + count;
     if (size > <u32>this.kept.length) {
-      const larger = new StaticArray<u8>(<i32>max<u32>(size, <u32>this.kept.length * 2));
-      memory.copy(changetype<usize>(larger), changetype<usize>(this.kept), this.size);
-      this.kept = larger;
+      const larger = <i32>max<u32>(max<u32>(size, SMALL_BYTES), <u32>this.kept.length * 2);
+      if (larger > FREE_BYTES && waitingBytes + larger - this.kept.length > MAX_WAITING_BYTES) {
+        this.wanted = this.size;
+        return;
+      }
+      const grown = new StaticArray<u8>(larger);
+      memory.copy(changetype<usize>(grown), changetype<usize>(this.kept), this.size);
+      this.release();
+      this.kept = grown;
+      waitingBytes += larger;
     }
     memory.copy(changetype<usize>(this.kept) + this.size, at, count);
     this.size = size;
@@ -105,8 +120,15 @@ export class Packets {
     if (this.goesOn) return;
     const kept = this.kept;
     if (!this.ignored) this.reader.onPayload(this.fromClient, changetype<usize>(kept), this.size, this.total);
-    // It may have held a password; and a large one is not kept for the small ones that follow.
+    // A large one is not kept for the small ones that follow.
     memory.fill(changetype<usize>(kept), 0, this.size);
-    if (kept.length > SMALL_BYTES) this.kept = new StaticArray<u8>(SMALL_BYTES);
+    if (kept.length > SMALL_BYTES) this.release();
+  }
+
+  /** Gives the buffer back: nothing more comes, or not soon. It may have held a password. */
+  release(): void {
+    memory.fill(changetype<usize>(this.kept), 0, this.kept.length);
+    waitingBytes -= this.kept.length;
+    this.kept = NOTHING;
   }
 }

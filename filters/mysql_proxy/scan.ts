@@ -4,6 +4,10 @@ import { begins, Query, statement } from "./statement.ts";
 import { DELETE, SELECT, UPDATE } from "./tables.ts";
 import { END, NAME, Tokens, WORD } from "./tokens.ts";
 
+/** Statements inside of each other, at most. */
+export const MAX_NESTING: i32 = 32;
+/** Names that WITH gives, at most; what is behind them counts as a table. */
+const MAX_GIVEN: i32 = 64;
 /** Levels of parentheses; behind the last, the rest of the statement is not looked at. */
 const MAX_DEPTH: i32 = 128;
 
@@ -26,24 +30,36 @@ const DOT: i32 = 0x2e;
 const BRACE: i32 = 0x7b;
 const SEMICOLON: i32 = 0x3b;
 
+const levels = new StaticArray<u8>(MAX_DEPTH * MAX_NESTING);
+
 export class Scan {
   private readonly query: Query;
   private readonly tokens: Tokens;
-  private readonly levels: StaticArray<u8> = new StaticArray<u8>(MAX_DEPTH);
+  /** Where this scan's levels begin: one for each statement inside of another. */
+  private readonly base: i32;
   private depth: i32 = 0;
   /** Of tables on the outermost level; those inside are read. */
   private operation: u32;
   /** Names that WITH gives to subqueries: no tables. */
-  private readonly given: Array<string> = [];
+  private given: Array<string> | null = null;
   private valid: bool = true;
 
   /** `operation`: what the statement does with the tables that come first, 0 when it names none. */
   constructor(query: Query, operation: u32) {
     this.query = query;
     this.tokens = query.tokens;
+    this.base = (query.nesting % MAX_NESTING) * MAX_DEPTH;
+    levels[this.base] = 0;
     this.operation = operation == 0 ? SELECT : operation;
-    if (operation == UPDATE) this.levels[0] = LISTING | EXPECTING;
-    else if (operation == DELETE) this.levels[0] = SELECTING;
+    if (operation == UPDATE) levels[this.base] = LISTING | EXPECTING;
+    else if (operation == DELETE) levels[this.base] = SELECTING;
+  }
+
+  private get level(): u8 {
+    return levels[this.base + this.depth];
+  }
+  private set level(value: u8) {
+    levels[this.base + this.depth] = value;
   }
 
   /** To the end of the statement; false when a table is missing. */
@@ -53,9 +69,9 @@ export class Scan {
       if (tokens.isSign(OPEN)) {
         if (++this.depth == MAX_DEPTH) return this.valid;
         // Parentheses around a table, or around a subquery: either way what they hold is known soon.
-        const around = this.levels[this.depth - 1] & EXPECTING;
-        this.levels[this.depth - 1] &= ~EXPECTING;
-        this.levels[this.depth] = around == 0 ? 0 : EXPECTING | LISTING;
+        const around = levels[this.base + this.depth - 1] & EXPECTING;
+        levels[this.base + this.depth - 1] &= ~EXPECTING;
+        this.level = around == 0 ? 0 : EXPECTING | LISTING;
         tokens.next();
       } else if (tokens.isSign(CLOSE)) {
         this.closeLevel();
@@ -66,20 +82,20 @@ export class Scan {
       } else if (!this.keyword()) this.other();
     }
     while (this.depth > 0) this.closeLevel();
-    if ((this.levels[0] & EXPECTING) != 0) this.valid = false;
+    if ((levels[this.base] & EXPECTING) != 0) this.valid = false;
     return this.valid;
   }
 
   private closeLevel(): void {
-    if ((this.levels[this.depth] & EXPECTING) != 0) this.valid = false;
+    if ((this.level & EXPECTING) != 0) this.valid = false;
     if (this.depth > 0) this.depth--;
   }
 
   private comma(): void {
-    const level = this.levels[this.depth];
+    const level = this.level;
     if ((level & EXPECTING) != 0) this.valid = false;
-    if ((level & NAMING) != 0) this.levels[this.depth] = level | GIVING;
-    else if ((level & LISTING) != 0) this.levels[this.depth] = level | EXPECTING;
+    if ((level & NAMING) != 0) this.level = level | GIVING;
+    else if ((level & LISTING) != 0) this.level = level | EXPECTING;
   }
 
   /** Acts on a word that changes what is expected, and passes it. */
@@ -87,16 +103,16 @@ export class Scan {
     const tokens = this.tokens;
     if (tokens.kind != WORD) return false;
     const found = tokens.word;
-    const level = this.levels[this.depth];
+    const level = this.level;
     if (found == Keyword.SELECT) {
       tokens.next();
-      this.levels[this.depth] = SELECTING;
+      this.level = SELECTING;
       if (tokens.kind == END || tokens.isSign(SEMICOLON) || tokens.isWord(Keyword.FROM)) this.valid = false;
       return true;
     }
-    if (found == Keyword.FROM && (level & SELECTING) != 0) this.levels[this.depth] = level | LISTING | EXPECTING;
-    else if (found == Keyword.TABLE) this.levels[this.depth] = level | EXPECTING;
-    else if (found == Keyword.WITH) this.levels[this.depth] = level | NAMING | GIVING;
+    if (found == Keyword.FROM && (level & SELECTING) != 0) this.level = level | LISTING | EXPECTING;
+    else if (found == Keyword.TABLE) this.level = level | EXPECTING;
+    else if (found == Keyword.WITH) this.level = level | NAMING | GIVING;
     else if ((level & NAMING) != 0 && (found == Keyword.UPDATE || found == Keyword.DELETE)) this.begin(found);
     else if ((level & LISTING) != 0) return this.inList(found);
     else if (this.depth == 0 && Keyword.BODIES.indexOf(found) >= 0) {
@@ -111,21 +127,21 @@ export class Scan {
   /** The same in a list of tables. */
   private inList(found: u64): bool {
     const tokens = this.tokens;
-    const level = this.levels[this.depth];
+    const level = this.level;
     const expecting = (level & EXPECTING) != 0;
-    if (found == Keyword.JOIN || found == Keyword.STRAIGHT_JOIN) this.levels[this.depth] = level | EXPECTING;
+    if (found == Keyword.JOIN || found == Keyword.STRAIGHT_JOIN) this.level = level | EXPECTING;
     else if (found == Keyword.USING || found == Keyword.ON || found == Keyword.FOR) {
       tokens.next();
       if (found == Keyword.USING) {
         // DELETE FROM a USING a JOIN b
-        if (this.depth == 0 && this.operation == DELETE && !tokens.isSign(OPEN)) this.levels[0] |= EXPECTING;
+        if (this.depth == 0 && this.operation == DELETE && !tokens.isSign(OPEN)) levels[this.base] |= EXPECTING;
       } else if (found == Keyword.ON) {
         if (tokens.isWord(Keyword.DUPLICATE)) this.endList();
       } else tokens.accept(Keyword.JOIN); // USE INDEX FOR JOIN (…)
       return true;
     } else if (found == Keyword.SET && this.depth == 0 && this.operation == UPDATE) {
       this.endList();
-      this.levels[0] = 0;
+      levels[this.base] = 0;
     } else if (Keyword.CLAUSES.indexOf(found) >= 0) this.endList();
     else if (!expecting || !isBefore(found)) return false;
     tokens.next();
@@ -135,19 +151,19 @@ export class Scan {
   /** WITH … UPDATE, WITH … DELETE */
   private begin(verb: u64): void {
     const updates = verb == Keyword.UPDATE;
-    this.levels[this.depth] = updates ? LISTING | EXPECTING : SELECTING;
+    this.level = updates ? LISTING | EXPECTING : SELECTING;
     if (this.depth == 0) this.operation = updates ? UPDATE : DELETE;
   }
 
   private endList(): void {
-    if ((this.levels[this.depth] & EXPECTING) != 0) this.valid = false;
-    this.levels[this.depth] &= ~(LISTING | EXPECTING);
+    if ((this.level & EXPECTING) != 0) this.valid = false;
+    this.level &= ~(LISTING | EXPECTING);
     if (this.depth == 0) this.operation = SELECT;
   }
 
   private other(): void {
     const tokens = this.tokens;
-    const level = this.levels[this.depth];
+    const level = this.level;
     if ((level & GIVING) != 0) this.give();
     else if ((level & EXPECTING) == 0) tokens.next();
     else {
@@ -157,7 +173,7 @@ export class Scan {
         tokens.next();
         return;
       }
-      this.levels[this.depth] = level & ~EXPECTING;
+      this.level = level & ~EXPECTING;
       if (!tokens.isName || (tokens.kind == WORD && Keyword.RESERVED.indexOf(tokens.word) >= 0)) {
         this.valid = false;
         tokens.next();
@@ -169,8 +185,12 @@ export class Scan {
   private give(): void {
     const tokens = this.tokens;
     if (tokens.accept(Keyword.RECURSIVE)) return;
-    this.levels[this.depth] &= ~GIVING;
-    if (tokens.isName) this.given.push(tokens.name());
+    this.level &= ~GIVING;
+    if (tokens.isName) {
+      let given = this.given;
+      if (given === null) this.given = given = new Array<string>();
+      if (given.length < MAX_GIVEN) given.push(tokens.name());
+    }
     tokens.next();
   }
 
@@ -194,7 +214,8 @@ export class Scan {
     } else {
       // JSON_TABLE(…) and its kind are functions.
       if (tokens.isSign(OPEN) && !quoted) return;
-      if (bare || this.given.includes(name)) return;
+      const given = this.given;
+      if (bare || (given !== null && given.includes(name))) return;
     }
     query.note(name, database, this.depth == 0 ? this.operation : SELECT);
   }

@@ -38,6 +38,8 @@ const MAX_LOGIN_PACKET_BYTES: u32 = 128 * 1024;
 const LOGIN_BYTES: u32 = 4096;
 /** Of a query, what is looked at: tables stand near the beginning, long lists of values behind them. */
 const QUERY_BYTES: u32 = 64 * 1024;
+/** Commands of one event that are looked at: more than what a socket gives at a time (64 KiB) has room for. */
+const MAX_COMMANDS: i32 = 13200;
 
 export class Session implements PacketReader {
   client!: Packets;
@@ -46,6 +48,8 @@ export class Session implements PacketReader {
   readonly tables: Tables = new Tables();
   /** Queries were seen since then. */
   queried: bool = false;
+  /** Commands since then. */
+  private commands: i32 = 0;
   private readonly counters: Counters;
   private state: i32 = GREETING;
   private sequence: i32 = 0;
@@ -71,6 +75,7 @@ export class Session implements PacketReader {
 
   beginEvent(): void {
     this.queried = false;
+    this.commands = 0;
     this.tables.clear();
   }
 
@@ -91,7 +96,7 @@ export class Session implements PacketReader {
     }
     const wrongSide = fromClient ? this.state == GREETING : this.state == LOGIN;
     if (sequence != this.sequence || wrongSide) {
-      this.counters.protocolErrors.increment();
+      this.counters.protocolErrors.add();
       return false;
     }
     this.sequence = (sequence + 1) & 0xff;
@@ -102,7 +107,7 @@ export class Session implements PacketReader {
   private followCommand(fromClient: bool, sequence: i32, goesOn: bool): bool {
     const follows = sequence == ((this.clientSequence + 1) & 0xff) || sequence == ((this.serverSequence + 1) & 0xff);
     const begins = fromClient && sequence == 0 && !goesOn;
-    if (!follows && !begins) this.counters.protocolErrors.increment();
+    if (!follows && !begins) this.counters.protocolErrors.add();
     if (fromClient) this.clientSequence = sequence;
     else this.serverSequence = sequence;
     if (begins) this.serverSequence = 0;
@@ -136,9 +141,21 @@ export class Session implements PacketReader {
     }
   }
 
-  private giveUp(reason: string): void {
+  /** Nothing is decoded from here on. */
+  private goBlind(): void {
     this.state = BLIND;
-    this.counters.decoderErrors.increment();
+    this.release();
+  }
+
+  /** The connection is over, or nobody looks at its bytes any more. */
+  release(): void {
+    this.client.release();
+    this.server.release();
+  }
+
+  private giveUp(reason: string): void {
+    this.goBlind();
+    this.counters.decoderErrors.add();
     log.info("mysql_proxy: no further decoding: " + reason);
   }
 
@@ -147,7 +164,7 @@ export class Session implements PacketReader {
   private onGreeting(cursor: Cursor): void {
     // A server that is full or does not like the address says so instead of a greeting, and closes.
     if (cursor.left > 0 && load<u8>(cursor.address) == ERROR) {
-      this.state = BLIND;
+      this.goBlind();
       return;
     }
     const greeting = readGreeting(cursor);
@@ -155,7 +172,7 @@ export class Session implements PacketReader {
       this.giveUp("the first packet is no greeting");
       return;
     }
-    this.counters.loginAttempts.increment();
+    this.counters.loginAttempts.add();
     this.serverCapabilities = greeting.capabilities;
     this.state = LOGIN;
   }
@@ -167,8 +184,8 @@ export class Session implements PacketReader {
       return;
     }
     if (login.wantsTls) {
-      this.counters.upgradedToSsl.increment();
-      this.state = BLIND;
+      this.counters.upgradedToSsl.add();
+      this.goBlind();
       return;
     }
     this.clientCapabilities = login.capabilities;
@@ -179,10 +196,10 @@ export class Session implements PacketReader {
   /** `first`: first byte of the server's packet. Others than these belong to plugins that ask in their own way. */
   private onAuthentication(first: u8): void {
     if (first == OK) this.loggedIn();
-    else if (first == AUTH_SWITCH) this.counters.authSwitchRequest.increment();
+    else if (first == AUTH_SWITCH) this.counters.authSwitchRequest.add();
     else if (first == ERROR) {
-      this.counters.loginFailures.increment();
-      this.state = BLIND;
+      this.counters.loginFailures.add();
+      this.goBlind();
     } else if (first != MORE_DATA && log.enabled(1)) log.debug("mysql_proxy: an answer of a plugin");
   }
 
@@ -190,7 +207,7 @@ export class Session implements PacketReader {
     const both = this.serverCapabilities & this.clientCapabilities;
     if ((both & (COMPRESS | ZSTD_COMPRESSION)) != 0) {
       log.debug("mysql_proxy: the session is compressed from here on, no further decoding");
-      this.state = BLIND;
+      this.goBlind();
       return;
     }
     this.state = COMMANDS;
@@ -201,10 +218,17 @@ export class Session implements PacketReader {
 
   private onCommand(address: usize, size: u32, total: u64): void {
     const command = load<u8>(address);
+    const isQuery = command == COM_QUERY || command == COM_STMT_PREPARE;
+    if (++this.commands > MAX_COMMANDS) {
+      // More than any client sends at a time: what the rest is about is not known.
+      if (isQuery) this.counters.queriesParseError.add();
+      else this.ask("");
+      return;
+    }
     const cursor = new Cursor(address + 1, size - 1);
     if (command == COM_INIT_DB) this.ask(cursor.rest());
     else if (command == COM_CHANGE_USER) this.ask(changedDatabase(cursor, this.clientCapabilities));
-    else if (command == COM_QUERY || command == COM_STMT_PREPARE) {
+    else if (isQuery) {
       const both = this.serverCapabilities & this.clientCapabilities;
       const attributes = command == COM_QUERY && (both & QUERY_ATTRIBUTES) != 0;
       this.onQuery(cursor, attributes, <u64>size < total);
@@ -214,7 +238,7 @@ export class Session implements PacketReader {
   private onQuery(cursor: Cursor, attributes: bool, cut: bool): void {
     this.queried = true;
     if (attributes && !skipAttributes(cursor)) {
-      this.counters.queriesParseError.increment();
+      this.counters.queriesParseError.add();
       return;
     }
     const query = parseQuery(cursor.address, cursor.left, cut, this.database, this.tables);
@@ -222,8 +246,8 @@ export class Session implements PacketReader {
     if (this.asks && this.asked != this.database) {
       parseQuery(cursor.address, cursor.left, cut, this.asked, this.tables);
     }
-    if (query.valid) this.counters.queriesParsed.increment();
-    else this.counters.queriesParseError.increment();
+    if (query.valid) this.counters.queriesParsed.add();
+    else this.counters.queriesParseError.add();
     if (query.changesDatabase) this.ask(query.database);
   }
 

@@ -3,7 +3,7 @@
  * for FROM and JOIN, in subqueries too. What it does not know it passes over; it would rather name a table too many.
  */
 import * as Keyword from "./keywords.ts";
-import { Scan } from "./scan.ts";
+import { MAX_NESTING, Scan } from "./scan.ts";
 import { ALTER, CREATE, DELETE, DROP, INSERT, SELECT, Tables, UPDATE } from "./tables.ts";
 import { END, SIGN, Tokens, WORD } from "./tokens.ts";
 
@@ -11,6 +11,8 @@ import { END, SIGN, Tokens, WORD } from "./tokens.ts";
 const MAX_STATEMENTS: i32 = 1000;
 /** Words between CREATE and what is created: ALGORITHM, DEFINER, SQL SECURITY … */
 const MAX_HEAD_TOKENS: i32 = 40;
+/** Bytes of a name; the servers' own bound is 64 characters. */
+const MAX_NAME_BYTES: i32 = 256;
 const SEMICOLON: i32 = 0x3b;
 const COMMA: i32 = 0x2c;
 const DOT: i32 = 0x2e;
@@ -23,6 +25,8 @@ export class Query {
   changesDatabase: bool = false;
   /** The database that names without one belong to, after the query. */
   database: string;
+  /** Statements inside of each other, now. */
+  nesting: i32 = 0;
   readonly tokens: Tokens;
   private readonly tables: Tables;
 
@@ -51,6 +55,7 @@ export class Query {
   }
 
   note(name: string, database: string, operation: u32): void {
+    if (name.length > MAX_NAME_BYTES || database.length > MAX_NAME_BYTES) return;
     this.tables.add(database.length == 0 ? name : name + "." + database, operation);
   }
 }
@@ -71,8 +76,16 @@ export function parseQuery(at: usize, size: usize, cut: bool, database: string, 
   return query;
 }
 
-/** Reads one statement, or as much of it as matters. */
+/** Reads one statement, or as much of it as matters; it may stand inside of another. */
 export function statement(query: Query): bool {
+  if (query.nesting == MAX_NESTING) return false;
+  query.nesting++;
+  const valid = read(query);
+  query.nesting--;
+  return valid;
+}
+
+function read(query: Query): bool {
   const tokens = query.tokens;
   // SELECT in parentheses.
   if (tokens.isSign(OPEN)) return new Scan(query, SELECT).run();

@@ -13,8 +13,6 @@ const NAMES: StaticArray<string> = ["alter", "create", "delete", "drop", "insert
 
 /** Tables remembered at a time: more than a join may have in MySQL (61). */
 const MAX_TABLES: i32 = 64;
-/** Bytes of a name; MySQL's own bound is 64 characters. */
-const MAX_NAME_BYTES: i32 = 256;
 
 // Tags of google.protobuf.Struct, Value and ListValue: field number << 3 | 2, all of them have a length.
 const FIELDS: u32 = 0x0a;
@@ -39,7 +37,7 @@ export class Tables {
 
   /** Notes an operation. `name` has one UTF-16 unit per byte. */
   add(name: string, operation: u32): void {
-    if (name.length == 0 || name.length > MAX_NAME_BYTES) return;
+    if (name.length == 0) return;
     const index = this.names.indexOf(name);
     if (index >= 0) this.operations[index] |= operation;
     else if (this.names.length < MAX_TABLES) {
