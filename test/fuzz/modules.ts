@@ -15,6 +15,8 @@ import { MERGED_SEGMENT_INSTRUCTIONS, SMALL_LEAF_INSTRUCTIONS } from "../../runt
 import { SectionId } from "../../runtime/wasm/module/layout.ts";
 import { EXACT, exactlyMetered } from "../wasm/exact-meter.ts";
 import { PROGRAMS } from "./module-programs.ts";
+import { generator } from "./random.ts";
+import type { Random } from "./random.ts";
 import { assemble } from "../wasm/puppet.ts";
 
 // The types of the runtime do not know it.
@@ -39,23 +41,10 @@ export interface Outcome {
   readonly faults: string[];
 }
 
-/** A generator of numbers (mulberry32), so that a seed says everything. */
-function generator(seed: number): (below: number) => number {
-  let state = seed >>> 0;
-  return (below) => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return Math.floor((((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32) * below);
-  };
-}
-
 function corpus(): Uint8Array[] {
   const built = globSync(fileURLToPath(new URL("../../build/filters/*.wasm", import.meta.url))).sort();
   return [...PROGRAMS.map((text) => assemble(text)), ...built.map((path) => readFileSync(path))];
 }
-
-type Random = (below: number) => number;
 
 /** One to four damages: a bit, a byte, a run cut out or doubled, an end cut off, a number made long. */
 function damaged(module: Uint8Array, random: Random): Buffer {

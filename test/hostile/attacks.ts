@@ -76,6 +76,7 @@ export const ATTACKS: readonly Attack[] = [
     "grpc-storm",
     "grpc-stream-storm",
     "log-storm",
+    "print-storm",
     "metric-storm",
     "queue-storm",
     "shared-data-storm",
