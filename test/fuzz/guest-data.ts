@@ -1,5 +1,5 @@
 /**
- * `npm run fuzz:guest-data -- --cases N --seed N`: what guests hand over in their memory, damaged: serialized maps, held
+ * `npm run fuzz:guests -- --cases N --seed N`: what guests hand over in their memory, damaged: serialized maps, held
  * against another decoder, and the pieces of WASI's writes, held against a model of what they must answer.
  */
 import assert from "node:assert/strict";
