@@ -51,8 +51,6 @@ export class ServerStats {
     const store = this.#store;
     store.counter("listener_manager.listener_added").add(listeners.length);
     store.gauge("listener_manager.total_listeners_warming").set(0);
-    store.gauge("listener_manager.total_listeners_draining").set(0);
-    store.gauge("listener_manager.total_listeners_active").set(listeners.length);
     store.counter("cluster_manager.cluster_added").add(clusters.length);
     store.gauge("cluster_manager.active_clusters").set(clusters.length);
     store.gauge("cluster_manager.warming_clusters").set(0);

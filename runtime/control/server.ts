@@ -219,12 +219,12 @@ export class Server implements AdminSubject, PoolOwner {
 
   failHealthCheck(failed: boolean): void {
     this.#healthCheckFailed = failed;
-    this.#pool.setDrainClose(failed);
+    this.#pool.setDrainClose("health_check", failed);
   }
 
   drainListeners({ graceful, inboundOnly }: { readonly graceful: boolean; readonly inboundOnly: boolean }): void {
     this.#log.info(`draining listeners${inboundOnly ? " of inbound traffic" : ""}${graceful ? " gracefully" : ""}`);
-    if (graceful) this.#pool.setDrainClose(true);
+    if (graceful) this.#pool.setDrainClose("drain", true);
     this.#pool.stopAccepting(inboundOnly);
   }
 

@@ -106,6 +106,10 @@ export class Session extends Deadline implements TerminalFilter, RequestSink, Do
     if (this.#stream === null) this.#close();
   }
 
+  onRetiring(): void {
+    this.#draining = true;
+  }
+
   onClose(_local: boolean): void {
     this.#closed = true;
     this.disarm();

@@ -1,8 +1,11 @@
 /** Every listener of a worker. Life: start → (accept) → drain → close. */
 import type { ListenerConfig } from "../config/snapshot.ts";
+import type { Gauge } from "../observe/stats.ts";
 import { AddressBook } from "./address-book.ts";
 import type { BoundAddress } from "./bind.ts";
 import { Listener } from "./listener.ts";
+import { ListenerUpdate } from "./listener-update.ts";
+import type { ListenerChanges } from "./listener-update.ts";
 import type { ListenerEnvironment } from "./listener.ts";
 import { closeDescriptor } from "./native-sockets.ts";
 import type { ParcelOwner, SocketParcel } from "./peers.ts";
@@ -11,22 +14,62 @@ import type { ParcelOwner, SocketParcel } from "./peers.ts";
 const INBOUND = 1;
 
 export class ListenerSet implements ParcelOwner {
-  readonly #listeners: Listener[];
-  readonly #bound: BoundAddress[] = [];
+  #listeners: readonly Listener[];
+  /** Listeners of former configurations whose connections are not over yet. */
+  readonly #retired = new Set<Listener>();
+  readonly #environment: ListenerEnvironment;
   readonly #book = new AddressBook<Listener>();
+  readonly #active: Gauge;
+  readonly #draining: Gauge;
 
   /** Builds chains at once, so that a chain that cannot be built throws here; binds nothing yet. */
   constructor(listeners: readonly ListenerConfig[], environment: ListenerEnvironment) {
+    this.#environment = environment;
     this.#listeners = listeners.map((config) => new Listener(config, environment, this.#book));
+    this.#active = environment.stats.gauge("listener_manager.total_listeners_active", "max");
+    this.#draining = environment.stats.gauge("listener_manager.total_listeners_draining", "max");
   }
 
   /** Binds and accepts. Rejects with ProxyError BIND_FAILED that names listener and address. */
   async start(): Promise<void> {
-    for (const listener of this.#listeners) this.#bound.push(...(await listener.start()));
+    for (const listener of this.#listeners) {
+      await listener.bind(new Map());
+      listener.open();
+    }
+    this.#active.set(this.#listeners.length);
   }
 
   get bound(): readonly BoundAddress[] {
-    return this.#bound;
+    return this.#listeners.flatMap(({ bound }) => bound);
+  }
+
+  /** Prepares another list of listeners, one at a time. Rejects as {@link ListenerUpdate.prepare} does. */
+  prepare(configs: readonly ListenerConfig[]): Promise<ListenerUpdate> {
+    const make = (config: ListenerConfig): Listener => new Listener(config, this.#environment, this.#book);
+    return ListenerUpdate.prepare(this.#listeners, configs, make);
+  }
+
+  /** Puts a prepared list in force. Connections of listeners and chains that are gone finish within `drainMs`. */
+  commit(update: ListenerUpdate, drainMs: number): void {
+    this.#listeners = update.commit(drainMs, {
+      onRetired: (listener) => this.#retired.add(listener),
+      onGone: (listener) => {
+        this.#retired.delete(listener);
+        this.#draining.set(this.#retired.size);
+      },
+    });
+    this.#active.set(this.#listeners.length);
+    this.#draining.set(this.#retired.size);
+    if (this.#environment.workerIndex === 0) this.#count(update.changes);
+  }
+
+  /** Every worker does the same: one counts. */
+  #count({ added, modified, updatedInPlace, removed }: ListenerChanges): void {
+    const { stats } = this.#environment;
+    stats.counter("listener_manager.listener_added").add(added.length);
+    stats.counter("listener_manager.listener_modified").add(modified.length);
+    stats.counter("listener_manager.listener_in_place_updated").add(updatedInPlace.length);
+    stats.counter("listener_manager.listener_removed").add(removed.length);
   }
 
   receive(parcel: SocketParcel): void {
@@ -55,13 +98,17 @@ export class ListenerSet implements ParcelOwner {
   async drain(ms: number): Promise<void> {
     let timer: NodeJS.Timeout | undefined;
     const deadline = new Promise<void>((resolve) => (timer = setTimeout(resolve, ms)));
-    await Promise.race([Promise.all(this.#listeners.map((listener) => listener.drain())), deadline]);
+    await Promise.race([Promise.all(this.#everyone().map((listener) => listener.drain())), deadline]);
     clearTimeout(timer);
     this.close();
   }
 
   /** Ends everything at once. */
   close(): void {
-    for (const listener of this.#listeners) listener.destroy();
+    for (const listener of this.#everyone()) listener.destroy();
+  }
+
+  #everyone(): Listener[] {
+    return [...this.#listeners, ...this.#retired];
   }
 }

@@ -10,6 +10,8 @@ export class ListenerStats {
   readonly globalCxOverflow: Counter;
   readonly noFilterChainMatch: Counter;
   readonly handshakeTimeout: Counter;
+  /** Filter chains that are gone and have connections still; of all listeners, alike in every worker. */
+  readonly chainsDraining: Gauge;
   readonly workerCxTotal: Counter;
   readonly workerCxActive: Gauge;
 
@@ -23,6 +25,7 @@ export class ListenerStats {
     this.globalCxOverflow = stats.counter(`${scope}downstream_global_cx_overflow`);
     this.noFilterChainMatch = stats.counter(`${scope}no_filter_chain_match`);
     this.handshakeTimeout = stats.counter(`${scope}downstream_cx_transport_socket_connect_timeout`);
+    this.chainsDraining = stats.gauge("listener_manager.total_filter_chains_draining", "max");
     this.workerCxTotal = stats.counter(`${scope}worker_${worker}.downstream_cx_total`);
     this.workerCxActive = stats.gauge(`${scope}worker_${worker}.downstream_cx_active`);
   }

@@ -3,10 +3,8 @@
  * socket goes through the listener filters, gets the chain that matches, and becomes a connection.
  * Life: start → (accept) → drain → destroy.
  */
-import { createServer } from "node:net";
-import type { Server, Socket } from "node:net";
-import { FilterChainTree } from "../config/filter-chain-tree.ts";
-import type { FilterChainConfig, ListenerConfig, Snapshot } from "../config/snapshot.ts";
+import type { Socket } from "node:net";
+import type { Address, FilterChainConfig, ListenerConfig, Snapshot } from "../config/snapshot.ts";
 import { ProxyError, ResponseFlag } from "../errors.ts";
 import { TLS_HANDSHAKE_TIMEOUT_MS } from "../limits.ts";
 import type { NetworkFilterFactory } from "../network/filter.ts";
@@ -16,7 +14,7 @@ import { StreamInfo } from "../observe/stream-info.ts";
 import type { ConnectionInfo } from "../observe/stream-info.ts";
 import { DownstreamTls, type HandshakeFailure } from "../tls/downstream.ts";
 import type { AddressBook } from "./address-book.ts";
-import { describe, hasOwnSocket, listen } from "./bind.ts";
+import { hasOwnSocket } from "./bind.ts";
 import type { BoundAddress } from "./bind.ts";
 import { connectionInfo } from "./connection-info.ts";
 import { DownstreamConnection } from "./connection.ts";
@@ -26,9 +24,13 @@ import type { SocketOwner } from "./filter-pipeline.ts";
 import { SocketFacts } from "./listener-filter.ts";
 import { listenerFilters } from "./listener-filters.ts";
 import { ListenerStats } from "./listener-stats.ts";
+import { ListeningSocket, socketKey } from "./listening-socket.ts";
+import type { SocketTaker } from "./listening-socket.ts";
 import { closeDescriptor } from "./native-sockets.ts";
 import { unpack } from "./peers.ts";
 import type { Peers, SocketParcel } from "./peers.ts";
+import { ServedChains } from "./served-chains.ts";
+import type { ServedChain } from "./served-chains.ts";
 import { SocketCounts } from "./socket-counts.ts";
 
 /** What listeners need from the worker. */
@@ -59,37 +61,35 @@ export interface ListenerEnvironment {
 /** The key of all listeners' counts; a listener's name is never empty. */
 export const ALL_LISTENERS = "";
 
-/** A filter chain with what it makes. */
-interface ServedChain {
-  readonly config: FilterChainConfig;
-  readonly factories: readonly NetworkFilterFactory[];
-  /** Null: plain bytes. */
-  readonly tls: DownstreamTls | null;
+/** What is known of a connection besides itself. */
+interface Served {
+  readonly chain: ServedChain;
+  readonly startMs: number;
 }
 
-export class Listener implements ConnectionOwner, SocketOwner {
-  readonly config: ListenerConfig;
+export class Listener implements ConnectionOwner, SocketOwner, SocketTaker {
+  #config: ListenerConfig;
   readonly #environment: ListenerEnvironment;
-  readonly #chains = new FilterChainTree<ServedChain>();
-  readonly #defaultChain: ServedChain | null;
+  #chains: ServedChains;
   readonly #pipeline: FilterPipeline;
   #accessLog: StreamLog | undefined;
-  readonly #servers: Server[] = [];
-  readonly #connections = new Set<DownstreamConnection>();
+  #sockets: ListeningSocket[] = [];
+  readonly #bound: BoundAddress[] = [];
+  /** Bound for this listener, or taken over from another one, but not in use yet: by number of the address. */
+  readonly #pending = new Map<number, ListeningSocket>();
+  readonly #connections = new Map<DownstreamConnection, Served>();
   readonly #stats: ListenerStats;
-  readonly #secured: DownstreamTls[] = [];
   readonly #book: AddressBook<Listener>;
   readonly #connectionLimit: number;
   /** Sockets of this listener and of all; shared with the other workers from `start` on. */
   #counts: SocketCounts;
   #allCounts: SocketCounts;
-  readonly #startTimes = new WeakMap<DownstreamConnection, number>();
   #idle: (() => void) | null = null;
   #destroyed = false;
 
   /** Builds chains at once, so that a chain that cannot be built throws here; binds nothing yet. */
   constructor(config: ListenerConfig, environment: ListenerEnvironment, book: AddressBook<Listener>) {
-    this.config = config;
+    this.#config = config;
     this.#environment = environment;
     this.#book = book;
     const { stats, runtime, workerIndex } = environment;
@@ -97,13 +97,7 @@ export class Listener implements ConnectionOwner, SocketOwner {
     this.#connectionLimit = typeof limit === "number" ? limit : Infinity;
     this.#counts = new SocketCounts(SocketCounts.room(workerIndex + 1), workerIndex);
     this.#allCounts = new SocketCounts(SocketCounts.room(workerIndex + 1), workerIndex);
-    const serve = (chain: FilterChainConfig): ServedChain => ({
-      config: chain,
-      factories: environment.chainFactories(chain, config),
-      tls: this.#createTls(chain),
-    });
-    for (const chain of config.filterChains) this.#chains.add(chain.match, serve(chain));
-    this.#defaultChain = config.defaultFilterChain === undefined ? null : serve(config.defaultFilterChain);
+    this.#chains = new ServedChains(config, this.#makeChain);
     this.#pipeline = new FilterPipeline(config, stats, {
       filters: listenerFilters(config, stats),
       log: (message) => environment.log("debug", message),
@@ -112,30 +106,95 @@ export class Listener implements ConnectionOwner, SocketOwner {
     this.#stats = new ListenerStats(config.statPrefix, workerIndex, stats);
   }
 
-  /** Binds and accepts. Rejects with ProxyError BIND_FAILED that names listener and address. */
-  async start(): Promise<BoundAddress[]> {
+  get config(): ListenerConfig {
+    return this.#config;
+  }
+
+  /** Where it accepts. */
+  get bound(): readonly BoundAddress[] {
+    return this.#bound;
+  }
+
+  /** Sockets that another listener may take over, once this one retires. */
+  get sockets(): readonly ListeningSocket[] {
+    return this.#sockets;
+  }
+
+  /**
+   * Binds what it does not find among `existing` sockets, by key; nothing is accepted yet. Rejects with
+   * ProxyError BIND_FAILED that names listener and address.
+   */
+  async bind(existing: ReadonlyMap<string, ListeningSocket>): Promise<void> {
+    const { boundPorts, sharedSockets, workerIndex } = this.#environment;
+    for (const [index, address] of this.#addresses().entries()) {
+      if (!this.#config.bindToPort) continue;
+      const known = existing.get(socketKey(this.#config, index));
+      const name = `${this.#config.name}/${index}`;
+      const shared = sharedSockets[name];
+      if (known !== undefined) this.#pending.set(index, known);
+      else if (shared !== undefined || hasOwnSocket(this.#config, address) || workerIndex === 0) {
+        const options = { index, givenPort: boundPorts[name] ?? 0, shared };
+        this.#pending.set(index, await ListeningSocket.bind(address, this.#config, options));
+      }
+    }
+  }
+
+  /** What `bind` found or made, by number of the address. */
+  get pending(): ReadonlyMap<number, ListeningSocket> {
+    return this.#pending;
+  }
+
+  /** Accepts on what was bound. */
+  open(): void {
     this.#joinCounts();
-    const bound: BoundAddress[] = [];
-    const addresses = [this.config.address, ...this.config.additionalAddresses];
-    for (const [index, address] of addresses.entries()) {
-      if (!this.config.bindToPort) {
-        this.#book.add(address, address.kind === "ip" ? address.port : 0, this);
+    for (const [index, address] of this.#addresses().entries()) {
+      const socket = this.#pending.get(index);
+      if (socket === undefined) {
+        if (!this.#config.bindToPort) this.#book.add(address, address.kind === "ip" ? address.port : 0, this);
         continue;
       }
-      const key = `${this.config.name}/${index}`;
-      const shared = this.#environment.sharedSockets[key];
-      if (shared === undefined && !hasOwnSocket(this.config, address) && this.#environment.workerIndex !== 0) continue;
-      const server = createServer({ noDelay: true, allowHalfOpen: true, pauseOnConnect: true }, (socket) =>
-        this.#accept(socket),
-      );
-      this.#servers.push(server);
-      const givenPort = this.#environment.boundPorts[key] ?? 0;
-      await listen(server, address, this.config, { index, givenPort, shared });
-      const place = describe(server, index, address, this.config);
-      bound.push(place);
+      const place = socket.place(this.#config.name, index);
+      this.#bound.push(place);
       this.#book.add(address, place.port, this);
+      this.#sockets.push(socket);
+      socket.give(this);
     }
-    return bound;
+    this.#pending.clear();
+  }
+
+  /** Gives up what was bound and not opened, but for sockets that others have. */
+  abandon(existing: ReadonlyMap<string, ListeningSocket>): void {
+    for (const socket of this.#pending.values()) if (existing.get(socket.key) !== socket) socket.close();
+    this.destroy();
+  }
+
+  /** The chains of a configuration that differs in nothing else; those that are the same are taken over. May throw. */
+  prepareChains(config: ListenerConfig): ServedChains {
+    return new ServedChains(config, this.#makeChain, this.#chains);
+  }
+
+  /** Gives prepared chains up. */
+  abandonChains(chains: ServedChains): void {
+    for (const chain of chains.all) if (!this.#chains.all.includes(chain)) chain.tls?.close();
+  }
+
+  /** Puts prepared chains in force; connections of chains that are gone end within `drainMs`. */
+  replaceChains(config: ListenerConfig, chains: ServedChains, drainMs: number): void {
+    const gone = this.#chains.all.filter((chain) => !chains.all.includes(chain));
+    this.#config = config;
+    this.#chains = chains;
+    for (const chain of gone) chain.retired = true;
+    void this.#retire(gone, drainMs);
+  }
+
+  /** Another listener has its place, and its sockets as far as `kept` says; connections end within `drainMs`. */
+  async retire(kept: ReadonlySet<ListeningSocket>, drainMs: number): Promise<void> {
+    this.#book.remove(this);
+    for (const socket of this.#sockets) if (!kept.has(socket)) socket.close();
+    this.#sockets = [];
+    for (const chain of this.#chains.all) chain.retired = true;
+    await this.#retire(this.#chains.all, drainMs);
+    this.destroy();
   }
 
   /** A socket that another listener hands over, because its restored destination is an address of this one. */
@@ -157,7 +216,7 @@ export class Listener implements ConnectionOwner, SocketOwner {
       socket = unpack(parcel);
     } catch (error) {
       // A peer that was gone before it arrived: the descriptor can be used no more.
-      this.#environment.log("debug", `listener ${this.config.name}: cannot take a socket over: ${String(error)}`);
+      this.#environment.log("debug", `listener ${this.#config.name}: cannot take a socket over: ${String(error)}`);
       closeDescriptor(parcel.descriptor);
       this.#counts.leave();
       return;
@@ -168,15 +227,15 @@ export class Listener implements ConnectionOwner, SocketOwner {
 
   stopAccepting(): void {
     this.#book.remove(this);
-    for (const server of this.#servers) server.close();
-    this.#servers.length = 0;
+    for (const socket of this.#sockets) socket.close();
+    this.#sockets = [];
   }
 
   /** Resolves when the last connection is gone. */
   drain(): Promise<void> {
     this.stopAccepting();
     this.#pipeline.close();
-    for (const connection of this.#connections) connection.drain();
+    for (const connection of this.#connections.keys()) connection.drain();
     if (this.#connections.size === 0) return Promise.resolve();
     return new Promise((resolve) => (this.#idle = resolve));
   }
@@ -184,16 +243,16 @@ export class Listener implements ConnectionOwner, SocketOwner {
   destroy(): void {
     this.stopAccepting();
     this.#pipeline.close();
-    for (const tls of this.#secured) tls.close();
-    for (const connection of this.#connections) connection.destroy();
+    for (const { tls } of this.#chains.all) tls?.close();
+    for (const connection of this.#connections.keys()) connection.destroy();
     this.#destroyed = true;
     if (this.#connections.size === 0) this.#closeLog();
   }
 
   onConnectionClosed(connection: DownstreamConnection): void {
+    const { startMs } = this.#connections.get(connection)!;
     this.#connections.delete(connection);
     this.#letGo();
-    const startMs = this.#startTimes.get(connection) ?? performance.now();
     this.#stats.onClosed(performance.now() - startMs);
     if (this.#accessLog !== undefined) this.#accessLog.log(connection.stream);
     if (this.#connections.size > 0) return;
@@ -202,7 +261,7 @@ export class Listener implements ConnectionOwner, SocketOwner {
   }
 
   onFiltered(socket: Socket, facts: SocketFacts): void {
-    if (this.config.useOriginalDst && facts.localRestored && !facts.handedOver) {
+    if (this.#config.useOriginalDst && facts.localRestored && !facts.handedOver) {
       const owner = this.#book.find(facts.localIp, facts.localPort);
       if (owner !== undefined && owner !== this) {
         this.#letGo();
@@ -219,13 +278,13 @@ export class Listener implements ConnectionOwner, SocketOwner {
 
   #joinCounts(): void {
     const { counts, workerIndex } = this.#environment;
-    const own = counts[this.config.name];
+    const own = counts[this.#config.name];
     const all = counts[ALL_LISTENERS];
     if (own !== undefined) this.#counts = new SocketCounts(own, workerIndex);
     if (all !== undefined) this.#allCounts = new SocketCounts(all, workerIndex);
   }
 
-  #accept(socket: Socket): void {
+  onAccepted(socket: Socket): void {
     if (this.#isFull()) socket.destroy();
     else this.#balance(socket, null);
   }
@@ -233,7 +292,7 @@ export class Listener implements ConnectionOwner, SocketOwner {
   /** Limits hold for accepted sockets of all workers; a socket that is handed over has passed them. */
   #isFull(): boolean {
     const { maxConnections } = this.#environment;
-    if (maxConnections < Infinity && !this.config.ignoreGlobalConnectionLimit) {
+    if (maxConnections < Infinity && !this.#config.ignoreGlobalConnectionLimit) {
       if (this.#allCounts.total() >= maxConnections) {
         this.#stats.globalCxOverflow.inc();
         return true;
@@ -247,7 +306,7 @@ export class Listener implements ConnectionOwner, SocketOwner {
   /** Keeps a socket, or gives it to the worker that has the fewest. */
   #balance(socket: Socket, facts: SocketFacts | null): void {
     const { peers, workerIndex } = this.#environment;
-    if (this.config.connectionBalance === "none") this.#counts.enter();
+    if (this.#config.connectionBalance === "none") this.#counts.enter();
     else {
       const worker = this.#counts.enterFewest(peers.reachable);
       if (worker !== workerIndex && this.#give(worker, socket, facts)) return;
@@ -259,11 +318,11 @@ export class Listener implements ConnectionOwner, SocketOwner {
   /** False when the socket cannot be given away; then it is counted here. */
   #give(worker: number, socket: Socket, facts: SocketFacts | null): boolean {
     try {
-      this.#environment.peers.give(worker, this.config.name, socket, facts);
+      this.#environment.peers.give(worker, this.#config.name, socket, facts);
       return true;
     } catch (error) {
       if (!(error instanceof ProxyError)) throw error;
-      this.#environment.log("warn", `listener ${this.config.name}: a connection stays where it is: ${error.message}`);
+      this.#environment.log("warn", `listener ${this.#config.name}: a connection stays where it is: ${error.message}`);
       this.#counts.undo(worker);
       this.#counts.enter();
       return false;
@@ -278,12 +337,12 @@ export class Listener implements ConnectionOwner, SocketOwner {
   /** Gives a socket that passed the listener filters to the chain that matches it. */
   #choose(socket: Socket, facts: SocketFacts): void {
     if (facts.transportProtocol === "") facts.transportProtocol = "raw_buffer";
-    const chain = this.#chains.find(facts) ?? this.#defaultChain;
+    const chain = this.#chains.find(facts);
     if (chain === null) {
       this.#stats.noFilterChainMatch.inc();
       this.#letGo();
       if (this.#accessLog !== undefined)
-        this.#recordRefusal(connectionInfo(facts, this.config, ""), "filter_chain_not_found");
+        this.#recordRefusal(connectionInfo(facts, this.#config, ""), "filter_chain_not_found");
       socket.destroy();
       return;
     }
@@ -291,36 +350,58 @@ export class Listener implements ConnectionOwner, SocketOwner {
     const startMs = performance.now();
     const { name } = chain.config;
     if (chain.tls === null) {
-      this.#serve(socket, connectionInfo(facts, this.config, name), chain, startMs);
+      this.#serve(socket, connectionInfo(facts, this.#config, name), chain, startMs);
       return;
     }
     chain.tls.accept(socket, facts.serverName, {
       onSecure: (secured, secure) =>
-        this.#serve(secured, connectionInfo(facts, this.config, name, secure), chain, startMs),
-      onFailed: (failure) => this.#endHandshake(connectionInfo(facts, this.config, name), failure, startMs),
+        this.#serve(secured, connectionInfo(facts, this.#config, name, secure), chain, startMs),
+      onFailed: (failure) => this.#endHandshake(connectionInfo(facts, this.#config, name), failure, startMs),
     });
   }
 
   #serve(socket: Socket, info: ConnectionInfo, chain: ServedChain, startMs: number): void {
-    const connection = new DownstreamConnection(socket, info, this.config.perConnectionBufferLimitBytes, this);
-    this.#connections.add(connection);
-    this.#startTimes.set(connection, startMs);
+    const connection = new DownstreamConnection(socket, info, this.#config.perConnectionBufferLimitBytes, this);
+    this.#connections.set(connection, { chain, startMs });
     connection.start(chain.factories);
-    // The handshake took until after the drain had begun.
+    // Its listener filters or its handshake took until after the drain had begun.
     if (this.#idle !== null) connection.drain();
+    else if (chain.retired) connection.retire();
+  }
+
+  readonly #makeChain = (chain: FilterChainConfig): ServedChain => ({
+    config: chain,
+    factories: this.#environment.chainFactories(chain, this.#config),
+    tls: this.#createTls(chain),
+    retired: false,
+  });
+
+  #addresses(): readonly Address[] {
+    return [this.#config.address, ...this.#config.additionalAddresses];
+  }
+
+  /** Lets connections of some chains finish, and ends those that are left after `drainMs`. */
+  async #retire(chains: readonly ServedChain[], drainMs: number): Promise<void> {
+    if (chains.length === 0) return;
+    const connections = (): DownstreamConnection[] =>
+      [...this.#connections].filter(([, { chain }]) => chains.includes(chain)).map(([connection]) => connection);
+    for (const connection of connections()) connection.retire();
+    this.#stats.chainsDraining.add(chains.length);
+    await new Promise((resolve) => setTimeout(resolve, drainMs).unref());
+    this.#stats.chainsDraining.add(-chains.length);
+    for (const connection of connections()) connection.destroy();
+    for (const { tls } of chains) tls?.close();
   }
 
   #createTls(chain: FilterChainConfig): DownstreamTls | null {
     if (chain.tls === undefined) return null;
     const { stats, log } = this.#environment;
-    const tls = new DownstreamTls(chain.tls, {
+    return new DownstreamTls(chain.tls, {
       stats,
-      statPrefix: `listener.${this.config.statPrefix}.`,
+      statPrefix: `listener.${this.#config.statPrefix}.`,
       handshakeTimeoutMs: chain.transportConnectTimeoutMs || TLS_HANDSHAKE_TIMEOUT_MS,
-      log: (level, message) => log(level, `listener ${this.config.name}: ${message}`),
+      log: (level, message) => log(level, `listener ${this.#config.name}: ${message}`),
     });
-    this.#secured.push(tls);
-    return tls;
   }
 
   /** A connection that ended before its TLS began. */
@@ -328,7 +409,7 @@ export class Listener implements ConnectionOwner, SocketOwner {
     this.#letGo();
     if (timedOut) this.#stats.handshakeTimeout.inc();
     this.#stats.onClosed(performance.now() - startMs);
-    if (reason !== "") this.#environment.log("debug", `listener ${this.config.name}: TLS handshake failed: ${reason}`);
+    if (reason !== "") this.#environment.log("debug", `listener ${this.#config.name}: TLS handshake failed: ${reason}`);
     if (this.#accessLog === undefined) return;
     const info = new StreamInfo(connection, connection.startTimeMs, startMs);
     info.protocol = "";

@@ -39,6 +39,8 @@ export interface TerminalFilter {
   onWritable(): void;
   /** The listener drains: finish what is under way, then close. */
   onDraining(): void;
+  /** A configuration without this chain is in force: close with the next answer, for want of one at the end of the drain time. */
+  onRetiring?(): void;
   onClose(local: boolean): void;
 }
 

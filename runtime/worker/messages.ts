@@ -38,6 +38,9 @@ export interface WorkerSetup {
   readonly logFormat: "text" | "json";
 }
 
+/** Why responses ask downstream to close its connection; listeners of the drain type MODIFY_ONLY ignore the first. */
+export type DrainReason = "health_check" | "drain";
+
 /** What is known of the sockets of the process: see ListenerEnvironment. */
 export interface KnownSockets {
   readonly counts: Readonly<Record<string, SharedArrayBuffer>>;
@@ -61,7 +64,7 @@ export type ToWorker =
   /** Stop accepting, finish streams for at most `ms`, answer `drained`. */
   | { readonly kind: "drain"; readonly ms: number }
   /** From now on responses ask downstream to close the connection; or the contrary. Accepting goes on. */
-  | { readonly kind: "drain_close"; readonly on: boolean }
+  | { readonly kind: "drain_close"; readonly reason: DrainReason; readonly on: boolean }
   /** Stop accepting; connections live on. */
   | { readonly kind: "stop_accepting"; readonly inboundOnly: boolean }
   | { readonly kind: "log_levels"; readonly logLevels: LogLevels }

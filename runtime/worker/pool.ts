@@ -22,7 +22,7 @@ import type { ClusterStatus } from "../upstream/cluster-status.ts";
 import { mergePluginStatuses } from "../wasm/plugin-status.ts";
 import type { PluginStatus } from "../wasm/plugin-status.ts";
 import type { SharedHandle } from "../wasm/shared.ts";
-import type { FromWorker, LogLevels, ToWorker, WorkerSetup } from "./messages.ts";
+import type { DrainReason, FromWorker, LogLevels, ToWorker, WorkerSetup } from "./messages.ts";
 import { linkPeers } from "./peer-links.ts";
 import { ProcessSockets } from "./process-sockets.ts";
 import { Questions } from "./questions.ts";
@@ -106,7 +106,7 @@ export class WorkerPool {
   #watch: NodeJS.Timeout | null = null;
   /** Serving: lost workers are replaced. */
   #serving = false;
-  #drainClose = false;
+  readonly #drainReasons = new Set<DrainReason>();
   #inboundStopped = false;
   readonly #questions = new Questions();
   /** Replacements that are being set up, and the change of plugins that is under way: neither may meet the other half done. */
@@ -186,9 +186,10 @@ export class WorkerPool {
   }
 
   /** Responses ask downstream to close their connection, or no longer; a worker that starts later follows. */
-  setDrainClose(on: boolean): void {
-    this.#drainClose = on;
-    this.#postAll({ kind: "drain_close", on });
+  setDrainClose(reason: DrainReason, on: boolean): void {
+    if (on) this.#drainReasons.add(reason);
+    else this.#drainReasons.delete(reason);
+    this.#postAll({ kind: "drain_close", reason, on });
   }
 
   /** For good; after a stop of all listeners a worker that is lost from now on is not replaced. */
@@ -350,7 +351,7 @@ export class WorkerPool {
     place.thread = thread;
     try {
       await this.#setUp(thread, this.#setup!);
-      if (this.#drainClose) thread.post({ kind: "drain_close", on: true });
+      for (const reason of this.#drainReasons) thread.post({ kind: "drain_close", reason, on: true });
       for (const message of this.#standing) thread.post(message);
       await thread.listen(this.#sockets.known);
       this.#link(thread, this.#places);

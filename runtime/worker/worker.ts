@@ -24,7 +24,15 @@ import { ClusterSet } from "../upstream/clusters.ts";
 import { PluginSet } from "../wasm/plugin-set.ts";
 import { SharedStore } from "../wasm/shared.ts";
 import { startHeartbeat } from "./heartbeat.ts";
-import type { FromWorker, KnownSockets, LogLevels, ToWorker, WorkerBirth, WorkerSetup } from "./messages.ts";
+import type {
+  DrainReason,
+  FromWorker,
+  KnownSockets,
+  LogLevels,
+  ToWorker,
+  WorkerBirth,
+  WorkerSetup,
+} from "./messages.ts";
 
 /** What the main thread can ask of a worker once it is set up. */
 class DataPlane {
@@ -34,6 +42,9 @@ class DataPlane {
   readonly #plugins: PluginSet;
   readonly #listeners: ListenerSet;
   readonly #drainState = { close: false };
+  /** Of listeners of the drain type MODIFY_ONLY. */
+  readonly #modifyOnlyDrainState = { close: false };
+  readonly #drainReasons = new Set<DrainReason>();
   readonly #boundPorts: Record<string, number> = {};
   readonly #sharedSockets: Record<string, number> = {};
   readonly #counts: Record<string, SharedArrayBuffer> = {};
@@ -65,6 +76,7 @@ class DataPlane {
     );
     const http = this.#httpEnvironment(snapshot, stats);
     const makers = { http, network: { ...http, upstreams: this.#clusters }, plugins: this.#plugins };
+    const modifyOnly = { ...makers, http: { ...http, drainState: this.#modifyOnlyDrainState } };
     const listenerLog = log.component("listener");
     this.#peers = new Peers(index, {
       receive: (parcel) => this.#listeners.receive(parcel),
@@ -72,7 +84,8 @@ class DataPlane {
     });
     this.#listeners = new ListenerSet(snapshot.listeners, {
       stats,
-      chainFactories: (chain, listener) => chainFactories(chain, listener, makers),
+      chainFactories: (chain, listener) =>
+        chainFactories(chain, listener, listener.drainsOnHealthCheckFail ? makers : modifyOnly),
       accessLog: http.accessLog,
       boundPorts: this.#boundPorts,
       sharedSockets: this.#sharedSockets,
@@ -127,8 +140,11 @@ class DataPlane {
     this.#listeners.stopAccepting(inboundOnly);
   }
 
-  setDrainClose(on: boolean): void {
-    this.#drainState.close = on;
+  setDrainClose(reason: DrainReason, on: boolean): void {
+    if (on) this.#drainReasons.add(reason);
+    else this.#drainReasons.delete(reason);
+    this.#drainState.close = this.#drainReasons.size > 0;
+    this.#modifyOnlyDrainState.close = this.#drainReasons.has("drain");
   }
 
   setLogLevels({ level, components }: LogLevels): void {
@@ -266,7 +282,7 @@ function onMessage(message: ToWorker): void {
     case "stop_accepting":
       return plane.stopAccepting(message.inboundOnly);
     case "drain_close":
-      return plane.setDrainClose(message.on);
+      return plane.setDrainClose(message.reason, message.on);
     case "log_levels":
       return plane.setLogLevels(message.logLevels);
     case "reopen_logs":

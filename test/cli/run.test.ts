@@ -176,6 +176,21 @@ describe("sluice run", () => {
     assert.equal(await connection(), undefined);
   });
 
+  test("a listener of the drain type MODIFY_ONLY ignores /healthcheck/fail", async () => {
+    const text = bootstrap({ routes: [OK_ROUTE] }).replace("- name: ingress\n", "$&      drain_type: MODIFY_ONLY\n");
+    const proxy = await new ProxyProcess(text, ["--concurrency", "1"]).live();
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    after(() => agent.destroy());
+    const connection = async (): Promise<unknown> =>
+      (await ask("GET", proxy.address, "/", agent)).headers["connection"];
+    assert.equal(await connection(), undefined);
+    await proxy.post("/healthcheck/fail");
+    assert.equal((await proxy.get("/ready", proxy.admin)).status, 503);
+    assert.equal(await connection(), undefined);
+    await proxy.post("/drain_listeners?graceful");
+    assert.equal(await connection(), "close");
+  });
+
   test("/drain_listeners stops accepting and leaves connections alone", async () => {
     const { clusters, arrived } = await slowUpstream();
     const proxy = await new ProxyProcess(bootstrap({ routes: [ALL_TO_UP], clusters })).live();
