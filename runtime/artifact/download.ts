@@ -5,6 +5,8 @@
 import { isIPv6 } from "node:net";
 import type { Address, ClusterConfig } from "../config/snapshot.ts";
 import { ProxyError } from "../errors.ts";
+import { clusterConnector } from "./cluster-connector.ts";
+import type { ConnectorEnvironment } from "./cluster-connector.ts";
 
 export interface Download {
   readonly uri: string;
@@ -15,13 +17,16 @@ export interface Download {
   readonly maxBytes: number;
   /** Gives it up. */
   readonly signal: AbortSignal;
+  /** For the cluster's TLS. */
+  readonly environment: ConnectorEnvironment;
 }
 
 /**
  * The body of a 200 answer of the endpoint number `turn`, counted around. Rejects with ProxyError: DOWNLOAD_UNREACHABLE,
  * DOWNLOAD_TIMEOUT, DOWNLOAD_STATUS, DOWNLOAD_TOO_LARGE, DOWNLOAD_BROKEN, DOWNLOAD_GIVEN_UP.
  */
-export async function download({ uri, cluster, timeoutMs, maxBytes, signal }: Download, turn: number): Promise<Buffer> {
+export async function download(wanted: Download, turn: number): Promise<Buffer> {
+  const { uri, cluster, timeoutMs, maxBytes, signal, environment } = wanted;
   const url = new URL(uri);
   const { endpoints } = cluster;
   const endpoint = endpoints[turn % endpoints.length];
@@ -31,11 +36,14 @@ export async function download({ uri, cluster, timeoutMs, maxBytes, signal }: Do
   const place = `${uri} from ${addressText(address)}`;
   // Loaded only when something is fetched: it takes as long as a good part of the start.
   const { Client } = await import("undici");
-  const client = new Client(`${url.protocol}//${originHost(address, url)}`, {
+  const secure = clusterConnector(cluster, endpoint, environment);
+  const scheme = secure === undefined ? url.protocol : "https:";
+  const client = new Client(`${scheme}//${originHost(address, url)}`, {
     ...(address.kind === "pipe" ? { socketPath: address.path } : {}),
-    // A certificate is the URI's host's, whatever the address. Roots are Node's, and those of NODE_EXTRA_CA_CERTS.
-    connect: { timeout: cluster.connectTimeoutMs, servername: url.protocol === "https:" ? url.hostname : "" },
-    ...(cluster.protocol === "HTTP2" && url.protocol === "http:" ? { useH2c: true } : {}),
+    // Without TLS of the cluster's own an https URI means that the certificate is the URI's host's, whatever the address.
+    // Roots are Node's, and those of NODE_EXTRA_CA_CERTS.
+    connect: secure ?? { timeout: cluster.connectTimeoutMs, servername: scheme === "https:" ? url.hostname : "" },
+    ...(cluster.protocol === "HTTP2" && scheme === "http:" ? { useH2c: true } : {}),
     allowH2: cluster.protocol === "HTTP2",
   });
   try {

@@ -8,6 +8,7 @@ import { ProxyError } from "../errors.ts";
 import { MAX_MODULE_BYTES } from "../limits.ts";
 import type { Log } from "../observe/log.ts";
 import type { Counter, Stats } from "../observe/stats.ts";
+import type { ConnectorEnvironment } from "./cluster-connector.ts";
 import { sha256Of } from "./digest-cache.ts";
 import type { DigestCache } from "./digest-cache.ts";
 import { download } from "./download.ts";
@@ -18,6 +19,7 @@ export class RemoteCodeSource {
   readonly #clusters: ReadonlyMap<string, ClusterConfig>;
   readonly #cache: DigestCache;
   readonly #log: Log;
+  readonly #environment: ConnectorEnvironment;
   readonly #hits: Counter;
   readonly #misses: Counter;
   readonly #successes: Counter;
@@ -29,6 +31,7 @@ export class RemoteCodeSource {
     this.#clusters = new Map(clusters.map((cluster) => [cluster.name, cluster]));
     this.#cache = cache;
     this.#log = log;
+    this.#environment = { stats, log };
     // Envoy's names.
     this.#hits = stats.counter("wasm.remote_load_cache_hits");
     this.#misses = stats.counter("wasm.remote_load_cache_misses");
@@ -62,7 +65,10 @@ export class RemoteCodeSource {
     const { uri, timeoutMs, sha256, retries } = code;
     for (let attempt = 0; ; attempt++) {
       try {
-        const bytes = await download({ uri, cluster, timeoutMs, maxBytes: MAX_MODULE_BYTES, signal }, attempt);
+        const bytes = await download(
+          { uri, cluster, timeoutMs, maxBytes: MAX_MODULE_BYTES, signal, environment: this.#environment },
+          attempt,
+        );
         const found = sha256Of(bytes);
         if (found !== sha256)
           throw new ProxyError("DOWNLOAD_DIGEST", "upstream", `${uri}: the sha256 is ${found}, not ${sha256}`);

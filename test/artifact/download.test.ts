@@ -17,6 +17,8 @@ import type { Download } from "../../runtime/artifact/download.ts";
 import type { ClusterConfig } from "../../runtime/config/snapshot.ts";
 import { freePort } from "../bench/processes.ts";
 import { cluster } from "../http/engine.ts";
+import { exactName, source, upstreamTls, validation } from "../tls/contexts.ts";
+import { RecordingLog, RecordingStats } from "../wasm/stage.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "sluice-download-"));
 const CODE = Buffer.from("some code ".repeat(1000));
@@ -75,6 +77,7 @@ function fetching(from: ClusterConfig, more: Partial<Download> = {}, turn = 0): 
     timeoutMs: 5000,
     maxBytes: 1_000_000,
     signal: new AbortController().signal,
+    environment: { stats: new RecordingStats(), log: new RecordingLog() },
   };
   return download({ ...base, cluster: from, ...more }, turn);
 }
@@ -114,6 +117,22 @@ describe("from nginx", () => {
       assert.deepEqual(await fetching(from, { uri: "https://modules.test/guest.wasm" }), CODE);
       const wrong = fetching(from, { uri: "https://else.test/guest.wasm" });
       await assert.rejects(wrong, /DOWNLOAD_BROKEN: .*(altnames|Hostname)/);
+    });
+  }
+
+  for (const protocol of ["HTTP1", "HTTP2"] as const) {
+    test(`the cluster's own TLS decides over trust and name, ${protocol}`, async () => {
+      const own = (name: string, sni = "modules.test"): ClusterConfig => {
+        const trusted = { trustedCa: source(join(folder, "cert.pem")), sanMatchers: [exactName("DNS", name)] };
+        const from = cluster("c", [ports.tls], {
+          protocol,
+          tls: [upstreamTls({ sni, validation: validation(trusted) })],
+        });
+        return { ...from, endpoints: from.endpoints.map((one) => ({ ...one, tls: 0 })) };
+      };
+      for (const scheme of ["http", "https"])
+        assert.deepEqual(await fetching(own("modules.test"), { uri: `${scheme}://modules.test/guest.wasm` }), CODE);
+      await assert.rejects(fetching(own("else.test")), /DOWNLOAD_BROKEN: .*(name|SAN|verif)/i);
     });
   }
 
