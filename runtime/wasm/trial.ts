@@ -64,7 +64,8 @@ export class Trial {
 
   streamEnded(plugin: Plugin, info: StreamInfo): void {
     const own = this.#own;
-    const ms = (info.completeMs < 0 ? performance.now() : info.completeMs) - info.startMs;
+    // Not `completeMs`: that clock stands still while one socket event is handled, and guests may take most of it.
+    const ms = performance.now() - info.startMs;
     if (this.#isNew(plugin)) {
       own[TrialCell.STREAMS]!++;
       own[TrialCell.MS]! += ms;

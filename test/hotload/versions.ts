@@ -9,7 +9,7 @@ import { bootstrap, OK_ROUTE, ProxyProcess } from "../cli/proxy-process.ts";
 import type { Answer } from "../cli/proxy-process.ts";
 
 /** What a version does wrong: see the guest. */
-export type Letter = "-" | "s" | "c" | "r" | "l" | "m" | "p" | "d";
+export type Letter = "-" | "s" | "c" | "r" | "l" | "m" | "p" | "d" | "w";
 
 const GUEST = fileURLToPath(new URL("../guests/versions", import.meta.url));
 const VERSION = Buffer.from("sluice-version:0000-", "utf16le");

@@ -67,6 +67,8 @@ class VersionsFilter extends Filter {
     if (fails("l")) while (requests > 0) requests++;
     if (fails("m") && requests == 1000) trap(requests - 1000);
     if (fails("p") && requests % 100 == 0) trap(requests % 100);
+    // Some milliseconds.
+    if (fails("w")) for (let n = 0; n < 10000000; n++) requests = requests ^ n;
     const path = requestHeaders.get(":path");
     if (path !== null && path == "/remember") setSharedData("last", this.number);
     if (fails("d")) {

@@ -1,0 +1,198 @@
+/** A candidate beside the live version: shares, headers, shadows, and the ways that it is taken back. */
+import assert from "node:assert/strict";
+import { Agent, request } from "node:http";
+import { after, describe, test } from "node:test";
+import { ask } from "../cli/proxy-process.ts";
+import type { Answer } from "../cli/proxy-process.ts";
+import { startProxy, until, versionModule } from "./versions.ts";
+import type { Proxy } from "./versions.ts";
+
+/** Answers of `count` requests on connections of the agent, by status and version. */
+async function answers(proxy: Proxy, count: number, agent: Agent | false = false): Promise<Map<string, number>> {
+  const found = new Map<string, number>();
+  for (let n = 0; n < count; n++) {
+    const { status, headers } = await ask("GET", proxy.address, "/", agent);
+    const key = `${status} ${String(headers["x-version"])}`;
+    found.set(key, (found.get(key) ?? 0) + 1);
+  }
+  return found;
+}
+
+function withHeader(proxy: Proxy, path: string, name: string, value: string): Promise<Answer> {
+  const [host, port] = proxy.address.split(":");
+  return new Promise((resolve, reject) => {
+    const outgoing = request({ host, port, path, headers: { [name]: value }, agent: false }, (response) => {
+      response.resume();
+      response.on("end", () => resolve({ status: response.statusCode!, headers: response.headers, body: "" }));
+    });
+    outgoing.on("error", reject);
+    outgoing.end();
+  });
+}
+
+function keepAlive(): Agent {
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  after(() => agent.destroy());
+  return agent;
+}
+
+describe("rollout", () => {
+  test("a share of the streams has the candidate, until it is promoted", async () => {
+    const proxy = await startProxy({ runtime: "defaults: { rollout: { percent: 30 } }" });
+    const loaded = await proxy.load(await versionModule(2));
+    assert.match(loaded.body, /"state":"share"/);
+    const found = await answers(proxy, 300, keepAlive());
+    const share = found.get("200 0002")! / 300;
+    assert.equal(found.get("200 0001")! + found.get("200 0002")!, 300);
+    assert.ok(share > 0.15 && share < 0.45, `share ${share}`);
+    const { trial, versions } = await proxy.plugin();
+    assert.deepEqual([trial?.kind, trial?.["version"], trial?.["percent"]], ["share", 2, 30]);
+    assert.equal(trial!.streams, found.get("200 0002"));
+    assert.equal(trial!["other_streams"], found.get("200 0001"));
+    assert.deepEqual(
+      versions.map(({ number, state, instances }) => [number, state, instances]),
+      [
+        [2, "candidate", 2],
+        [1, "live", 2],
+      ],
+    );
+    await until(
+      () => proxy.stat("wasm.versions.candidate.streams"),
+      (streams) => streams === found.get("200 0002"),
+    );
+    const promoted = await proxy.post("/wasm/promote?plugin=versions");
+    assert.match(promoted.body, /"state":"live"/);
+    assert.deepEqual([...(await answers(proxy, 20))], [["200 0002", 20]]);
+    assert.equal((await proxy.post("/wasm/promote?plugin=versions")).status, 404);
+  });
+
+  test("requests with a header have it; a worker that is replaced goes on with the trial; it can be given up", async () => {
+    const proxy = await startProxy({ args: ["--concurrency", "1"] });
+    await proxy.load(await versionModule(2), "&header=X-Canary&header_value=yes");
+    const versionFor = async (value: string): Promise<unknown> =>
+      (await withHeader(proxy, "/", "x-canary", value)).headers["x-version"];
+    assert.equal(await versionFor("yes"), "0002");
+    assert.equal(await versionFor("no"), "0001");
+    assert.equal(await proxy.version(), "0001");
+    await proxy.post("/workers/replace?index=0");
+    await proxy.printed("worker 0 is back");
+    assert.equal(await versionFor("yes"), "0002");
+    assert.equal(await proxy.version(), "0001");
+    assert.match((await proxy.post("/wasm/rollback?plugin=versions")).body, /"state":"dropped"/);
+    assert.equal(await versionFor("yes"), "0001");
+    assert.equal((await proxy.plugin()).versions[0]!.taken_back, "given up by the operator");
+    assert.equal(await proxy.stat("wasm.versions.instances"), 1);
+  });
+
+  test("a share of connections: all streams of one have the same version", async () => {
+    const proxy = await startProxy({ args: ["--concurrency", "1"] });
+    await proxy.load(await versionModule(2), "&percent=50&sticky");
+    const seen = new Set<string>();
+    while (seen.size < 2) {
+      const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+      const found = await answers(proxy, 8, agent);
+      agent.destroy();
+      assert.equal(found.size, 1);
+      for (const key of found.keys()) seen.add(key);
+    }
+  });
+
+  test("a candidate that traps once in a hundred streams is taken back by itself", async (t) => {
+    const proxy = await startProxy({ runtime: "defaults: { rollout: { percent: 10 } }" });
+    await proxy.load(await versionModule(2, "p"), "&unrehearsed");
+    const found = new Map<string, number>();
+    let total = 0;
+    while (!proxy.output.includes("was taken back")) {
+      total += 100;
+      for (const [key, count] of await answers(proxy, 100, keepAlive())) found.set(key, (found.get(key) ?? 0) + count);
+    }
+    const failed = found.get("503 undefined") ?? 0;
+    assert.equal(failed, 1);
+    const { trial, versions, version_number } = await proxy.plugin();
+    assert.deepEqual([trial, version_number], [undefined, 1]);
+    assert.match(versions.find(({ number }) => number === 2)!.taken_back!, /^1 failure in \d+ streams, /);
+    assert.deepEqual([...(await answers(proxy, 50))], [["200 0001", 50]]);
+    assert.equal(await proxy.stat("wasm.versions.rollbacks"), 1);
+    t.diagnostic(`${failed} of ${total} requests failed (${((100 * failed) / total).toFixed(2)} %)`);
+  });
+
+  test("a candidate that is too slow is taken back", async () => {
+    const bounds = "hot_load: { rollback: { max_added_latency: 5s, min_streams: 20, window: 3600s } }";
+    const slow = "hot_load: { rollback: { max_added_latency: 0.001s, min_streams: 20, window: 3600s } }";
+    for (const [runtime, taken] of [
+      [bounds, false],
+      [slow, true],
+    ] as const) {
+      const proxy = await startProxy({ runtime, args: ["--concurrency", "1"] });
+      await proxy.load(await versionModule(2, "w"), "&percent=50");
+      await answers(proxy, 120, keepAlive());
+      if (taken) await proxy.printed("was taken back: its ");
+      assert.equal((await proxy.plugin()).trial === undefined, taken);
+    }
+  });
+
+  test("a shadow changes nothing, and where it decides otherwise is counted", async () => {
+    const proxy = await startProxy({ args: ["--concurrency", "1"] });
+    assert.match((await proxy.load(await versionModule(2, "d"), "&shadow")).body, /"state":"shadow"/);
+    const agent = keepAlive();
+    for (const path of ["/", "/deny", "/remember", "/"]) {
+      const { status, headers } = await ask("GET", proxy.address, path, agent);
+      assert.deepEqual([status, headers["x-version"], headers["x-different"]], [200, "0001", undefined]);
+    }
+    const { trial } = await proxy.plugin();
+    assert.deepEqual(
+      [trial!.kind, trial!.streams, trial!["undecided"], trial!["different_local_replies"], trial!.failures],
+      ["shadow", 4, 0, 1, 0],
+    );
+    // x-version and x-different are others in each stream that it let through.
+    assert.equal(trial!["different_headers"], 3);
+    assert.equal(trial!["different_status"], 0);
+    // What it counted and remembered is its own.
+    assert.equal(await proxy.stat("wasmcustom.versions.seen"), 4);
+    assert.equal((await proxy.get("/")).headers["x-last"], "0001");
+    await until(
+      () => proxy.stat("wasm.versions.shadow.different_local_replies"),
+      (count) => count === 1,
+    );
+    assert.match((await proxy.post("/wasm/promote?plugin=versions")).body, /"state":"live"/);
+    assert.deepEqual([(await proxy.get("/deny")).status, (await proxy.get("/")).headers["x-version"]], [403, "0002"]);
+  });
+
+  test("an equal shadow shows no difference; one that traps is taken back without anybody noticing", async () => {
+    const proxy = await startProxy({ args: ["--concurrency", "1"] });
+    await proxy.load(await versionModule(1), "&shadow&percent=100");
+    await answers(proxy, 10);
+    const { trial } = await proxy.plugin();
+    assert.deepEqual(
+      [trial!.streams, trial!["different_headers"], trial!["different_status"], trial!["different_local_replies"]],
+      [10, 0, 0, 0],
+    );
+    await proxy.load(await versionModule(3, "r"), "&shadow&unrehearsed");
+    assert.deepEqual([...(await answers(proxy, 10))], [["200 0001", 10]]);
+    await proxy.printed("was taken back");
+    assert.equal(await proxy.stat("wasm.versions.traps"), 0);
+    assert.equal(await proxy.stat("wasm_shadow.versions.traps"), 1);
+  });
+
+  test("parameters that say nothing, or two things, are refused", async () => {
+    const proxy = await startProxy({ args: ["--concurrency", "1"] });
+    const module = await versionModule(2);
+    for (const [parameters, says] of [
+      ["&percent=101", /percent is a number from 0 to 100/],
+      ["&percent=", /percent is a number/],
+      ["&percent=0", /nothing would reach the candidate/],
+      ["&shadow&sticky", /a shadow serves nobody/],
+      ["&now&percent=5", /now goes with neither/],
+      ["&file=/x.wasm", /one of both/],
+    ] as const) {
+      const answer = await proxy.load(module, parameters);
+      assert.equal(answer.status, 400);
+      assert.match(answer.body, says);
+    }
+    assert.match((await proxy.post("/wasm/load?plugin=versions")).body, /give the module as the request's body/);
+    assert.match((await proxy.post("/wasm/load?plugin=versions&file=x.wasm")).body, /must be an absolute path/);
+    assert.match((await proxy.post("/wasm/load?plugin=versions&file=/none.wasm")).body, /^MODULE_UNREADABLE: ENOENT/);
+    const unknown = await proxy.post("/wasm/load?plugin=version&file=/none.wasm");
+    assert.match(unknown.body, /^MODULE_UNREADABLE|^PLUGIN_UNKNOWN/);
+  });
+});
