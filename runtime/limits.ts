@@ -337,6 +337,12 @@ export const PLUGIN_DRAIN_MS = 600_000;
 export const ADMIN_HEAD_BYTES = 16 * 1024;
 /** Bytes of a request body that the admin interface reads; its commands are in the URL. */
 export const ADMIN_BODY_BYTES = 64 * 1024;
+/** Milliseconds between two looks at watched files; a change is taken after two. A look takes some microseconds a file. */
+export const FILE_LOOK_MS = 50;
+/** Bytes of an answer of the admin interface that the command line reads. */
+export const ADMIN_ANSWER_BYTES = 64 * 1024 * 1024;
+/** Milliseconds without a byte from the admin interface before the command line gives up: a change of plugins takes a few steps of PLUGIN_STEP_MS at most. */
+export const ADMIN_CLIENT_TIMEOUT_MS = 60_000;
 /** Milliseconds for one whole request to the admin interface. */
 export const ADMIN_REQUEST_TIMEOUT_MS = 10_000;
 /** Connections to the admin interface at a time: a handful of scrapers and people. */

@@ -9,6 +9,8 @@ import { DRAIN_TIME_MS, MAX_CONCURRENCY } from "../limits.ts";
 import { artifactCommands } from "./artifact-commands.ts";
 import { readComponentLevels, readLevel } from "./log-options.ts";
 import type { FilterBuildOptions } from "./build.ts";
+import type { AdminOptions } from "./admin-client.ts";
+import type { LoadFileOptions } from "./plugins.ts";
 import type { QuickstartOptions } from "./quickstart.ts";
 import type { FilterTestOptions } from "./test.ts";
 import type { RunOptions } from "./run.ts";
@@ -67,6 +69,7 @@ function program(report: (status: number) => void): Command {
     });
   authorCommands(sluice, report);
   artifactCommands(sluice);
+  pluginCommands(sluice, report);
   sluice
     .command("quickstart")
     .description("run the proxy with a demo upstream and a rate limit service on this machine")
@@ -101,6 +104,63 @@ function authorCommands(sluice: Command, report: (status: number) => void): void
     });
 }
 
+/** Plugins of a running proxy. */
+function pluginCommands(sluice: Command, report: (status: number) => void): void {
+  withAdminOptions(sluice.command("load"))
+    .description("replace a plugin's module in a running proxy; returns once every worker serves it")
+    .argument("<plugin>", "its configured name")
+    .argument("<file>", "the module")
+    .addOption(
+      new Option("--percent <n>", "try it on this share of the streams first").argParser(
+        checked((text) => percentage(text)),
+      ),
+    )
+    .option("--header <name[=value]>", "requests with this header have it, whatever the share")
+    .option("--sticky", "the share is one of connections")
+    .option("--shadow", "show it copies of the streams, without an effect, and count where it decides otherwise")
+    .option("--now", "all streams at once, whatever rollout the configuration wants")
+    .option("--no-rehearse", "it need not stand made-up requests first")
+    .option("--no-watch", "failures do not take it back")
+    .action(async (plugin: string, file: string, options: LoadFileOptions) => {
+      const { load } = await import("./plugins.ts");
+      report(await load(plugin, file, options));
+    });
+  withAdminOptions(sluice.command("promote"))
+    .description("a plugin's version on trial serves all streams")
+    .argument("<plugin>", "its configured name")
+    .action(async (plugin: string, options: AdminOptions) => {
+      const { promote } = await import("./plugins.ts");
+      report(await promote(plugin, options));
+    });
+  withAdminOptions(sluice.command("rollback"))
+    .description("give a plugin's version on trial up, or bring an older version back")
+    .argument("<plugin>", "its configured name")
+    .argument("[version]", "number of the version, see status; none: the one before")
+    .action(async (plugin: string, version: string | undefined, options: AdminOptions) => {
+      const { rollback } = await import("./plugins.ts");
+      report(await rollback(plugin, version, options));
+    });
+  withAdminOptions(sluice.command("reload"))
+    .description("have a running proxy read its configuration anew")
+    .action(async (options: AdminOptions) => {
+      const { reload } = await import("./plugins.ts");
+      report(await reload(options));
+    });
+  withAdminOptions(sluice.command("status"))
+    .description("print the plugins of a running proxy: versions, streams, failures, trials")
+    .option("--json", "as JSON")
+    .action(async (options: AdminOptions & { readonly json?: boolean }) => {
+      const { status } = await import("./plugins.ts");
+      report(await status(options));
+    });
+}
+
+function withAdminOptions(command: Command): Command {
+  return command
+    .option("--admin <host:port>", "where the admin interface listens; a unix socket's path, too", "127.0.0.1:9901")
+    .option("--token <text>", "hot_load.token of the configuration, off the loopback");
+}
+
 function runCommand(sluice: Command, report: (status: number) => void): void {
   withConfigOptions(sluice.command("run").description("run the proxy"))
     .addOption(concurrencyOption())
@@ -120,6 +180,7 @@ function runCommand(sluice: Command, report: (status: number) => void): void {
       ),
     )
     .addOption(new Option("--log-format <format>", "how the process logs").choices(["text", "json"]).default("text"))
+    .option("--watch", "take up changes of the configuration's file and of the modules it names")
     .option("--admin-address-path <file>", "write the bound admin address to this file")
     .addOption(
       new Option("--drain-time-s <seconds>", "how long streams may finish after SIGTERM")
@@ -156,6 +217,13 @@ function wholeNumber(text: string, maximum: number): number {
   const number = /^\d{1,9}$/.test(text) ? Number(text) : -1;
   if (number < 0 || number > maximum)
     throw new ProxyError("NOT_A_NUMBER", "config", `"${text}" is no whole number from 0 to ${maximum}`);
+  return number;
+}
+
+function percentage(text: string): number {
+  const number = /^\d{1,3}(\.\d{1,6})?$/.test(text) ? Number(text) : -1;
+  if (number < 0 || number > 100)
+    throw new ProxyError("NOT_A_NUMBER", "config", `"${text}" is no number from 0 to 100`);
   return number;
 }
 

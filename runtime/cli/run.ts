@@ -17,6 +17,8 @@ export interface RunOptions extends ConfigOptions {
   readonly logFormat: "text" | "json";
   readonly adminAddressPath?: string;
   readonly drainTimeS: number;
+  /** The configuration's file and the modules that it names. */
+  readonly watch?: boolean;
 }
 
 /** What a caller of {@link run} other than the command `run` brings. */
@@ -59,6 +61,7 @@ export async function run(options: RunOptions, { sources, onLive, until }: RunEx
       process.exit(1);
     },
     onReopenLogs: () => server.reopenLogs(),
+    onReload: () => void server.reload("SIGHUP"),
   });
   void server.quitRequested.then(() => end("quitquitquit"));
   void until?.then(end);
@@ -84,6 +87,7 @@ export async function run(options: RunOptions, { sources, onLive, until }: RunEx
       await server.stop();
       return 0;
     }
+    if (options.watch === true) await server.watch(options.configPath);
   } catch (error) {
     await server.stop();
     if (!(error instanceof ProxyError)) throw error;

@@ -1,6 +1,6 @@
 /**
  * What signals mean: SIGTERM and SIGINT ask for an end (the second one insists), SIGUSR1 reopens access
- * logs as in Envoy, SIGHUP is ignored as in Envoy. Node would open its debugger on SIGUSR1; a listener
+ * logs as in Envoy, SIGHUP reads the configuration anew, which Envoy ignores. Node would open its debugger on SIGUSR1; a listener
  * takes the signal away from it.
  */
 import { SIGNAL_ECHO_MS } from "../limits.ts";
@@ -11,6 +11,7 @@ export interface SignalOwner {
   /** The second one: end at once. */
   onEndNow(signal: string): void;
   onReopenLogs(): void;
+  onReload(): void;
 }
 
 export function handleSignals(owner: SignalOwner): void {
@@ -27,5 +28,5 @@ export function handleSignals(owner: SignalOwner): void {
   process.on("SIGTERM", onEnd);
   process.on("SIGINT", onEnd);
   process.on("SIGUSR1", () => owner.onReopenLogs());
-  process.on("SIGHUP", () => {});
+  process.on("SIGHUP", () => owner.onReload());
 }

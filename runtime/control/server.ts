@@ -3,6 +3,8 @@
  * (modules, workers, listeners, admin: LIVE) → drain (DRAINING) → stop. The command line drives it.
  */
 import { writeFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { ProxyError } from "../errors.ts";
 import type { PluginCode } from "../artifact/plugin-code.ts";
 import type { RemoteCode, Snapshot } from "../config/snapshot.ts";
 import { STATS_FLUSH_INTERVAL_MS } from "../limits.ts";
@@ -19,6 +21,7 @@ import { WorkerPool } from "../worker/pool.ts";
 import type { PluginsInForce, PoolOwner, WorkerReport } from "../worker/pool.ts";
 import type { AdminListener } from "./admin.ts";
 import type { ConfigurationOrigin } from "./configuration.ts";
+import type { FileWatch } from "./file-watch.ts";
 import type { HotLoad } from "./hot-load.ts";
 import { ServerStats } from "./server-stats.ts";
 import type { AdminSubject, ServerState } from "./subject.ts";
@@ -58,6 +61,7 @@ export class Server implements AdminSubject, PoolOwner {
   #inForce: PluginsInForce | null = null;
   #hotLoad: Promise<HotLoad> | null = null;
   #code: PluginCode | null = null;
+  #watch: FileWatch | null = null;
   #admin: AdminListener | null = null;
   #adminAddress = "";
   #started = false;
@@ -125,6 +129,7 @@ export class Server implements AdminSubject, PoolOwner {
     this.#stopped = true;
     if (this.#flush !== null) clearInterval(this.#flush);
     this.#admin?.stop();
+    this.#watch?.stop();
     (await this.#hotLoad)?.stop();
     this.#code?.stop();
     await this.#pool.stop();
@@ -168,6 +173,46 @@ export class Server implements AdminSubject, PoolOwner {
 
   hotLoad(): Promise<HotLoad> {
     return (this.#hotLoad ??= this.#loadHotLoad());
+  }
+
+  /** Reads the configuration anew; what comes of it is logged. `why` is for the log. */
+  async reload(why: string): Promise<void> {
+    if (this.state !== "LIVE") return;
+    await this.#logged(`${why}: reading the configuration anew`, async () => {
+      const { state, plugins } = await (await this.hotLoad()).reload();
+      if (state === "unchanged" || plugins.length === 0) this.#log.info("the configuration changes no plugin");
+    });
+  }
+
+  /** From now on changes of the configuration's file and of the modules that it names are taken up. */
+  async watch(configPath: string | undefined): Promise<void> {
+    const [hotLoad, { FileWatch: Watch }, { readModuleFile }] = await Promise.all([
+      this.hotLoad(),
+      import("./file-watch.ts"),
+      import("./plugin-commands.ts"),
+    ]);
+    const configFile = configPath === undefined ? [] : [resolve(configPath)];
+    this.#watch = new Watch(
+      () => [...configFile, ...hotLoad.files()],
+      (path) =>
+        configFile.includes(path)
+          ? this.reload(`${path} has changed`)
+          : this.#logged(`${path} has changed`, async () => {
+              const request = { source: path, how: "configured", rehearse: true, watched: true } as const;
+              await hotLoad.load({ path }, { ...request, bytes: readModuleFile(path) });
+            }),
+    );
+    await this.#watch.start();
+  }
+
+  async #logged(what: string, change: () => Promise<void>): Promise<void> {
+    this.#log.info(what);
+    try {
+      await change();
+    } catch (error) {
+      if (!(error instanceof ProxyError)) throw error;
+      this.#log.error(`nothing was changed: ${error.message}`);
+    }
   }
 
   /** Not at the start: most processes never change a plugin. */

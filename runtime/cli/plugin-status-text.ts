@@ -1,0 +1,98 @@
+/** What `/wasm?format=json` says, for a person at a terminal. */
+
+/** The members that are shown. */
+export interface PluginJson {
+  readonly name: string;
+  readonly failures: Readonly<Record<string, number>>;
+  readonly last_failure?: { readonly time: string; readonly text: string };
+  readonly versions: readonly VersionJson[];
+  readonly trial?: TrialJson;
+}
+interface VersionJson {
+  readonly number: number;
+  readonly state: string;
+  readonly version: string;
+  readonly sha256: string;
+  readonly source?: string;
+  readonly age_s?: number;
+  readonly streams: number;
+  readonly instances: number;
+  readonly taken_back?: string;
+}
+interface TrialJson {
+  readonly kind: "share" | "shadow" | "probation";
+  readonly version: number;
+  readonly percent?: number;
+  readonly header?: string;
+  readonly streams: number;
+  readonly failures: number;
+  readonly mean_ms: number;
+  readonly other_mean_ms?: number;
+  readonly undecided?: number;
+  readonly different_headers?: number;
+  readonly different_status?: number;
+  readonly different_local_replies?: number;
+}
+
+export function statusText(plugins: readonly PluginJson[]): string {
+  if (plugins.length === 0) return "no plugins\n";
+  return plugins.map(pluginText).join("\n");
+}
+
+function pluginText({ name, versions, trial, failures, last_failure: last }: PluginJson): string {
+  const lines = [name, ...table(versions.map(versionCells)).map((line) => `  ${line}`)];
+  if (trial !== undefined) lines.push(`  ${trialText(trial)}`);
+  const counts = Object.entries(failures).map(([reason, count]) => `${reason} ${count}`);
+  if (counts.length > 0) lines.push(`  failures: ${counts.join(", ")}`);
+  if (last !== undefined) lines.push(`  last: ${last.time} ${last.text.split("\n")[0]}`);
+  return lines.map((line) => `${line}\n`).join("");
+}
+
+function versionCells(version: VersionJson): string[] {
+  const { number, state, version: own, sha256, source = "", age_s, streams, instances, taken_back } = version;
+  return [
+    `version ${number}`,
+    state,
+    own,
+    sha256.slice(0, 12),
+    age_s === undefined ? "" : ageText(age_s),
+    `${streams} ${streams === 1 ? "stream" : "streams"}`,
+    `${instances} ${instances === 1 ? "instance" : "instances"}`,
+    taken_back === undefined ? source : `taken back: ${taken_back}`,
+  ];
+}
+
+function trialText(trial: TrialJson): string {
+  const { kind, version, percent = 0, header, streams, failures, mean_ms, other_mean_ms = 0 } = trial;
+  const seen = `${streams} streams, ${failures} failures`;
+  switch (kind) {
+    case "probation":
+      return `version ${version} is watched: ${seen}`;
+    case "share": {
+      const who = header === undefined ? "" : `, and with the header ${header}`;
+      return `version ${version} has ${percent} % of the streams${who}: ${seen}, ${mean_ms} ms on average (others ${other_mean_ms} ms)`;
+    }
+    case "shadow": {
+      const { different_headers, different_status, different_local_replies, undecided } = trial;
+      const differences = `other headers ${different_headers}, other status ${different_status}, other answers ${different_local_replies}, undecided ${undecided}`;
+      return `version ${version} is shown copies of ${percent} % of the streams: ${seen}; ${differences}`;
+    }
+  }
+}
+
+function ageText(seconds: number): string {
+  if (seconds < 60) return `${seconds} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
+  return seconds < 86_400 ? `${Math.floor(seconds / 3600)} h` : `${Math.floor(seconds / 86_400)} d`;
+}
+
+/** Columns of equal width; the last one is not padded. */
+function table(rows: readonly (readonly string[])[]): string[] {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
+  return rows.map((row) =>
+    row
+      .map((cell, column) => (column === row.length - 1 ? cell : cell.padEnd(widths[column]!)))
+      .join("  ")
+      .trimEnd(),
+  );
+}

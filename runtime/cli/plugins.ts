@@ -1,0 +1,104 @@
+/** `sluice load`, `promote`, `rollback`, `reload` and `status`: plugins of a running proxy, over its admin interface. */
+import { readFileSync, statSync } from "node:fs";
+import { ProxyError } from "../errors.ts";
+import { MAX_MODULE_BYTES } from "../limits.ts";
+import { askAdmin } from "./admin-client.ts";
+import type { AdminOptions } from "./admin-client.ts";
+import { statusText } from "./plugin-status-text.ts";
+import type { PluginJson } from "./plugin-status-text.ts";
+
+export interface LoadFileOptions extends AdminOptions {
+  readonly percent?: number;
+  readonly header?: string;
+  readonly sticky?: boolean;
+  readonly shadow?: boolean;
+  readonly now?: boolean;
+  readonly rehearse: boolean;
+  readonly watch: boolean;
+}
+
+interface OutcomeJson {
+  readonly plugins: readonly string[];
+  readonly number: number;
+  readonly version: string;
+  readonly sha256: string;
+  readonly state: string;
+  readonly prepare_ms: number;
+  readonly swap_ms: number;
+}
+
+/** Returns the exit status; on success every worker serves, or tries, the module. */
+export function load(plugin: string, file: string, options: LoadFileOptions): Promise<number> {
+  const query = new URLSearchParams({ plugin });
+  if (options.percent !== undefined) query.set("percent", String(options.percent));
+  if (options.header !== undefined) {
+    const [name = "", ...value] = options.header.split("=");
+    query.set("header", name);
+    if (value.length > 0) query.set("header_value", value.join("="));
+  }
+  for (const flag of ["sticky", "shadow", "now"] as const) if (options[flag] === true) query.set(flag, "");
+  if (!options.rehearse) query.set("unrehearsed", "");
+  if (!options.watch) query.set("unwatched", "");
+  return change(options, `/wasm/load?${query.toString()}`, readModule(file));
+}
+
+export function promote(plugin: string, options: AdminOptions): Promise<number> {
+  return change(options, `/wasm/promote?${new URLSearchParams({ plugin }).toString()}`);
+}
+
+export function rollback(plugin: string, version: string | undefined, options: AdminOptions): Promise<number> {
+  const query = new URLSearchParams(version === undefined ? { plugin } : { plugin, version });
+  return change(options, `/wasm/rollback?${query.toString()}`);
+}
+
+export function reload(options: AdminOptions): Promise<number> {
+  return change(options, "/reload");
+}
+
+/** Prints what plugins there are. */
+export async function status(options: AdminOptions & { readonly json?: boolean }): Promise<number> {
+  const { status: code, body } = await askAdmin(options, "GET", "/wasm?format=json");
+  if (code !== 200) return refuse(body);
+  if (options.json === true) process.stdout.write(body);
+  else process.stdout.write(statusText((JSON.parse(body) as { plugins: readonly PluginJson[] }).plugins));
+  return 0;
+}
+
+async function change(options: AdminOptions, path: string, body?: Uint8Array): Promise<number> {
+  const answer = await askAdmin(options, "POST", path, body);
+  if (answer.status !== 200) return refuse(answer.body);
+  process.stdout.write(`${outcomeText(JSON.parse(answer.body) as OutcomeJson)}\n`);
+  return 0;
+}
+
+function refuse(reason: string): number {
+  process.stderr.write(`sluice: ${reason.trimEnd()}\n`);
+  return 1;
+}
+
+function outcomeText({ plugins, number, version, sha256, state, prepare_ms, swap_ms }: OutcomeJson): string {
+  if (state === "unchanged") return "no plugin has changed";
+  const name = plugins.join(", ");
+  const what = `${name}: version ${number} (${version === "" ? "" : `${version}, `}sha256 ${sha256.slice(0, 12)})`;
+  switch (state) {
+    case "live":
+      return `${what} serves all streams on every worker; built in ${prepare_ms} ms, swapped in ${swap_ms} ms`;
+    case "dropped":
+      return `${what} was given up`;
+    default:
+      return `${what} is ${state === "share" ? "on trial" : "a shadow"}; next: sluice status, then sluice promote ${name} or sluice rollback ${name}`;
+  }
+}
+
+function readModule(file: string): Uint8Array {
+  try {
+    const { size } = statSync(file);
+    if (size > MAX_MODULE_BYTES)
+      throw new ProxyError("MODULE_TOO_LARGE", "config", `${file} has ${size} bytes, more than ${MAX_MODULE_BYTES}`);
+    return readFileSync(file);
+  } catch (error) {
+    if (error instanceof ProxyError) throw error;
+    const why = error instanceof Error ? error.message : String(error);
+    throw new ProxyError("MODULE_UNREADABLE", "config", why, error);
+  }
+}
