@@ -87,6 +87,7 @@ export interface Plugin {
   readonly version_number: number;
   readonly previous_version?: number;
   readonly instances: number;
+  readonly memory: number;
   readonly failures: Record<string, number>;
   readonly versions: readonly {
     readonly number: number;

@@ -61,7 +61,7 @@ export class SoakProxy {
 
   /** Bytes of memory in use now. */
   residentBytes(): number {
-    return this.#status("VmRSS");
+    return residentBytes(this.started.pid);
   }
 
   /** Bytes of memory in use at most since the start. */
@@ -70,10 +70,17 @@ export class SoakProxy {
   }
 
   #status(field: string): number {
-    const kib = new RegExp(`^${field}:\\s+(\\d+) kB$`, "m").exec(
-      readFileSync(`/proc/${this.started.pid}/status`, "utf8"),
-    )?.[1];
-    if (kib === undefined) throw new Error(`the kernel does not tell ${field}`);
-    return Number(kib) * 1024;
+    return statusBytes(this.started.pid, field);
   }
+}
+
+/** Bytes of memory that a process has in use now. */
+export function residentBytes(pid: number): number {
+  return statusBytes(pid, "VmRSS");
+}
+
+function statusBytes(pid: number, field: string): number {
+  const kib = new RegExp(`^${field}:\\s+(\\d+) kB$`, "m").exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
+  if (kib === undefined) throw new Error(`the kernel does not tell ${field}`);
+  return Number(kib) * 1024;
 }
