@@ -33,6 +33,8 @@ function run(file: string, args: readonly string[], env: NodeJS.ProcessEnv = {},
       { env: { ...process.env, NO_COLOR: "1", DOCKER_CONFIG: join(scratch, "none"), ...env } },
       (error, out, err) => resolve({ status: error === null ? 0 : Number(error.code ?? 1), out, err }),
     );
+    // A program that reads nothing may be gone before.
+    child.stdin?.on("error", () => {});
     child.stdin?.end(input);
   });
 }
