@@ -517,3 +517,20 @@ export const PROGRESS_AFTER_MS = 500;
 export const PROGRESS_EVERY_MS = 100;
 /** Messages inside messages that a schema is printed with: levels. */
 export const MAX_SCAFFOLD_DEPTH = 4;
+
+// ---- sluice dev -------------------------------------------------------------------------------
+
+/** Milliseconds after a change until it is compiled: editors write a file in several steps. */
+export const DEV_DEBOUNCE_MS = 10;
+/** Milliseconds between two pictures of the screen. */
+export const DEV_REDRAW_MS = 30;
+/** Milliseconds that the proxy may take to end. */
+export const DEV_DRAIN_MS = 3000;
+/** Lines of the proxy's log that the screen can show. */
+export const MAX_DEV_LOG_LINES = 200;
+/** Requests that are sent again to a new version: the newest ones. */
+export const MAX_REPLAYED_REQUESTS = 8;
+/** Lines that are shown of one answer's differences. */
+export const MAX_SHOWN_DIFFERENCES = 8;
+/** Milliseconds that an answer to a request that is sent again may take. */
+export const REPLAY_TIMEOUT_MS = 5000;

@@ -10,7 +10,12 @@ const { isFilterFolder } = await import("./source.ts");
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { debug: { type: "boolean" }, force: { type: "boolean" }, out: { type: "string" } },
+  options: {
+    debug: { type: "boolean" },
+    force: { type: "boolean" },
+    out: { type: "string" },
+    serve: { type: "boolean" },
+  },
 });
 const options: BuildOptions = {
   target: values.debug === true ? "debug" : "release",
@@ -18,13 +23,37 @@ const options: BuildOptions = {
   ...(values.out === undefined ? {} : { outFolder: values.out }),
 };
 
-try {
-  const folders = positionals.length === 0 && isFilterFolder(".") ? ["."] : positionals;
-  if (folders.length === 0) (await buildFilters(options)).forEach(print);
-  else for (const folder of folders) print(await buildFilter(folder, options));
-} catch (error) {
-  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
-  process.exitCode = 1;
+if (values.serve === true) serve();
+else await buildOnce();
+
+/** For a parent that keeps the compiler warm: answers each message, a folder, with the result or the mistakes. */
+function serve(): void {
+  let last: Promise<void> = Promise.resolve();
+  let warm = false;
+  const answer = async (folder: string): Promise<void> => {
+    try {
+      const result = await buildFilter(folder, options);
+      process.send!({ result });
+      // What was current already has compiled nothing: the first save should not pay for the first compilation.
+      if (result.cached && !warm) await buildFilter(folder, { ...options, force: true });
+      warm = true;
+    } catch (error) {
+      process.send!({ mistakes: error instanceof Error ? error.message : String(error) });
+    }
+  };
+  process.on("message", (folder: string) => void (last = last.then(() => answer(folder))));
+  process.on("disconnect", () => process.exit(0));
+}
+
+async function buildOnce(): Promise<void> {
+  try {
+    const folders = positionals.length === 0 && isFilterFolder(".") ? ["."] : positionals;
+    if (folders.length === 0) (await buildFilters(options)).forEach(print);
+    else for (const folder of folders) print(await buildFilter(folder, options));
+  } catch (error) {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+    process.exitCode = 1;
+  }
 }
 
 function print(result: BuildResult): void {

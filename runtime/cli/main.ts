@@ -12,6 +12,7 @@ import type { FilterBuildOptions } from "./build.ts";
 import type { AdminOptions } from "./admin-client.ts";
 import type { LoadFileOptions } from "./plugins.ts";
 import type { QuickstartOptions } from "./quickstart.ts";
+import type { DevOptions } from "./dev.ts";
 import type { FilterTestOptions } from "./test.ts";
 import type { RunOptions } from "./run.ts";
 import type { ConfigOptions } from "./validate.ts";
@@ -84,6 +85,18 @@ function program(report: (status: number) => void): Command {
 
 /** What filter authors use besides `build`. */
 function authorCommands(sluice: Command, report: (status: number) => void): void {
+  sluice
+    .command("dev")
+    .description(
+      "run a filter, and compile and swap it at each save; the last requests are sent again and differences shown",
+    )
+    .argument("[folder]", "the filter's folder", ".")
+    .option("-c, --config-path <file>", "bootstrap configuration (default: sluice.yaml in the folder)")
+    .addOption(concurrencyOption())
+    .action(async (folder: string, options: DevOptions) => {
+      const { dev } = await import("./dev.ts");
+      report(await dev(folder, options));
+    });
   sluice
     .command("new")
     .description("make the folder of a new filter: source, configuration, test, and a bootstrap that runs it")

@@ -44,8 +44,7 @@ export function newFilter(path: string): string[] {
     `${place}: a filter with its configuration, a test and a bootstrap. Next:`,
     "",
     `  npx sluice test ${place}`,
-    `  npx sluice build ${place}`,
-    `  npx sluice run -c ${join(place, "sluice.yaml")}`,
+    `  npx sluice dev ${place}`,
     "  curl -i 127.0.0.1:10000/",
   ];
 }

@@ -1,0 +1,91 @@
+/** What `sluice dev` shows: one screen on a terminal, lines elsewhere. */
+import colors from "picocolors";
+import type { Difference } from "./dev-replay.ts";
+import { MAX_DEV_LOG_LINES } from "../limits.ts";
+
+export interface DevState {
+  readonly name: string;
+  /** Where the proxy listens, and its admin interface; "" until it does. */
+  origin: string;
+  admin: string;
+  /** Of the version that serves; 0 before the first. */
+  version: number;
+  size: number;
+  /** What the last save has come to. */
+  news: DevNews;
+  replayed: number;
+  differences: readonly Difference[];
+  readonly log: string[];
+}
+
+export type DevNews =
+  | { readonly kind: "starting" }
+  | { readonly kind: "compiling" }
+  | { readonly kind: "serving" }
+  | { readonly kind: "live"; readonly compileMs: number; readonly swapMs: number; readonly totalMs: number }
+  | { readonly kind: "unchanged" }
+  /** It does not compile, or the proxy refuses it: the version before serves on. */
+  | { readonly kind: "refused"; readonly what: string; readonly why: string };
+
+/** Keeps the newest lines. */
+export function addLogLine(state: DevState, line: string): void {
+  state.log.push(line);
+  if (state.log.length > MAX_DEV_LOG_LINES) state.log.splice(0, state.log.length - MAX_DEV_LOG_LINES);
+}
+
+/** The screen's lines, at most `height` of them, each cut at `width` characters. */
+export function screenLines(state: DevState, width: number, height: number, colored: boolean): string[] {
+  const { bold, dim, green, red, yellow, cyan } = colors.createColors(colored);
+  const cut = (text: string): string => (text.length > width ? `${text.slice(0, width - 1)}…` : text);
+  const rule = dim("─".repeat(Math.min(width, 100)));
+  const version = state.version === 0 ? "" : `version ${state.version}, ${(state.size / 1024).toFixed(1)} KiB`;
+  const head = [
+    `${bold(cyan("sluice dev"))}  ${bold(state.name)}  ${dim(version)}`,
+    state.origin === "" ? dim("starting …") : dim(cut(`${state.origin}   admin ${state.admin}`)),
+    rule,
+  ];
+  const news = newsLines(state.news).map((line, n) => {
+    const text = cut(line);
+    if (n > 0) return text;
+    if (state.news.kind === "live" || state.news.kind === "serving") return green(text);
+    return state.news.kind === "refused" ? red(text) : yellow(text);
+  });
+  const replays = replayLines(state).map((line) => {
+    const text = cut(line);
+    if (/^ *\+ /.test(line)) return green(text);
+    return /^ *- /.test(line) ? red(text) : text;
+  });
+  const foot = [rule, dim("save to compile and swap · ctrl-c to end")];
+  const room = height - head.length - news.length - replays.length - foot.length - 3;
+  const log = room > 0 && state.log.length > 0 ? ["", ...state.log.slice(-room).map((line) => dim(cut(line)))] : [];
+  return [...head, ...news, ...(replays.length > 0 ? ["", ...replays] : []), ...log, ...foot].slice(0, height);
+}
+
+function newsLines(news: DevNews): string[] {
+  switch (news.kind) {
+    case "starting":
+      return ["compiling for the first time …"];
+    case "compiling":
+      return ["compiling …"];
+    case "serving":
+      return ["✓ serving"];
+    case "unchanged":
+      return ["nothing has changed"];
+    case "live":
+      return [
+        `✓ live ${Math.round(news.totalMs)} ms after the save (compiled in ${Math.round(news.compileMs)}, swapped in ${Math.round(news.swapMs)})`,
+      ];
+    case "refused":
+      return [`✗ ${news.what}; the version before goes on serving`, ...news.why.split("\n").map((line) => `  ${line}`)];
+  }
+}
+
+function replayLines({ replayed, differences }: DevState): string[] {
+  if (replayed === 0) return [];
+  const count = replayed === 1 ? "1 request" : `${replayed} requests`;
+  if (differences.length === 0) return [`sent ${count} again: the same answers`];
+  return [
+    `sent ${count} again: ${differences.length === 1 ? "one answer differs" : `${differences.length} answers differ`}`,
+    ...differences.flatMap(({ request, lines }) => [`  ${request}`, ...lines.map((line) => `    ${line}`)]),
+  ];
+}

@@ -1,0 +1,191 @@
+/** `sluice dev`: saves become served versions, mistakes and refusals leave the version before, and answers are compared. */
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { after, before, describe, it } from "node:test";
+import { fileURLToPath } from "node:url";
+import { stripVTControlCharacters } from "node:util";
+import { devConfig } from "../../runtime/cli/dev-config.ts";
+import { differenceOf, parseRecorded } from "../../runtime/cli/dev-replay.ts";
+import { screenLines } from "../../runtime/cli/dev-screen.ts";
+import type { DevState } from "../../runtime/cli/dev-screen.ts";
+import { newFilter } from "../../runtime/cli/new.ts";
+
+const SLUICE = fileURLToPath(new URL("../../runtime/cli/sluice.js", import.meta.url));
+
+describe("sluice dev", () => {
+  const scratch = mkdtempSync(join(tmpdir(), "sluice-dev-"));
+  const folder = join(scratch, "greeter");
+  const source = join(folder, "greeter.ts");
+  let child: ChildProcess;
+  let output = "";
+  let origin = "";
+
+  /** Resolves once the pattern is in what was printed since `from`. */
+  async function printed(pattern: RegExp, from = 0): Promise<RegExpExecArray> {
+    for (let n = 0; n < 1200; n++) {
+      const found = pattern.exec(output.slice(from));
+      if (found !== null) return found;
+      if (child.exitCode !== null) break;
+      await sleep(50);
+    }
+    throw new Error(`${pattern} was not printed:\n${output}`);
+  }
+
+  const edit = (from: string | RegExp, to: string): number => {
+    const mark = output.length;
+    writeFileSync(source, readFileSync(source, "utf8").replace(from, to));
+    return mark;
+  };
+  const header = async (name: string): Promise<string | null> => (await fetch(`${origin}/hello`)).headers.get(name);
+
+  before(async () => {
+    newFilter(folder);
+    const config = join(folder, "sluice.yaml");
+    writeFileSync(config, readFileSync(config, "utf8").replaceAll(/port_value: \d+/g, "port_value: 0"));
+    child = spawn(process.execPath, [SLUICE, "dev", folder], { stdio: ["ignore", "pipe", "pipe"] });
+    for (const stream of [child.stdout!, child.stderr!])
+      stream.on("data", (piece: Buffer) => (output += piece.toString()));
+    origin = (await printed(/(http:\S+) +admin http:\S+\n✓ serving/))[1]!;
+  });
+  after(async () => {
+    child.kill("SIGTERM");
+    if (child.exitCode === null) await once(child, "exit");
+    rmSync(scratch, { recursive: true });
+  });
+
+  it("serves the filter", async () => {
+    assert.equal(await header("x-greeter"), "hello");
+  });
+
+  it("serves a change after it is saved, and shows what it does to the last request", async () => {
+    const mark = edit('"x-greeter"', '"x-changed"');
+    const shown = await printed(
+      /✓ live \d+ ms after the save[^]*one answer differs\n {2}GET \/hello\n([^]*?)x-greeter: hello\n/,
+      mark,
+    );
+    assert.match(shown[0], /\+ x-changed: hello\n {4}- x-greeter: hello/);
+    assert.equal(await header("x-changed"), "hello");
+  });
+
+  it("says what does not compile, and serves on", async () => {
+    const mark = edit("const settings = ", "const settings: Starter? = ");
+    await printed(/✗ it does not compile; the version before goes on serving\n.*greeter\.ts:\d+:\d+: /, mark);
+    assert.equal(await header("x-changed"), "hello");
+    await printed(/nothing has changed/, edit("const settings: Starter? = ", "const settings = "));
+  });
+
+  it("says what the proxy refuses, and serves on", async () => {
+    const mark = edit("if (settings === null) return false;", "return false;");
+    await printed(/✗ the proxy refuses it[^]*refused the configuration/, mark);
+    assert.equal(await header("x-changed"), "hello");
+  });
+
+  it("ends with its proxy", async () => {
+    child.kill("SIGINT");
+    const [status] = (await once(child, "exit")) as [number | null];
+    assert.equal(status, 0);
+    for (let n = 0; n < 100; n++) {
+      const up = await fetch(origin).then(
+        () => true,
+        () => false,
+      );
+      if (!up) return;
+      await sleep(50);
+    }
+    assert.fail("the proxy is still there");
+  });
+});
+
+describe("its screen", () => {
+  const state: DevState = {
+    name: "greeter",
+    origin: "http://127.0.0.1:10000",
+    admin: "http://127.0.0.1:9901",
+    version: 3,
+    size: 20_480,
+    news: { kind: "live", compileMs: 91.2, swapMs: 30.4, totalMs: 140.5 },
+    replayed: 2,
+    differences: [{ request: "GET /hello", lines: ["- status: 200", "+ status: 401"] }],
+    log: Array.from({ length: 50 }, (_, n) => `line ${n}`),
+  };
+
+  it("fits, whatever the terminal's size", () => {
+    for (const [width, height] of [
+      [80, 24],
+      [40, 10],
+      [200, 60],
+      [20, 5],
+    ] as const) {
+      for (const colored of [true, false]) {
+        const lines = screenLines(state, width, height, colored);
+        assert.ok(lines.length <= height, `${lines.length} lines of ${height}`);
+        for (const line of lines.slice(1))
+          assert.ok(stripVTControlCharacters(line).length <= Math.max(width, 40), line);
+      }
+    }
+  });
+
+  it("shows version, addresses, times, differences and the newest log", () => {
+    const text = screenLines(state, 80, 24, false).join("\n");
+    for (const part of [
+      "version 3, 20.0 KiB",
+      "http://127.0.0.1:10000",
+      "✓ live 141 ms after the save (compiled in 91, swapped in 30)",
+      "one answer differs",
+      "+ status: 401",
+      "line 49",
+    ])
+      assert.ok(text.includes(part), part);
+    assert.ok(!text.includes("line 10\n"));
+  });
+});
+
+describe("its parts", () => {
+  it("put the recorder in front of each chain, and an admin interface where there is none", () => {
+    const manager = {
+      "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+      http_filters: [{ name: "a" }],
+    };
+    const changed = JSON.parse(
+      devConfig(
+        JSON.stringify({
+          static_resources: { listeners: [{ filter_chains: [{ filters: [{ typed_config: manager }] }] }] },
+        }),
+      ),
+    ) as {
+      admin: unknown;
+      static_resources: {
+        listeners: { filter_chains: { filters: { typed_config: { http_filters: { name: string }[] } }[] }[] }[];
+      };
+    };
+    const filters = changed.static_resources.listeners[0]!.filter_chains[0]!.filters[0]!.typed_config.http_filters;
+    assert.deepEqual(
+      filters.map(({ name }) => name),
+      ["sluice.dev.recorder", "a"],
+    );
+    assert.ok(changed.admin);
+  });
+
+  it("read nothing into lines that are not the recorder's", () => {
+    for (const line of ["", "recorded", "recorded zz 00", "recorded 00 zz", "recorded 00 00", "recorded ffffffff 00"])
+      assert.equal(parseRecorded(line), undefined);
+  });
+
+  it("compare answers without what changes by itself", () => {
+    const answer = (status: number, body: string, headers: [string, string][]): Parameters<typeof differenceOf>[0] => ({
+      status,
+      body,
+      headers: new Map(headers),
+    });
+    assert.deepEqual(differenceOf(answer(200, "a", [["x", "1"]]), answer(200, "a", [["x", "1"]])), []);
+    assert.deepEqual(differenceOf(answer(200, "a", [["x", "1"]]), answer(500, "b", [["y", "2"]])), [
+      "- status: 200", "+ status: 500", "- x: 1", "+ y: 2", '- body: "a"', '+ body: "b"',
+    ]); // prettier-ignore
+  });
+});
