@@ -9,6 +9,7 @@ import { encodePairs } from "../../../runtime/wasm/values/pairs.ts";
 import { STREAM_PROPERTIES } from "../../../runtime/wasm/values/stream-properties.ts";
 import { calledOn } from "../foreign-calls.ts";
 import type { Answer, ForeignCall } from "../foreign-calls.ts";
+import { double, long } from "../little-endian.ts";
 import { Puppet } from "../puppet.ts";
 import { Stage } from "../stage.ts";
 import type { FakeStream } from "../stage.ts";
@@ -57,17 +58,6 @@ function evaluated(prepare: (stream: FakeStream) => void, ...sources: readonly s
   );
   return { ...answer, statuses: answer.statuses.slice(sources.length), results: answer.results.slice(sources.length) };
 }
-
-const long = (value: number | bigint): string => {
-  const bytes = Buffer.alloc(8);
-  bytes.writeBigInt64LE(BigInt(value));
-  return bytes.toString("latin1");
-};
-const double = (value: number): string => {
-  const bytes = Buffer.alloc(8);
-  bytes.writeDoubleLE(value);
-  return bytes.toString("latin1");
-};
 
 /** The type of every attribute of streams, as Envoy's attributes have it. */
 const TYPES: Readonly<Record<string, Readonly<Record<string, string>>>> = {

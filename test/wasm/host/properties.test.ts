@@ -5,20 +5,11 @@ import { HeaderMap } from "../../../runtime/codec/headers.ts";
 import type { ClusterConfig, RouteConfigEntry, VirtualHostConfig } from "../../../runtime/config/snapshot.ts";
 import { MAX_FILTER_STATE_ENTRIES } from "../../../runtime/limits.ts";
 import { encodePairs } from "../../../runtime/wasm/values/pairs.ts";
+import { double, long as int } from "../little-endian.ts";
 import { Puppet } from "../puppet.ts";
 import type { FakeStream } from "../stage.ts";
 import { Stage } from "../stage.ts";
 
-const int = (value: number | bigint): string => {
-  const bytes = Buffer.alloc(8);
-  bytes.writeBigInt64LE(BigInt(value));
-  return bytes.toString("latin1");
-};
-const double = (value: number): string => {
-  const bytes = Buffer.alloc(8);
-  bytes.writeDoubleLE(value);
-  return bytes.toString("latin1");
-};
 const pairs = (...list: string[]): string => encodePairs(list).toString("latin1");
 
 /** Reads a property in the log phase of a stream that `prepare` has filled. */
