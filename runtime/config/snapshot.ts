@@ -170,6 +170,8 @@ export interface VirtualHostConfig {
   readonly includeRequestAttemptCount: boolean;
   readonly includeAttemptCountInResponse: boolean;
   readonly perFilter: PerFilterConfig;
+  /** Namespace to struct; absent: none. */
+  readonly metadata?: Readonly<Record<string, unknown>> | undefined;
 }
 
 export interface RouteConfigEntry {
@@ -365,4 +367,6 @@ export interface EndpointConfig {
   readonly healthy: boolean;
   /** Index in the cluster's `tls`; absent: plain bytes. */
   readonly tls?: number | undefined;
+  /** Namespace to struct; absent: none. */
+  readonly metadata?: Readonly<Record<string, unknown>> | undefined;
 }

@@ -264,6 +264,23 @@ describe("the snapshot", () => {
       assert.equal(Buffer.from(scope?.perFilter["ev"]?.bytes ?? []).toString("latin1"), "\n\x0fhello from wasm");
   });
 
+  test("metadata of virtual hosts and endpoints is kept for filters; where there is none, nothing is", () => {
+    const metadata = (key: string): string => `metadata: { filter_metadata: { ns: { at: ${key} } } }`;
+    const address = "address: { socket_address: { address: 127.0.0.1, port_value: 81 } }";
+    const snapshot = snapshotOf(
+      bootstrap({
+        host: `${metadata("host")},`,
+        clusters: `- { name: c, connect_timeout: 1s, load_assignment: { cluster_name: c, endpoints: [ { lb_endpoints: [
+          { endpoint: { ${address} }, ${metadata("endpoint")} } ] } ] } }`,
+      }),
+    );
+    assert.deepEqual(managerOf(snapshot).routeConfig.virtualHosts[0]!.metadata, { ns: { at: "host" } });
+    assert.deepEqual(
+      snapshot.clusters.map(({ endpoints }) => endpoints[0]!.metadata),
+      [undefined, { ns: { at: "endpoint" } }],
+    );
+  });
+
   test("the node: command line values fill what is empty, and stand in xds.node", () => {
     const { node } = snapshotOf(bootstrap({ rest: "node: { id: own, metadata: { a: 1 } }" }), {
       serviceNode: "no",

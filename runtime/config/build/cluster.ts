@@ -217,6 +217,7 @@ function buildEndpoint(
     weight: entry.wrappedNumber("load_balancing_weight", 1),
     priority: options.priority,
     ...(options.tls === undefined ? {} : { tls: options.tls }),
+    ...(entry.has("metadata") ? { metadata: filterMetadata(entry) } : {}),
     healthy: USABLE.has(entry.number("health_status")),
   };
 }

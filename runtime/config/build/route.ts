@@ -87,6 +87,7 @@ function virtualHost(scope: RouteScope, host: Message): VirtualHostConfig {
     includeRequestAttemptCount: host.flag("include_request_attempt_count"),
     includeAttemptCountInResponse: host.flag("include_attempt_count_in_response"),
     perFilter: buildPerFilter(scope.context, scope.filters, host),
+    ...(host.has("metadata") ? { metadata: filterMetadata(host) } : {}),
   };
 }
 

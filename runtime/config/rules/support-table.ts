@@ -75,7 +75,7 @@ export const SUPPORTED_FIELDS: ReadonlyMap<string, ReadonlySet<string>> = new Ma
   ),
   fields(
     "envoy.config.route.v3.VirtualHost",
-    "name domains routes require_tls rate_limits request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove include_request_attempt_count include_attempt_count_in_response typed_per_filter_config retry_policy",
+    "name domains routes require_tls rate_limits request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove include_request_attempt_count include_attempt_count_in_response typed_per_filter_config retry_policy metadata",
   ),
   fields(
     "envoy.config.route.v3.Route",
@@ -243,7 +243,6 @@ export const IGNORED_FIELDS: ReadonlyMap<string, ReadonlyMap<string, string>> = 
   }),
   ignored("envoy.config.route.v3.VirtualHost", {
     virtual_clusters: "there are no statistics of virtual clusters yet",
-    metadata: "nothing reads it yet",
     per_request_buffer_limit_bytes: "bodies that can be replayed have a fixed limit",
     include_is_timeout_retry_header: "the header is not sent",
   }),

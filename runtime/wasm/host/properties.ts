@@ -1,6 +1,6 @@
 /** `proxy_get_property` and `proxy_set_property`: a path of segments joined by NUL, or by dots when it holds no NUL. */
 import * as Status from "../../../abi/status.ts";
-import type { NodeConfig, PluginConfig } from "../../config/snapshot.ts";
+import type { ClusterConfig, NodeConfig, PluginConfig } from "../../config/snapshot.ts";
 import {
   MAX_FILTER_STATE_BYTES,
   MAX_FILTER_STATE_ENTRIES,
@@ -8,6 +8,7 @@ import {
   MAX_SHARED_KEY_BYTES,
 } from "../../limits.ts";
 import type { StreamInfo } from "../../observe/stream-info.ts";
+import { addressText } from "../../upstream/host.ts";
 import type { Instance } from "../instance/instance.ts";
 import { localityMessage, metadataMessage, structMessage } from "../values/metadata-wire.ts";
 import { encodePairs } from "../values/pairs.ts";
@@ -165,13 +166,20 @@ export function xdsMetadata(view: StreamFacts, name: string): Metadata | undefin
   return XDS_METADATA[name]!(view.info);
 }
 
-/** Of the last three the snapshot carries nothing. */
+/** Hosts that DNS found have none of their own. */
+function hostMetadata(cluster: ClusterConfig | null, address: string): Readonly<Record<string, unknown>> {
+  return cluster?.endpoints.find((endpoint) => addressText(endpoint.address) === address)?.metadata ?? {};
+}
+
 const XDS_METADATA: Readonly<Record<string, (info: StreamInfo) => Metadata | undefined>> = {
   cluster_metadata: ({ cluster }) => (cluster === null ? undefined : new Map(Object.entries(cluster.metadata))),
   route_metadata: ({ route }) => (route === null ? undefined : new Map(Object.entries(route.metadata))),
+  virtual_host_metadata: ({ virtualHost }) =>
+    virtualHost === null ? undefined : new Map(Object.entries(virtualHost.metadata ?? {})),
+  upstream_host_metadata: ({ cluster, upstreamHost }) =>
+    upstreamHost === "" ? undefined : new Map(Object.entries(hostMetadata(cluster, upstreamHost))),
+  // The snapshot does not carry it.
   listener_metadata: () => NO_METADATA,
-  virtual_host_metadata: () => NO_METADATA,
-  upstream_host_metadata: () => NO_METADATA,
 };
 /** Names of configured metadata. */
 export const XDS_METADATA_NAMES: readonly string[] = Object.keys(XDS_METADATA);

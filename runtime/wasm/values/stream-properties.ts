@@ -1,6 +1,7 @@
 /** Properties of a stream: request, response, connection, source, destination, upstream. */
 import type { HeaderMap } from "../../codec/headers.ts";
 import type { StreamView } from "../../http/filter.ts";
+import type { SecureFacts } from "../../observe/stream-info.ts";
 import { encodePairs } from "./pairs.ts";
 import { booleanValue, integerValue, textValue, timeValue } from "./property-value.ts";
 import type { PropertyValue } from "./property-value.ts";
@@ -52,9 +53,11 @@ export const STREAM_PROPERTIES: Readonly<Record<string, Readonly<Record<string, 
   },
   connection: {
     id: (view) => integerValue(view.info.connection.id),
-    mtls: () => booleanValue(false),
+    mtls: (view) => booleanValue((view.info.connection.secure?.peer ?? null) !== null),
     requested_server_name: (view) => view.info.connection.serverName,
-    transport_failure_reason: () => undefined,
+    ...secureProperties((view) => view.info.connection.secure),
+    transport_failure_reason: (view) => view.info.downstreamTransportFailure || undefined,
+    termination_details: (view) => view.info.connectionTerminationDetails || undefined,
   },
   source: {
     address: (view) => view.info.remoteAddress || view.info.connection.remoteAddress,
@@ -68,6 +71,7 @@ export const STREAM_PROPERTIES: Readonly<Record<string, Readonly<Record<string, 
     address: (view) => view.info.upstreamHost || undefined,
     port: (view) => (view.info.upstreamHost === "" ? undefined : portOf(view.info.upstreamHost)),
     local_address: (view) => view.info.upstreamLocalAddress || undefined,
+    ...secureProperties((view) => view.info.upstreamSecure),
     transport_failure_reason: (view) => view.info.upstreamTransportFailure || undefined,
     request_attempt_count: (view) =>
       view.info.upstreamAttempts === 0 ? undefined : integerValue(view.info.upstreamAttempts),
@@ -75,6 +79,30 @@ export const STREAM_PROPERTIES: Readonly<Record<string, Readonly<Record<string, 
       view.info.cluster === null ? undefined : integerValue(view.info.cluster.endpoints.length),
   },
 };
+
+/** What TLS of one side says: texts, absent where there is none. Of alternative names it is the first, as in Envoy. */
+function secureProperties(
+  of: (view: StreamFacts) => SecureFacts | null | undefined,
+): Readonly<Record<string, PropertyReader>> {
+  const text =
+    (read: (facts: SecureFacts) => string | undefined): PropertyReader =>
+    (view) => {
+      const facts = of(view);
+      const value = facts === null || facts === undefined ? undefined : read(facts);
+      return value === undefined || value === "" ? undefined : textValue(value);
+    };
+  return {
+    tls_version: text(({ version }) => version),
+    subject_local_certificate: text(({ local }) => local?.subject),
+    subject_peer_certificate: text(({ peer }) => peer?.subject),
+    dns_san_local_certificate: text(({ local }) => local?.namesOf("DNS")[0]),
+    dns_san_peer_certificate: text(({ peer }) => peer?.namesOf("DNS")[0]),
+    uri_san_local_certificate: text(({ local }) => local?.namesOf("URI")[0]),
+    uri_san_peer_certificate: text(({ peer }) => peer?.namesOf("URI")[0]),
+    sha256_peer_certificate_digest: text(({ peer }) => peer?.sha256),
+    peer_certificate: text(({ peer }) => (peer === null ? undefined : encodeURIComponent(peer.pem))),
+  };
+}
 
 function headersValue(map: HeaderMap | null, rest: readonly string[]): PropertyValue {
   if (map === null || rest.length > 1) return undefined;

@@ -11,6 +11,7 @@ import { calledOn } from "../foreign-calls.ts";
 import type { Answer, ForeignCall } from "../foreign-calls.ts";
 import { double, long } from "../little-endian.ts";
 import { Puppet } from "../puppet.ts";
+import { SECURE } from "../secure-facts.ts";
 import { Stage } from "../stage.ts";
 import type { FakeStream } from "../stage.ts";
 
@@ -32,6 +33,10 @@ function complete(stream: FakeStream): void {
     upstreamAttempts: 2,
     upstreamLocalAddress: "10.0.0.9:1234",
     upstreamTransportFailure: "refused",
+    downstreamTransportFailure: "no shared cipher",
+    connectionTerminationDetails: "by a rule",
+    upstreamSecure: SECURE,
+    connection: { ...info.connection, secure: SECURE },
     dynamicMetadata: new Map([
       ["envoy.lb", { canary: true, weight: 1.5, list: ["a", 1], none: null, deep: { k: "v" } }],
     ]),
@@ -58,6 +63,18 @@ function evaluated(prepare: (stream: FakeStream) => void, ...sources: readonly s
   );
   return { ...answer, statuses: answer.statuses.slice(sources.length), results: answer.results.slice(sources.length) };
 }
+
+const CERTIFICATES = {
+  tls_version: "string",
+  subject_local_certificate: "string",
+  subject_peer_certificate: "string",
+  dns_san_local_certificate: "string",
+  dns_san_peer_certificate: "string",
+  uri_san_local_certificate: "string",
+  uri_san_peer_certificate: "string",
+  sha256_peer_certificate_digest: "string",
+  peer_certificate: "string",
+};
 
 /** The type of every attribute of streams, as Envoy's attributes have it. */
 const TYPES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
@@ -91,13 +108,21 @@ const TYPES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     total_size: "int",
     backend_latency: "google.protobuf.Duration",
   },
-  connection: { id: "uint", mtls: "bool", requested_server_name: "string" },
+  connection: {
+    id: "uint",
+    mtls: "bool",
+    requested_server_name: "string",
+    ...CERTIFICATES,
+    transport_failure_reason: "string",
+    termination_details: "string",
+  },
   source: { address: "string", port: "int" },
   destination: { address: "string", port: "int" },
   upstream: {
     address: "string",
     port: "int",
     local_address: "string",
+    ...CERTIFICATES,
     transport_failure_reason: "string",
     request_attempt_count: "uint",
     num_endpoints: "uint",
@@ -120,11 +145,8 @@ describe("expressions", () => {
   });
 
   test("no attribute is left out of that", () => {
-    // Not known in plain connections.
-    const never = new Set(["connection.transport_failure_reason"]);
     for (const [group, readers] of Object.entries(STREAM_PROPERTIES)) {
-      const names = Object.keys(readers).filter((name) => !never.has(`${group}.${name}`));
-      assert.deepEqual(names.toSorted(), Object.keys(TYPES[group] ?? {}).toSorted(), group);
+      assert.deepEqual(Object.keys(readers).toSorted(), Object.keys(TYPES[group] ?? {}).toSorted(), group);
     }
   });
 

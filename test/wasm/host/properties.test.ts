@@ -5,8 +5,10 @@ import { HeaderMap } from "../../../runtime/codec/headers.ts";
 import type { ClusterConfig, RouteConfigEntry, VirtualHostConfig } from "../../../runtime/config/snapshot.ts";
 import { MAX_FILTER_STATE_ENTRIES } from "../../../runtime/limits.ts";
 import { encodePairs } from "../../../runtime/wasm/values/pairs.ts";
+import { endpoint } from "../../upstream/fixtures.ts";
 import { double, long as int } from "../little-endian.ts";
 import { Puppet } from "../puppet.ts";
+import { SECURE } from "../secure-facts.ts";
 import type { FakeStream } from "../stage.ts";
 import { Stage } from "../stage.ts";
 
@@ -40,7 +42,7 @@ function finished(stream: FakeStream): void {
     flags: 5,
     bytesReceived: 11,
     bytesSent: 22,
-    upstreamHost: "10.0.0.1:80",
+    upstreamHost: "127.0.0.1:81",
     upstreamAttempts: 2,
     upstreamLocalAddress: "10.0.0.9:1234",
     upstreamTransportFailure: "",
@@ -48,8 +50,12 @@ function finished(stream: FakeStream): void {
       ["envoy.lb", { canary: true, weight: 1.5, name: "x", list: ["a", 1], none: null, deep: { k: "v" } }],
     ]),
     route: { name: "r\u00f6ute", metadata: { ns: { key: "value" } } } as unknown as RouteConfigEntry,
-    virtualHost: { name: "vh" } as unknown as VirtualHostConfig,
-    cluster: { name: "backend", metadata: { ns: { tier: 1 } }, endpoints: [1, 2, 3] } as unknown as ClusterConfig,
+    virtualHost: { name: "vh", metadata: { ns: { owner: "team" } } } as unknown as VirtualHostConfig,
+    cluster: {
+      name: "backend",
+      metadata: { ns: { tier: 1 } },
+      endpoints: [endpoint(80), { ...endpoint(81), metadata: { ns: { zone: "z" } } }, endpoint(82)],
+    } as unknown as ClusterConfig,
   });
 }
 
@@ -93,8 +99,8 @@ describe("encodings", () => {
     ["source>port", int(4444)],
     ["destination>address", "127.0.0.1:10000"],
     ["destination>port", int(10_000)],
-    ["upstream>address", "10.0.0.1:80"],
-    ["upstream>port", int(80)],
+    ["upstream>address", "127.0.0.1:81"],
+    ["upstream>port", int(81)],
     ["upstream>local_address", "10.0.0.9:1234"],
     ["upstream>request_attempt_count", int(2)],
     ["upstream>num_endpoints", int(3)],
@@ -116,6 +122,9 @@ describe("encodings", () => {
     ["xds>route_metadata>filter_metadata>ns>key", "value"],
     ["xds>cluster_metadata>filter_metadata>ns>tier", double(1)],
     ["xds>route_metadata", metadataText()],
+    ["xds>virtual_host_metadata>filter_metadata>ns>owner", "team"],
+    ["xds>upstream_host_metadata>filter_metadata>ns>zone", "z"],
+    ["upstream_host_metadata>filter_metadata>ns>zone", "z"],
     ["xds>filter_chain_name", "chain"],
     ["xds>listener_direction", int(1)],
     ["xds>node>id", "node-1"],
@@ -145,6 +154,40 @@ function metadataText(): string {
   const entry = `\x0a\x02ns\x12${String.fromCharCode(struct.length)}${struct}`;
   return `\x0a${String.fromCharCode(entry.length)}${entry}`;
 }
+
+describe("TLS", () => {
+  const secure = (stream: FakeStream): void =>
+    void Object.assign(stream.info, {
+      connection: { ...stream.info.connection, secure: SECURE },
+      upstreamSecure: SECURE,
+      downstreamTransportFailure: "no shared cipher",
+      connectionTerminationDetails: "by a rule",
+    });
+  const texts: [name: string, expected: string][] = [
+    ["tls_version", "TLSv1.3"],
+    ["subject_local_certificate", "CN=here"],
+    ["subject_peer_certificate", "CN=there"],
+    ["dns_san_local_certificate", "DNS:here"],
+    ["dns_san_peer_certificate", "DNS:there"],
+    ["uri_san_local_certificate", "URI:here"],
+    ["uri_san_peer_certificate", "URI:there"],
+    ["sha256_peer_certificate_digest", "sha256 of there"],
+    ["peer_certificate", "-----BEGIN%20CERTIFICATE-----%0Athere%2B%2F%3D%0A-----END%20CERTIFICATE-----%0A"],
+  ];
+  for (const side of ["connection", "upstream"]) {
+    test(`of ${side}: texts, the first of several names, the certificate as it can stand in a URL`, () => {
+      for (const [name, expected] of texts) {
+        assert.equal(read(`${side}>${name}`, secure), expected, name);
+        assert.equal(read(`${side}>${name}`), Status.NOT_FOUND, name);
+      }
+    });
+  }
+  test("mtls is one byte; why a connection failed or was ended is told", () => {
+    assert.equal(read("connection>mtls", secure), "\x01");
+    assert.equal(read("connection>transport_failure_reason", secure), "no shared cipher");
+    assert.equal(read("connection>termination_details", secure), "by a rule");
+  });
+});
 
 describe("what is not there yet", () => {
   for (const path of [
