@@ -1,7 +1,7 @@
 /**
  * `npm run bench`: CPU time per request of Sluice and of other proxies that do the same jobs, in turn, then
- * start-up time and the cost of filters in-process. Options: --seconds N, --rounds N, --only WORD (plain,
- * filters, start, wasm, or part of a proxy's name; may be repeated), --json FILE.
+ * TCP streams, start-up time and the cost of filters in-process. Options: --seconds N, --rounds N, --only WORD (plain,
+ * filters, tcp, start, wasm, or part of a proxy's name; may be repeated), --json FILE.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -15,6 +15,7 @@ import { median, ratio, runRounds } from "./rounds.ts";
 import type { Result } from "./rounds.ts";
 import { SCENARIOS, SIDES } from "./sides.ts";
 import { startTimes } from "./startup.ts";
+import { printTcp } from "./tcp.ts";
 
 const STARTS = 7;
 /** Long enough for code that is compiled while it runs: what is measured is how a proxy runs for the rest of its life. */
@@ -51,6 +52,7 @@ if (sides.length > 0) {
     );
   if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(results, null, 2)}\n`);
 }
+if (wanted("tcp")) await printTcp({ folder, seconds, rounds });
 if (wanted("start")) await printStarts();
 if (wanted("wasm")) await printFilterCost();
 

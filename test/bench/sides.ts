@@ -7,7 +7,7 @@ import type { Started } from "./processes.ts";
 
 const CONFIGS = fileURLToPath(new URL("./configs/", import.meta.url));
 const BUILD = fileURLToPath(new URL("../../build/filters", import.meta.url));
-const SLUICE = fileURLToPath(new URL("../../runtime/cli/sluice.js", import.meta.url));
+export const SLUICE = fileURLToPath(new URL("../../runtime/cli/sluice.js", import.meta.url));
 
 export const SCENARIOS = ["plain", "filters"] as const;
 export type Scenario = (typeof SCENARIOS)[number];

@@ -7,6 +7,7 @@ import { after, test } from "node:test";
 import { median, ratio, runRounds } from "./rounds.ts";
 import { SIDES } from "./sides.ts";
 import { startTimes } from "./startup.ts";
+import { runTcp, TCP_MODES, TCP_SIDES } from "./tcp.ts";
 import { readReport } from "./wrk.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "sluice-bench-"));
@@ -25,6 +26,16 @@ test("every side answers under load and is measured", async () => {
     );
   }
   assert.ok(ratio(results[0]!, results[1]!) > 0);
+});
+
+test("TCP streams and messages are measured", async () => {
+  const results = await runTcp({ folder, seconds: 0.1, rounds: 1, progress: () => {} });
+  for (const [m, { mode }] of TCP_MODES.entries()) {
+    for (const [s, { name }] of TCP_SIDES.entries()) {
+      const [run] = results[m]![s]!;
+      assert.ok(run !== undefined && run.unitsPerSecond > 0 && run.cpuMicros >= 0, `${mode} ${name}`);
+    }
+  }
 });
 
 test("start-up is measured", async () => {

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { createServer } from "node:net";
 import type { AddressInfo, Socket } from "node:net";
 import type { TestContext } from "node:test";
-import type { TcpProxyConfig } from "../../runtime/config/network-snapshot.ts";
+import type { NativeFilterConfig, TcpProxyConfig } from "../../runtime/config/network-snapshot.ts";
 import type { ClusterConfig, ListenerConfig } from "../../runtime/config/snapshot.ts";
 import type { NetworkFilterFactory } from "../../runtime/network/filter.ts";
 import { nativeFilter } from "../../runtime/network/native.ts";
@@ -120,4 +120,15 @@ export function gaugesLeft({ gauge }: Proxied): Record<string, number> {
     "tcp.t.upstream_flush_active",
   ];
   return Object.fromEntries(names.map((name) => [name, gauge(name)]).filter(([, value]) => value !== 0));
+}
+
+/** A filter that needs nothing of a worker. */
+export function alone(config: NativeFilterConfig): NetworkFilterFactory {
+  const upstreams = { get: (): undefined => undefined };
+  return nativeFilter(config, {
+    stats: new StatsStore(() => {}),
+    upstreams,
+    runtime: {},
+    accessLog: () => undefined,
+  });
 }
