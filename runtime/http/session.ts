@@ -389,8 +389,9 @@ export class Session extends Deadline implements TerminalFilter, RequestSink, Do
     }
     if (chunked) this.#held += chunkHead(data.length);
     this.flushResponse();
-    // The socket may keep them past this call, and they may lie in the thread's read buffer.
-    this.#write(Buffer.from(data));
+    this.#manager.stats.cxTxBytes.add(data.length);
+    // They may lie in the thread's read buffer.
+    if (!this.#connection.writeLent(data)) this.#writable = false;
     if (chunked) this.#held = CRLF;
   }
 

@@ -86,7 +86,10 @@ export class DownstreamConnection implements ConnectionView, WalkOwner {
     socket.on("end", () => this.#onEnd());
     socket.on("drain", () => this.#onDrain());
     // An error is always followed by close, which is where the connection ends for everyone.
-    socket.on("error", (error: NodeJS.ErrnoException) => (this.resetByPeer ||= error.code === "ECONNRESET"));
+    socket.on(
+      "error",
+      (error: NodeJS.ErrnoException) => (this.resetByPeer ||= error.code === "ECONNRESET" || error.code === "EPIPE"),
+    );
     socket.on("close", () => this.#onClose());
     const terminal = this.#terminal;
     if (terminal === null) this.closeNow();

@@ -1,4 +1,4 @@
-/** `npm run soak:bodies [-- MIB]`: 1 GiB down and up, plain and through three filters, and sides that stand still; tells the peaks of memory. */
+/** `npm run soak:bodies [-- MIB]`: 1 GiB down and up, as HTTP, through three filters, and as bytes through tcp_proxy, and sides that stand still; tells the peaks of memory. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,6 +12,7 @@ const ALLOWED_GROWTH = 128 * MIB;
 const bytes = Number(process.argv[2] ?? 1024) * MIB;
 const folder = mkdtempSync(join(tmpdir(), "sluice-soak-"));
 process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+const WAYS = ["plain", "filters", "tcp"] as const;
 let good = true;
 
 function tell(name: string, { received, beforeBytes, peakBytes, seconds }: BodyOutcome): void {
@@ -32,14 +33,15 @@ function mib(value: number): string {
   return `${(value / MIB).toFixed(1)} MiB`;
 }
 
-for (const filters of [false, true]) {
-  const how = filters ? "three filters" : "plain";
-  tell(`down, ${how}`, await streamDown(folder, bytes, filters));
-  tell(`up, ${how}`, await streamUp(folder, bytes, filters, false));
-  tell(`up, chunked, ${how}`, await streamUp(folder, bytes, filters, true));
+for (const way of WAYS) {
+  tell(`down, ${way}`, await streamDown(folder, bytes, way));
+  tell(`up, ${way}`, await streamUp(folder, bytes, way, false));
+  tell(`up, chunked, ${way}`, await streamUp(folder, bytes, way, true));
 }
-tellStandstill("16 readers that stand still", await slowReaders(folder, 16, 64 * MIB));
-tellStandstill("16 uploads to an upstream that stands still", await slowUpstream(folder, 16, 64 * MIB));
-tellStandstill("64 uploads a byte at a time", await slowWriters(folder, 64, 1000));
+for (const way of ["plain", "tcp"] as const) {
+  tellStandstill(`16 readers that stand still, ${way}`, await slowReaders(folder, way, 16, 64 * MIB));
+  tellStandstill(`16 uploads to an upstream that stands still, ${way}`, await slowUpstream(folder, way, 16, 64 * MIB));
+  tellStandstill(`64 uploads a byte at a time, ${way}`, await slowWriters(folder, way, 64, 1000));
+}
 console.log(good ? "as it should be" : "NOT as it should be");
 process.exitCode = good ? 0 : 1;

@@ -5,6 +5,7 @@ import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { SoakProxy } from "./proxy.ts";
+import type { Way } from "./proxy.ts";
 
 const PIECE = Buffer.alloc(64 * 1024, "sluice ");
 /** How long memory is watched once nothing moves any more. */
@@ -122,13 +123,13 @@ async function answerOf(outgoing: ClientRequest): Promise<IncomingMessage> {
 
 async function withProxy<T>(
   folder: string,
-  filters: boolean,
+  way: Way,
   body: (proxy: SoakProxy, origin: Origin) => Promise<T>,
 ): Promise<T> {
   const origin = await Origin.start();
   let proxy: SoakProxy | undefined;
   try {
-    proxy = await SoakProxy.start({ folder, upstream: origin.port, workers: 1, filters });
+    proxy = await SoakProxy.start({ folder, upstream: origin.port, workers: 1, way });
     return await body(proxy, origin);
   } finally {
     origin.stop();
@@ -137,8 +138,8 @@ async function withProxy<T>(
 }
 
 /** One body down. */
-export function streamDown(folder: string, bytes: number, filters: boolean): Promise<BodyOutcome> {
-  return withProxy(folder, filters, async (proxy) => {
+export function streamDown(folder: string, bytes: number, way: Way): Promise<BodyOutcome> {
+  return withProxy(folder, way, async (proxy) => {
     const beforeBytes = proxy.residentBytes();
     const start = performance.now();
     const outgoing = ask(proxy.port, "GET", `/down/${bytes}`);
@@ -152,8 +153,8 @@ export function streamDown(folder: string, bytes: number, filters: boolean): Pro
 }
 
 /** One body up, chunked or with its length told. */
-export function streamUp(folder: string, bytes: number, filters: boolean, chunked: boolean): Promise<BodyOutcome> {
-  return withProxy(folder, filters, async (proxy) => {
+export function streamUp(folder: string, bytes: number, way: Way, chunked: boolean): Promise<BodyOutcome> {
+  return withProxy(folder, way, async (proxy) => {
     const beforeBytes = proxy.residentBytes();
     const start = performance.now();
     const outgoing = ask(
@@ -176,8 +177,8 @@ export function streamUp(folder: string, bytes: number, filters: boolean, chunke
 }
 
 /** Downloads whose reader stands still for a while, then goes on. */
-export function slowReaders(folder: string, count: number, bytes: number): Promise<StandstillOutcome> {
-  return withProxy(folder, false, async (proxy, origin) => {
+export function slowReaders(folder: string, way: Way, count: number, bytes: number): Promise<StandstillOutcome> {
+  return withProxy(folder, way, async (proxy, origin) => {
     const agent = new Agent({ maxSockets: count });
     const beforeBytes = proxy.residentBytes();
     const responses = await Promise.all(
@@ -203,8 +204,8 @@ export function slowReaders(folder: string, count: number, bytes: number): Promi
 }
 
 /** Uploads to an upstream that does not read for a while, then goes on. */
-export function slowUpstream(folder: string, count: number, bytes: number): Promise<StandstillOutcome> {
-  return withProxy(folder, false, async (proxy, origin) => {
+export function slowUpstream(folder: string, way: Way, count: number, bytes: number): Promise<StandstillOutcome> {
+  return withProxy(folder, way, async (proxy, origin) => {
     const agent = new Agent({ maxSockets: count });
     const beforeBytes = proxy.residentBytes();
     const uploads = Array.from({ length: count }, () => {
@@ -228,8 +229,8 @@ export function slowUpstream(folder: string, count: number, bytes: number): Prom
 }
 
 /** Uploads that come a byte at a time: what the proxy holds for each meanwhile. */
-export function slowWriters(folder: string, count: number, bytes: number): Promise<StandstillOutcome> {
-  return withProxy(folder, false, async (proxy, origin) => {
+export function slowWriters(folder: string, way: Way, count: number, bytes: number): Promise<StandstillOutcome> {
+  return withProxy(folder, way, async (proxy, origin) => {
     const agent = new Agent({ maxSockets: count });
     const beforeBytes = proxy.residentBytes();
     const uploads = Array.from({ length: count }, () => {

@@ -14,9 +14,11 @@ export interface SoakSetup {
   readonly folder: string;
   readonly upstream: number;
   readonly workers: number;
-  /** Through the three filters, or plain. */
-  readonly filters: boolean;
+  readonly way: Way;
 }
+
+/** HTTP without filters, HTTP through the three filters, or bytes through tcp_proxy. */
+export type Way = "plain" | "filters" | "tcp";
 
 /** A running proxy without a route timeout. */
 export class SoakProxy {
@@ -31,10 +33,15 @@ export class SoakProxy {
   }
 
   /** Resolves once it answers `/` with 200. */
-  static async start({ folder, upstream, workers, filters }: SoakSetup): Promise<SoakProxy> {
+  static async start({ folder, upstream, workers, way }: SoakSetup): Promise<SoakProxy> {
     const port = await freePort();
     const adminFile = join(folder, `admin-${port}`);
-    const config = fill("sluice.yaml", { folder, port, upstream }, filters ? "WASM" : undefined, "0s");
+    const config = fill(
+      way === "tcp" ? "sluice-tcp.yaml" : "sluice.yaml",
+      { folder, port, upstream },
+      way === "filters" ? "WASM" : undefined,
+      "0s",
+    );
     const options = ["--concurrency", String(workers), "--log-level", "warning", "--admin-address-path", adminFile];
     const started = startPinned(PROXY_CORE, [process.execPath, SLUICE, "run", "-c", config, ...options]);
     await firstAnswer(started, port);

@@ -41,7 +41,7 @@ export async function soakRequests({ folder, requests, killAfter }: RequestSoak)
   const origin = await startOrigin(folder);
   let proxy: SoakProxy | undefined;
   try {
-    proxy = await SoakProxy.start({ folder, upstream: origin.port, workers: 2, filters: true });
+    proxy = await SoakProxy.start({ folder, upstream: origin.port, workers: 2, way: "filters" });
     const progress = { over: false };
     const [seen] = await Promise.all([
       repeatLoad(`http://127.0.0.1:${proxy.port}/`, requests).finally(() => (progress.over = true)),

@@ -36,9 +36,11 @@ test("a worker that is ended under load costs its own requests at most, and is b
 test("large bodies flow down and up in bounded memory", async () => {
   const bytes = 256 * MIB;
   for (const outcome of [
-    await streamDown(folder, bytes, true),
-    await streamUp(folder, bytes, true, true),
-    await streamUp(folder, bytes, false, false),
+    await streamDown(folder, bytes, "filters"),
+    await streamUp(folder, bytes, "filters", true),
+    await streamUp(folder, bytes, "plain", false),
+    await streamDown(folder, bytes, "tcp"),
+    await streamUp(folder, bytes, "tcp", false),
   ]) {
     assert.equal(outcome.received, bytes);
     assert.ok(outcome.peakBytes - outcome.beforeBytes < ALLOWED_GROWTH, JSON.stringify(outcome));
@@ -47,9 +49,11 @@ test("large bodies flow down and up in bounded memory", async () => {
 
 test("sides that stand still do not fill the memory", async () => {
   for (const outcome of [
-    await slowReaders(folder, 16, 32 * MIB),
-    await slowUpstream(folder, 16, 32 * MIB),
-    await slowWriters(folder, 32, 200),
+    await slowReaders(folder, "plain", 16, 32 * MIB),
+    await slowReaders(folder, "tcp", 16, 32 * MIB),
+    await slowUpstream(folder, "plain", 16, 32 * MIB),
+    await slowUpstream(folder, "tcp", 16, 32 * MIB),
+    await slowWriters(folder, "plain", 32, 200),
   ]) {
     assert.ok(outcome.whole, JSON.stringify(outcome));
     assert.ok(outcome.afterBytes - outcome.beforeBytes < ALLOWED_GROWTH, JSON.stringify(outcome));
