@@ -6,7 +6,8 @@ import { createInterface } from "node:readline";
 import { connect } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { LOAD_CORE, Started } from "./processes.ts";
+import { LOAD_CORE } from "./processes.ts";
+import type { Started } from "./processes.ts";
 import { median } from "./rounds.ts";
 import { fill, SLUICE, startSide } from "./sides.ts";
 import type { Side } from "./sides.ts";
@@ -68,7 +69,7 @@ class Load {
       detached: true,
       stdio: ["pipe", "pipe", "inherit"],
     });
-    const answers = createInterface(child.stdout!)[Symbol.asyncIterator]();
+    const answers = createInterface(child.stdout)[Symbol.asyncIterator]();
     const first = await answers.next();
     return new Load(child, answers, Number(first.value));
   }
@@ -109,20 +110,16 @@ export async function runTcp(plan: {
       await untilOpen(one.port, one.started);
       live.push({ ...one, name: side.name });
     }
-    for (const { mode, unit, size, connections } of TCP_MODES) {
+    for (const mode of TCP_MODES) {
       const bySide: TcpRun[][] = live.map(() => []);
       results.push(bySide);
       // One round that is not counted, so that compilers have compiled.
       for (let round = 0; round <= plan.rounds; round++) {
-        for (const [at, { started: process, port, name }] of live.entries()) {
-          const before = process.cpuMicros();
-          const { arrived, ms } = await load.run(mode, port, connections, plan.seconds);
-          const units = arrived / size;
-          const run = { cpuMicros: (process.cpuMicros() - before) / units, unitsPerSecond: (units * 1000) / ms };
-          if (round === 0) continue;
-          bySide[at]!.push(run);
+        for (const [at, one] of live.entries()) {
+          const run = await runOnce(load, one, mode, plan.seconds);
+          if (round > 0) bySide[at]!.push(run);
           plan.progress(
-            `round ${round}/${plan.rounds}  ${mode.padEnd(5)} ${name.padEnd(8)} ${run.cpuMicros.toFixed(2)} µs/${unit}`,
+            `round ${round}/${plan.rounds}  ${mode.mode.padEnd(5)} ${one.name.padEnd(8)} ${run.cpuMicros.toFixed(2)} µs/${mode.unit}`,
           );
         }
       }
@@ -132,6 +129,18 @@ export async function runTcp(plan: {
     await Promise.all(started.map((one) => one.stop()));
   }
   return results;
+}
+
+async function runOnce(
+  load: Load,
+  { started, port }: { readonly started: Started; readonly port: number },
+  { mode, size, connections }: (typeof TCP_MODES)[number],
+  seconds: number,
+): Promise<TcpRun> {
+  const before = started.cpuMicros();
+  const { arrived, ms } = await load.run(mode, port, connections, seconds);
+  const units = arrived / size;
+  return { cpuMicros: (started.cpuMicros() - before) / units, unitsPerSecond: (units * 1000) / ms };
 }
 
 /** Prints one table. */
