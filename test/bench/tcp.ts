@@ -92,38 +92,33 @@ class Load {
   }
 }
 
-/** Runs every mode with all sides in turn. Answers the runs by mode, then by side, in the order of the tables above. */
-export async function runTcp(plan: {
+interface Plan {
   readonly folder: string;
   readonly seconds: number;
   readonly rounds: number;
   readonly progress: (text: string) => void;
-}): Promise<TcpRun[][][]> {
+}
+
+interface Live {
+  readonly started: Started;
+  readonly port: number;
+  readonly name: string;
+}
+
+/** Runs every mode with all sides in turn. Answers the runs by mode, then by side, in the order of the tables above. */
+export async function runTcp(plan: Plan): Promise<TcpRun[][][]> {
   const load = await Load.start();
   const started: Started[] = [];
   const results: TcpRun[][][] = [];
   try {
-    const live = [];
+    const live: Live[] = [];
     for (const side of TCP_SIDES) {
       const one = await startSide(side, plan.folder, load.port);
       started.push(one.started);
       await untilOpen(one.port, one.started);
       live.push({ ...one, name: side.name });
     }
-    for (const mode of TCP_MODES) {
-      const bySide: TcpRun[][] = live.map(() => []);
-      results.push(bySide);
-      // One round that is not counted, so that compilers have compiled.
-      for (let round = 0; round <= plan.rounds; round++) {
-        for (const [at, one] of live.entries()) {
-          const run = await runOnce(load, one, mode, plan.seconds);
-          if (round > 0) bySide[at]!.push(run);
-          plan.progress(
-            `round ${round}/${plan.rounds}  ${mode.mode.padEnd(5)} ${one.name.padEnd(8)} ${run.cpuMicros.toFixed(2)} µs/${mode.unit}`,
-          );
-        }
-      }
-    }
+    for (const mode of TCP_MODES) results.push(await runMode(load, live, mode, plan));
   } finally {
     await load.stop();
     await Promise.all(started.map((one) => one.stop()));
@@ -131,9 +126,30 @@ export async function runTcp(plan: {
   return results;
 }
 
+/** All sides in turn, each round. The runs by side. */
+async function runMode(
+  load: Load,
+  live: readonly Live[],
+  mode: (typeof TCP_MODES)[number],
+  plan: Plan,
+): Promise<TcpRun[][]> {
+  const bySide: TcpRun[][] = live.map(() => []);
+  // One round that is not counted, so that compilers have compiled.
+  for (let round = 0; round <= plan.rounds; round++) {
+    for (const [at, one] of live.entries()) {
+      const run = await runOnce(load, one, mode, plan.seconds);
+      if (round > 0) bySide[at]!.push(run);
+      plan.progress(
+        `round ${round}/${plan.rounds}  ${mode.mode.padEnd(5)} ${one.name.padEnd(8)} ${run.cpuMicros.toFixed(2)} µs/${mode.unit}`,
+      );
+    }
+  }
+  return bySide;
+}
+
 async function runOnce(
   load: Load,
-  { started, port }: { readonly started: Started; readonly port: number },
+  { started, port }: Live,
   { mode, size, connections }: (typeof TCP_MODES)[number],
   seconds: number,
 ): Promise<TcpRun> {
