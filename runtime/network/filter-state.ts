@@ -8,6 +8,6 @@ export const IDLE_TIMEOUT_STATE = "envoy.tcp_proxy.per_connection_idle_timeout_m
 
 /** A value as text; undefined when nobody set it. */
 export function stateText(stream: StreamInfo, key: string): string | undefined {
-  const bytes = stream.filterState?.get(key);
+  const bytes = stream.stateOf(key);
   return bytes === undefined ? undefined : Buffer.from(bytes).toString("utf8");
 }

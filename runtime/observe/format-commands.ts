@@ -311,7 +311,7 @@ function filterState(argument: string | undefined, clean: Clean): Extract {
     /^(.*?)(?::(PLAIN|TYPED|FIELD:.*))?$/.exec(required("FILTER_STATE", argument)) ?? [];
   if (key === "") fail("%FILTER_STATE% needs a key");
   return (info) => {
-    const bytes = info.filterState?.get(key);
+    const bytes = info.stateOf(key);
     if (bytes === undefined || mode.startsWith("FIELD")) return undefined;
     const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     // What guests set is bytes without a message type: TYPED is the JSON form of a BytesValue.

@@ -75,6 +75,8 @@ export interface ConnectionInfo {
   /** What TLS of the connection says; absent: plain, or not known yet. */
   readonly secure?: SecureFacts | undefined;
   readonly startTimeMs: number;
+  /** Filter state of the connection: its network filters and all streams on it share it. */
+  filterState?: Map<string, Uint8Array>;
   /** Called once each when the connection has closed and its streams are over. */
   closers?: (() => void)[];
 }
@@ -134,7 +136,7 @@ export class StreamInfo {
   responseTrailers: HeaderMap | null = null;
   /** Namespace to plain JSON value. */
   dynamicMetadata: Map<string, Record<string, unknown>> | null = null;
-  /** Filter state, shared by all filters of the stream; raw bytes as guests set them. */
+  /** Filter state, shared by all filters of the stream; raw bytes as guests set them. Read through `stateOf`. */
   filterState: Map<string, Uint8Array> | null = null;
 
   #random = -1;
@@ -151,6 +153,22 @@ export class StreamInfo {
   random(): number {
     if (this.#random < 0) this.#random = Math.random();
     return this.#random;
+  }
+
+  /** Filter state under a name: the stream's own, else its connection's. */
+  stateOf(name: string): Uint8Array | undefined {
+    return this.filterState?.get(name) ?? this.connection.filterState?.get(name);
+  }
+
+  /** Where filter state is written: to the stream's own, or to its connection's. */
+  stateToWrite(ofConnection: boolean): Map<string, Uint8Array> {
+    if (ofConnection) return (this.connection.filterState ??= new Map());
+    return (this.filterState ??= new Map());
+  }
+
+  /** All that `stateOf` finds. */
+  allState(): ReadonlyMap<string, Uint8Array> {
+    return new Map([...(this.connection.filterState ?? []), ...(this.filterState ?? [])]);
   }
 
   setFlag(flag: number): void {

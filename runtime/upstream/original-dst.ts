@@ -72,7 +72,7 @@ export class OriginalDst {
   /** In Envoy's order; what is malformed is counted and left out. */
   #destination(stream: StreamInfo): Destination | undefined {
     const { header, metadataPath } = this.#options.config;
-    const state = stream.filterState?.get(FILTER_STATE);
+    const state = stream.stateOf(FILTER_STATE);
     const { connection } = stream;
     return (
       (state === undefined ? undefined : this.#parse(Buffer.from(state).toString("latin1"))) ??

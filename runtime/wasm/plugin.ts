@@ -14,6 +14,8 @@ export interface DeclaredProperty {
   readonly readonly: boolean;
   /** Texts are strings to CEL, all else is bytes. */
   readonly text: boolean;
+  /** Values stay with the connection: all streams on it see them. */
+  readonly ofConnection: boolean;
   readonly instance: Instance;
 }
 

@@ -30,6 +30,7 @@ export class FakeConnection implements FilterView, Place, WalkOwner {
     this.info = info;
     this.stream = new StreamInfo(this.info, this.info.startTimeMs, 1000);
     this.stream.protocol = "";
+    this.stream.filterState = this.info.filterState ??= new Map();
     this.reads = factory.reads;
     this.writes = factory.writes;
     this.filter = factory.create(this);

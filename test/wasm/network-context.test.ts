@@ -3,6 +3,8 @@ import assert from "node:assert/strict";
 import { setImmediate, setTimeout } from "node:timers/promises";
 import { describe, test } from "node:test";
 import * as Status from "../../abi/status.ts";
+import { CLUSTER_STATE, stateText } from "../../runtime/network/filter-state.ts";
+import { compileFormat } from "../../runtime/observe/format.ts";
 import { Puppet } from "./puppet.ts";
 import type { Call } from "./puppet.ts";
 import { Stage } from "./stage.ts";
@@ -379,6 +381,64 @@ describe("properties", () => {
     assert.equal(connection.stream.hasFlag(3), true);
     connection.answer("b");
     assert.deepEqual(connection.stream.dynamicMetadata?.get("ns"), { z: "all" });
+  });
+});
+
+describe("filter state", () => {
+  test("of a connection is there for the streams on it, for logs, and for the terminal filter", () => {
+    const puppet = new Puppet();
+    const [pp, sp] = [puppet.cell(), puppet.cell()];
+    const [resultP, resultSizeP] = [puppet.cell(), puppet.cell()];
+    const cluster = Buffer.from(
+      "0a17656e766f792e7463705f70726f78792e636c7573746572120362696718 00".replace(" ", ""),
+      "hex",
+    );
+    const call = puppet.call(
+      "proxy_call_foreign_function",
+      ...puppet.text("set_envoy_filter_state"),
+      ...puppet.text(cluster),
+      resultP,
+      resultSizeP,
+    );
+    puppet.on(NEW, 0, puppet.call("proxy_set_property", ...puppet.text("peer"), ...puppet.text("blue")), call);
+    puppet.on("proxy_on_request_headers", 0, puppet.call("proxy_get_property", ...puppet.text("peer"), pp, sp));
+    const stage = Stage.started(puppet);
+    const connection = stage.connection();
+    assert.equal(stage.status(call), Status.OK);
+    assert.equal(stateText(connection.stream, CLUSTER_STATE), "big");
+    const stream = stage.stream({ connection: connection.info });
+    stream.requestHead();
+    assert.equal(stage.given(pp, sp).toString(), "blue");
+    const log = compileFormat("%FILTER_STATE(wasm.peer:PLAIN)%", { omitEmptyValues: false });
+    assert.equal(log(stream.info), "blue");
+    assert.equal(stage.stream().info.stateOf("wasm.peer"), undefined);
+  });
+
+  test("that a stream declares for its connection outlives it; all else does not", () => {
+    const puppet = new Puppet();
+    const declare = (name: string, span: number): Call =>
+      puppet.call(
+        "proxy_call_foreign_function",
+        ...puppet.text("declare_property"),
+        ...puppet.text(Buffer.concat([Buffer.of(0x0a, name.length), Buffer.from(name), Buffer.of(0x28, span)])),
+        0,
+        0,
+      );
+    puppet.on("proxy_on_configure", 1, declare("long", 2), declare("short", 1));
+    puppet.on(
+      "proxy_on_request_headers",
+      0,
+      puppet.call("proxy_set_property", ...puppet.text("long"), ...puppet.text("a")),
+      puppet.call("proxy_set_property", ...puppet.text("short"), ...puppet.text("b")),
+    );
+    const stage = Stage.started(puppet);
+    const { info } = stage.connection();
+    const first = stage.stream({ connection: info });
+    first.requestHead();
+    const names = [...first.info.allState().keys()].sort();
+    first.finish();
+    assert.deepEqual(names, ["wasm.long", "wasm.short"]);
+    assert.deepEqual([...stage.stream({ connection: info }).info.allState().keys()], ["wasm.long"]);
   });
 });
 

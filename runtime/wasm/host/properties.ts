@@ -62,8 +62,9 @@ export function propertyFunctions(instance: Instance): HostFunctions {
       if (size >>> 0 > MAX_FILTER_STATE_BYTES) return instance.refuse(Status.BAD_ARGUMENT, call, "value: too long");
       const path = memory.latin1(pathAt >>> 0, pathSize >>> 0);
       const name = OWN_PREFIX + path;
-      const state = (info.filterState ??= new Map());
-      if (state.has(name) && instance.effective.root?.plugin.declaredProperties.get(path)?.readonly === true)
+      const declared = instance.effective.root?.plugin.declaredProperties.get(path);
+      const state = info.stateToWrite(declared?.ofConnection === true);
+      if (state.has(name) && declared?.readonly === true)
         return instance.refuse(Status.BAD_ARGUMENT, call, "path: declared readonly, and set already");
       if (state.size >= MAX_FILTER_STATE_ENTRIES && !state.has(name))
         return instance.refuse(Status.BAD_ARGUMENT, call, "path: the stream has too many properties of filters");
@@ -127,7 +128,7 @@ function streamProperty(
   if (group !== undefined && second !== undefined && Object.hasOwn(group, second)) {
     return group[second]!(view, segments.slice(2));
   }
-  const own = view.info.filterState?.get(OWN_PREFIX + path);
+  const own = view.info.stateOf(OWN_PREFIX + path);
   if (own !== undefined || group !== undefined) return own;
   if (first === "metadata") return metadataValue(streamMetadata(view), segments.slice(1));
   if (first === "filter_state") return filterState(view, segments.slice(1));
@@ -207,9 +208,9 @@ function metadataValue(namespaces: Metadata, rest: readonly string[]): PropertyV
 }
 
 function filterState(view: StreamFacts, rest: readonly string[]): PropertyValue {
-  const state = view.info.filterState;
-  if (rest.length === 1) return state?.get(rest[0]!);
-  if (rest.length > 1 || state === null) return undefined;
+  if (rest.length === 1) return view.info.stateOf(rest[0]!);
+  const state = view.info.allState();
+  if (rest.length > 1 || state.size === 0) return undefined;
   const pairs: string[] = [];
   for (const [name, bytes] of state) pairs.push(Buffer.from(name).latin1Slice(), Buffer.from(bytes).latin1Slice());
   return encodePairs(pairs);

@@ -20,6 +20,13 @@ export type Original = Pick<
   | "joinResponse"
 >;
 
+/** What the filter says of the connection stays with the shadow, too. */
+class ShadowInfo extends StreamInfo {
+  override stateToWrite(): Map<string, Uint8Array> {
+    return super.stateToWrite(false);
+  }
+}
+
 export class ShadowView implements StreamView {
   readonly decision = new Decision();
   readonly info: StreamInfo;
@@ -36,7 +43,7 @@ export class ShadowView implements StreamView {
   constructor(stream: Original) {
     this.#stream = stream;
     const { connection, startTimeMs, startMs } = stream.info;
-    this.info = new StreamInfo(connection, startTimeMs, startMs);
+    this.info = new ShadowInfo(connection, startTimeMs, startMs);
     this.refresh();
     this.info.dynamicMetadata = structuredClone(stream.info.dynamicMetadata);
     this.info.filterState = structuredClone(stream.info.filterState);

@@ -80,14 +80,14 @@ function streamAttribute(instance: Instance, view: StreamFacts, name: string): V
       },
     );
   }
-  const own = view.info.filterState?.get(OWN_PREFIX + name);
+  const own = view.info.stateOf(OWN_PREFIX + name);
   if (own !== undefined) {
     const text = instance.effective.root?.plugin.declaredProperties.get(name)?.text === true;
     return text ? Buffer.from(own).toString("utf8") : own;
   }
   if (name === "metadata") return metadataMap(streamMetadata(view));
   if (name === "filter_state") {
-    const state = view.info.filterState ?? new Map<string, Uint8Array>();
+    const state = view.info.allState();
     return lazyMap(
       () => state.keys(),
       (one) => state.get(one),

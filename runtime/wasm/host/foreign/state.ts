@@ -8,6 +8,7 @@ import type { ForeignFunction } from "./function.ts";
 /** Highest span (DOWNSTREAM_CONNECTION) and type (PROTOBUF) of Envoy's messages. */
 const LAST_SPAN = 2;
 const LAST_TYPE = 3;
+const CONNECTION_SPAN = 2;
 const TEXT_TYPE = 1;
 
 export const clearRouteCache: ForeignFunction = {
@@ -28,7 +29,7 @@ export const setEnvoyFilterState: ForeignFunction = {
     const info = instance.effective.facts?.info;
     if (info === undefined) return { status: Status.NOT_FOUND, why: "no stream to keep the value" };
     const value = bytesOf(fields, 2);
-    const state = (info.filterState ??= new Map());
+    const state = info.stateToWrite(numberOf(fields, 3) === CONNECTION_SPAN);
     const name = bytesOf(fields, 1).toString("latin1");
     if (value.length > MAX_FILTER_STATE_BYTES || (state.size >= MAX_FILTER_STATE_ENTRIES && !state.has(name))) {
       return { status: Status.BAD_ARGUMENT, why: "value: too long, or too many are set" };
@@ -57,7 +58,8 @@ export const declareProperty: ForeignFunction = {
       return { status: Status.BAD_ARGUMENT, why: "name: declared already" };
     }
     if (declared.size >= MAX_DECLARED_PROPERTIES) return { status: Status.BAD_ARGUMENT, why: "too many are declared" };
-    declared.set(name, { readonly, text: numberOf(fields, 3) === TEXT_TYPE, instance });
+    const ofConnection = numberOf(fields, 5) === CONNECTION_SPAN;
+    declared.set(name, { readonly, text: numberOf(fields, 3) === TEXT_TYPE, ofConnection, instance });
     return NO_RESULT;
   },
 };
