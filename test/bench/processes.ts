@@ -58,14 +58,24 @@ export class Started {
 
   /** CPU time of the whole group so far, microseconds, in steps of the kernel's tick. */
   cpuMicros(): number {
-    let ticks = 0;
+    // Fields of proc(5) from the third on: 11 and 12 are user and system time.
+    return (this.#sum((fields) => Number(fields[11]) + Number(fields[12])) * 1_000_000) / TICKS_PER_SECOND;
+  }
+
+  /** Memory of the whole group that is in use now. */
+  residentBytes(): number {
+    return this.#sum((fields) => Number(fields[21])) * PAGE_BYTES;
+  }
+
+  /** Adds up a figure of every process of the group; field 2 is the group. */
+  #sum(figure: (fields: readonly string[]) => number): number {
+    let sum = 0;
     for (const pid of readdirSync("/proc")) {
       if (!/^\d+$/.test(pid)) continue;
       const fields = statFields(pid);
-      // Fields of proc(5) from the third on: 2 is the group; 11 and 12 are user and system time.
-      if (fields !== undefined && Number(fields[2]) === this.pid) ticks += Number(fields[11]) + Number(fields[12]);
+      if (fields !== undefined && Number(fields[2]) === this.pid) sum += figure(fields);
     }
-    return (ticks * 1_000_000) / TICKS_PER_SECOND;
+    return sum;
   }
 
   /** Asks the group to end, insists after two seconds, and resolves when its leader is gone. */
@@ -80,6 +90,7 @@ export class Started {
   }
 }
 
+const PAGE_BYTES = Number(execFileSync("getconf", ["PAGESIZE"], { encoding: "utf8" }));
 const TICKS_PER_SECOND = Number(execFileSync("getconf", ["CLK_TCK"], { encoding: "utf8" }));
 
 function statFields(pid: string): string[] | undefined {

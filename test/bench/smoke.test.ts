@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { idleBytes, shortConnections, startProxy } from "./connections.ts";
 import { median, ratio, runRounds } from "./rounds.ts";
 import { SIDES } from "./sides.ts";
 import { startTimes } from "./startup.ts";
@@ -36,6 +37,15 @@ test("TCP streams and messages are measured", async () => {
       assert.ok(run !== undefined && run.unitsPerSecond > 0 && run.cpuMicros >= 0, `${mode} ${name}`);
     }
   }
+});
+
+test("short and idle connections are measured", async () => {
+  const { started, port } = await startProxy(folder, "exact balance", 2);
+  const { cpuMicros, rate, errors } = await shortConnections(started, port, 1);
+  assert.ok(cpuMicros > 0 && rate > 0);
+  assert.equal(errors, 0);
+  assert.ok(Number.isFinite(await idleBytes(started, port, 400)));
+  await started.stop();
 });
 
 test("start-up is measured", async () => {
