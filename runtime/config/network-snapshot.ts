@@ -72,7 +72,9 @@ export type RbacMatcher =
   | { readonly kind: "port"; readonly start: number; readonly end: number }
   | { readonly kind: "server_name"; readonly name: StringMatcher }
   | { readonly kind: "metadata"; readonly metadata: MetadataMatcher }
-  | { readonly kind: "filter_state"; readonly key: string; readonly value: StringMatcher };
+  | { readonly kind: "filter_state"; readonly key: string; readonly value: StringMatcher }
+  /** A peer whose certificate passed validation; `name`: one of its URI or DNS names, or its subject. */
+  | { readonly kind: "authenticated"; readonly name: StringMatcher | undefined };
 
 /** envoy.type.matcher.v3.MetadataMatcher. */
 export interface MetadataMatcher {

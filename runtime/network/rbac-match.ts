@@ -1,6 +1,7 @@
 /** Rules of role based access control, compiled to functions over a connection. */
 import { isIP } from "node:net";
 import type { MetadataMatcher, RbacMatcher, RbacRules, ValueMatcher } from "../config/network-snapshot.ts";
+import type { StringMatcher } from "../config/snapshot.ts";
 import { IpRanges } from "../observe/ip-ranges.ts";
 import { compileString, type TextTest } from "../observe/match.ts";
 import type { StreamInfo } from "../observe/stream-info.ts";
@@ -63,9 +64,22 @@ function compile(matcher: RbacMatcher): Test {
         return value !== undefined && test(wireText(value));
       };
     }
+    case "authenticated":
+      return compileAuthenticated(matcher.name);
     case "metadata":
       return compileMetadata(matcher.metadata);
   }
+}
+
+/** A certificate that nobody has checked names nobody. */
+function compileAuthenticated(name: StringMatcher | undefined): Test {
+  const test: TextTest = name === undefined ? () => true : compileString(name);
+  const passes = (text: string): boolean => test(wireText(text));
+  return ({ connection: { secure } }) => {
+    if (secure === undefined || secure.peer === null || !secure.peerValidated) return false;
+    const { peer } = secure;
+    return peer.namesOf("URI").some(passes) || peer.namesOf("DNS").some(passes) || passes(peer.subject);
+  };
 }
 
 function compileIp(whose: "destination" | "remote" | "direct_remote", cidr: string): Test {

@@ -113,6 +113,7 @@ export class TcpSession extends Deadline implements TerminalFilter, TcpHandler {
     const { stream } = this.#connection;
     this.#connected = true;
     stream.upstreamLocalAddress = upstream.localAddress;
+    stream.upstreamSecure = upstream.secure;
     this.#idleTimeoutMs = this.#proxy.idleTimeoutMs(stream);
     this.#lastActiveMs = now();
     if (this.#idleTimeoutMs > 0) this.arm(this.#idleTimeoutMs);

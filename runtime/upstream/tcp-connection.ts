@@ -4,9 +4,10 @@
  */
 import type { Socket } from "node:net";
 import { ResetReason } from "../errors.ts";
+import type { SecureFacts } from "../observe/stream-info.ts";
 import { beginEvent, Deadline, endEvent } from "../timers.ts";
 import type { ClusterResources } from "./cluster-resources.ts";
-import { dial, dialedEvent, dialFailure, dialRefusal, resetDialed } from "./dial.ts";
+import { dial, dialedEvent, dialedFacts, dialFailure, dialRefusal, resetDialed } from "./dial.ts";
 import { takesDirectWrites, writeDirect } from "./direct-write.ts";
 import { type Host, ipPort } from "./host.ts";
 import { upstreamReadBuffer } from "./read-buffer.ts";
@@ -83,6 +84,11 @@ export class TcpConnection extends Deadline {
   get localAddress(): string {
     const { localAddress, localPort } = this.#socket;
     return localAddress === undefined ? "" : ipPort(localAddress, localPort ?? 0);
+  }
+
+  /** What TLS says of the connection once it is made; null: it has none. */
+  get secure(): SecureFacts | null {
+    return dialedFacts(this.host, this.#socket);
   }
 
   get unsentBytes(): number {

@@ -170,7 +170,6 @@ test("mistakes are told with place and rule", () => {
       /destination_port_range rbac/,
     ],
     [[policy("{ destination_ip: { address_prefix: no, prefix_len: 8 } }", any), tcp("cluster: c")], /ip-address/],
-    [[policy(any, "{ authenticated: {} }"), tcp("cluster: c")], /authenticated not-supported/],
     [
       [
         `{ name: n, typed_config: { "@type": ${TYPE}.connection_limit.v3.ConnectionLimit, stat_prefix: s } }`,

@@ -1,13 +1,17 @@
 /** tcp_proxy in this process between real sockets: downstream peers, hosts that a test drives, and what is counted. */
 import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import type { AddressInfo, Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import type { TestContext } from "node:test";
 import type { NativeFilterConfig, TcpProxyConfig } from "../../runtime/config/network-snapshot.ts";
-import type { ClusterConfig, ListenerConfig } from "../../runtime/config/snapshot.ts";
+import type { AccessLogConfig, ClusterConfig, ListenerConfig } from "../../runtime/config/snapshot.ts";
 import type { NetworkFilterFactory } from "../../runtime/network/filter.ts";
 import { nativeFilter } from "../../runtime/network/native.ts";
 import { AccessLog } from "../../runtime/observe/access-log.ts";
+import { drainLogFiles } from "../../runtime/observe/log-file.ts";
 import { StatsStore } from "../../runtime/observe/stats.ts";
 import { ClusterSet } from "../../runtime/upstream/clusters.ts";
 import { cluster } from "../http/engine.ts";
@@ -131,4 +135,22 @@ export function alone(config: NativeFilterConfig): NetworkFilterFactory {
     runtime: {},
     accessLog: () => undefined,
   });
+}
+
+/** A log file that is read with `lines` once everything is over. */
+export function logTo(t: TestContext, format: string): { log: AccessLogConfig; lines: () => Promise<string[]> } {
+  const folder = mkdtempSync(join(tmpdir(), "sluice-"));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const path = join(folder, "log");
+  return {
+    log: {
+      sink: { kind: "file", path },
+      filter: undefined,
+      format: { kind: "text", text: format, omitEmptyValues: false },
+    },
+    lines: async () => {
+      await drainLogFiles();
+      return readFileSync(path, "utf8").split("\n").slice(0, -1);
+    },
+  };
 }

@@ -2,43 +2,19 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { connect } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { test } from "node:test";
-import type { TestContext } from "node:test";
-import type { AccessLogConfig } from "../../runtime/config/snapshot.ts";
 import { DEFAULT_FORMAT } from "../../runtime/observe/format.ts";
-import { drainLogFiles } from "../../runtime/observe/log-file.ts";
 import { NetworkStatus } from "../../runtime/network/filter.ts";
 import type { FilterView } from "../../runtime/network/filter.ts";
 import { dial, passing, Plain, until } from "../listener/chain.ts";
-import { cluster, deadPort, echoing, gaugesLeft, host, proxied, type Proxied } from "./proxied.ts";
+import { cluster, deadPort, echoing, gaugesLeft, host, logTo, proxied, type Proxied } from "./proxied.ts";
 
 async function allOver(proxy: Proxied): Promise<void> {
   await until(
     () => Object.keys(gaugesLeft(proxy)).length === 0,
     `gauges are 0 again, not ${JSON.stringify(gaugesLeft(proxy))}`,
   );
-}
-
-/** A log file that is read with `lines` once everything is over. */
-function logTo(t: TestContext, format: string): { log: AccessLogConfig; lines: () => Promise<string[]> } {
-  const folder = mkdtempSync(join(tmpdir(), "sluice-"));
-  t.after(() => rmSync(folder, { recursive: true }));
-  const path = join(folder, "log");
-  return {
-    log: {
-      sink: { kind: "file", path },
-      filter: undefined,
-      format: { kind: "text", text: format, omitEmptyValues: false },
-    },
-    lines: async () => {
-      await drainLogFiles();
-      return readFileSync(path, "utf8").split("\n").slice(0, -1);
-    },
-  };
 }
 
 test("bytes go both ways, and each side may end first", async (t) => {

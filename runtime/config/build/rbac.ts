@@ -102,15 +102,20 @@ function principal(context: BuildContext, message: Message): RbacMatcher {
       });
     }
     case "authenticated":
-      // Without TLS nobody is authenticated, and there is no TLS towards downstream yet.
-      context.unsupported(message, kind, "authenticated principals");
-      return NEVER;
+      return authenticated(context, message.message(kind));
     case "header":
     case "url_path":
       return http(context, message, kind);
     default:
       return NEVER;
   }
+}
+
+function authenticated(context: BuildContext, message: Message | undefined): RbacMatcher {
+  const given = message?.message("principal_name");
+  if (given === undefined) return { kind: "authenticated", name: undefined };
+  const name = buildStringMatcher(context, given);
+  return name === undefined ? NEVER : { kind: "authenticated", name };
 }
 
 type Build = (context: BuildContext, message: Message) => RbacMatcher;
