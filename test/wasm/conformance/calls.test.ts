@@ -1,11 +1,13 @@
 /** Behaviours of HTTP calls: real guests against real servers. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import type { TestContext } from "node:test";
 import { setTimeout } from "node:timers/promises";
 import { HeaderMap } from "../../../runtime/codec/headers.ts";
 import * as Action from "../../../abi/action.ts";
 import * as BufferType from "../../../abi/buffer.ts";
 import * as MapType from "../../../abi/map.ts";
+import * as Status from "../../../abi/status.ts";
 import * as StreamType from "../../../abi/stream.ts";
 import { decodePairs, encodePairs } from "../../../runtime/wasm/values/pairs.ts";
 import { exchange } from "../../http/engine.ts";
@@ -68,6 +70,72 @@ describe("answers", () => {
       assert.equal(new HeaderMap(decodePairs(ends, 0, ends.length)).size, trailers);
     });
   }
+});
+
+describe("calls that fail", () => {
+  /** The answer's number of fields, its status, and what proxy_get_status says. */
+  async function failed(
+    t: TestContext,
+    ports: readonly number[],
+    timeoutMs = 2000,
+  ): Promise<readonly [fields: number, status: string, code: number, reason: string]> {
+    const upstreams = await clustersOf(t, clusterConfig(ports.map((port) => endpoint(port))));
+    const puppet = new Puppet();
+    const [hp, hs, code, mp, ms] = [puppet.cell(), puppet.cell(), puppet.cell(), puppet.cell(), puppet.cell()];
+    const headers = puppet.text(encodePairs([":method", "GET", ":path", "/", ":authority", "a"]));
+    const target = [...puppet.text("origin"), ...headers];
+    const call = puppet.call("proxy_http_call", ...target, 0, 0, 0, 0, timeoutMs, puppet.cell());
+    const name = puppet.text(":status");
+    puppet.on("proxy_on_request_headers", Action.PAUSE, call);
+    puppet.on(
+      ANSWERED,
+      0,
+      puppet.call("proxy_get_header_map_value", MapType.HTTP_CALL_RESPONSE_HEADERS, ...name, hp, hs),
+      puppet.call("proxy_get_status", code, mp, ms),
+      puppet.call("proxy_set_effective_context", 2),
+      puppet.call("proxy_continue_stream", StreamType.REQUEST),
+    );
+    const stage = Stage.started(puppet, { upstreams });
+    const stream = stage.stream();
+    stream.requestHead();
+    const [, , fields] = await callback(stage, ANSWERED);
+    assert.deepEqual(stream.events, ["continueRequest"]);
+    const texts = [
+      [hp, hs],
+      [mp, ms],
+    ].map(([at, size]) => stage.given(at!, size!).toString());
+    return [fields!, texts[0]!, stage.u32(code), texts[1]!];
+  }
+
+  test("because nobody is there, or nobody answers in time: an answer of the proxy's own, and the request goes on", async (t) => {
+    const silent = await httpOrigin(t, () => {});
+    const closed = await httpOrigin(t, (incoming) => incoming.socket.destroy());
+    const statuses = [
+      await failed(t, []),
+      await failed(t, [1]),
+      await failed(t, [closed]),
+      await failed(t, [silent], 20),
+    ];
+    assert.deepEqual(
+      statuses.map(([fields, status]) => [fields > 0, status]),
+      [
+        [true, "503"],
+        [true, "503"],
+        [true, "503"],
+        [true, "504"],
+      ],
+    );
+  });
+
+  test("because the answer breaks off: no fields, BrokenConnection and the reason", async (t) => {
+    const port = await httpOrigin(t, (incoming, response) => {
+      response.writeHead(200, { "content-length": "10" });
+      response.write("half", () => incoming.socket.destroy());
+    });
+    const [fields, status, code, reason] = await failed(t, [port]);
+    assert.deepEqual([fields, status, code], [0, "", Status.BROKEN_CONNECTION]);
+    assert.ok(reason.length > 0);
+  });
 });
 
 describe("calls", () => {

@@ -237,6 +237,8 @@ const CALLS: readonly Entry[] = [
   [
     128,
     "a call that fails is answered too",
+    calls("because nobody is there, or nobody answers in time: an answer of the proxy's own, and the request goes on"),
+    calls("because the answer breaks off: no fields, BrokenConnection and the reason"),
     http("a call that no host answers still gets its callback, after the guest has its token"),
   ],
   [
