@@ -162,7 +162,9 @@ export const ENDPOINTS: readonly Endpoint[] = [
     parameters: ["format: json or text"],
     run: async (subject, parameters) => {
       const plugins = await (await subject.hotLoad()).reports();
-      return parameters.get("format") === "json" ? json(pluginsJson(plugins)) : { body: pluginsText(plugins) };
+      return parameters.get("format") === "json"
+        ? json({ ...pluginsJson(plugins), ...callbacksJson(subject.stats()) })
+        : { body: pluginsText(plugins) };
     },
   },
   {

@@ -60,8 +60,10 @@ test("the line of a trap is in the log, and /wasm tells version, instances and t
   const costs = (await proxy.get("/wasm/callbacks", proxy.admin)).body;
   assert.match(costs, /^door::proxy_on_context_create::measured=[2-9] p50_us=\d+\.?\d* .* max_fuel=\d+$/m);
   const json = JSON.parse((await proxy.get("/wasm?format=json", proxy.admin)).body) as {
+    callbacks: { plugin: string; callback: string; measured: number }[];
     plugins: (Record<string, unknown> & { memory: number; fuel_used: number; last_failure: { text: string } })[];
   };
+  assert.ok(json.callbacks.some(({ callback, measured }) => callback === "proxy_on_context_create" && measured > 1));
   assert.equal(json.plugins.length, 1);
   const [door] = json.plugins;
   assert.deepEqual(

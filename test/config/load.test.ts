@@ -126,6 +126,7 @@ const REFUSED: readonly [title: string, parts: Parts, path: string, rule: string
   ["missing module", { filters: evangelist(TOLD).replace("evangelist.wasm", "no.wasm") }, "typed_config.config.configuration[\"@type\"]", "unknown-type"],
   ["long text of a plugin", { filters: evangelist(TOLD.replace("hello from wasm", "x".repeat(26))) }, "configuration.msg", "string.max_len"],
   ["misspelt field of a plugin", { filters: evangelist(TOLD.replace("msg:", "mgs:")) }, "configuration.mgs", "unknown-field"],
+  ["override of a plugin, as a whole message", { filters: evangelist(TOLD), host: `typed_per_filter_config: { ev: { ${WASM}, config: { configuration: ${TOLD.replace("hello from wasm", "short")} } } },` }, 'typed_per_filter_config["ev"].config.configuration.msg', "string.min_len"],
   ["override of a plugin", { filters: evangelist(TOLD), host: `typed_per_filter_config: { ev: ${TOLD.replace("hello from wasm", "short")} },` }, 'typed_per_filter_config["ev"].msg', "string.min_len"],
 ]; // prettier-ignore
 

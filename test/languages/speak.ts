@@ -120,7 +120,7 @@ export function speaks({ name, tag = name, without = [], wasi = false, global = 
     });
 
     const routeConfigurations = ["one", "two"].map((text, n) => ({ id: n + 1, bytes: Buffer.from(`route ${text}`) }));
-    for (const isolation of ["worker", "stream"] satisfies Isolation[]) {
+    for (const isolation of ["worker", "connection", "stream"] satisfies Isolation[]) {
       test(`routes have configurations of their own with isolation ${isolation}`, async (t) => {
         const config = { ...CONFIG, isolation, routeConfigurations, ownRouteVms: global };
         const stage = await GuestStage.start(module, surroundings, config);

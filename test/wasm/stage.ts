@@ -3,7 +3,7 @@ import * as LogLevel from "../../abi/log-level.ts";
 import { BodyBuffer } from "../../runtime/codec/body.ts";
 import { HeaderMap } from "../../runtime/codec/headers.ts";
 import type { NodeConfig, PluginConfig, RuntimeValue } from "../../runtime/config/snapshot.ts";
-import type { HttpFilter, LocalReply, StreamView } from "../../runtime/http/filter.ts";
+import type { HttpFilter, HttpFilterFactory, LocalReply, StreamView } from "../../runtime/http/filter.ts";
 import { GUEST_FUEL } from "../../runtime/limits.ts";
 import type { Log } from "../../runtime/observe/log.ts";
 import type { Counter, Gauge, Histogram, Stats } from "../../runtime/observe/stats.ts";
@@ -239,7 +239,7 @@ export class FakeStream implements StreamView {
   readonly filter: HttpFilter;
   readonly #options: FakeStreamOptions;
 
-  constructor(factory: PluginFilterFactory, options: FakeStreamOptions) {
+  constructor(factory: Pick<HttpFilterFactory, "create">, options: FakeStreamOptions) {
     this.#options = options;
     this.info = new StreamInfo(options.connection ?? CONNECTION, 1_700_000_000_123, 1000);
     this.requestHeaders = new HeaderMap(
