@@ -28,17 +28,17 @@ test("a default AssemblyScript build: its start section logs, its abort names fi
   const set = new PluginSet([pluginConfig({ name: "plain" })], [module], environmentFor({}, log, new RecordingStats()));
   set.start();
   assert.deepEqual(log.lines, ["2 wasm log   : top level, seeded true"]);
-  const stream = new FakeStream(set.httpFilter(0) as never, {});
+  const stream = new FakeStream(set.httpFilter(0), {});
   assert.equal(stream.requestHead(), 0);
   assert.equal(log.lines.at(-1), "3 wasm log plain root : 5 fields");
-  const many = new FakeStream(set.httpFilter(0) as never, { request: Array.from({ length: 22 }, (_, n) => `x-${n}`) });
+  const many = new FakeStream(set.httpFilter(0), { request: Array.from({ length: 22 }, (_, n) => `x-${n}`) });
   many.requestHead();
   assert.deepEqual(many.events, ["reply 503"]);
   assert.match(
     log.lines.at(-1) ?? "",
     /plugin plain \(sha256 [0-9a-f]{12}\): abort: 11 fields are too many at plain\.ts:12:\d+ in proxy_on_request_headers/,
   );
-  const next = new FakeStream(set.httpFilter(0) as never, {});
+  const next = new FakeStream(set.httpFilter(0), {});
   assert.equal(next.requestHead(), 0);
   assert.equal(log.lines.at(-1), "3 wasm log plain root : 5 fields");
   set.close();

@@ -65,7 +65,7 @@ class Theatre {
   run(fields: number): string[] {
     const before = this.log.lines.length;
     const request = Array.from({ length: 2 * fields }, (_, n) => `x-${n}`);
-    new FakeStream(this.set.httpFilter(0) as never, { request }).requestHead();
+    new FakeStream(this.set.httpFilter(0), { request }).requestHead();
     const errors = this.log.lines.slice(before).filter((line) => line.startsWith("error "));
     assert.equal(errors.length, 1, this.log.lines.join("\n"));
     return errors[0]!.slice("error ".length).split("\n");
@@ -289,7 +289,7 @@ describe("AssemblyScript with a source map", () => {
     const lines = (level: number): string[] => {
       theatre.log.level = level;
       theatre.log.lines.length = 0;
-      new FakeStream(theatre.set.httpFilter(0) as never, { request }).requestHead();
+      new FakeStream(theatre.set.httpFilter(0), { request }).requestHead();
       return theatre.log.lines.slice();
     };
     assert.deepEqual(lines(LogLevel.INFO), []);

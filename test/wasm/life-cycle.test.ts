@@ -219,7 +219,7 @@ describe("PluginSet", () => {
     for (const index of [0, 1, 2]) {
       const factory = set.httpFilter(index);
       assert.equal(factory.name, ["fa", "fb", "fc"][index]);
-      const stream = new FakeStream(factory as never, {});
+      const stream = new FakeStream(factory, {});
       stream.requestHead();
       stream.finish();
     }

@@ -70,7 +70,7 @@ function started(module: LoadedModule): { log: RecordingLog; set: PluginSet } {
 describe("frames", () => {
   test("host functions stand between the guest's, and what hardening added does not show", () => {
     const { log, set } = started(loadModule(assemble(`${MODULE})`), "/somewhere/asker.wasm"));
-    new FakeStream(set.httpFilter(0) as never, {}).requestHead();
+    new FakeStream(set.httpFilter(0), {}).requestHead();
     const [head, ...frames] = log.lines.at(-1)!.split("\n");
     assert.match(
       head!,
@@ -93,7 +93,7 @@ describe("frames", () => {
   test("the offset is that in the module as it came", () => {
     const bytes = assemble(`${MODULE})`);
     const { log, set } = started(loadModule(bytes, "asker.wasm"));
-    new FakeStream(set.httpFilter(0) as never, {}).requestHead();
+    new FakeStream(set.httpFilter(0), {}).requestHead();
     const offset = parseInt(/0x([0-9a-f]+)/.exec(log.lines.at(-1)!.split("\n")[1]!)![1]!, 16);
     assert.deepEqual([...bytes.subarray(offset, offset + 2)], [0x00, 0x0b], "unreachable, end");
     set.close();
@@ -133,7 +133,7 @@ describe("frames", () => {
     const map = Buffer.concat([Buffer.of(1, 2, name.length), name]);
     const bytes = appendSection(assemble(`${MODULE})`), "name", Buffer.concat([Buffer.of(1, map.length), map]));
     const { log, set } = started(loadModule(bytes, "asker.wasm"));
-    new FakeStream(set.httpFilter(0) as never, {}).requestHead();
+    new FakeStream(set.httpFilter(0), {}).requestHead();
     const lines = log.lines.at(-1)!.split("\n");
     assert.equal(lines.length, 6);
     assert.match(lines[1]!, /^ {4}at x\? {4}at proxy_log \(wasm:.*\)\?\[31m\? \(asker\.wasm:0x[0-9a-f]+\)$/);
@@ -167,7 +167,7 @@ describe("the manifest", () => {
   test("names the version in failures", () => {
     const manifest = Buffer.from(`{"name":"asker","version":"3.1.4"}`);
     const { log, set } = started(loadModule(appendSection(assemble(`${MODULE})`), "sluice.manifest", manifest), "x"));
-    new FakeStream(set.httpFilter(0) as never, {}).requestHead();
+    new FakeStream(set.httpFilter(0), {}).requestHead();
     assert.match(log.lines.at(-1)!, /^error plugin asker \(3\.1\.4, sha256 [0-9a-f]{12}\): trap: /);
     set.close();
   });
