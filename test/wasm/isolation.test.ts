@@ -3,6 +3,8 @@ import assert from "node:assert/strict";
 import { setImmediate } from "node:timers/promises";
 import { describe, test } from "node:test";
 import type { PluginConfig } from "../../runtime/config/snapshot.ts";
+import { MAX_PROCESS_INSTANCES } from "../../runtime/limits.ts";
+import { SharedStore } from "../../runtime/wasm/shared.ts";
 import { assemble } from "./puppet.ts";
 import { BytesStage } from "./bytes-stage.ts";
 import type { FakeStream } from "./stage.ts";
@@ -142,6 +144,37 @@ describe("isolation", () => {
     assert.equal(stage.stats.values.get("wasm.puppet.pool_exhausted"), 1);
     streams[0]!.finish();
     assert.equal(counted(stage.stream()), "224");
+  });
+
+  test("more instances than the process may have: the same, until other workers give some back", () => {
+    const shared = SharedStore.create();
+    const stage = BytesStage.started(guest(), { isolation: "stream" }, { shared });
+    // The plugin's own instance, one for a stream, and those of another worker.
+    shared.countInstance(1, MAX_PROCESS_INSTANCES - 2);
+    const [first, second] = [stage.stream(), stage.stream()];
+    assert.equal(counted(first), "224");
+    second.requestHead();
+    assert.equal(second.replies[0]!.details, "wasm_fail_stream{no_instance}");
+    assert.equal(stage.stats.values.get("wasm.puppet.pool_exhausted"), 1);
+    assert.match(stage.log.lines.at(-1)!, /^error plugin puppet: no instance for another stream, 2 are there/);
+    assert.equal(shared.instances(), MAX_PROCESS_INSTANCES);
+    shared.countInstance(1, -1);
+    assert.equal(counted(stage.stream()), "224");
+    stage.vm.close();
+  });
+
+  test("a module with state that cannot be copied gets instances that start by themselves, whatever its start does", async () => {
+    for (const global of ["(global (mut funcref) (ref.null func))", "(global (mut v128) (v128.const i32x4 0 0 0 0))"]) {
+      const stage = staged({ isolation: "stream" }, guest("", global));
+      for (let n = 0; n < 3; n++) {
+        const stream = stage.stream();
+        assert.equal(counted(stream), "224");
+        stream.finish();
+        await setImmediate();
+      }
+      assert.ok(stage.stats.values.get("wasm.envoy.wasm.runtime.v8.created")! >= 4);
+      stage.vm.close();
+    }
   });
 
   test("more streams than instances, FAIL_OPEN: they go on without the filter", () => {
