@@ -206,6 +206,12 @@ export const GUEST_FUEL = 250_000_000;
 export const HOST_CALL_FUEL = 2500;
 /** Instructions that one charge of fuel may stand for without all of them running: less is fairer, but charges inside a loop that branches cost up to half of its time. Never is less charged than runs, but for short functions that the host calls. */
 export const MERGED_SEGMENT_INSTRUCTIONS = 64;
+/** Bytes of a loop up to which it is written out several times in a row, so that one look at the fuel does for so many rounds; and how many times. */
+export const REPEATED_LOOP_BYTES = 160;
+export const LOOP_REPEATS = 4;
+/** Bytes of a module, and of one function, up to which loops are written out: of larger ones there would be too much code. */
+export const MAX_REPEATING_MODULE_BYTES = 8 * 1024 * 1024;
+export const MAX_REPEATING_FUNCTION_BYTES = 256 * 1024;
 /** Instructions of a function without loops and calls up to which it takes no fuel itself when it is called through a table: each such call takes so much. */
 export const SMALL_LEAF_INSTRUCTIONS = 32;
 /** Units of fuel for a call (HTTP or gRPC) that is opened: a hundred microseconds and more each, with a connection. */

@@ -9,7 +9,7 @@ import { harden } from "../../runtime/wasm/module/harden.ts";
 import { HostExport } from "../../runtime/wasm/module/hardened.ts";
 import { built } from "../languages/toolchains.ts";
 import { BytesStage } from "./bytes-stage.ts";
-import { exactlyMetered } from "./exact-meter.ts";
+import { EXACT, exactlyMetered } from "./exact-meter.ts";
 import { assemble } from "./puppet.ts";
 import { bodyOf } from "./stage.ts";
 
@@ -89,6 +89,76 @@ describe("who pays", () => {
   test("code that is never reached is not paid for", () => {
     assert.equal(costOf(`${head} (func (export "run") (block $b (br $b) ${add.repeat(5)}))`, "exact"), 1);
   });
+});
+
+/** Each goes round as often as its parameter says, leaves its loop in a way of its own, and answers something. */
+const REPEATED: readonly (readonly [name: string, text: string])[] = [
+  [
+    "over its end",
+    "(loop $l (local.set $s (i32.add (i32.mul (local.get $s) (i32.const 3)) (local.get $n))) STEP (br_if $l (local.get $n)))",
+  ],
+  [
+    "by a branch in front",
+    "(block $b (loop $l (br_if $b (i32.eqz (local.get $n))) STEP (local.set $s (i32.add (local.get $s) (i32.const 5))) (br $l)))",
+  ],
+  [
+    "by a branch that always jumps",
+    "(block $b (loop $l STEP (if (i32.eqz (local.get $n)) (then (br $b))) (local.set $s (i32.add (local.get $s) (i32.const 5))) (br $l)))",
+  ],
+  [
+    "by a return",
+    "(loop $l STEP (if (i32.eqz (local.get $n)) (then (return (local.get $s)))) (local.set $s (i32.add (local.get $s) (i32.const 5))) (br $l))",
+  ],
+  [
+    "two blocks at once",
+    "(block $a (block $b (loop $l STEP (br_if $a (i32.eq (local.get $n) (i32.const 3))) (br_if $b (i32.eqz (local.get $n))) (local.set $s (i32.add (local.get $s) (i32.const 5))) (br $l))) (local.set $s (i32.xor (local.get $s) (i32.const 77))))",
+  ],
+  [
+    "into the loop around it",
+    "(loop $o (local.set $s (i32.mul (local.get $s) (i32.const 7))) (loop $l STEP (br_if $o (i32.and (local.get $n) (i32.const 1))) (local.set $s (i32.add (local.get $s) (local.get $n))) (br_if $l (local.get $n))))",
+  ],
+  [
+    "with rounds cut short",
+    "(loop $l (block $c STEP (br_if $c (i32.and (local.get $n) (i32.const 1))) (local.set $s (i32.add (i32.mul (local.get $s) (i32.const 3)) (local.get $n)))) (br_if $l (local.get $n)))",
+  ],
+  [
+    "by a table that stays inside",
+    "(loop $l (block $c (block $d STEP (br_table $c $d $c (i32.and (local.get $n) (i32.const 1)))) (local.set $s (i32.add (local.get $s) (i32.const 9)))) (br_if $l (local.get $n)))",
+  ],
+  [
+    "by a table that leads out",
+    "(block $b (loop $l STEP (local.set $s (i32.add (local.get $s) (i32.const 9))) (br_table $b $l (local.get $n))))",
+  ],
+];
+
+describe("short loops are written out several times", () => {
+  const STEP = "(local.set $n (i32.sub (local.get $n) (i32.const 1)))";
+  for (const [name, text] of REPEATED) {
+    // Counted functions have a block around them: what leaves those passes it too.
+    for (const calls of ["", "(if (i32.eq (local.get $n) (i32.const -1)) (then (drop (call $run (i32.const 1)))))"]) {
+      test(`and left ${name}${calls === "" ? "" : ", in a function that may call itself"}: fuel and answers are the same`, () => {
+        const bytes = assemble(`(module (func $run (export "run") (param $n i32) (result i32) (local $s i32)
+          ${calls} ${text.replaceAll("STEP", STEP)} (local.get $s)))`);
+        const code = harden(bytes, readModuleBinary(bytes), { memoryPages: 1, fuel: "exact" }).bytes;
+        const hardened = new WebAssembly.Instance(new WebAssembly.Module(code)).exports;
+        const plain = new WebAssembly.Instance(new WebAssembly.Module(new Uint8Array(exactlyMetered(bytes)))).exports;
+        const left = hardened[HostExport.FUEL] as WebAssembly.Global;
+        const sum = plain[EXACT] as WebAssembly.Global;
+        for (let rounds = 1; rounds < 14; rounds++) {
+          left.value = AMPLE;
+          sum.value = 0n;
+          const answer = (hardened["run"] as (n: number) => number)(rounds);
+          assert.equal(answer, (plain["run"] as (n: number) => number)(rounds));
+          const [charged, ran] = [AMPLE - left.value, Number(sum.value)];
+          assert.ok(charged >= ran && charged <= ran + 2, `${rounds} rounds: ${charged} charged, ${ran} ran`);
+        }
+        // Endless rounds end.
+        left.value = 10_000;
+        assert.throws(() => (hardened["run"] as (n: number) => number)(-5), WebAssembly.RuntimeError);
+        assert.ok(left.value < 0);
+      });
+    }
+  }
 });
 
 test("calls in a row of a function without calls cannot make the fuel come around", () => {

@@ -21,8 +21,11 @@ export const Event = {
   RESTRICTED: 7,
   /** In front of a loop; the argument is its region. */
   LOOP: 8,
-  /** Where a region may be left; the argument is an index into `leaves`. */
+  /** Where a region is left, or may be; the argument is an index into `leaves`. */
   LEAVE: 9,
+  /** A branch without values that leaves a region, when it is taken or always; the argument is an index into `leaves`. */
+  LEAVE_IF: 10,
+  LEAVE_BY: 11,
 } as const;
 export const EVENT_SIZE = 3;
 
@@ -41,11 +44,26 @@ export const ChargeKind = {
 } as const;
 
 /**
- * A region is the body of a function or loop without the loops in it; two numbers: the region around it (-1: none), and
- * whether something is called in it or a loop in it. Where nothing is, nobody else takes fuel. And whether exceptions
- * lead to the start of the loop.
+ * A region is the body of a function or loop without the loops in it; four numbers: the region around it (-1: none), and
+ * whether something is called in it or a loop in it. Where nothing is, nobody else takes fuel. Whether exceptions
+ * lead to the start of the loop. And the offset of the loop's end if it can be written out several times in a row: it is
+ * short, has no loop in it, and is left by plain branches only; else 0.
  */
-export const Region = { OUTER: 0, CALLS: 1, CAUGHT: 2, SIZE: 3 } as const;
+export const Region = { OUTER: 0, CALLS: 1, CAUGHT: 2, END: 3, SIZE: 4 } as const;
+
+/** Numbers that describe an open block while code is scanned. */
+export const Frame = {
+  OPCODE: 0,
+  HEIGHT: 1,
+  PARAMS: 2,
+  RESULTS: 3,
+  CHARGE: 4,
+  REGION: 5,
+  LABEL: 6,
+  CAUGHT: 7,
+  START: 8,
+  SIZE: 9,
+} as const;
 
 /** Facts about one function body. */
 export interface FunctionScan {
@@ -76,7 +94,7 @@ export interface CodeScan {
   readonly events: IntList;
   readonly charges: IntList;
   readonly regions: IntList;
-  /** Pairs: region, the outermost region that may come next (-1: none of the function). */
+  /** Threes: region, the outermost region that may come next (-1: none of the function), label of the branch. */
   readonly leaves: IntList;
   /** Pairs: one of {@link Bulk}, region. */
   readonly bulks: IntList;
@@ -109,3 +127,6 @@ export interface ScanInput {
   /** Each segment has a charge of its own. */
   readonly exact: boolean;
 }
+
+/** Type of a block without values. */
+export const EMPTY_TYPE = 0x40;

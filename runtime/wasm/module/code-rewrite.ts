@@ -3,7 +3,14 @@
  * found, recursion counted, and notes about what a copy of memory and globals does not bring back.
  */
 import { ProxyError } from "../../errors.ts";
-import { GUEST_STACK_BYTES, MAX_FUNCTION_BYTES, MAX_HARDENED_BYTES } from "../../limits.ts";
+import {
+  GUEST_STACK_BYTES,
+  LOOP_REPEATS,
+  MAX_FUNCTION_BYTES,
+  MAX_HARDENED_BYTES,
+  MAX_REPEATING_FUNCTION_BYTES,
+  MAX_REPEATING_MODULE_BYTES,
+} from "../../limits.ts";
 import { ByteWriter } from "./byte-writer.ts";
 import { Bulk, Charge, ChargeKind, Event, EVENT_SIZE, Region } from "./code-facts.ts";
 import type { CodeScan, FunctionScan } from "./code-facts.ts";
@@ -38,6 +45,7 @@ const EMPTY_BLOCK = 0x40;
 const CODE = {
   UNREACHABLE: 0x00,
   BLOCK: 0x02,
+  LOOP: 0x03,
   IF: 0x04,
   END: 0x0b,
   BR: 0x0c,
@@ -69,7 +77,14 @@ const BULK = {
   [Bulk.PAGES]: { mask: 0xffff, shift: 8 },
 } as const;
 
-const FUEL_EVENTS: ReadonlySet<number> = new Set([Event.CHARGE, Event.LOOP, Event.LEAVE, Event.BULK]);
+const FUEL_EVENTS: ReadonlySet<number> = new Set([
+  Event.CHARGE,
+  Event.LOOP,
+  Event.LEAVE,
+  Event.LEAVE_IF,
+  Event.LEAVE_BY,
+  Event.BULK,
+]);
 
 /** Bodies of all functions of the module, each behind its size; the count in front is not written. */
 export function rewriteCode(input: RewriteInput): Rewritten {
@@ -89,6 +104,10 @@ class Rewriter {
   #length = 0;
   #stack = 0;
   #counted = false;
+  /** Short loops are written out several times. While one is: how many more blocks lead out of it, and what the present round has paid for others. */
+  #repeats = false;
+  #shift = 0;
+  #unpaid = 0;
   #weight = 0;
 
   constructor(input: RewriteInput) {
@@ -119,7 +138,9 @@ class Rewriter {
     }
     this.#locals(one);
     if (this.#counted) this.#enter(this.#input.resultBlocks[n]!);
-    this.#instructions(one);
+    this.#repeats =
+      one.end - one.start <= MAX_REPEATING_FUNCTION_BYTES && this.#input.bytes.length <= MAX_REPEATING_MODULE_BYTES;
+    this.#stretch(one.codeStart, one.end, 0, this.#input.scan.events.length);
     if (this.#counted) {
       this.#leave();
       body.byte(CODE.END);
@@ -166,22 +187,66 @@ class Rewriter {
     body.byte(I32);
   }
 
-  /** Copies the code, and at each event puts in what it asks for. */
-  #instructions(one: FunctionScan): void {
-    const { bytes, scan } = this.#input;
-    const { events } = scan;
-    let copied = one.codeStart;
-    for (let n = 0; n < events.length; n += EVENT_SIZE) {
+  /** Copies code, and at each event from number `first` on puts in what it asks for. */
+  #stretch(from: number, to: number, first: number, last: number): void {
+    const { events, regions } = this.#input.scan;
+    let copied = from;
+    for (let n = first; n < last; n += EVENT_SIZE) {
       const offset = events.at(n);
       const kind = events.at(n + 1);
       const argument = events.at(n + 2);
-      if (!this.#acts(kind, argument)) continue;
+      const repeated = kind === Event.LOOP && this.#isRepeated(argument);
+      if (!repeated && !this.#acts(kind, argument)) continue;
       this.#copy(copied, offset);
       this.#note(offset);
-      copied = this.#insert(kind, argument, offset);
+      if (repeated) {
+        n = this.#repeat(n) - EVENT_SIZE;
+        copied = regions.at(argument + Region.END) + 1;
+      } else copied = this.#insert(kind, argument, offset);
     }
-    this.#note(copied);
-    this.#body.copy(bytes, copied, one.end);
+    this.#copy(copied, to);
+  }
+
+  #isRepeated(region: number): boolean {
+    return (
+      this.#repeats && this.#input.fuel && this.#keeps(region) && this.#input.scan.regions.at(region + Region.END) > 0
+    );
+  }
+
+  /**
+   * Writes a loop out several times, so that one charge does for so many rounds:
+   *
+   *   block  loop  charge  block ROUND end  block ROUND end  …  ROUND  end end
+   *
+   * What leads to the next round leads out of the block that the round is in, and so into the next one; what leaves the loop
+   * passes one or two blocks more and gets back what rounds that do not run any more have paid. Answers the number of the
+   * first event behind the loop; this one is `n`.
+   */
+  #repeat(n: number): number {
+    const { events, regions } = this.#input.scan;
+    const region = events.at(n + 2);
+    const start = events.at(n) + 2;
+    const end = regions.at(region + Region.END);
+    let last = n + EVENT_SIZE;
+    while (last < events.length && events.at(last) <= end) last += EVENT_SIZE;
+    if (this.#acts(Event.LOOP, region)) this.#insert(Event.LOOP, region, start);
+    const charge = events.at(n + EVENT_SIZE + 2);
+    const body = this.#body;
+    body.list([CODE.BLOCK, EMPTY_BLOCK, CODE.LOOP, EMPTY_BLOCK]);
+    this.#charge(charge, LOOP_REPEATS);
+    for (let rounds = LOOP_REPEATS - 1; rounds >= 0; rounds--) {
+      this.#unpaid = rounds * this.#price(charge);
+      this.#shift = rounds === 0 ? 1 : 2;
+      if (rounds > 0) body.list([CODE.BLOCK, EMPTY_BLOCK]);
+      this.#stretch(start, end, n + 2 * EVENT_SIZE, last);
+      if (rounds > 0) {
+        this.#refund();
+        body.list([CODE.BR, 2, CODE.END]);
+      }
+    }
+    this.#shift = this.#unpaid = 0;
+    body.list([CODE.END, CODE.END]);
+    return last;
   }
 
   #copy(from: number, to: number): void {
@@ -203,9 +268,9 @@ class Rewriter {
       case Event.LOOP:
         return this.#keeps(argument) && !this.#keeps(this.#input.scan.regions.at(argument + Region.OUTER));
       case Event.LEAVE:
-        return (
-          this.#keeps(this.#input.scan.leaves.at(argument)) && !this.#keeps(this.#input.scan.leaves.at(argument + 1))
-        );
+      case Event.LEAVE_IF:
+      case Event.LEAVE_BY:
+        return this.#keeps(this.#input.scan.leaves.at(argument)) && (this.#shift > 0 || this.#ends(argument));
       case Event.RETURN:
       case Event.TAIL_CALL:
       case Event.CAUGHT:
@@ -226,11 +291,20 @@ class Rewriter {
         this.#local(CODE.LOCAL_SET, this.#left);
         return offset;
       case Event.LEAVE:
-        this.#giveBack();
+        this.#part(argument);
         return offset;
+      case Event.LEAVE_IF:
+        this.#body.list([CODE.IF, EMPTY_BLOCK]);
+        this.#part(argument);
+        this.#branch(this.#input.scan.leaves.at(argument + 2) + 1);
+        this.#body.byte(CODE.END);
+        return this.#behindIndex(offset + 1);
+      case Event.LEAVE_BY:
+        this.#part(argument);
+        this.#branch(this.#input.scan.leaves.at(argument + 2));
+        return this.#behindIndex(offset + 1);
       case Event.RETURN:
-        this.#body.byte(CODE.BR);
-        this.#body.unsigned(argument);
+        this.#branch(argument);
         return offset + 1;
       case Event.TAIL_CALL:
         this.#leave();
@@ -262,14 +336,47 @@ class Rewriter {
     return region >= 0 && regions.at(region + Region.OUTER) >= 0 && regions.at(region + Region.CALLS) === 0;
   }
 
-  #charge(at: number): void {
+  /** Nobody keeps the fuel behind a leave. */
+  #ends(leave: number): boolean {
+    return !this.#keeps(this.#input.scan.leaves.at(leave + 1));
+  }
+
+  /** A loop is left: it gets back what it has not used, and the global gets the fuel unless a loop around keeps it. */
+  #part(leave: number): void {
+    this.#refund();
+    if (this.#ends(leave)) this.#giveBack();
+  }
+
+  #refund(): void {
+    if (this.#unpaid === 0) return;
+    this.#local(CODE.LOCAL_GET, this.#left);
+    this.#constant(this.#unpaid);
+    this.#body.byte(CODE.I32_ADD);
+    this.#local(CODE.LOCAL_SET, this.#left);
+  }
+
+  /** A branch to what was `label` in the original. */
+  #branch(label: number): void {
+    this.#body.byte(CODE.BR);
+    this.#body.unsigned(label + this.#shift);
+  }
+
+  #behindIndex(at: number): number {
+    const { bytes } = this.#input;
+    let end = at;
+    while (bytes[end]! >= 0x80) end++;
+    return end + 1;
+  }
+
+  #charge(at: number, times = 1): void {
     const { charges } = this.#input.scan;
     const region = charges.at(at + Charge.REGION);
     const keeps = this.#keeps(region);
     if (this.#counted && this.#input.scan.regions.at(region + Region.CAUGHT) === 1) this.#restoreStack();
     this.#fuel(keeps);
-    this.#constant(this.#price(at));
-    this.#take(keeps, charges.at(at + Charge.KIND) !== ChargeKind.PLAIN);
+    this.#constant(times * this.#price(at));
+    // Rounds that need not run may go below 0, so that fuel which is just enough is enough.
+    this.#take(keeps, charges.at(at + Charge.KIND) !== ChargeKind.PLAIN, (1 - times) * this.#price(at));
   }
 
   #price(at: number): number {
@@ -300,14 +407,14 @@ class Rewriter {
   }
 
   /** Takes what is on top of the stack from the fuel below it. */
-  #take(keeps: boolean, check: boolean): void {
+  #take(keeps: boolean, check: boolean, least = 0): void {
     this.#body.byte(CODE.I32_SUB);
     if (check) this.#local(CODE.LOCAL_TEE, this.#left);
     if (!keeps) this.#global(CODE.GLOBAL_SET, this.#input.globals.fuel);
     else if (!check) this.#local(CODE.LOCAL_SET, this.#left);
     if (!check) return;
     if (!keeps) this.#local(CODE.LOCAL_GET, this.#left);
-    this.#constant(0);
+    this.#constant(least);
     this.#body.list([CODE.I32_LT_S, CODE.IF, EMPTY_BLOCK]);
     if (keeps) this.#giveBack();
     this.#body.list([CODE.UNREACHABLE, CODE.END]);

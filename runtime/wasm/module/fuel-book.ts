@@ -135,8 +135,7 @@ export class FuelBook {
   openRegion(outer: number): void {
     this.region = this.regions.length;
     this.regions.push(outer);
-    this.regions.push(0);
-    this.regions.push(0);
+    for (let n = 1; n < Region.SIZE; n++) this.regions.push(0);
   }
 
   /** Goes back to `region`, which is the present one or one around it. */
