@@ -64,6 +64,24 @@ test("the module from the network that the README shows is taken", () => {
   assert.ok(plugin?.code.kind === "remote" && plugin.code.retries === 3);
 });
 
+test("the listeners that the README shows are taken", () => {
+  const snippet = readme.match(/```yaml\n(listeners:[^`]*)```/)?.[1];
+  assert.ok(snippet);
+  const { listeners, clusters } = snapshotOf(JSON.stringify({ static_resources: parse(snippet) as unknown }));
+  assert.deepEqual(
+    listeners.map(({ useOriginalDst, bindToPort, connectionBalance }) => [
+      useOriginalDst,
+      bindToPort,
+      connectionBalance,
+    ]),
+    [
+      [true, true, "none"],
+      [false, false, "exact"],
+    ],
+  );
+  assert.equal(clusters[0]!.type, "ORIGINAL_DST");
+});
+
 test("every file that the README names exists", () => {
   for (const [, path] of readme.matchAll(/\]\(((?:filters|runtime|samples)\/[^)#]*)\)/g)) {
     assert.doesNotThrow(() => readFileOrFolder(path!), path);
