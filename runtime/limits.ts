@@ -45,6 +45,10 @@ export const DELAYED_CLOSE_TIMEOUT_MS = 1000;
 export const LISTENER_FILTERS_TIMEOUT_MS = 15_000;
 /** Bytes that listener filters may ask for before a chain is chosen: a TLS record with the largest hello, twice (Envoy: 64 KiB). */
 export const MAX_LISTENER_FILTER_BYTES = 64 * 1024;
+/** Bytes of a TLS hello that a `tls_inspector` reads. Envoy: `max_client_hello_size`, 16 KiB. */
+export const MAX_CLIENT_HELLO_BYTES = 16 * 1024;
+/** Bytes of a request line that an `http_inspector` waits for. Envoy: 8 KiB. */
+export const MAX_HTTP_INSPECTOR_BYTES = 8 * 1024;
 /** Combinations of the lists in the filter chain matches of one listener: each takes memory in every worker. */
 export const MAX_FILTER_CHAIN_PLACES = 200_000;
 

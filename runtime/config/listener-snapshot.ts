@@ -62,7 +62,29 @@ export interface ListenerFilterConfig {
 }
 
 /** What each listener filter is configured with. */
-export type ListenerFilterKind = { readonly kind: "original_dst" };
+export type ListenerFilterKind =
+  | { readonly kind: "original_dst" }
+  | ({ readonly kind: "tls_inspector" } & TlsInspectorConfig)
+  | { readonly kind: "http_inspector" }
+  | ({ readonly kind: "proxy_protocol" } & ProxyProtocolConfig);
+
+/** envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector. */
+export interface TlsInspectorConfig {
+  readonly ja3: boolean;
+  readonly ja4: boolean;
+  readonly maxHelloBytes: number;
+  /** What begins as TLS and is no hello ends the connection; else it is taken for something else. */
+  readonly closeOnBrokenHello: boolean;
+}
+
+/** envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol. */
+export interface ProxyProtocolConfig {
+  readonly allowMissing: boolean;
+  readonly disallowedVersions: readonly (1 | 2)[];
+  readonly statPrefix: string;
+  /** Fields of version 2 that become dynamic metadata. */
+  readonly rules: readonly { readonly type: number; readonly namespace: string; readonly key: string }[];
+}
 
 /** envoy.config.listener.v3.ListenerFilterChainMatchPredicate. */
 export type ListenerFilterPredicate =

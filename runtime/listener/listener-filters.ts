@@ -3,7 +3,10 @@ import type { ListenerFilterKind, ListenerFilterPredicate } from "../config/list
 import type { Stats } from "../observe/stats.ts";
 import type { ListenerConfig } from "../config/snapshot.ts";
 import type { ListenerFilterFactory, SocketFacts } from "./listener-filter.ts";
+import { httpInspector } from "./http-inspector.ts";
 import { originalDst, transparentDst } from "./original-dst.ts";
+import { proxyProtocol } from "./proxy-protocol.ts";
+import { tlsInspector } from "./tls-inspector.ts";
 
 /** A listener filter of a listener, made once. */
 export interface ConfiguredFilter {
@@ -20,12 +23,18 @@ export function listenerFilters(config: ListenerConfig, stats: Stats): Configure
   }));
 }
 
-function creator(filter: ListenerFilterKind, config: ListenerConfig, _stats: Stats): ListenerFilterFactory["create"] {
+function creator(filter: ListenerFilterKind, config: ListenerConfig, stats: Stats): ListenerFilterFactory["create"] {
   switch (filter.kind) {
     case "original_dst": {
       const only = config.socket.transparent === true ? transparentDst : originalDst;
       return () => only;
     }
+    case "tls_inspector":
+      return tlsInspector(filter, stats);
+    case "http_inspector":
+      return httpInspector(stats);
+    case "proxy_protocol":
+      return proxyProtocol(filter, stats, `listener.${config.statPrefix}.`);
   }
 }
 

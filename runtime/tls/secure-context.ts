@@ -125,6 +125,14 @@ function password(bytes: Uint8Array): string {
     .replace(/\r?\n$/, "");
 }
 
+/** True when certificates have keys of several kinds: only whoever knows the name before TLS begins can choose among them. */
+export function needsHello(config: DownstreamTlsConfig): boolean {
+  const kinds = config.certificates.map(
+    ({ chain }) => certificatesOf(chain.bytes, "certificate_chain")[0]!.publicKey.asymmetricKeyType,
+  );
+  return new Set(kinds).size > 1;
+}
+
 function contextChoice(pairs: readonly KeyPair[], common: SecureContextOptions): ContextChoice {
   const tls = tlsModule();
   for (const { what, key, passphrase, chain } of pairs) {

@@ -231,3 +231,35 @@ test("a password opens a key; a wrong one does not", () => {
   assert.deepEqual(load(certificate(`{ filename: ${join(folder, "password")} }`)).errors, []);
   assert.match(load(certificate("{ inline_string: wrong }")).errors[0]!.message, /its password is wrong/);
 });
+
+test("listener filters with their settings; a TLS inspector is brought along by chains that need one", () => {
+  const LISTENER = "type.googleapis.com/envoy.extensions.filters.listener.";
+  const text = bootstrap({
+    listener: `listener_filters: [
+      { name: proxy, typed_config: { "@type": ${LISTENER}proxy_protocol.v3.ProxyProtocol, stat_prefix: edge, disallowed_versions: [V1],
+        allow_requests_without_proxy_protocol: true, rules: [ { tlv_type: 0xEA, on_tlv_present: { key: vpc } } ] } },
+      { name: tls, typed_config: { "@type": ${LISTENER}tls_inspector.v3.TlsInspector, enable_ja3_fingerprinting: true, max_client_hello_size: 1000 } },
+      { name: http, typed_config: { "@type": ${LISTENER}http_inspector.v3.HttpInspector } } ],`,
+  });
+  const [listener] = snapshotOf(text).listeners;
+  assert.deepEqual(
+    listener!.listenerFilters.map(({ filter }) => filter),
+    [
+      {
+        kind: "proxy_protocol",
+        allowMissing: true,
+        disallowedVersions: [1],
+        statPrefix: "edge",
+        rules: [{ type: 0xea, namespace: "envoy.filters.listener.proxy_protocol", key: "vpc" }],
+      },
+      { kind: "tls_inspector", ja3: true, ja4: false, maxHelloBytes: 1000, closeOnBrokenHello: false },
+      { kind: "http_inspector" },
+    ],
+  );
+  const { snapshot, warnings } = load(bootstrap({ chain: "filter_chain_match: { server_names: [a.test] }," }));
+  assert.deepEqual(
+    snapshot!.listeners[0]!.listenerFilters.map(({ filter }) => filter.kind),
+    ["tls_inspector"],
+  );
+  assert.ok(warnings.some(({ rule }) => rule === "tls-inspector"));
+});

@@ -51,7 +51,7 @@ export function buildListener(context: BuildContext, listener: Message): Listene
     drainsOnHealthCheckFail: listener.number("drain_type") !== MODIFY_ONLY,
     perConnectionBufferLimitBytes: listener.wrappedNumber("per_connection_buffer_limit_bytes", CONNECTION_BUFFER_BYTES),
     trafficDirection: direction,
-    listenerFilters: buildListenerFilters(context, listener),
+    listenerFilters: buildListenerFilters(context, listener, chains),
     listenerFiltersTimeoutMs: context.millis(listener, "listener_filters_timeout", LISTENER_FILTERS_TIMEOUT_MS),
     continueOnListenerFiltersTimeout: listener.flag("continue_on_listener_filters_timeout"),
     filterChains: chains,

@@ -127,6 +127,14 @@ export const SUPPORTED_FIELDS: ReadonlyMap<string, ReadonlySet<string>> = new Ma
     "name tls_certificate session_ticket_keys validation_context",
   ),
   fields(
+    "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector",
+    "enable_ja3_fingerprinting enable_ja4_fingerprinting max_client_hello_size close_connection_on_client_hello_parsing_errors",
+  ),
+  fields(
+    "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol",
+    "rules allow_requests_without_proxy_protocol disallowed_versions stat_prefix tlv_location",
+  ),
+  fields(
     "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
     "common_tls_context require_client_certificate require_sni session_ticket_keys session_ticket_keys_sds_secret_config disable_stateless_session_resumption disable_stateful_session_resumption session_timeout full_scan_certs_on_sni_mismatch prefer_client_ciphers",
   ),
@@ -327,6 +335,9 @@ export const IGNORED_FIELDS: ReadonlyMap<string, ReadonlyMap<string, string>> = 
   }),
   ignored("envoy.extensions.filters.network.mysql_proxy.v3.MySQLProxy", {
     access_log: "the filter writes no log of its own; access logs can hold its dynamic metadata",
+  }),
+  ignored("envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector", {
+    initial_read_buffer_size: TUNING,
   }),
   ignored("envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext", {
     enforce_rsa_key_usage: TUNING,
