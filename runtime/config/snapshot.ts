@@ -120,6 +120,14 @@ export interface HttpConnectionManagerConfig {
   /** CIDR texts of internal_address_config; empty = nothing is internal. */
   readonly internalCidrs: readonly string[];
   readonly accessLogs: readonly AccessLogConfig[];
+  /** Absent: SANITIZE. */
+  readonly clientCert?: ClientCertForwarding | undefined;
+}
+
+/** HttpConnectionManager.forward_client_cert_details and set_current_client_cert_details. */
+export interface ClientCertForwarding {
+  readonly mode: "SANITIZE" | "FORWARD_ONLY" | "APPEND_FORWARD" | "SANITIZE_SET" | "ALWAYS_FORWARD_ONLY";
+  readonly details: readonly ("cert" | "chain" | "subject" | "uri" | "dns")[];
 }
 
 /** Filters in order; the last one is always the router. */
@@ -196,6 +204,8 @@ export interface RouteMatch {
   readonly queryParameters: readonly QueryParameterMatcher[];
   readonly runtimeFraction: RuntimeFraction | undefined;
   readonly grpc: boolean;
+  /** tls_context; absent: any. */
+  readonly tls?: { readonly presented: boolean | undefined; readonly validated: boolean | undefined } | undefined;
 }
 
 export interface StringMatcher {

@@ -6,6 +6,7 @@ import { BlockList, isIP } from "node:net";
 import type { HeaderMap } from "../codec/headers.ts";
 import type { HttpConnectionManagerConfig, NodeConfig } from "../config/snapshot.ts";
 import type { StreamInfo } from "../observe/stream-info.ts";
+import { CLIENT_CERT_HEADER, forwardClientCert } from "./client-cert.ts";
 import { newRequestId } from "./request-id.ts";
 
 /** Removed from requests that do not come from inside: they steer the router. */
@@ -36,6 +37,8 @@ export class RequestHeaders {
   readonly #config: HttpConnectionManagerConfig;
   readonly #node: NodeConfig | undefined;
   readonly #internal: BlockList | null;
+  /** The request under way has one: found on the way, for most have none. */
+  #sawClientCert = false;
 
   constructor(config: HttpConnectionManagerConfig, node?: NodeConfig) {
     this.#config = config;
@@ -54,6 +57,8 @@ export class RequestHeaders {
     const internal = this.#isInternal(forwardedFor, trusted);
     const edge = !internal && config.useRemoteAddress;
     this.#sanitize(headers, internal, edge);
+    if (this.#sawClientCert || connection.secure !== undefined)
+      forwardClientCert(headers, connection, config.clientCert);
     if (internal) headers.set("x-envoy-internal", "true");
     if (edge && trusted !== "") headers.set("x-envoy-external-address", trusted);
     if (config.useRemoteAddress) this.#forwarded(headers, forwardedFor, info);
@@ -67,10 +72,12 @@ export class RequestHeaders {
 
   /** One pass over all fields; nothing is rebuilt when nothing has to go. */
   #sanitize(headers: HeaderMap, internal: boolean, edge: boolean): void {
+    this.#sawClientCert = false;
     const list = headers.list;
     let to = 0;
     for (let at = 0; at < list.length; at += 2) {
       const name = list[at]!;
+      if (name === CLIENT_CERT_HEADER) this.#sawClientCert = true;
       if (name.startsWith("x-envoy-") && this.#mustGo(name, internal, edge)) continue;
       if (to !== at) {
         list[to] = name;

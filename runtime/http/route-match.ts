@@ -64,12 +64,22 @@ function withConditions(match: RouteMatch, runtime: Snapshot["runtime"], first: 
   const headersTest = compileHeaders(match.headers);
   const queryTest = compileQuery(match.queryParameters);
   const fraction = match.runtimeFraction === undefined ? undefined : compileFraction(match.runtimeFraction, runtime);
-  if (headersTest === undefined && queryTest === undefined && fraction === undefined && !match.grpc) return first;
+  const { tls } = match;
+  const free = headersTest === undefined && queryTest === undefined && fraction === undefined && tls === undefined;
+  if (free && !match.grpc) return first;
   return (path, headers, info) => {
     if (!first(path, headers, info)) return false;
     if (match.grpc && !isGrpcContentType(headers.get("content-type"))) return false;
     if (headersTest !== undefined && !headersTest(headers)) return false;
     if (queryTest !== undefined && !queryTest(path)) return false;
+    if (tls !== undefined && !matchesTls(tls, info)) return false;
     return fraction === undefined || fraction(info.random());
   };
+}
+
+/** What the route asks of downstream's certificate; a plain connection shows none. */
+function matchesTls({ presented, validated }: NonNullable<RouteMatch["tls"]>, { connection }: StreamInfo): boolean {
+  const { secure } = connection;
+  if (presented !== undefined && presented !== (secure !== undefined && secure.peer !== null)) return false;
+  return validated === undefined || validated === (secure?.peerValidated === true);
 }

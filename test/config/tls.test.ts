@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { Authority, read } from "../tls/certificates.ts";
-import { bootstrap, load, snapshotOf } from "./fixture.ts";
+import { bootstrap, load, managerOf, snapshotOf } from "./fixture.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "sluice-tls-"));
 after(() => rmSync(folder, { recursive: true }));
@@ -262,4 +262,14 @@ test("listener filters with their settings; a TLS inspector is brought along by 
     ["tls_inspector"],
   );
   assert.ok(warnings.some(({ rule }) => rule === "tls-inspector"));
+});
+
+test("what becomes of client certificates, and routes that ask for them", () => {
+  const manager = `forward_client_cert_details: SANITIZE_SET, set_current_client_cert_details: { dns: true, subject: true, cert: true },`;
+  const routes = "{ match: { prefix: /, tls_context: { presented: true, validated: false } }, route: { cluster: up } }";
+  const snapshot = snapshotOf(bootstrap({ manager, routes }));
+  const hcm = managerOf(snapshot);
+  assert.deepEqual(hcm.clientCert, { mode: "SANITIZE_SET", details: ["cert", "subject", "dns"] });
+  assert.deepEqual(hcm.routeConfig.virtualHosts[0]!.routes[0]!.match.tls, { presented: true, validated: false });
+  assert.equal(managerOf(snapshotOf(bootstrap())).clientCert, undefined);
 });

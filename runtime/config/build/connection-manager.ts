@@ -2,7 +2,7 @@
 
 import * as limits from "../../limits.ts";
 import type { Message } from "../document/message.ts";
-import type { HttpConnectionManagerConfig, RouteConfig } from "../snapshot.ts";
+import type { ClientCertForwarding, HttpConnectionManagerConfig, RouteConfig } from "../snapshot.ts";
 import { buildAccessLogs } from "./access-log.ts";
 import { buildCidrs } from "./address.ts";
 import type { BuildContext } from "./context.ts";
@@ -33,8 +33,28 @@ export function buildConnectionManager(
     ...pathOptions(context, manager),
     internalCidrs: internalCidrs(context, manager),
     accessLogs: buildAccessLogs(context, manager, "access_log", { statPrefix: `http.${statPrefix}.`, direction }),
+    ...clientCert(context, manager),
   };
 }
+
+function clientCert(context: BuildContext, manager: Message): Pick<HttpConnectionManagerConfig, "clientCert"> {
+  const mode = context.enumName(manager, "forward_client_cert_details") as ClientCertForwarding["mode"] | "";
+  if (mode === "" || mode === "SANITIZE") return {};
+  const wanted = manager.message("set_current_client_cert_details");
+  const details = CLIENT_CERT_DETAILS.filter((detail) =>
+    detail === "subject" ? wanted?.wrappedFlag(detail, false) : wanted?.flag(detail),
+  );
+  return { clientCert: { mode, details } };
+}
+
+/** In the order in which they are written. */
+const CLIENT_CERT_DETAILS: readonly ClientCertForwarding["details"][number][] = [
+  "cert",
+  "chain",
+  "subject",
+  "uri",
+  "dns",
+];
 
 function codecType(context: BuildContext, manager: Message): HttpConnectionManagerConfig["codecType"] {
   const type = context.enumName(manager, "codec_type");

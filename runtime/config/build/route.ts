@@ -112,6 +112,7 @@ function routeMatch(context: BuildContext, match: Message | undefined): RouteMat
       match?.messages("query_parameters").map((parameter) => buildQueryParameterMatcher(context, parameter)) ?? [],
     runtimeFraction: buildRuntimeFraction(match?.message("runtime_fraction")),
     grpc: match?.has("grpc") ?? false,
+    ...tlsMatch(match?.message("tls_context")),
   };
 }
 
@@ -129,4 +130,11 @@ function pathMatch(context: BuildContext, match: Message | undefined): RouteMatc
     default:
       return { kind: "prefix", value: "/" };
   }
+}
+
+/** envoy.config.route.v3.RouteMatch.TlsContextMatchOptions. */
+function tlsMatch(options: Message | undefined): Pick<RouteMatch, "tls"> {
+  if (options === undefined) return {};
+  const flag = (field: string): boolean | undefined => options.message(field)?.flag("value");
+  return { tls: { presented: flag("presented"), validated: flag("validated") } };
 }

@@ -29,7 +29,7 @@ export const SUPPORTED_FIELDS: ReadonlyMap<string, ReadonlySet<string>> = new Ma
   fields("envoy.config.listener.v3.Filter", "name typed_config"),
   fields(
     "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-    "codec_type stat_prefix route_config rds scoped_routes http_filters add_user_agent common_http_protocol_options http_protocol_options http2_protocol_options server_name server_header_transformation via max_request_headers_kb stream_idle_timeout request_timeout request_headers_timeout drain_timeout delayed_close_timeout access_log use_remote_address generate_request_id proxy_100_continue xff_num_trusted_hops skip_xff_append internal_address_config normalize_path merge_slashes preserve_external_request_id always_set_request_id_in_response strip_matching_host_port strip_any_host_port strip_trailing_host_dot",
+    "codec_type stat_prefix route_config rds scoped_routes http_filters add_user_agent common_http_protocol_options http_protocol_options http2_protocol_options server_name server_header_transformation via max_request_headers_kb stream_idle_timeout request_timeout request_headers_timeout drain_timeout delayed_close_timeout access_log use_remote_address forward_client_cert_details set_current_client_cert_details generate_request_id proxy_100_continue xff_num_trusted_hops skip_xff_append internal_address_config normalize_path merge_slashes preserve_external_request_id always_set_request_id_in_response strip_matching_host_port strip_any_host_port strip_trailing_host_dot",
   ),
   fields(
     "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter",
@@ -83,7 +83,7 @@ export const SUPPORTED_FIELDS: ReadonlyMap<string, ReadonlySet<string>> = new Ma
   ),
   fields(
     "envoy.config.route.v3.RouteMatch",
-    "prefix path path_separated_prefix safe_regex connect_matcher case_sensitive runtime_fraction headers query_parameters grpc",
+    "prefix path path_separated_prefix safe_regex connect_matcher case_sensitive runtime_fraction headers query_parameters grpc tls_context",
   ),
   fields(
     "envoy.config.route.v3.RouteAction",
