@@ -142,8 +142,8 @@ export type HttpFilterConfig =
   | { readonly kind: "wasm"; readonly name: string; readonly disabled: boolean; readonly plugin: number };
 
 /**
- * Per-route configuration of filters: HttpFilter.name to its override. `id` is unique in the snapshot and
- * stable for its life, so that a guest decodes each override once; ids start at 1.
+ * Per-route configuration of filters: HttpFilter.name to its override. `id` is one of a place and its content, also
+ * in later snapshots, so that a guest decodes each override once; 0: there is nothing to decode.
  */
 export type PerFilterConfig = Readonly<Record<string, FilterOverride>>;
 export interface FilterOverride {

@@ -213,15 +213,15 @@ describe("the snapshot", () => {
     assert.deepEqual(structuredClone(snapshot), snapshot);
   });
 
-  test("bundled filters and overrides are serialized, with ids from 1", () => {
-    const snapshot = snapshotOf(
+  test("bundled filters and overrides are serialized, each place with an id that stays the same", () => {
+    const text = (upstream: string): string =>
       bootstrap({
         filters: `{ name: fault, typed_config: { ${FAULT}, max_active_faults: 5 } },`,
         host: `typed_per_filter_config: { fault: { ${FAULT} } },`,
         routes: `{ match: { prefix: /a }, route: { cluster: up }, typed_per_filter_config: { fault: { "@type": x/envoy.config.route.v3.FilterConfig, disabled: true } } },
-          { match: { prefix: / }, route: { cluster: up }, typed_per_filter_config: { fault: { "@type": x/envoy.config.route.v3.FilterConfig, config: { ${FAULT}, upstream_cluster: up } } } }`,
-      }),
-    );
+          { match: { prefix: / }, route: { cluster: up }, typed_per_filter_config: { fault: { "@type": x/envoy.config.route.v3.FilterConfig, config: { ${FAULT}, upstream_cluster: ${upstream} } } } }`,
+      });
+    const snapshot = snapshotOf(text("up"));
     const [plugin] = snapshot.plugins;
     assert.deepEqual(
       [plugin?.bundled, plugin?.filterName, plugin?.statPrefix, [...(plugin?.configuration ?? [])]],
@@ -229,11 +229,15 @@ describe("the snapshot", () => {
     );
     const host = managerOf(snapshot).routeConfig.virtualHosts[0];
     const bytes = (array: number[]): Uint8Array => new Uint8Array(array);
-    assert.deepEqual(host?.perFilter, { fault: { disabled: false, id: 2, bytes: bytes([]) } });
-    assert.deepEqual(host.routes[0]?.perFilter, { fault: { disabled: true, id: 0, bytes: undefined } });
-    assert.deepEqual(host.routes[1]?.perFilter, {
-      fault: { disabled: false, id: 1, bytes: bytes([0x1a, 2, 0x75, 0x70]) },
-    });
+    assert.deepEqual(host?.routes[0]?.perFilter, { fault: { disabled: true, id: 0, bytes: undefined } });
+    const [first, second] = [host.perFilter["fault"]!, host.routes[1]!.perFilter["fault"]!];
+    assert.deepEqual(first, { disabled: false, id: first.id, bytes: bytes([]) });
+    assert.deepEqual(second, { disabled: false, id: second.id, bytes: bytes([0x1a, 2, 0x75, 0x70]) });
+    assert.ok(first.id > 0 && second.id > 0 && first.id !== second.id);
+    // What changes gets another one, what does not keeps its own.
+    const later = managerOf(snapshotOf(text("down"))).routeConfig.virtualHosts[0]!;
+    assert.equal(later.perFilter["fault"]!.id, first.id);
+    assert.notEqual(later.routes[1]!.perFilter["fault"]!.id, second.id);
   });
 
   test("configurations of a plugin", () => {

@@ -1,4 +1,6 @@
 /** What the builders of one load share: problems, names to check against, and the lists they fill. */
+import { createHash } from "node:crypto";
+
 import { MAX_ROUTE_CONFIGURATIONS } from "../../limits.ts";
 import { checkFormat } from "../../observe/format.ts";
 import { durationMillis, type Message } from "../document/message.ts";
@@ -11,6 +13,9 @@ import type { PluginConfig, RouteConfiguration } from "../snapshot.ts";
 /** A bundled filter, by the full name of its configuration message. */
 export type BundledFilters = Readonly<Record<string, { readonly name: string; readonly module: string }>>;
 
+/** Guests take ids for signed or unsigned numbers as they like. */
+const LAST_ID = 0x7fff_ffff;
+
 /** Carried through every builder of one load. */
 export class BuildContext {
   readonly problems: Problems;
@@ -21,7 +26,7 @@ export class BuildContext {
   readonly secrets: ReadonlyMap<string, Message>;
   readonly plugins: PluginConfig[] = [];
   readonly #routeConfigurations = new Map<number, RouteConfiguration[]>();
-  #overrides = 0;
+  readonly #overrideIds = new Set<number>();
 
   constructor(given: {
     problems: Problems;
@@ -75,15 +80,21 @@ export class BuildContext {
     const same = known.find((one) => Buffer.compare(one.bytes, bytes) === 0);
     if (same !== undefined) return same.id;
     if (known.length >= MAX_ROUTE_CONFIGURATIONS) return undefined;
-    const id = this.nextOverrideId();
+    const id = this.overrideId(`${plugin}`, bytes);
     known.push({ id, bytes });
     return id;
   }
 
-  /** Ids of per-route configurations, from 1. */
-  nextOverrideId(): number {
-    this.#overrides += 1;
-    return this.#overrides;
+  /**
+   * The id of a per-route configuration: one of its own in this load, never 0, and the same in later loads for as long as
+   * `place` and bytes are, so that what a guest keeps under it, or a stream chose by it, goes on to be right.
+   */
+  overrideId(place: string, bytes: Uint8Array): number {
+    const digest = createHash("sha256").update(place).update("\0").update(bytes).digest();
+    let id = digest.readUInt32LE(0) & LAST_ID || 1;
+    while (this.#overrideIds.has(id)) id = id === LAST_ID ? 1 : id + 1;
+    this.#overrideIds.add(id);
+    return id;
   }
 
   /** Milliseconds of a Duration field that serves as a timer. */

@@ -89,9 +89,11 @@ function buildOverride(
     return undefined;
   }
   const rateLimits = buildFilterRateLimits(context, message);
+  const bytes = encodeMessage(message);
   return {
-    id: context.nextOverrideId(),
-    bytes: encodeMessage(message),
+    // Each place has its own, equal or not: guests keep state by it, such as token buckets.
+    id: context.overrideId(config.path, bytes),
+    bytes,
     ...(rateLimits === undefined ? {} : { rateLimits }),
   };
 }
