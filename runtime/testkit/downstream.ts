@@ -40,6 +40,35 @@ export interface Reply {
 const LOCAL = "192.0.2.20:10000";
 let nextConnectionId = 1;
 
+/** Where connections come from that do not say so. */
+export const PEER = "192.0.2.10:50000";
+
+/** A plain connection from `ip:port`. */
+export function connectionFrom(from: string): ConnectionInfo {
+  const ip = from.slice(0, from.lastIndexOf(":")).replaceAll(/[[\]]/g, "");
+  return {
+    id: nextConnectionId++,
+    listenerName: "test",
+    direction: 0,
+    filterChainName: "",
+    directRemoteAddress: from,
+    directRemoteIp: ip,
+    remoteAddress: from,
+    remoteIp: ip,
+    directLocalAddress: LOCAL,
+    localAddress: LOCAL,
+    localAddressRestored: false,
+    transportProtocol: "raw_buffer",
+    applicationProtocols: [],
+    ja3: "",
+    ja4: "",
+    metadata: null,
+    serverName: "",
+    tls: false,
+    startTimeMs: Date.now(),
+  };
+}
+
 export class Downstream implements ConnectionView {
   readonly info: ConnectionInfo;
   readonly resetByPeer = false;
@@ -56,29 +85,8 @@ export class Downstream implements ConnectionView {
   #closed = false;
   #done: (reply: Reply) => void = () => {};
 
-  constructor(manager: ConnectionManager, from = "192.0.2.10:50000") {
-    const ip = from.slice(0, from.lastIndexOf(":")).replaceAll(/[[\]]/g, "");
-    this.info = {
-      id: nextConnectionId++,
-      listenerName: "test",
-      direction: 0,
-      filterChainName: "",
-      directRemoteAddress: from,
-      directRemoteIp: ip,
-      remoteAddress: from,
-      remoteIp: ip,
-      directLocalAddress: LOCAL,
-      localAddress: LOCAL,
-      localAddressRestored: false,
-      transportProtocol: "raw_buffer",
-      applicationProtocols: [],
-      ja3: "",
-      ja4: "",
-      metadata: null,
-      serverName: "",
-      tls: false,
-      startTimeMs: Date.now(),
-    };
+  constructor(manager: ConnectionManager, from = PEER) {
+    this.info = connectionFrom(from);
     this.stream = new StreamInfo(this.info, this.info.startTimeMs, performance.now());
     this.#session = manager.create(this);
     this.#session.onNewConnection();

@@ -20,12 +20,15 @@ import { PluginSet } from "../wasm/plugin-set.ts";
 import { SharedStore } from "../wasm/shared.ts";
 import { loadModules } from "../worker/modules.ts";
 import { FakeClock, settled } from "./clock.ts";
-import { Downstream } from "./downstream.ts";
+import { TestConnection } from "./connection.ts";
+import { connectionFrom, Downstream, PEER } from "./downstream.ts";
+import { MemoryConnection } from "./memory-connection.ts";
 import type { Reply, Request } from "./downstream.ts";
 import { ScriptedUpstreams } from "./upstream.ts";
 import type { Responder, UpstreamSeen } from "./upstream.ts";
 
 export { grpcAnswer } from "./upstream.ts";
+export type { Sending, TestConnection } from "./connection.ts";
 export type { Reply, Request } from "./downstream.ts";
 export type { Responder, UpstreamAnswer, UpstreamSeen } from "./upstream.ts";
 
@@ -169,6 +172,24 @@ export class TestFilter {
     };
   }
 
+  /**
+   * Opens a connection through a network filter; the test plays both of its ends. `from` is where it comes from, `ip:port`.
+   * What the connection does rejects with {@link GuestFailed} when the filter fails meanwhile.
+   */
+  async connect(from = PEER): Promise<TestConnection> {
+    const memory = new MemoryConnection(this.#plugins.networkFilter(0), connectionFrom(from));
+    let logged = this.#log.length;
+    const failures = (): void => {
+      const log = this.#log.slice(logged);
+      logged = this.#log.length;
+      if (!this.#allowFailures) this.#refuseFailures(log);
+    };
+    const connection = new TestConnection(memory, () => this.#upstreams.busy, failures);
+    memory.open();
+    await connection.send("");
+    return connection;
+  }
+
   /** Begins a request without waiting; `abort` is downstream going away. */
   begin(request: Request = {}): { readonly answer: Promise<Reply>; abort(): void } {
     const downstream = new Downstream(this.#manager, request.from);
@@ -257,7 +278,7 @@ function readSnapshot(options: FilterOptions, path: string): Snapshot {
 
 /** A problem of the filter's own configuration by its own field, any other by its place in the whole. */
 function told(problem: Problem): string {
-  return formatProblem(problem).replace(/^.*\berror: \S*\bhttp_filters\[0\]\.typed_config\.(?:config\.)?/, "");
+  return formatProblem(problem).replace(/^.*\berror: \S*\b(?:http_)?filters\[0\]\.typed_config\.(?:config\.)?/, "");
 }
 
 /** The bundled filters, with this module in place of the one that was built for the proxy. */
@@ -270,8 +291,9 @@ function bundledWith(typedConfig: Json | undefined, path: string): typeof BUNDLE
 function bootstrapOf(options: FilterOptions, path: string): Json {
   const manifest = readManifest(path);
   const name = options.name ?? manifest.name ?? "filter";
+  const network = isNetworkFilter(options, manifest);
   const filter = options.typedConfig ?? {
-    "@type": type("envoy.extensions.filters.http.wasm.v3.Wasm"),
+    "@type": type(`envoy.extensions.filters.${network ? "network" : "http"}.wasm.v3.Wasm`),
     config: {
       name,
       root_id: options.rootId ?? "",
@@ -298,7 +320,7 @@ function bootstrapOf(options: FilterOptions, path: string): Json {
           ],
         }),
     static_resources: {
-      listeners: [listener(options, name, filter)],
+      listeners: [listener(options, name, filter, network)],
       clusters: Object.keys(responders(options)).map((cluster) => ({
         name: cluster,
         load_assignment: {
@@ -310,12 +332,19 @@ function bootstrapOf(options: FilterOptions, path: string): Json {
   };
 }
 
-function listener(options: FilterOptions, name: string, filter: Json): Json {
+/** A module that says to be both is tested as an HTTP filter. */
+function isNetworkFilter({ typedConfig }: FilterOptions, { kinds = [] }: ModuleManifest): boolean {
+  const message = typedConfig?.["@type"];
+  if (typeof message === "string") return message.includes(".filters.network.");
+  return kinds.includes("network") && !kinds.includes("http");
+}
+
+function listener(options: FilterOptions, name: string, filter: Json, network: boolean): Json {
   const manager = {
     "@type": type("envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"),
     stat_prefix: "test",
     http_filters: [
-      { name, typed_config: filter },
+      ...(network ? [] : [{ name, typed_config: filter }]),
       {
         name: "envoy.filters.http.router",
         typed_config: { "@type": type("envoy.extensions.filters.http.router.v3.Router") },
@@ -334,7 +363,14 @@ function listener(options: FilterOptions, name: string, filter: Json): Json {
   return {
     name: "test",
     address: socketAddress(),
-    filter_chains: [{ filters: [{ name: "envoy.filters.network.http_connection_manager", typed_config: manager }] }],
+    filter_chains: [
+      {
+        filters: [
+          ...(network ? [{ name, typed_config: filter }] : []),
+          { name: "envoy.filters.network.http_connection_manager", typed_config: manager },
+        ],
+      },
+    ],
   };
 }
 
@@ -354,14 +390,20 @@ function type(message: string): string {
   return `type.googleapis.com/${message}`;
 }
 
-function readManifest(path: string): { readonly name?: string; readonly configuration?: string } {
+interface ModuleManifest {
+  readonly name?: string;
+  readonly configuration?: string;
+  readonly kinds?: readonly string[];
+}
+
+function readManifest(path: string): ModuleManifest {
   const module = new WebAssembly.Module(readFileSync(path));
   const [section] = WebAssembly.Module.customSections(module, "sluice.manifest");
   return section === undefined ? {} : (JSON.parse(Buffer.from(section).toString("utf8")) as object);
 }
 
 function managerOf({ listeners }: Snapshot): HttpConnectionManagerConfig {
-  const [terminal] = listeners[0]!.filterChains[0]!.filters;
+  const terminal = listeners[0]!.filterChains[0]!.filters.at(-1);
   if (terminal?.kind !== "http_connection_manager") throw new Error("the chain of a test ends in a connection manager");
   return terminal.hcm;
 }

@@ -60,11 +60,17 @@ export class ScriptedUpstreams implements Upstreams {
   readonly #upstreams = new Map<string, ScriptedUpstream>();
   /** Requests so far, oldest first. */
   readonly seen: UpstreamSeen[] = [];
+  readonly #work: Work = { answering: 0 };
 
   constructor(responders: Readonly<Record<string, Responder>>) {
     for (const [name, responder] of Object.entries(responders)) {
-      this.#upstreams.set(name, new ScriptedUpstream(name, responder, this.seen));
+      this.#upstreams.set(name, new ScriptedUpstream(name, responder, this.seen, this.#work));
     }
+  }
+
+  /** Answers are on their way. */
+  get busy(): boolean {
+    return this.#work.answering > 0;
   }
 
   get(name: string): Upstream | undefined {
@@ -72,20 +78,27 @@ export class ScriptedUpstreams implements Upstreams {
   }
 }
 
+/** How many answers are being given, by all upstreams of a test. */
+interface Work {
+  answering: number;
+}
+
 class ScriptedUpstream implements Upstream {
   readonly name: string;
   readonly hostCount = 1;
   readonly #responder: Responder;
   readonly #seen: UpstreamSeen[];
+  readonly #work: Work;
 
-  constructor(name: string, responder: Responder, seen: UpstreamSeen[]) {
+  constructor(name: string, responder: Responder, seen: UpstreamSeen[], work: Work) {
     this.name = name;
     this.#responder = responder;
     this.#seen = seen;
+    this.#work = work;
   }
 
   request(handler: UpstreamHandler): UpstreamRequest {
-    return new ScriptedRequest(this.name, handler, this.#responder, this.#seen);
+    return new ScriptedRequest({ cluster: this.name, seen: this.#seen, work: this.#work }, handler, this.#responder);
   }
 }
 
@@ -95,17 +108,23 @@ class ScriptedRequest implements UpstreamRequest {
   readonly #handler: UpstreamHandler;
   readonly #responder: Responder;
   readonly #seen: UpstreamSeen[];
+  readonly #work: Work;
   #headers: HeaderMap | null = null;
   readonly #pieces: Buffer[] = [];
   #over = false;
   #resume: (() => void) | null = null;
   #paused = false;
 
-  constructor(cluster: string, handler: UpstreamHandler, responder: Responder, seen: UpstreamSeen[]) {
-    this.#cluster = cluster;
+  constructor(
+    of: { readonly cluster: string; readonly seen: UpstreamSeen[]; readonly work: Work },
+    handler: UpstreamHandler,
+    responder: Responder,
+  ) {
+    this.#cluster = of.cluster;
+    this.#seen = of.seen;
+    this.#work = of.work;
     this.#handler = handler;
     this.#responder = responder;
-    this.#seen = seen;
   }
 
   sendHeaders(headers: HeaderMap, endStream: boolean): void {
@@ -151,10 +170,15 @@ class ScriptedRequest implements UpstreamRequest {
       trailers: plainFields(trailers),
     };
     this.#seen.push(request);
-    // Events come from a later task.
-    await settled();
-    const answer = await this.#responder(request);
-    if (answer !== undefined) await this.#deliver(answer);
+    this.#work.answering++;
+    try {
+      // Events come from a later task.
+      await settled();
+      const answer = await this.#responder(request);
+      if (answer !== undefined) await this.#deliver(answer);
+    } finally {
+      this.#work.answering--;
+    }
   }
 
   async #deliver({ status, headers, body, trailers, reset }: UpstreamAnswer): Promise<void> {

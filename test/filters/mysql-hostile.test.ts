@@ -9,7 +9,7 @@ import { after, describe, it } from "node:test";
 import { buildFilter } from "../../filters/build/build.ts";
 import { loadModule } from "../../runtime/wasm/module/module.ts";
 import { PluginSet } from "../../runtime/wasm/plugin-set.ts";
-import { FakeConnection } from "../wasm/connection.ts";
+import { MemoryConnection } from "../../runtime/testkit/memory-connection.ts";
 import { connectionSample } from "../observe/stream-sample.ts";
 import { environmentFor, pluginConfig, RecordingLog, RecordingStats } from "../wasm/stage.ts";
 import { command, greeting, header, login41, MODERN, ok, packet, query } from "./mysql-packets.ts";
@@ -28,13 +28,13 @@ const NAMESPACE = "envoy.filters.network.mysql_proxy";
 /** As much as a connection may hold before its filters see it. */
 const EVENT_BYTES = 1024 * 1024;
 
-function open(): FakeConnection {
+function open(): MemoryConnection {
   const info = { ...connectionSample("127.0.0.1:5555", "127.0.0.1:3306"), closers: [] };
-  return new FakeConnection(plugins.networkFilter(0), info).open();
+  return new MemoryConnection(plugins.networkFilter(0), info).open();
 }
 const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString("latin1");
 
-function loggedIn(database = "shop"): FakeConnection {
+function loggedIn(database = "shop"): MemoryConnection {
   const connection = open();
   connection
     .answer(text(greeting()))

@@ -1,10 +1,11 @@
-/** A network filter of an author's own in a listener of the whole proxy: one file of configuration, two workers, many connections. */
+/** A network filter of an author's own: in the test kit, and in a listener of the whole proxy with two workers and many connections. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { connect } from "node:net";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { buildFilter } from "../../filters/build/build.ts";
+import { loadFilter } from "../../runtime/testkit/testkit.ts";
 import { ProxyProcess } from "../cli/proxy-process.ts";
 
 const outFolder = fileURLToPath(new URL("../../build/guests", import.meta.url));
@@ -38,6 +39,27 @@ async function exchange(address: string, text: string): Promise<string> {
   socket.destroy();
   return answer;
 }
+
+test("the test kit plays both ends of a connection", async () => {
+  const folder = fileURLToPath(new URL("../guests/wire", import.meta.url));
+  const { path } = await buildFilter(folder, { outFolder });
+  const filter = await loadFilter({ module: path, upstreams: { side: () => ({ body: "answered" }) } });
+  const connection = await filter.connect("10.0.0.7:4711");
+  await connection.send("who");
+  assert.equal(connection.upstream.toString(), "");
+  await connection.send("\n");
+  assert.equal(connection.upstream.toString(), "who 4711\n");
+  await connection.send("call\n");
+  assert.equal(connection.upstream.toString(), "who 4711\ncall answered\n");
+  await connection.answer("hello", { end: true });
+  assert.equal(connection.downstream.toString(), "assemblyscript< hello");
+  assert.deepEqual([connection.accepted, connection.closed], [true, false]);
+  await connection.send("close\n");
+  assert.equal(connection.closed, true);
+  await connection.close();
+  assert.ok(filter.log.some((line) => line.endsWith("assemblyscript closed 1")));
+  filter.close();
+});
 
 test("each connection goes through the module, in both directions, on every worker", async () => {
   const folder = fileURLToPath(new URL("../guests/wire", import.meta.url));

@@ -6,7 +6,7 @@ import { HeadersStatus } from "../../runtime/http/filter.ts";
 import { absentModule } from "../../runtime/wasm/module/absent.ts";
 import { PluginSet } from "../../runtime/wasm/plugin-set.ts";
 import { connectionSample } from "../observe/stream-sample.ts";
-import { FakeConnection } from "./connection.ts";
+import { MemoryConnection } from "../../runtime/testkit/memory-connection.ts";
 import { environmentFor, FakeStream, pluginConfig, RecordingLog, RecordingStats } from "./stage.ts";
 
 const CODE: RemoteCode = {
@@ -63,8 +63,8 @@ describe("a plugin without code", () => {
   }
 
   test("closes connections or lets them pass", () => {
-    const connect = (set: PluginSet): FakeConnection =>
-      new FakeConnection(set.networkFilter(0), {
+    const connect = (set: PluginSet): MemoryConnection =>
+      new MemoryConnection(set.networkFilter(0), {
         ...connectionSample("127.0.0.1:1", "127.0.0.1:2"),
         closers: [],
       }).open();

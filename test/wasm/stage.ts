@@ -19,7 +19,7 @@ import { PluginNetworkFactory } from "../../runtime/wasm/plugin-network.ts";
 import { SharedStore } from "../../runtime/wasm/shared.ts";
 import { Vm } from "../../runtime/wasm/vm.ts";
 import { connectionSample } from "../observe/stream-sample.ts";
-import { FakeConnection } from "./connection.ts";
+import { MemoryConnection } from "../../runtime/testkit/memory-connection.ts";
 import { readTrace } from "./puppet.ts";
 import type { Call, Puppet, Seen } from "./puppet.ts";
 
@@ -208,8 +208,8 @@ export class Stage {
     return new FakeStream(this.factory, options);
   }
   /** A connection that the plugin has heard of as a network filter. */
-  connection(): FakeConnection {
-    return new FakeConnection(this.networkFactory, { ...CONNECTION, closers: [] }).open();
+  connection(): MemoryConnection {
+    return new MemoryConnection(this.networkFactory, { ...CONNECTION, closers: [] }).open();
   }
 }
 

@@ -1,12 +1,12 @@
 /** A connection with one network filter, without a socket: bytes take the real way through the chain, and are recorded. */
-import type { BodyBuffer } from "../../runtime/codec/body.ts";
-import { Hold, ReadWalk, WriteWalk } from "../../runtime/listener/chain-walk.ts";
-import type { Place, WalkOwner } from "../../runtime/listener/chain-walk.ts";
-import type { FilterView, NetworkFilter, PassingFilterFactory } from "../../runtime/network/filter.ts";
-import { StreamInfo } from "../../runtime/observe/stream-info.ts";
-import type { ConnectionInfo } from "../../runtime/observe/stream-info.ts";
+import type { BodyBuffer } from "../codec/body.ts";
+import { Hold, ReadWalk, WriteWalk } from "../listener/chain-walk.ts";
+import type { Place, WalkOwner } from "../listener/chain-walk.ts";
+import type { FilterView, NetworkFilter, PassingFilterFactory } from "../network/filter.ts";
+import { StreamInfo } from "../observe/stream-info.ts";
+import type { ConnectionInfo } from "../observe/stream-info.ts";
 
-export class FakeConnection implements FilterView, Place, WalkOwner {
+export class MemoryConnection implements FilterView, Place, WalkOwner {
   readonly info: ConnectionInfo;
   readonly stream: StreamInfo;
   readonly filter: NetworkFilter;
@@ -17,7 +17,7 @@ export class FakeConnection implements FilterView, Place, WalkOwner {
   readonly unsentBytes = 0;
   readonly resetByPeer = false;
   closed = false;
-  /** What the terminal filter and the peer got. */
+  /** What the terminal filter and the peer got, one character per byte. */
   upstream = "";
   downstream = "";
   /** The terminal filter knows of the connection. */
@@ -28,7 +28,7 @@ export class FakeConnection implements FilterView, Place, WalkOwner {
 
   constructor(factory: PassingFilterFactory, info: ConnectionInfo) {
     this.info = info;
-    this.stream = new StreamInfo(this.info, this.info.startTimeMs, 1000);
+    this.stream = new StreamInfo(this.info, this.info.startTimeMs, performance.now());
     this.stream.protocol = "";
     this.stream.filterState = this.info.filterState ??= new Map();
     this.reads = factory.reads;
@@ -57,12 +57,14 @@ export class FakeConnection implements FilterView, Place, WalkOwner {
     this.#readWalk.send(-1, EMPTY, false);
     return this;
   }
-  data(text: string, endStream = false): this {
-    if (!this.closed) this.#readWalk.send(-1, Buffer.from(text, "latin1"), endStream);
+  /** Bytes from downstream; a text has one character per byte. */
+  data(data: string | Uint8Array, endStream = false): this {
+    if (!this.closed) this.#readWalk.send(-1, bytesOf(data), endStream);
     return this;
   }
-  answer(text: string, endStream = false): this {
-    if (!this.closed) this.#writeWalk.send(1, Buffer.from(text, "latin1"), endStream);
+  /** Bytes from upstream. */
+  answer(data: string | Uint8Array, endStream = false): this {
+    if (!this.closed) this.#writeWalk.send(1, bytesOf(data), endStream);
     return this;
   }
   /** The socket is gone. */
@@ -133,6 +135,10 @@ export class FakeConnection implements FilterView, Place, WalkOwner {
     this.downstream += data.toString("latin1");
     if (endStream) this.events.push("end downstream");
   }
+}
+
+function bytesOf(data: string | Uint8Array): Buffer {
+  return typeof data === "string" ? Buffer.from(data, "latin1") : Buffer.from(data);
 }
 
 const EMPTY = Buffer.alloc(0);
