@@ -40,6 +40,8 @@ export interface ConnectionLimitConfig {
   /** What holds while the runtime does not have the key. */
   readonly enabled: boolean;
   readonly runtimeKey: string;
+  /** Names the count that all workers share; as unique as the place in the configuration. */
+  readonly countKey: string;
 }
 
 /** envoy.extensions.filters.network.rbac.v3.RBAC. */

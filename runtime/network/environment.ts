@@ -19,6 +19,9 @@ export interface NetworkEnvironment {
   readonly stats: Stats;
   readonly upstreams: { get(name: string): TcpUpstream | undefined };
   readonly runtime: Snapshot["runtime"];
+  /** Counts that all workers share, by key; they come with the command to listen. */
+  readonly counts: Readonly<Record<string, SharedArrayBuffer>>;
+  readonly workerIndex: number;
   /** Undefined for no configuration. */
   readonly accessLog: (configs: readonly AccessLogConfig[]) => StreamLog | undefined;
 }

@@ -25,6 +25,7 @@ import type { SharedHandle } from "../wasm/shared.ts";
 import type { DrainReason, FromWorker, LogLevels, ToWorker, WorkerSetup } from "./messages.ts";
 import { linkPeers } from "./peer-links.ts";
 import { ProcessSockets } from "./process-sockets.ts";
+import { connectionLimitKeys } from "../network/connection-limit.ts";
 import { Questions } from "./questions.ts";
 import type { Reply } from "./questions.ts";
 import { WorkerThread } from "./thread.ts";
@@ -144,7 +145,8 @@ export class WorkerPool {
    */
   async start(setup: PoolSetup): Promise<void> {
     this.#setup = setup;
-    this.#sockets.count(setup.snapshot.listeners.map(({ name }) => name));
+    const { listeners } = setup.snapshot;
+    this.#sockets.count([...listeners.map(({ name }) => name), ...connectionLimitKeys(listeners)]);
     const [first, ...others] = this.#places;
     const ready = this.#places.map((place) => this.#setUp(place.thread, setup));
     // One failure must not leave the others' rejections without a listener.

@@ -27,9 +27,9 @@ export class ProcessSockets {
     return { boundPorts: this.#ports, sharedSockets: this.#shared, counts: this.#counts };
   }
 
-  /** Makes room for the counts of listeners; what is counted already stays. */
-  count(listeners: readonly string[]): void {
-    for (const name of listeners) this.#counts[name] ??= SocketCounts.room(this.#workers);
+  /** Makes room for counts of listeners and of their filters; what is counted already stays. */
+  count(names: readonly string[]): void {
+    for (const name of names) this.#counts[name] ??= SocketCounts.room(this.#workers);
   }
 
   /** A worker is lost, and all its sockets with it. */

@@ -75,7 +75,8 @@ class DataPlane {
       setup.numberOfPlugin,
     );
     const http = this.#httpEnvironment(snapshot, stats);
-    const makers = { http, network: { ...http, upstreams: this.#clusters }, plugins: this.#plugins };
+    const network = { ...http, upstreams: this.#clusters, counts: this.#counts, workerIndex: index };
+    const makers = { http, network, plugins: this.#plugins };
     const modifyOnly = { ...makers, http: { ...http, drainState: this.#modifyOnlyDrainState } };
     const listenerLog = log.component("listener");
     this.#peers = new Peers(index, {

@@ -86,7 +86,14 @@ test("the small filters", () => {
       {
         kind: "connection_limit",
         name: "limit",
-        limit: { statPrefix: "s", maxConnections: 7, delayMs: 500, enabled: false, runtimeKey: "k" },
+        limit: {
+          statPrefix: "s",
+          maxConnections: 7,
+          delayMs: 500,
+          enabled: false,
+          runtimeKey: "k",
+          countKey: "connection_limit static_resources.listeners[0].filter_chains[0].filters[1].typed_config",
+        },
       },
       { kind: "direct_response", name: "say", response: Buffer.from("hello") },
     ],

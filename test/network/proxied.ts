@@ -8,6 +8,7 @@ import { join } from "node:path";
 import type { TestContext } from "node:test";
 import type { NativeFilterConfig, TcpProxyConfig } from "../../runtime/config/network-snapshot.ts";
 import type { AccessLogConfig, ClusterConfig, ListenerConfig } from "../../runtime/config/snapshot.ts";
+import type { NetworkEnvironment } from "../../runtime/network/environment.ts";
 import type { NetworkFilterFactory } from "../../runtime/network/filter.ts";
 import { nativeFilter } from "../../runtime/network/native.ts";
 import { AccessLog } from "../../runtime/observe/access-log.ts";
@@ -78,6 +79,18 @@ export interface Proxied extends Served {
   readonly gauge: (name: string) => number;
 }
 
+/** What a worker would give its filters, without clusters. */
+export function environmentOf(stats: StatsStore): NetworkEnvironment {
+  return {
+    stats,
+    upstreams: { get: () => undefined },
+    runtime: {},
+    counts: {},
+    workerIndex: 0,
+    accessLog: (configs) => (configs.length === 0 ? undefined : new AccessLog(configs, stats)),
+  };
+}
+
 /** Filters of a test stand before the tcp_proxy. */
 export async function proxied(
   t: TestContext,
@@ -94,12 +107,7 @@ export async function proxied(
   await upstreams.start();
   const proxy = nativeFilter(
     { kind: "tcp_proxy", name: "tcp", tcp: tcpConfig(given.tcp) },
-    {
-      stats,
-      upstreams,
-      runtime: {},
-      accessLog: (configs) => (configs.length === 0 ? undefined : new AccessLog(configs, stats)),
-    },
+    { ...environmentOf(stats), upstreams },
   );
   const served = await serve(t, [...(given.filters ?? []), proxy], given.listener, stats);
   return {
@@ -128,13 +136,7 @@ export function gaugesLeft({ gauge }: Proxied): Record<string, number> {
 
 /** A filter that needs nothing of a worker. */
 export function alone(config: NativeFilterConfig): NetworkFilterFactory {
-  const upstreams = { get: (): undefined => undefined };
-  return nativeFilter(config, {
-    stats: new StatsStore(() => {}),
-    upstreams,
-    runtime: {},
-    accessLog: () => undefined,
-  });
+  return nativeFilter(config, environmentOf(new StatsStore(() => {})));
 }
 
 /** A log file that is read with `lines` once everything is over. */

@@ -10,7 +10,7 @@ import { StatsStore } from "../../runtime/observe/stats.ts";
 import { type ConnectionInfo, StreamInfo } from "../../runtime/observe/stream-info.ts";
 import { dial, passing, Plain, serve, until } from "../listener/chain.ts";
 import { connectionSample } from "../observe/stream-sample.ts";
-import { alone } from "./proxied.ts";
+import { alone, environmentOf } from "./proxied.ts";
 
 function connectionOf(more: Partial<ConnectionInfo>, state: Partial<StreamInfo> = {}): StreamInfo {
   return Object.assign(new StreamInfo(connectionSample("10.1.2.3:5000", "10.0.0.1:80", more), 0, 0), state);
@@ -147,11 +147,7 @@ async function guarded(
       },
     });
   });
-  const upstreams = { get: (): undefined => undefined };
-  const filter = nativeFilter(
-    { kind: "rbac", name: "rbac", rbac: config(rbac) },
-    { stats, upstreams, runtime: {}, accessLog: () => undefined },
-  );
+  const filter = nativeFilter({ kind: "rbac", name: "rbac", rbac: config(rbac) }, environmentOf(stats));
   const served = await serve(t, [learn, filter, alone({ kind: "echo", name: "echo" })], {}, stats);
   return { port: served.port, stats, views };
 }

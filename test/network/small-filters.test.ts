@@ -7,8 +7,9 @@ import type { NativeFilterConfig } from "../../runtime/config/network-snapshot.t
 import type { NetworkFilterFactory } from "../../runtime/network/filter.ts";
 import { nativeFilter } from "../../runtime/network/native.ts";
 import { StatsStore } from "../../runtime/observe/stats.ts";
-import { dial, serve, until } from "../listener/chain.ts";
-import { alone, cluster, echoing, host, proxied } from "./proxied.ts";
+import { SocketCounts } from "../../runtime/listener/socket-counts.ts";
+import { dial, serve, type Served, until } from "../listener/chain.ts";
+import { alone, cluster, echoing, environmentOf, host, proxied } from "./proxied.ts";
 
 const echo = alone({ kind: "echo", name: "echo" });
 
@@ -63,7 +64,13 @@ test("sni_cluster makes the requested server name the cluster", async (t) => {
 
 function limit(
   stats: StatsStore,
-  more: { delayMs?: number; enabled?: boolean; runtime?: Record<string, boolean> } = {},
+  more: {
+    delayMs?: number;
+    enabled?: boolean;
+    runtime?: Record<string, boolean>;
+    counts?: Record<string, SharedArrayBuffer>;
+    workerIndex?: number;
+  } = {},
 ): NetworkFilterFactory {
   const config: NativeFilterConfig = {
     kind: "connection_limit",
@@ -74,10 +81,11 @@ function limit(
       delayMs: more.delayMs ?? 0,
       enabled: more.enabled ?? true,
       runtimeKey: "limit.on",
+      countKey: "k",
     },
   };
-  const upstreams = { get: (): undefined => undefined };
-  return nativeFilter(config, { stats, upstreams, runtime: more.runtime ?? {}, accessLog: () => undefined });
+  const { runtime = {}, counts = {}, workerIndex = 0 } = more;
+  return nativeFilter(config, { ...environmentOf(stats), runtime, counts, workerIndex });
 }
 
 test("connection_limit closes what is over the limit, and lets in again who comes when there is room", async (t) => {
@@ -101,6 +109,28 @@ test("connection_limit closes what is over the limit, and lets in again who come
   assert.equal(await fourth.ended, "in");
   second.socket.destroy();
   await until(() => stats.gauge("connection_limit.s.active_connections").value === 0, "nobody is left");
+});
+
+test("connection_limit counts the connections of all workers together", async (t) => {
+  const counts = { k: SocketCounts.room(2) };
+  const workers = await Promise.all(
+    [0, 1].map((workerIndex) => {
+      const stats = new StatsStore(() => {});
+      return serve(t, [limit(stats, { counts, workerIndex }), echo], {}, stats);
+    }),
+  );
+  const [one, other] = workers as [Served, Served];
+  const peers = [await dial(t, one.port), await dial(t, other.port)];
+  for (const { socket, text } of peers) {
+    socket.write("x");
+    await until(() => text() === "x", "within the limit");
+  }
+  assert.equal(await (await dial(t, other.port)).ended, "");
+  peers[0]!.socket.destroy();
+  await until(() => one.stats.gauge("connection_limit.s.active_connections").value === 0, "one has left");
+  const next = await dial(t, other.port);
+  next.socket.end("in");
+  assert.equal(await next.ended, "in");
 });
 
 test("connection_limit with a delay holds bytes and connection until it closes", async (t) => {
