@@ -22,6 +22,10 @@ export interface TcpProxyConfig {
   /** Percent of that duration that are added at random. */
   readonly maxConnectionDurationJitterPercent: number;
   readonly maxConnectAttempts: number;
+  /** True: no host is asked for before downstream has sent something. */
+  readonly connectOnData: boolean;
+  /** Bytes that are read before there is a host; 0: none. */
+  readonly maxEarlyDataBytes: number;
   /** Waits before further attempts; undefined: none. */
   readonly backoff: { readonly baseMs: number; readonly maxMs: number } | undefined;
   readonly accessLogs: readonly AccessLogConfig[];

@@ -53,8 +53,9 @@ export class TcpSession extends Deadline implements TerminalFilter, TcpHandler {
   onNewConnection(): void {
     const { config, stats } = this.#proxy;
     stats.cxTotal.inc();
-    // Nothing is read before there is somebody to send it to.
-    this.#connection.pauseReading();
+    // Nothing is read before there is somebody to send it to, unless the configuration says so.
+    this.#readingPaused = config.maxEarlyDataBytes === 0 && !config.connectOnData;
+    if (this.#readingPaused) this.#connection.pauseReading();
     if (config.maxConnectionDurationMs > 0) {
       const jitter = 1 + (Math.random() * config.maxConnectionDurationJitterPercent) / 100;
       this.#durationAlarm = new Alarm(() => this.#onMaxDuration());
@@ -62,7 +63,8 @@ export class TcpSession extends Deadline implements TerminalFilter, TcpHandler {
     }
     if (config.accessLogOnStart) this.#proxy.log(this.#connection.stream, "TcpConnectionStart");
     if (config.accessLogFlushIntervalMs > 0) this.#recordLater();
-    this.#connect();
+    if (config.connectOnData) this.#watchIdle();
+    else this.#connect();
   }
 
   onData(data: Buffer, endStream: boolean): void {
@@ -73,11 +75,29 @@ export class TcpSession extends Deadline implements TerminalFilter, TcpHandler {
     if (endStream) this.#ended = true;
     const upstream = this.#upstream;
     if (!this.#connected || upstream === null) {
-      this.#keepEarly(data);
+      this.#onEarlyData(data);
       return;
     }
     if (data.length > 0 && !upstream.write(data)) this.#pauseDownstream();
     if (endStream) upstream.endWrite();
+  }
+
+  #onEarlyData(data: Buffer): void {
+    const { config } = this.#proxy;
+    this.#keepEarly(data);
+    if (!this.#readingPaused && (this.#early?.length ?? 0) >= config.maxEarlyDataBytes) {
+      this.#readingPaused = true;
+      this.#connection.pauseReading();
+    }
+    if (!config.connectOnData || this.#attempts > 0 || this.#over) return;
+    if (this.#early === null) this.#leave();
+    else this.#connect();
+  }
+
+  /** Downstream left without a word, so that no host has to hear of it. */
+  #leave(): void {
+    this.#over = true;
+    this.#connection.close(0);
   }
 
   onWritable(): void {
@@ -114,9 +134,7 @@ export class TcpSession extends Deadline implements TerminalFilter, TcpHandler {
     this.#connected = true;
     stream.upstreamLocalAddress = upstream.localAddress;
     stream.upstreamSecure = upstream.secure;
-    this.#idleTimeoutMs = this.#proxy.idleTimeoutMs(stream);
-    this.#lastActiveMs = now();
-    if (this.#idleTimeoutMs > 0) this.arm(this.#idleTimeoutMs);
+    this.#watchIdle();
     if (this.#proxy.config.accessLogOnConnected) this.#proxy.log(stream, "TcpUpstreamConnected");
     const early = this.#dropEarly();
     const room = early === null || upstream.write(early);
@@ -186,6 +204,12 @@ export class TcpSession extends Deadline implements TerminalFilter, TcpHandler {
     this.#proxy.stats.idleTimeout.inc();
     if (this.#flushing) this.#giveUp(() => this.#upstream!.close());
     else this.#connection.closeNow(CloseReason.IDLE);
+  }
+
+  #watchIdle(): void {
+    this.#idleTimeoutMs = this.#proxy.idleTimeoutMs(this.#connection.stream);
+    this.#lastActiveMs = now();
+    if (this.#idleTimeoutMs > 0) this.arm(this.#idleTimeoutMs);
   }
 
   #onMaxDuration(): void {

@@ -39,6 +39,8 @@ test("tcp_proxy: defaults, and every field", () => {
         maxConnectionDurationMs: 0,
         maxConnectionDurationJitterPercent: 0,
         maxConnectAttempts: 1,
+        connectOnData: false,
+        maxEarlyDataBytes: 0,
         backoff: undefined,
         accessLogs: [],
         accessLogFlushIntervalMs: 0,
@@ -50,7 +52,7 @@ test("tcp_proxy: defaults, and every field", () => {
   const [filter] = filtersOf(
     tcp(`weighted_clusters: { clusters: [ { name: c, weight: 3 }, { name: d, weight: 1 } ] }, idle_timeout: 0s,
       max_downstream_connection_duration: 5s, max_downstream_connection_duration_jitter_percentage: { value: 10 },
-      max_connect_attempts: 3, backoff_options: { base_interval: 0.1s, max_interval: 2s },
+      max_connect_attempts: 3, upstream_connect_mode: ON_DOWNSTREAM_DATA, max_early_data_bytes: 10, backoff_options: { base_interval: 0.1s, max_interval: 2s },
       access_log_options: { access_log_flush_interval: 1s, flush_access_log_on_connected: true, flush_access_log_on_start: true }`),
   );
   assert.ok(filter?.kind === "tcp_proxy");
@@ -64,6 +66,8 @@ test("tcp_proxy: defaults, and every field", () => {
     maxConnectionDurationMs: 5000,
     maxConnectionDurationJitterPercent: 10,
     maxConnectAttempts: 3,
+    connectOnData: true,
+    maxEarlyDataBytes: 10,
     backoff: { baseMs: 100, maxMs: 2000 },
     accessLogs: [],
     accessLogFlushIntervalMs: 1000,
@@ -161,10 +165,7 @@ test("mistakes are told with place and rule", () => {
     [[tcp("idle_timeout: 1s")], /oneof\.required/],
     [[tcp("cluster: c, tunneling_config: { hostname: x }")], /tunneling_config not-supported/],
     [[tcp("cluster: c, on_demand: { resources_locator: x }")], /on_demand not-supported/],
-    [
-      [tcp("cluster: c, upstream_connect_mode: ON_DOWNSTREAM_DATA, max_early_data_bytes: 10")],
-      /upstream_connect_mode not-supported/,
-    ],
+    [[tcp("cluster: c, upstream_connect_mode: ON_DOWNSTREAM_DATA")], /upstream_connect_mode tcp-proxy/],
     [[tcp("cluster: c, max_connect_attempts: 0")], /max_connect_attempts/],
     [[tcp("cluster: c, backoff_options: { base_interval: 2s, max_interval: 1s }")], /max_interval backoff/],
     [[tcp("weighted_clusters: { clusters: [ { name: c, weight: 0 } ] }")], /weight/],

@@ -64,6 +64,8 @@ export function tcpConfig(more: Partial<TcpProxyConfig> = {}): TcpProxyConfig {
     maxConnectionDurationMs: 0,
     maxConnectionDurationJitterPercent: 0,
     maxConnectAttempts: 1,
+    connectOnData: false,
+    maxEarlyDataBytes: 0,
     backoff: undefined,
     accessLogs: [],
     accessLogFlushIntervalMs: 0,

@@ -80,6 +80,56 @@ test("bytes that a filter lets go before the host is there wait for it", async (
   await allOver(proxy);
 });
 
+test("ON_DOWNSTREAM_DATA: no host before the first bytes, no more of them than allowed, none for who says nothing", async (t) => {
+  const up = await host(t, echoing);
+  const proxy = await proxied(t, {
+    clusters: [cluster("up", [up.port])],
+    tcp: { connectOnData: true, maxEarlyDataBytes: 4 },
+  });
+  const silent = await dial(t, proxy.port);
+  const talking = await dial(t, proxy.port);
+  talking.socket.write("hello");
+  await until(() => talking.text() === "hello", "the first bytes come back");
+  assert.equal(up.accepted.length, 1);
+  assert.ok(proxy.counter("tcp.t.early_data_received_count_total") >= 1);
+  talking.socket.end(" and more");
+  assert.equal(await talking.ended, "hello and more");
+  silent.socket.end();
+  assert.equal(await silent.ended, "");
+  await allOver(proxy);
+  assert.equal(up.accepted.length, 1);
+});
+
+test("max_early_data_bytes: what downstream sends is read while the host is being connected", async (t) => {
+  const up = await host(t, echoing);
+  const dead = await deadPort();
+  const proxy = await proxied(t, {
+    clusters: [cluster("dead", [dead]), cluster("up", [up.port])],
+    tcp: {
+      clusters: [{ name: "dead", weight: 1 }],
+      maxEarlyDataBytes: 1000,
+      maxConnectAttempts: 2,
+      backoff: { baseMs: 200, maxMs: 200 },
+    },
+    filters: [
+      passing((view) =>
+        Object.assign(new Plain(view), {
+          onData(): number {
+            view.stream.filterState = new Map([["envoy.tcp_proxy.cluster", Buffer.from("up")]]);
+            return NetworkStatus.CONTINUE;
+          },
+        }),
+      ),
+    ],
+  });
+  const peer = await dial(t, proxy.port);
+  peer.socket.end("decides");
+  // Read early, the bytes are seen by the filter, which chooses the cluster of the second attempt.
+  assert.equal(await peer.ended, "decides");
+  assert.equal(proxy.counter("tcp.t.early_data_received_count_total"), 1);
+  await allOver(proxy);
+});
+
 test("large streams arrive unchanged in both directions at once, in many connections", async (t) => {
   const up = await host(t, echoing);
   const proxy = await proxied(t, { clusters: [cluster("up", [up.port])] });

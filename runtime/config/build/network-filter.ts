@@ -59,12 +59,22 @@ function buildTcpProxy(context: BuildContext, proxy: Message, direction: number)
     maxConnectionDurationJitterPercent:
       proxy.message("max_downstream_connection_duration_jitter_percentage")?.number("value") ?? 0,
     maxConnectAttempts: proxy.wrappedNumber("max_connect_attempts", 1),
+    connectOnData: connectsOnData(context, proxy),
+    maxEarlyDataBytes: proxy.wrappedNumber("max_early_data_bytes", 0),
     backoff: backoff(context, proxy),
     accessLogs: buildAccessLogs(context, proxy, "access_log", { statPrefix: "", direction }),
     accessLogFlushIntervalMs: context.millis(log, "access_log_flush_interval", 0),
     accessLogOnConnected: log.flag("flush_access_log_on_connected"),
     accessLogOnStart: options?.flag("flush_access_log_on_start") ?? false,
   };
+}
+
+/** Filters see a connection once its TLS handshake is over, so that waiting for the handshake is no mode of its own. */
+function connectsOnData(context: BuildContext, proxy: Message): boolean {
+  const onData = context.enumName(proxy, "upstream_connect_mode") === "ON_DOWNSTREAM_DATA";
+  if (onData && !proxy.has("max_early_data_bytes"))
+    context.error(proxy, "upstream_connect_mode", "tcp-proxy", "ON_DOWNSTREAM_DATA needs max_early_data_bytes");
+  return onData;
 }
 
 function clusters(context: BuildContext, proxy: Message): TcpProxyConfig["clusters"] {
