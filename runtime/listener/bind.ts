@@ -1,10 +1,10 @@
 /** Binding of sockets to the addresses of a listener. */
-import { chmodSync, lstatSync, unlinkSync } from "node:fs";
+import { chmodSync, lstatSync, rmSync, unlinkSync } from "node:fs";
 import type { ListenOptions, Server } from "node:net";
 import type { Address, ListenerConfig } from "../config/snapshot.ts";
 import { ProxyError } from "../errors.ts";
 import { formatAddress, formatIpPort } from "./address.ts";
-import { descriptorOf, duplicate, listenerOptions, listenNatively } from "./native-sockets.ts";
+import { descriptorOf, duplicate, listenerOptions, listenNatively, listenOnPath } from "./native-sockets.ts";
 
 /** A bound address, as told to the main thread. */
 export interface BoundAddress {
@@ -66,7 +66,8 @@ function listenOptions(
   if (options.shared !== undefined) return { fd: duplicate(options.shared), backlog };
   if (address.kind === "pipe") {
     removeStaleSocket(address.path);
-    return { path: pipePath(address.path), backlog };
+    const path = pipePath(address.path);
+    return process.platform === "linux" ? { fd: listenOnPath(path, backlog), backlog } : { path, backlog };
   }
   const port = address.port === 0 ? options.givenPort : address.port;
   const reusePort = hasOwnSocket(config, address);
@@ -92,6 +93,19 @@ function bindReason(cause: unknown): string {
 /** A leading `@` names an abstract socket, which Node spells with a NUL. */
 function pipePath(path: string): string {
   return path.startsWith("@") ? `\0${path.slice(1)}` : path;
+}
+
+/** Which file the socket of an address is; undefined: none. */
+export function socketFile(address: Address): number | undefined {
+  if (address.kind !== "pipe" || address.path.startsWith("@")) return undefined;
+  return lstatSync(address.path, { throwIfNoEntry: false })?.ino;
+}
+
+/** Removes the file of a socket that is closed, unless another one has its name by now. */
+export function removeSocketFile(address: Address, file: number | undefined): void {
+  // Another worker may remove it at the same time.
+  if (address.kind === "pipe" && file !== undefined && socketFile(address) === file)
+    rmSync(address.path, { force: true });
 }
 
 /** A unix socket file outlives its process; only a socket is ever removed, never another file. */

@@ -5,7 +5,7 @@
 import { createServer } from "node:net";
 import type { Server, Socket } from "node:net";
 import type { Address, ListenerConfig } from "../config/snapshot.ts";
-import { describe, listen } from "./bind.ts";
+import { describe, listen, removeSocketFile, socketFile } from "./bind.ts";
 import type { BindOptions, BoundAddress } from "./bind.ts";
 
 /** Where accepted sockets go. */
@@ -17,12 +17,16 @@ export class ListeningSocket {
   /** Two sockets of the same key can stand for each other. */
   readonly key: string;
   readonly #server: Server;
+  readonly #address: Address;
+  /** Of a unix socket. */
+  #file: number | undefined;
   #place: BoundAddress | null = null;
   #owner: SocketTaker | null = null;
   #held: Socket[] = [];
 
-  private constructor(key: string) {
+  private constructor(key: string, address: Address) {
     this.key = key;
+    this.#address = address;
     this.#server = createServer({ noDelay: true, allowHalfOpen: true, pauseOnConnect: true }, (socket) => {
       if (this.#owner === null) this.#held.push(socket);
       else this.#owner.onAccepted(socket);
@@ -31,8 +35,9 @@ export class ListeningSocket {
 
   /** Rejects with ProxyError BIND_FAILED that names listener and address. */
   static async bind(address: Address, config: ListenerConfig, options: BindOptions): Promise<ListeningSocket> {
-    const socket = new ListeningSocket(socketKey(config, options.index));
+    const socket = new ListeningSocket(socketKey(config, options.index), address);
     await listen(socket.#server, address, config, options);
+    socket.#file = socketFile(address);
     socket.#place = describe(socket.#server, options.index, address, config);
     return socket;
   }
@@ -51,6 +56,7 @@ export class ListeningSocket {
   /** Accepts nothing any more. */
   close(): void {
     this.#server.close();
+    removeSocketFile(this.#address, this.#file);
     for (const socket of this.#held.splice(0)) socket.destroy();
   }
 }

@@ -37,6 +37,7 @@ interface LibC {
 }
 
 // Numbers of Linux: bits/socket.h, netinet/in.h, netinet/tcp.h, linux/netfilter_ipv4.h, netfilter_ipv6/ip6_tables.h.
+const AF_UNIX = 1;
 const AF_INET = 2;
 const AF_INET6 = 10;
 const SOCK_STREAM = 1;
@@ -56,6 +57,8 @@ const IP_FREEBIND = { 4: 15, 6: 78 } as const;
 const IP_TRANSPARENT = { 4: 19, 6: 75 } as const;
 /** sockaddr_in6, the larger one. */
 const SOCKADDR_BYTES = 28;
+/** Bytes of a path in sockaddr_un, with the NUL at its end. */
+const UNIX_PATH_BYTES = 108;
 const LITTLE = endianness() === "LE";
 
 let loaded: LibC | ProxyError | null = null;
@@ -171,6 +174,31 @@ export function listenNatively(listener: NativeListener): number {
     c.close(fd);
     throw error;
   }
+}
+
+/**
+ * The same on a unix socket; a path that begins with NUL is an abstract name. A server on it leaves the file alone when
+ * it closes, which Node's own would remove under the feet of others. Throws as {@link listenNatively} does.
+ */
+export function listenOnPath(path: string, backlog: number): number {
+  const name = Buffer.from(path);
+  if (name.length >= UNIX_PATH_BYTES)
+    throw new ProxyError("NATIVE_SOCKETS", "config", `a path has at most ${UNIX_PATH_BYTES - 1} bytes`);
+  const c = libc();
+  const fd = c.socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) throw failed("socket");
+  // An abstract name is as long as the address says, a path ends with NUL.
+  const abstract = name[0] === 0;
+  const address = Buffer.alloc(2 + name.length + (abstract ? 0 : 1));
+  if (LITTLE) address.writeUInt16LE(AF_UNIX);
+  else address.writeUInt16BE(AF_UNIX);
+  name.copy(address, 2);
+  let error: ProxyError | null = null;
+  if (c.bind(fd, address, address.length) !== 0) error = failed("bind");
+  else if (c.listen(fd, backlog) !== 0) error = failed("listen");
+  if (error === null) return fd;
+  c.close(fd);
+  throw error;
 }
 
 function setOptions(fd: number, options: readonly SocketOptionConfig[], state: SocketOptionConfig["state"]): void {

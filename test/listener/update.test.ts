@@ -1,8 +1,11 @@
 /** Another configuration while connections are served: what stays, what ends, and that nobody notices. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { connect } from "node:net";
 import type { Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import type { TestContext } from "node:test";
 import type { ListenerConfig } from "../../runtime/config/snapshot.ts";
@@ -267,4 +270,24 @@ test("under load: no request fails, whatever is updated", async (t) => {
   assert.ok(answers > 4000);
   assert.ok(stats.counter("listener_manager.listener_in_place_updated").value > 0);
   assert.ok(stats.counter("listener_manager.listener_modified").value > 0);
+});
+
+test("a unix socket whose listener is replaced keeps its file, and loses it with the last one", async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "sluice-"));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const path = join(folder, "s");
+  const pipe = (more: Partial<ListenerConfig> = {}): ListenerConfig => ({
+    ...named("a", more),
+    address: { kind: "pipe", path, mode: 0o600 },
+  });
+  const { update } = await stage(t, [pipe()]);
+  assert.equal(await say({ path }, "x"), "a;");
+  // The same socket goes on.
+  await update([pipe({ perConnectionBufferLimitBytes: 2048 })]);
+  assert.equal(await say({ path }, "x"), "a;");
+  // Another socket takes the name over before the old one is closed.
+  await update([pipe({ backlog: 7 })]);
+  assert.equal(await say({ path }, "x"), "a;");
+  await update([]);
+  assert.equal(existsSync(path), false);
 });

@@ -1,9 +1,12 @@
 /** How connections spread over worker threads: a socket for each, one shared, and exact balance. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { connect } from "node:net";
 import type { Socket } from "node:net";
-import { test } from "node:test";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
 import { bootstrap, OK_ROUTE, ProxyProcess } from "../cli/proxy-process.ts";
 
 const WORKERS = 4;
@@ -61,6 +64,33 @@ test("one socket for all workers: who is awake takes the connection", async () =
   assert.equal(sum(totals), CONNECTIONS);
   assert.ok(totals.filter((total) => total > 0).length > 1, totals.join());
 });
+
+for (const [what, more, pipe] of [
+  ["an address", "enable_reuse_port: false", false],
+  ["a unix socket", "", true],
+] as const) {
+  test(`${what} that can be bound once is served on while the worker that bound it is away`, async () => {
+    const folder = mkdtempSync(join(tmpdir(), "sluice-"));
+    after(() => rmSync(folder, { recursive: true }));
+    const address = `{ pipe: { path: "${join(folder, "s")}" } }`;
+    const text = bootstrap({ routes: [OK_ROUTE], ...(pipe ? { address } : {}) });
+    const config = text.replace("- name: ingress\n", `$&      ${more}\n`);
+    const shared = await new ProxyProcess(config, ["--concurrency", "2"]).live();
+    assert.equal((await shared.post("/workers/replace?index=0")).status, 200);
+    let answers = 0;
+    const back = shared.printed("worker 0 is back").then(() => (answers = -answers));
+    while (answers >= 0) {
+      assert.equal((await shared.get("/")).body, "ok");
+      answers++;
+    }
+    await back;
+    assert.ok(answers < 0);
+    for (let n = 0; n < 20; n++) assert.equal((await shared.get("/")).body, "ok");
+    shared.process.kill("SIGTERM");
+    assert.equal(await shared.exited, 0);
+    assert.equal(existsSync(join(folder, "s")), false);
+  });
+}
 
 test("exact balance: every worker has as many connections as the others", async () => {
   const balanced = await proxy("connection_balance_config: { exact_balance: {} }");
