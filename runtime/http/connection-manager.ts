@@ -23,6 +23,8 @@ import type { StreamInfo } from "../observe/stream-info.ts";
 import type { Upstream, Upstreams } from "../upstream/request.ts";
 import { Phase } from "./filter.ts";
 import type { HttpFilterFactory } from "./filter.ts";
+import { CodecChoice } from "./codec-choice.ts";
+import { H2Session } from "./h2-session.ts";
 import { RequestHeaders } from "./request-headers.ts";
 import { describeOwnRateLimits, describeRateLimits } from "./rate-limit-descriptors.ts";
 import { tlsRedirectLocation } from "./route-apply.ts";
@@ -104,6 +106,8 @@ export class ManagerStats {
   readonly cxActive: Gauge;
   readonly cxHttp1Total: Counter;
   readonly cxHttp1Active: Gauge;
+  readonly cxHttp2Total: Counter;
+  readonly cxHttp2Active: Gauge;
   readonly cxDestroy: Counter;
   readonly cxDestroyActiveRq: Counter;
   readonly cxProtocolError: Counter;
@@ -115,6 +119,7 @@ export class ManagerStats {
   readonly cxTxBytes: Counter;
   readonly downstreamRqTotal: Counter;
   readonly downstreamRqHttp1Total: Counter;
+  readonly downstreamRqHttp2Total: Counter;
   readonly downstreamRqActive: Gauge;
   readonly downstreamRqTime: Histogram;
   readonly rqIdleTimeout: Counter;
@@ -140,6 +145,8 @@ export class ManagerStats {
     this.cxActive = stats.gauge(`${prefix}downstream_cx_active`);
     this.cxHttp1Total = counter("downstream_cx_http1_total");
     this.cxHttp1Active = stats.gauge(`${prefix}downstream_cx_http1_active`);
+    this.cxHttp2Total = counter("downstream_cx_http2_total");
+    this.cxHttp2Active = stats.gauge(`${prefix}downstream_cx_http2_active`);
     this.cxDestroy = counter("downstream_cx_destroy");
     this.cxDestroyActiveRq = counter("downstream_cx_destroy_active_rq");
     this.cxProtocolError = counter("downstream_cx_protocol_error");
@@ -151,6 +158,7 @@ export class ManagerStats {
     this.cxTxBytes = counter("downstream_cx_tx_bytes_total");
     this.downstreamRqTotal = counter("downstream_rq_total");
     this.downstreamRqHttp1Total = counter("downstream_rq_http1_total");
+    this.downstreamRqHttp2Total = counter("downstream_rq_http2_total");
     this.downstreamRqActive = stats.gauge(`${prefix}downstream_rq_active`);
     this.downstreamRqTime = stats.histogram(`${prefix}downstream_rq_time`);
     this.rqIdleTimeout = counter("downstream_rq_idle_timeout");
@@ -230,7 +238,12 @@ export class ConnectionManager implements TerminalFilterFactory {
   }
 
   create(connection: ConnectionView): TerminalFilter {
-    return new Session(this, connection);
+    const { codecType } = this.config;
+    const agreed = connection.info.secure?.alpn ?? "";
+    if (codecType === "HTTP2" || (codecType === "AUTO" && agreed === "h2")) return new H2Session(this, connection);
+    // What ALPN has agreed on, or nobody but HTTP/1 is wanted.
+    if (codecType === "HTTP1" || agreed !== "") return new Session(this, connection);
+    return new CodecChoice(this, connection);
   }
 
   /** Some filter sees response bodies, or holds responses, and may keep bytes of them. Filters may change while streams run. */

@@ -18,7 +18,7 @@ import { Alarm, Deadline } from "../timers.ts";
 import type { ConnectionManager } from "./connection-manager.ts";
 import type { LocalReply } from "./filter.ts";
 import { reply, REPLIES } from "./local-reply.ts";
-import { mergeSlashes, normalizeHost, normalizePath } from "./path.ts";
+import { checkRequest } from "./request-checks.ts";
 import { mutateResponseHeaders } from "./response-headers.ts";
 import { Stream } from "./stream.ts";
 import type { DownstreamSession } from "./stream.ts";
@@ -66,9 +66,15 @@ export class Session extends Deadline implements TerminalFilter, RequestSink, Do
 
   onNewConnection(): void {
     const stats = this.#manager.stats;
-    const config = this.#manager.config;
     stats.cxTotal.inc();
     stats.cxActive.inc();
+    this.begin();
+  }
+
+  /** The same for a connection that is counted already. */
+  begin(): void {
+    const stats = this.#manager.stats;
+    const config = this.#manager.config;
     stats.cxHttp1Total.inc();
     stats.cxHttp1Active.inc();
     if (config.idleTimeoutMs > 0) this.arm(config.idleTimeoutMs);
@@ -233,36 +239,9 @@ export class Session extends Deadline implements TerminalFilter, RequestSink, Do
       if (headers.get(":authority") === "" && config.defaultHostForHttp10 !== "")
         headers.set(":authority", config.defaultHostForHttp10);
     }
-    const host = headers.get(":authority")!;
-    if (host === "") return REPLIES.missingHost;
+    if (headers.get(":authority") === "") return REPLIES.missingHost;
     if ((flags & HeadFlag.UPGRADE) !== 0 || headers.get(":method") === "CONNECT") return REPLIES.upgradeFailed;
-    const path = headers.get(":path")!;
-    if (path.charCodeAt(0) !== 0x2f && !(path === "*" && headers.get(":method") === "OPTIONS")) {
-      this.#manager.stats.rqNonRelativePath.inc();
-      return path === "" ? REPLIES.missingPath : REPLIES.absolutePath;
-    }
-    return this.#normalize(headers, host, path);
-  }
-
-  #normalize(headers: HeaderMap, host: string, path: string): LocalReply | null {
-    const config = this.#manager.config;
-    if (config.normalizePath) {
-      const normal = normalizePath(path);
-      if (normal === undefined) {
-        this.#manager.stats.rqFailedPathNormalization.inc();
-        return REPLIES.pathNormalizationFailed;
-      }
-      if (normal !== path) headers.set(":path", normal);
-    }
-    if (config.mergeSlashes) headers.set(":path", mergeSlashes(headers.get(":path")!));
-    if (config.stripPort !== "none" || config.stripTrailingHostDot) {
-      const local = this.#connection.info.localAddress;
-      headers.set(
-        ":authority",
-        normalizeHost(host, config.stripPort, local.slice(local.lastIndexOf(":") + 1), config.stripTrailingHostDot),
-      );
-    }
-    return null;
+    return checkRequest(headers, this.#manager, this.#connection.info.localAddress);
   }
 
   #expectContinue(headers: HeaderMap): void {

@@ -1,6 +1,7 @@
 /** One HTTP/2 connection to a host, over TLS, or with prior knowledge over TCP or a unix socket, carried by `node:http2`. */
 import type { ClientHttp2Session, ClientHttp2Stream } from "node:http2";
 import type { Socket } from "node:net";
+import { wireFields } from "../codec/h2-fields.ts";
 import type { HeaderMap } from "../codec/headers.ts";
 import { ResetReason } from "../errors.ts";
 import {
@@ -38,17 +39,6 @@ const PROTOCOLS = ["h2"];
 
 /** RFC 9113 section 7. */
 const NO_ERROR = 0;
-
-/** RFC 9113 section 8.2.2: fields of one HTTP/1 connection, which HTTP/2 refuses; Host is `:authority`. */
-const CONNECTION_FIELDS = new Set([
-  "connection",
-  "keep-alive",
-  "proxy-connection",
-  "transfer-encoding",
-  "upgrade",
-  "http2-settings",
-  "host",
-]);
 
 export class H2Connection extends Deadline implements PoolConnection<H2Request> {
   readonly #pool: Pool<H2Request>;
@@ -245,16 +235,4 @@ export class H2Connection extends Deadline implements PoolConnection<H2Request> 
 
 function failLater(request: H2Request, reason: ResetReason, unsent: boolean): void {
   request.fail(reason, unsent);
-}
-
-/** The map as name, value, name, value, … without what HTTP/2 forbids. */
-function wireFields(headers: HeaderMap): string[] {
-  const { list } = headers;
-  const fields: string[] = [];
-  for (let at = 0; at < list.length; at += 2) {
-    const name = list[at]!;
-    if (CONNECTION_FIELDS.has(name) || (name === "te" && list[at + 1] !== "trailers")) continue;
-    fields.push(name, list[at + 1]!);
-  }
-  return fields;
 }

@@ -1,5 +1,6 @@
 /** One HTTP/2 request: waits for a connection if it must, then is a stream of `node:http2`. */
 import type { ClientHttp2Stream } from "node:http2";
+import { trailerFields } from "../codec/h2-fields.ts";
 import { HeaderMap } from "../codec/headers.ts";
 import { ResetReason } from "../errors.ts";
 import type { H2Connection } from "./h2-connection.ts";
@@ -208,14 +209,9 @@ export class H2Request extends QueueLink implements PoolRequest {
   #onWantTrailers(stream: ClientHttp2Stream): void {
     // A request that was given up must not look complete to the host.
     if (this.done && !this.#ended) return;
-    const fields: Record<string, string[]> = {};
-    const list = this.#trailers?.list ?? [];
-    for (let at = 0; at < list.length; at += 2) {
-      if (!list[at]!.startsWith(":")) (fields[list[at]!] ??= []).push(list[at + 1]!);
-    }
     try {
       // Without fields this is an empty DATA frame that ends the stream.
-      stream.sendTrailers(fields);
+      stream.sendTrailers(trailerFields(this.#trailers));
     } catch {
       // Fields that HTTP/2 cannot carry, from a guest perhaps: that request fails, nothing else.
       setImmediate(failLocally, this);

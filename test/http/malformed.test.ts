@@ -25,7 +25,12 @@ describe("malformed requests", () => {
         }
       });
     });
-    proxy = await Engine.start({ routes: [route("/", forward("c"))], clusters: [cluster("c", [upstream.port])] });
+    proxy = await Engine.start({
+      routes: [route("/", forward("c"))],
+      clusters: [cluster("c", [upstream.port])],
+      // The preface of HTTP/2 is malformed only where nothing else is spoken.
+      manager: { codecType: "HTTP1" },
+    });
   });
   after(async () => {
     proxy.close();

@@ -1,0 +1,169 @@
+/**
+ * An HTTP/2 connection from downstream, by ALPN or with prior knowledge: the terminal network filter that turns it
+ * into streams, many at a time. Frames and flow control are `node:http2`'s; bytes come and go through the
+ * connection's network filters like those of HTTP/1.
+ *
+ * The deadline of the base class is the connection's idle timeout; it looks, when it fires, how long the
+ * connection has really been without a stream.
+ */
+import type { ServerHttp2Session, ServerHttp2Stream } from "node:http2";
+import { H2_CONCURRENT_STREAMS, H2_CONNECTION_WINDOW_BYTES, H2_STREAM_WINDOW_BYTES } from "../limits.ts";
+import type { ConnectionView, TerminalFilter } from "../network/filter.ts";
+import { Alarm, Deadline } from "../timers.ts";
+import type { ConnectionManager } from "./connection-manager.ts";
+import { H2Stream } from "./h2-stream.ts";
+import { H2Wire } from "./h2-wire.ts";
+
+/** RFC 9113 sections 7 and 6.8: a GOAWAY that refuses nothing yet. */
+const NO_ERROR = 0;
+const LAST_STREAM_ID = 2 ** 31 - 1;
+
+export class H2Session extends Deadline implements TerminalFilter {
+  readonly manager: ConnectionManager;
+  readonly connection: ConnectionView;
+  readonly #wire: H2Wire;
+  readonly #session: ServerHttp2Session;
+  readonly #streams = new Set<H2Stream>();
+  #requests = 0;
+  #lastActiveMs = performance.now();
+  #draining = false;
+  #drainAlarm: Alarm | null = null;
+  #durationAlarm: Alarm | null = null;
+
+  constructor(manager: ConnectionManager, connection: ConnectionView) {
+    super();
+    this.manager = manager;
+    this.connection = connection;
+    const { config } = manager;
+    this.#wire = new H2Wire(connection, config.delayedCloseTimeoutMs);
+    const session = process.getBuiltinModule("node:http2").performServerHandshake(this.#wire, {
+      // Pseudo-fields count there, and not in Envoy's limit.
+      maxHeaderListPairs: config.maxHeadersCount + 4,
+      settings: {
+        maxConcurrentStreams: H2_CONCURRENT_STREAMS,
+        initialWindowSize: H2_STREAM_WINDOW_BYTES,
+        maxHeaderListSize: config.maxRequestHeadersBytes,
+      },
+    });
+    this.#session = session;
+    session.on("stream", (stream, _headers, flags, raw) => this.#onStream(stream, flags, raw));
+    session.on("error", (error: NodeJS.ErrnoException) => {
+      if (error.code === "ERR_HTTP2_ERROR" || error.code === "ERR_HTTP2_SESSION_ERROR")
+        manager.stats.cxProtocolError.inc();
+    });
+    this.#wire.on("error", () => session.destroy());
+  }
+
+  // ---- connection -------------------------------------------------------------------------------
+
+  onNewConnection(): void {
+    const { stats } = this.manager;
+    stats.cxTotal.inc();
+    stats.cxActive.inc();
+    this.begin();
+  }
+
+  /** The same for a connection that is counted already. */
+  begin(): void {
+    const { stats, config } = this.manager;
+    stats.cxHttp2Total.inc();
+    stats.cxHttp2Active.inc();
+    this.#session.setLocalWindowSize(H2_CONNECTION_WINDOW_BYTES);
+    if (config.idleTimeoutMs > 0) this.arm(config.idleTimeoutMs);
+    if (config.maxConnectionDurationMs > 0) {
+      this.#durationAlarm = new Alarm(() => this.#onMaxDuration());
+      this.#durationAlarm.arm(config.maxConnectionDurationMs);
+    }
+  }
+
+  onData(data: Buffer, endStream: boolean): void {
+    if (data.length > 0) {
+      this.manager.stats.cxRxBytes.add(data.length);
+      this.#wire.deliver(data);
+    }
+    // Half-open connections are none of HTTP's.
+    if (endStream) this.#wire.push(null);
+  }
+
+  onWritable(): void {
+    this.#wire.goOn();
+  }
+
+  /** Says that no more streams are welcome, waits for those on their way, and ends with the last one. */
+  onDraining(): void {
+    if (this.#draining || this.#session.destroyed) return;
+    this.#draining = true;
+    this.#session.goaway(NO_ERROR, LAST_STREAM_ID);
+    this.#drainAlarm = new Alarm(() => this.#finish());
+    this.#drainAlarm.arm(Math.max(1, this.manager.config.drainTimeoutMs));
+    if (this.#streams.size === 0) this.#finish();
+  }
+
+  onRetiring(): void {
+    this.onDraining();
+  }
+
+  onClose(): void {
+    this.disarm();
+    this.#drainAlarm?.disarm();
+    this.#durationAlarm?.disarm();
+    const { stats } = this.manager;
+    stats.cxActive.dec();
+    stats.cxHttp2Active.dec();
+    stats.cxDestroy.inc();
+    if (this.#streams.size > 0) stats.cxDestroyActiveRq.inc();
+    for (const stream of [...this.#streams]) stream.onGone();
+    this.#session.destroy();
+    this.#wire.destroy();
+  }
+
+  onDeadline(): void {
+    const idleMs = this.manager.config.idleTimeoutMs;
+    const left = this.#streams.size > 0 ? idleMs : idleMs - (performance.now() - this.#lastActiveMs);
+    if (left > 1) {
+      this.arm(Math.ceil(left));
+      return;
+    }
+    this.manager.stats.cxIdleTimeout.inc();
+    this.#finish();
+  }
+
+  // ---- streams ----------------------------------------------------------------------------------
+
+  /** The answer goes out while the proxy drains, or asks downstream to leave. */
+  noteResponse(): void {
+    if (!this.manager.drainState.close || this.#draining) return;
+    this.manager.stats.cxDrainClose.inc();
+    this.onDraining();
+  }
+
+  onStreamOver(stream: H2Stream): void {
+    if (!this.#streams.delete(stream)) return;
+    this.#lastActiveMs = performance.now();
+    if (this.#draining && this.#streams.size === 0) setImmediate(() => this.#finish());
+  }
+
+  #onStream(wire: ServerHttp2Stream, flags: number, raw: string[]): void {
+    const { stats, config } = this.manager;
+    stats.downstreamRqHttp2Total.inc();
+    this.#requests++;
+    const stream = new H2Stream(this, wire);
+    this.#streams.add(stream);
+    stream.begin(raw, flags);
+    const max = config.maxRequestsPerConnection;
+    if (max > 0 && this.#requests === max) {
+      stats.cxMaxRequests.inc();
+      this.onDraining();
+    }
+  }
+
+  #onMaxDuration(): void {
+    this.manager.stats.cxMaxDuration.inc();
+    this.onDraining();
+  }
+
+  /** No new streams; the connection ends with those that are there. */
+  #finish(): void {
+    if (!this.#session.destroyed && !this.#session.closed) this.#session.close();
+  }
+}

@@ -1,0 +1,208 @@
+/** One HTTP/2 stream from downstream, between `node:http2` and the host's own stream. */
+import type { ServerHttp2Stream } from "node:http2";
+import { requestHead, trailerFields, wireFields } from "../codec/h2-fields.ts";
+import { HeaderMap } from "../codec/headers.ts";
+import { checkRequest } from "./request-checks.ts";
+import type { H2Session } from "./h2-session.ts";
+import { REPLIES } from "./local-reply.ts";
+import { mutateResponseHeaders } from "./response-headers.ts";
+import { type DownstreamSession, Stream } from "./stream.ts";
+
+/** RFC 9113 sections 6.2 and 7. */
+const END_STREAM = 1;
+const NO_ERROR = 0;
+const INTERNAL_ERROR = 2;
+
+export class H2Stream implements DownstreamSession {
+  readonly #session: H2Session;
+  readonly #wire: ServerHttp2Stream;
+  readonly #stream: Stream;
+  #trailers: HeaderMap | null = null;
+  #requestTrailers: HeaderMap | null = null;
+  #responseEnded = false;
+  /** The response has no body on the wire: HEAD, 204, 304. */
+  #bodiless = false;
+  /** Bytes that content-length still promises; -1: it promises nothing. */
+  #promised = -1;
+  #over = false;
+
+  constructor(session: H2Session, wire: ServerHttp2Stream) {
+    const { manager, connection } = session;
+    this.#session = session;
+    this.#wire = wire;
+    manager.stats.downstreamRqTotal.inc();
+    manager.stats.downstreamRqActive.inc();
+    this.#stream = new Stream(manager, this, connection.info, manager.bufferLimitBytes);
+    this.#stream.info.protocol = "HTTP/2";
+    // What ends a stream is told by its close.
+    wire.on("error", ignore);
+    wire.on("close", () => this.#onClosed());
+    wire.on("drain", () => this.#stream.onDownstreamWritable());
+    wire.on("wantTrailers", () => this.#onWantTrailers());
+  }
+
+  /** The head has come. */
+  begin(raw: readonly string[], flags: number): void {
+    const { manager, connection } = this.#session;
+    const headers = requestHead(raw);
+    const stream = this.#stream;
+    const endStream = (flags & END_STREAM) !== 0;
+    this.#bodiless = headers.get(":method") === "HEAD";
+    const refusal =
+      headers.get(":method") === "CONNECT"
+        ? REPLIES.upgradeFailed
+        : checkRequest(headers, manager, connection.info.localAddress);
+    if (refusal !== null) {
+      stream.prepare(headers);
+      stream.sendLocalReply(refusal);
+      return;
+    }
+    this.#expectContinue(headers);
+    manager.requestHeaders.mutate(headers, stream.info);
+    if (!endStream) this.#listen();
+    stream.start(headers, endStream);
+    if (!this.#over) stream.onRequestReadComplete();
+  }
+
+  /** The connection is gone. */
+  onGone(): void {
+    if (this.#over) return;
+    this.#session.manager.stats.rqRxReset.inc();
+    this.#stream.onDownstreamGone();
+  }
+
+  // ---- request ----------------------------------------------------------------------------------
+
+  #listen(): void {
+    const wire = this.#wire;
+    wire.on("data", (chunk: Buffer) => {
+      if (this.#over) return;
+      this.#stream.onRequestData(chunk, false);
+      if (!this.#over) this.#stream.onRequestReadComplete();
+    });
+    wire.on("trailers", (_headers, _flags, raw: string[]) => (this.#requestTrailers = new HeaderMap(raw)));
+    wire.on("end", () => this.#onRequestEnd());
+  }
+
+  #onRequestEnd(): void {
+    // A stream that was cut off ends, too; its close tells.
+    if (this.#over || this.#wire.rstCode !== NO_ERROR || this.#wire.aborted) return;
+    const trailers = this.#requestTrailers;
+    if (trailers === null) this.#stream.onRequestData(EMPTY, true);
+    else this.#stream.onRequestTrailers(trailers);
+    if (!this.#over) this.#stream.onRequestReadComplete();
+  }
+
+  #expectContinue(headers: HeaderMap): void {
+    if (headers.get("expect")?.toLowerCase() !== "100-continue" || this.#session.manager.config.proxy100Continue)
+      return;
+    headers.remove("expect");
+    this.#wire.additionalHeaders({ ":status": 100 });
+  }
+
+  #onClosed(): void {
+    this.onGone();
+  }
+
+  pauseRequest(): void {
+    this.#session.manager.stats.pausedReading.inc();
+    this.#wire.pause();
+  }
+
+  resumeRequest(): void {
+    this.#session.manager.stats.resumedReading.inc();
+    this.#wire.resume();
+  }
+
+  // ---- response ---------------------------------------------------------------------------------
+
+  sendResponseHeaders(headers: HeaderMap, endStream: boolean): void {
+    const { manager } = this.#session;
+    const stream = this.#stream;
+    mutateResponseHeaders(headers, manager.config, stream.info);
+    if (!stream.requestComplete) manager.stats.rqResponseBeforeRqComplete.inc();
+    this.#session.noteResponse();
+    const status = stream.info.responseCode;
+    this.#bodiless = this.#bodiless || status === 204 || status === 304;
+    const length = headers.get("content-length");
+    if (!this.#bodiless && !endStream && length !== undefined && /^\d{1,15}$/.test(length))
+      this.#promised = Number(length);
+    const ends = endStream || this.#bodiless;
+    if (this.#wire.destroyed || this.#wire.headersSent) return;
+    try {
+      this.#wire.respond(wireFields(headers), { endStream: ends, waitForTrailers: !ends });
+      this.#responseEnded = endStream;
+    } catch {
+      // Fields that HTTP/2 cannot carry, from a guest perhaps: this stream fails, nothing else.
+      setImmediate(failStream, this.#stream);
+    }
+  }
+
+  sendResponseData(chunk: Buffer, endStream: boolean): boolean {
+    const wire = this.#wire;
+    let room = true;
+    let fits = true;
+    if (chunk.length > 0 && !this.#bodiless && !wire.destroyed) {
+      if (this.#promised >= 0) {
+        fits = chunk.length <= this.#promised;
+        this.#promised -= Math.min(chunk.length, this.#promised);
+      }
+      // They may lie in the thread's read buffer.
+      if (fits) room = wire.write(Buffer.from(chunk));
+      else setImmediate(failStream, this.#stream);
+    }
+    if (endStream && fits) this.#end();
+    return room;
+  }
+
+  sendResponseTrailers(trailers: HeaderMap): void {
+    this.#trailers = trailers;
+    this.#end();
+  }
+
+  flushResponse(): void {
+    // Frames are gathered by Node until the end of the turn.
+  }
+
+  /** A body shorter than its length must not look complete. */
+  #end(): void {
+    if (this.#promised > 0) return;
+    this.#responseEnded = true;
+    if (!this.#bodiless && !this.#wire.destroyed) this.#wire.end();
+  }
+
+  #onWantTrailers(): void {
+    const wire = this.#wire;
+    if (wire.destroyed) return;
+    try {
+      // Without fields this is an empty DATA frame that ends the stream.
+      wire.sendTrailers(this.#responseEnded ? trailerFields(this.#trailers) : {});
+    } catch {
+      setImmediate(closeWire, wire, INTERNAL_ERROR);
+    }
+  }
+
+  /**
+   * The host is done with the stream. What is left of a request that nobody reads is cancelled; a response that broke
+   * off is reset. From a task of its own: see `H2Request` for what Node 26 makes of it otherwise.
+   */
+  onStreamFinished(clean: boolean): void {
+    if (this.#over) return;
+    this.#over = true;
+    const wire = this.#wire;
+    if (!this.#responseEnded) setImmediate(closeWire, wire, INTERNAL_ERROR);
+    else if (!clean) setImmediate(closeWire, wire, NO_ERROR);
+    this.#session.onStreamOver(this);
+  }
+}
+
+function closeWire(wire: ServerHttp2Stream, code: number): void {
+  if (!wire.destroyed && !wire.closed) wire.close(code);
+}
+
+function failStream(stream: Stream): void {
+  stream.reset("http2.invalid_response");
+}
+
+function ignore(): void {}
+const EMPTY = Buffer.alloc(0);

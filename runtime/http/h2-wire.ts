@@ -1,0 +1,61 @@
+/** A downstream connection as the stream that `node:http2` wants: bytes in, bytes out, back-pressure both ways. */
+import { Duplex } from "node:stream";
+import type { ConnectionView } from "../network/filter.ts";
+
+export class H2Wire extends Duplex {
+  readonly #connection: ConnectionView;
+  readonly #closeMs: number;
+  #paused = false;
+  #blocked: ((error?: Error | null) => void) | null = null;
+
+  /** `closeMs`: how long the peer may take to end its side once ours has ended. */
+  constructor(connection: ConnectionView, closeMs: number) {
+    super({ allowHalfOpen: false });
+    this.#connection = connection;
+    this.#closeMs = closeMs;
+  }
+
+  /** Bytes from downstream, which are lent. */
+  deliver(data: Buffer): void {
+    if (this.destroyed || this.push(Buffer.from(data)) || this.#paused) return;
+    this.#paused = true;
+    this.#connection.pauseReading();
+  }
+
+  /** Downstream takes bytes again. */
+  goOn(): void {
+    const done = this.#blocked;
+    this.#blocked = null;
+    done?.();
+  }
+
+  override _read(): void {
+    if (!this.#paused) return;
+    this.#paused = false;
+    this.#connection.resumeReading();
+  }
+
+  override _write(chunk: Buffer, _encoding: string, done: (error?: Error | null) => void): void {
+    this.#wrote(this.#connection.write(chunk), done);
+  }
+
+  override _writev(chunks: readonly { readonly chunk: Buffer }[], done: (error?: Error | null) => void): void {
+    this.#wrote(this.#connection.write(Buffer.concat(chunks.map(({ chunk }) => chunk))), done);
+  }
+
+  override _final(done: (error?: Error | null) => void): void {
+    this.#connection.close(this.#closeMs);
+    done();
+  }
+
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    if (!this.#connection.closed) this.#connection.close(this.#closeMs);
+    this.goOn();
+    done(error);
+  }
+
+  #wrote(room: boolean, done: (error?: Error | null) => void): void {
+    if (room || this.#connection.closed) done();
+    else this.#blocked = done;
+  }
+}
