@@ -200,7 +200,7 @@ export const RESTART_BACKOFF_MS = 100;
 export const MAX_RESTART_BACKOFF_MS = 30_000;
 /**
  * Units of fuel for one callback: about one per WebAssembly instruction, more for host calls and by the bytes moved. About
- * 10 ms: optimised code uses 15 to 80 million a millisecond, a chain of dependent instructions least, branches most, since
+ * 10 ms: optimised code uses 15 to 100 million a millisecond, a chain of dependent instructions least, branches most, since
  * a charge stands for instructions of which not all run. A published SDK that converts a body character by character takes
  * 200 for each byte (70 of them run), so that a MiB fits. The count, not the clock, decides, so that a filter behaves
  * alike on every machine.
@@ -212,7 +212,7 @@ export const HOST_CALL_FUEL = 2500;
 export const MERGED_SEGMENT_INSTRUCTIONS = 64;
 /** Bytes of a loop up to which it is written out several times in a row, so that one look at the fuel does for so many rounds; and how many times. */
 export const REPEATED_LOOP_BYTES = 160;
-export const LOOP_REPEATS = 4;
+export const LOOP_REPEATS = 3;
 /** Bytes of a module, and of one function, up to which loops are written out: of larger ones there would be too much code. */
 export const MAX_REPEATING_MODULE_BYTES = 8 * 1024 * 1024;
 export const MAX_REPEATING_FUNCTION_BYTES = 256 * 1024;

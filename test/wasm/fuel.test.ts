@@ -161,6 +161,53 @@ describe("short loops are written out several times", () => {
   }
 });
 
+/** Functions with several loops keep the fuel in a local from start to end; each of these gives it back in a way of its own. */
+const HELD: readonly (readonly [name: string, text: string])[] = [
+  ["at its end", "(local.get $s)"],
+  ["by a return", "(if (local.get $n) (then (return (i32.const 5)))) (local.get $s)"],
+  ["by a branch out of the function", "(br_if 0 (local.get $s) (local.get $n))"],
+  [
+    "for a call of itself",
+    "(if (local.get $n) (then (local.set $s (i32.add (local.get $s) (call $run (i32.sub (local.get $n) (i32.const 1))))))) (local.get $s)",
+  ],
+  [
+    "for a call through a table",
+    "(i32.add (local.get $s) (call_indirect (param i32) (result i32) (i32.const 3) (i32.const 0)))",
+  ],
+  ["for a tail call", "(return_call $other (local.get $s))"],
+  ["for a call of the host", "(i32.add (local.get $s) (call $host (local.get $n)))"],
+];
+
+describe("fuel that a function keeps is given back", () => {
+  const loop =
+    "(local.set $m (local.get $n)) (loop $l (local.set $s (i32.add (local.get $s) (local.get $m))) (br_if $l (i32.gt_s (local.tee $m (i32.sub (local.get $m) (i32.const 1))) (i32.const 0))))";
+  for (const [name, text] of HELD) {
+    test(name, () => {
+      const bytes = assemble(`(module (import "env" "host" (func $host (param i32) (result i32)))
+        (table 1 funcref) (elem (i32.const 0) $other)
+        (func $other (param $n i32) (result i32) (local $s i32) (local $m i32) ${loop} (local.get $s))
+        (func $run (export "run") (param $n i32) (result i32) (local $s i32) (local $m i32) ${loop} ${loop} ${text}))`);
+      const code = harden(bytes, readModuleBinary(bytes), { memoryPages: 1, fuel: "exact" }).bytes;
+      const imports = { env: { host: (n: number): number => n + 1 } };
+      const hardened = new WebAssembly.Instance(new WebAssembly.Module(code), imports).exports;
+      const plain = new WebAssembly.Instance(new WebAssembly.Module(new Uint8Array(exactlyMetered(bytes))), imports)
+        .exports;
+      const left = hardened[HostExport.FUEL] as WebAssembly.Global;
+      const sum = plain[EXACT] as WebAssembly.Global;
+      for (let n = 0; n < 9; n++) {
+        left.value = AMPLE;
+        sum.value = 0n;
+        const answer = (hardened["run"] as (n: number) => number)(n);
+        assert.equal(answer, (plain["run"] as (n: number) => number)(n));
+        assert.equal(AMPLE - left.value, Number(sum.value), `${n}`);
+      }
+      left.value = 30;
+      assert.throws(() => (hardened["run"] as (n: number) => number)(1000), WebAssembly.RuntimeError);
+      assert.ok(left.value < 0);
+    });
+  }
+});
+
 test("calls in a row of a function without calls cannot make the fuel come around", () => {
   // 70,000 calls that take 64,000 units each are twice as much as the counter holds.
   const long = "(drop (i32.const 1))".repeat(32_000);

@@ -26,6 +26,9 @@ export const Event = {
   /** A branch without values that leaves a region, when it is taken or always; the argument is an index into `leaves`. */
   LEAVE_IF: 10,
   LEAVE_BY: 11,
+  /** In front of and behind a call of what takes fuel itself. */
+  CALLING: 12,
+  CALLED: 13,
 } as const;
 export const EVENT_SIZE = 3;
 
@@ -78,6 +81,7 @@ export interface FunctionScan {
   readonly height: number;
   readonly wide: boolean;
   readonly catches: boolean;
+  readonly throws: boolean;
 }
 
 /** Types of functions: how many values go in and out. */

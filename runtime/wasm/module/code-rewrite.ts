@@ -14,6 +14,7 @@ import {
 import { ByteWriter } from "./byte-writer.ts";
 import { Bulk, Charge, ChargeKind, Event, EVENT_SIZE, Region } from "./code-facts.ts";
 import type { CodeScan, FunctionScan } from "./code-facts.ts";
+import { CODE, CodeWriter, EMPTY_BLOCK, I32 } from "./code-writer.ts";
 import type { HostGlobals } from "./host-code.ts";
 import { GuestFlag, Restriction } from "./hardened.ts";
 import { IntList } from "./int-list.ts";
@@ -29,8 +30,8 @@ export interface RewriteInput {
   readonly weights: readonly number[];
   /** Fuel is taken. */
   readonly fuel: boolean;
-  /** Block type of a block that leaves the function's results: 0x40, a value type, or an index; as bytes. */
-  readonly resultBlocks: readonly (readonly number[])[];
+  /** Block type of a block that leaves the results of function `n` without imports: 0x40, a value type, or an index; as bytes. */
+  readonly resultBlock: (n: number) => readonly number[];
 }
 
 /** Offsets are into the code section's contents as written, and into the original file. */
@@ -39,32 +40,6 @@ export interface Rewritten {
   /** Pairs: written offset, original offset. */
   readonly offsets: IntList;
 }
-
-const I32 = 0x7f;
-const EMPTY_BLOCK = 0x40;
-const CODE = {
-  UNREACHABLE: 0x00,
-  BLOCK: 0x02,
-  LOOP: 0x03,
-  IF: 0x04,
-  END: 0x0b,
-  BR: 0x0c,
-  LOCAL_GET: 0x20,
-  LOCAL_SET: 0x21,
-  LOCAL_TEE: 0x22,
-  GLOBAL_GET: 0x23,
-  GLOBAL_SET: 0x24,
-  I32_CONST: 0x41,
-  I32_EQ: 0x46,
-  I32_LT_S: 0x48,
-  I32_GT_S: 0x4a,
-  I32_ADD: 0x6a,
-  I32_SUB: 0x6b,
-  I32_AND: 0x71,
-  I32_OR: 0x72,
-  I32_SHL: 0x74,
-  I32_SHR_U: 0x76,
-} as const;
 
 /**
  * Fuel by how many of what a bulk instruction moves: `(count & mask) << shift`, or `count >>> -shift`. A unit for two
@@ -84,6 +59,8 @@ const FUEL_EVENTS: ReadonlySet<number> = new Set([
   Event.LEAVE_IF,
   Event.LEAVE_BY,
   Event.BULK,
+  Event.CALLING,
+  Event.CALLED,
 ]);
 
 /** Bodies of all functions of the module, each behind its size; the count in front is not written. */
@@ -95,7 +72,7 @@ class Rewriter {
   readonly #input: RewriteInput;
   readonly #code: ByteWriter;
   /** One body; copied behind its size once that is known. */
-  readonly #body: ByteWriter;
+  readonly #body: CodeWriter;
   readonly #offsets = new IntList();
   /** Pairs of the body under way, relative to it. */
   #bodyOffsets = new IntList();
@@ -104,6 +81,8 @@ class Rewriter {
   #length = 0;
   #stack = 0;
   #counted = false;
+  /** The function keeps the fuel in `left` from start to end, but for calls. */
+  #held = false;
   /** Short loops are written out several times. While one is: how many more blocks lead out of it, and what the present round has paid for others. */
   #repeats = false;
   #shift = 0;
@@ -114,7 +93,7 @@ class Rewriter {
     this.#input = input;
     const size = input.bytes.length;
     this.#code = new ByteWriter(size + (size >> 1));
-    this.#body = new ByteWriter(64 * 1024);
+    this.#body = new CodeWriter(64 * 1024);
   }
 
   run(): Rewritten {
@@ -129,6 +108,7 @@ class Rewriter {
     this.#bodyOffsets.length = 0;
     this.#weight = this.#input.weights[n]!;
     this.#counted = this.#weight > 0;
+    this.#held = this.#input.fuel && !one.catches && !one.throws && this.#isWorthHolding();
     this.#left = this.#input.params[n]! + one.locals;
     this.#length = this.#left + 1;
     this.#stack = this.#left + 2;
@@ -137,14 +117,19 @@ class Rewriter {
       return this.#finish(n);
     }
     this.#locals(one);
-    if (this.#counted) this.#enter(this.#input.resultBlocks[n]!);
+    if (this.#counted) this.#enter();
+    if (this.#held) this.#takeHold();
+    const wrapped = this.#counted || this.#held;
+    if (wrapped) {
+      body.byte(CODE.BLOCK);
+      body.list(this.#input.resultBlock(n));
+    }
     this.#repeats =
       one.end - one.start <= MAX_REPEATING_FUNCTION_BYTES && this.#input.bytes.length <= MAX_REPEATING_MODULE_BYTES;
     this.#stretch(one.codeStart, one.end, 0, this.#input.scan.events.length);
-    if (this.#counted) {
-      this.#leave();
-      body.byte(CODE.END);
-    }
+    if (this.#held) this.#giveBack();
+    if (this.#counted) this.#leave();
+    if (wrapped) body.byte(CODE.END);
     this.#finish(n);
   }
 
@@ -209,7 +194,7 @@ class Rewriter {
 
   #isRepeated(region: number): boolean {
     return (
-      this.#repeats && this.#input.fuel && this.#keeps(region) && this.#input.scan.regions.at(region + Region.END) > 0
+      this.#repeats && this.#input.fuel && this.#isQuiet(region) && this.#input.scan.regions.at(region + Region.END) > 0
     );
   }
 
@@ -272,6 +257,10 @@ class Rewriter {
       case Event.LEAVE_BY:
         return this.#keeps(this.#input.scan.leaves.at(argument)) && (this.#shift > 0 || this.#ends(argument));
       case Event.RETURN:
+        return this.#counted || this.#held;
+      case Event.CALLING:
+      case Event.CALLED:
+        return this.#held;
       case Event.TAIL_CALL:
       case Event.CAUGHT:
         return this.#counted;
@@ -287,8 +276,11 @@ class Rewriter {
         this.#charge(argument);
         return offset;
       case Event.LOOP:
-        this.#global(CODE.GLOBAL_GET, this.#input.globals.fuel);
-        this.#local(CODE.LOCAL_SET, this.#left);
+      case Event.CALLED:
+        this.#takeHold();
+        return offset;
+      case Event.CALLING:
+        this.#giveBack();
         return offset;
       case Event.LEAVE:
         this.#part(argument);
@@ -327,18 +319,41 @@ class Rewriter {
     }
   }
 
-  /**
-   * True for the body of a loop in which nothing is called. There, `left` is the fuel, and the global gets it back
-   * where the loop is left: two accesses to memory in each round often cost more than the rest.
-   */
-  #keeps(region: number): boolean {
+  /** True for the body of a loop in which nothing is called that takes fuel. */
+  #isQuiet(region: number): boolean {
     const { regions } = this.#input.scan;
     return region >= 0 && regions.at(region + Region.OUTER) >= 0 && regions.at(region + Region.CALLS) === 0;
   }
 
+  /**
+   * Where it is true, `left` is the fuel, and the global gets it back when that is left: two accesses to memory in each
+   * round often cost more than the rest.
+   */
+  #keeps(region: number): boolean {
+    return region >= 0 && (this.#held || this.#isQuiet(region));
+  }
+
+  /** Keeping the fuel from start to end saves accesses at each loop, and costs some at each call. */
+  #isWorthHolding(): boolean {
+    const { events } = this.#input.scan;
+    let loops = 0;
+    let calls = 0;
+    for (let n = 0; n < events.length; n += EVENT_SIZE) {
+      const kind = events.at(n + 1);
+      if (kind === Event.LOOP && this.#isQuiet(events.at(n + 2))) loops++;
+      else if (kind === Event.CALLING) calls++;
+    }
+    return loops >= 2 && loops >= calls;
+  }
+
+  #takeHold(): void {
+    this.#body.global(CODE.GLOBAL_GET, this.#input.globals.fuel);
+    this.#body.local(CODE.LOCAL_SET, this.#left);
+  }
+
   /** Nobody keeps the fuel behind a leave. */
   #ends(leave: number): boolean {
-    return !this.#keeps(this.#input.scan.leaves.at(leave + 1));
+    return !this.#held && !this.#keeps(this.#input.scan.leaves.at(leave + 1));
   }
 
   /** A loop is left: it gets back what it has not used, and the global gets the fuel unless a loop around keeps it. */
@@ -349,10 +364,10 @@ class Rewriter {
 
   #refund(): void {
     if (this.#unpaid === 0) return;
-    this.#local(CODE.LOCAL_GET, this.#left);
-    this.#constant(this.#unpaid);
+    this.#body.local(CODE.LOCAL_GET, this.#left);
+    this.#body.constant(this.#unpaid);
     this.#body.byte(CODE.I32_ADD);
-    this.#local(CODE.LOCAL_SET, this.#left);
+    this.#body.local(CODE.LOCAL_SET, this.#left);
   }
 
   /** A branch to what was `label` in the original. */
@@ -374,7 +389,7 @@ class Rewriter {
     const keeps = this.#keeps(region);
     if (this.#counted && this.#input.scan.regions.at(region + Region.CAUGHT) === 1) this.#restoreStack();
     this.#fuel(keeps);
-    this.#constant(times * this.#price(at));
+    this.#body.constant(times * this.#price(at));
     // Rounds that need not run may go below 0, so that fuel which is just enough is enough.
     this.#take(keeps, charges.at(at + Charge.KIND) !== ChargeKind.PLAIN, (1 - times) * this.#price(at));
   }
@@ -388,108 +403,91 @@ class Rewriter {
     const { bulks } = this.#input.scan;
     const { mask, shift } = BULK[bulks.at(at) as keyof typeof BULK];
     const keeps = this.#keeps(bulks.at(at + 1));
-    this.#local(CODE.LOCAL_SET, this.#length);
+    this.#body.local(CODE.LOCAL_SET, this.#length);
     this.#fuel(keeps);
-    this.#local(CODE.LOCAL_GET, this.#length);
+    this.#body.local(CODE.LOCAL_GET, this.#length);
     if (mask !== -1) {
-      this.#constant(mask);
+      this.#body.constant(mask);
       this.#body.byte(CODE.I32_AND);
     }
-    this.#constant(Math.abs(shift));
+    this.#body.constant(Math.abs(shift));
     this.#body.byte(shift < 0 ? CODE.I32_SHR_U : CODE.I32_SHL);
     this.#take(keeps, true);
-    this.#local(CODE.LOCAL_GET, this.#length);
+    this.#body.local(CODE.LOCAL_GET, this.#length);
   }
 
   #fuel(keeps: boolean): void {
-    if (keeps) this.#local(CODE.LOCAL_GET, this.#left);
-    else this.#global(CODE.GLOBAL_GET, this.#input.globals.fuel);
+    if (keeps) this.#body.local(CODE.LOCAL_GET, this.#left);
+    else this.#body.global(CODE.GLOBAL_GET, this.#input.globals.fuel);
   }
 
   /** Takes what is on top of the stack from the fuel below it. */
   #take(keeps: boolean, check: boolean, least = 0): void {
     this.#body.byte(CODE.I32_SUB);
-    if (check) this.#local(CODE.LOCAL_TEE, this.#left);
-    if (!keeps) this.#global(CODE.GLOBAL_SET, this.#input.globals.fuel);
-    else if (!check) this.#local(CODE.LOCAL_SET, this.#left);
+    if (check) this.#body.local(CODE.LOCAL_TEE, this.#left);
+    if (!keeps) this.#body.global(CODE.GLOBAL_SET, this.#input.globals.fuel);
+    else if (!check) this.#body.local(CODE.LOCAL_SET, this.#left);
     if (!check) return;
-    if (!keeps) this.#local(CODE.LOCAL_GET, this.#left);
-    this.#constant(least);
+    if (!keeps) this.#body.local(CODE.LOCAL_GET, this.#left);
+    this.#body.constant(least);
     this.#body.list([CODE.I32_LT_S, CODE.IF, EMPTY_BLOCK]);
     if (keeps) this.#giveBack();
     this.#body.list([CODE.UNREACHABLE, CODE.END]);
   }
 
   #giveBack(): void {
-    this.#local(CODE.LOCAL_GET, this.#left);
-    this.#global(CODE.GLOBAL_SET, this.#input.globals.fuel);
+    this.#body.local(CODE.LOCAL_GET, this.#left);
+    this.#body.global(CODE.GLOBAL_SET, this.#input.globals.fuel);
   }
 
-  #enter(resultBlock: readonly number[]): void {
+  #enter(): void {
     const { stack } = this.#input.globals;
-    this.#global(CODE.GLOBAL_GET, stack);
-    this.#constant(this.#weight);
+    this.#body.global(CODE.GLOBAL_GET, stack);
+    this.#body.constant(this.#weight);
     this.#body.byte(CODE.I32_ADD);
-    this.#local(CODE.LOCAL_TEE, this.#stack);
-    this.#global(CODE.GLOBAL_SET, stack);
-    this.#local(CODE.LOCAL_GET, this.#stack);
-    this.#constant(GUEST_STACK_BYTES);
+    this.#body.local(CODE.LOCAL_TEE, this.#stack);
+    this.#body.global(CODE.GLOBAL_SET, stack);
+    this.#body.local(CODE.LOCAL_GET, this.#stack);
+    this.#body.constant(GUEST_STACK_BYTES);
     this.#body.list([CODE.I32_GT_S, CODE.IF, EMPTY_BLOCK, CODE.UNREACHABLE, CODE.END]);
-    this.#body.byte(CODE.BLOCK);
-    this.#body.list(resultBlock);
   }
 
   #restoreStack(): void {
-    this.#local(CODE.LOCAL_GET, this.#stack);
-    this.#global(CODE.GLOBAL_SET, this.#input.globals.stack);
+    this.#body.local(CODE.LOCAL_GET, this.#stack);
+    this.#body.global(CODE.GLOBAL_SET, this.#input.globals.stack);
   }
 
   /** Sets the stack to what it was when the function began, whatever happened in between. */
   #leave(): void {
-    this.#local(CODE.LOCAL_GET, this.#stack);
-    this.#constant(this.#weight);
+    this.#body.local(CODE.LOCAL_GET, this.#stack);
+    this.#body.constant(this.#weight);
     this.#body.byte(CODE.I32_SUB);
-    this.#global(CODE.GLOBAL_SET, this.#input.globals.stack);
+    this.#body.global(CODE.GLOBAL_SET, this.#input.globals.stack);
   }
 
   #refuseRestricted(): void {
     const { restricted } = this.#input.globals;
-    this.#global(CODE.GLOBAL_GET, restricted);
+    this.#body.global(CODE.GLOBAL_GET, restricted);
     this.#body.list([CODE.IF, EMPTY_BLOCK]);
-    this.#constant(Restriction.BROKEN);
-    this.#global(CODE.GLOBAL_SET, restricted);
+    this.#body.constant(Restriction.BROKEN);
+    this.#body.global(CODE.GLOBAL_SET, restricted);
     this.#body.list([CODE.UNREACHABLE, CODE.END]);
   }
 
   #noteDenied(): void {
-    this.#local(CODE.LOCAL_TEE, this.#length);
-    this.#constant(-1);
+    this.#body.local(CODE.LOCAL_TEE, this.#length);
+    this.#body.constant(-1);
     this.#body.list([CODE.I32_EQ, CODE.IF, EMPTY_BLOCK]);
     this.#setFlag(GuestFlag.MEMORY_DENIED);
     this.#body.byte(CODE.END);
-    this.#local(CODE.LOCAL_GET, this.#length);
+    this.#body.local(CODE.LOCAL_GET, this.#length);
   }
 
   #setFlag(flag: number): void {
     const { flags } = this.#input.globals;
-    this.#global(CODE.GLOBAL_GET, flags);
-    this.#constant(flag);
+    this.#body.global(CODE.GLOBAL_GET, flags);
+    this.#body.constant(flag);
     this.#body.byte(CODE.I32_OR);
-    this.#global(CODE.GLOBAL_SET, flags);
-  }
-
-  #constant(value: number): void {
-    this.#body.byte(CODE.I32_CONST);
-    this.#body.signed(value);
-  }
-
-  #local(code: number, index: number): void {
-    this.#body.byte(code);
-    this.#body.unsigned(index);
-  }
-
-  #global(code: number, index: number): void {
-    this.#body.byte(code);
-    this.#body.unsigned(index);
+    this.#body.global(CODE.GLOBAL_SET, flags);
   }
 }

@@ -45,6 +45,7 @@ class Scanner {
   readonly #frames = new Int32Array((MAX_NESTED_BLOCKS + 1) * Frame.SIZE);
   #depth = 0;
   #catches = false;
+  #throws = false;
   readonly #survey: CallSurvey;
 
   constructor(input: ScanInput) {
@@ -109,7 +110,7 @@ class Scanner {
     this.#events.length = this.#leaves.length = this.#bulks.length = 0;
     const arity = this.#reader.arity(this.#input.functionTypes[this.#reader.self]!);
     this.#depth = 0;
-    this.#catches = false;
+    this.#catches = this.#throws = false;
     this.#event(Event.CHARGE, this.#fuel.begin());
     this.#push(Op.BLOCK, { params: 0, results: arity.results });
     while (this.#depth > 0) this.#instruction();
@@ -117,8 +118,8 @@ class Scanner {
     if (!this.#survey.over) this.#survey.price(this.#reader.self, this.#fuel.charges.at(Charge.COST), silent);
     else if (this.#survey.priceOf(this.#reader.self) > 0) this.#fuel.release(true);
     else if (silent) this.#fuel.release(false);
-    const [height, wide, catches] = [reader.deepest, reader.wide, this.#catches];
-    return { start, codeStart, end, localGroups, locals, height, wide, catches };
+    const [height, wide, catches, throws] = [reader.deepest, reader.wide, this.#catches, this.#throws];
+    return { start, codeStart, end, localGroups, locals, height, wide, catches, throws };
   }
 
   // ---- fuel -----------------------------------------------------------------------------------
@@ -314,6 +315,7 @@ class Scanner {
         this.#event(Event.RETURN, this.#depth - 1, offset);
         return this.#unreachable();
       case Op.THROW_REF:
+        this.#throws = true;
         this.#writeOnce();
         this.#leave(-1, offset);
         return this.#unreachable();
@@ -343,6 +345,7 @@ class Scanner {
         return this.#openCharge(ChargeKind.PLAIN);
       case Op.THROW:
       case Op.RETHROW:
+        this.#throws = true;
         this.#writeOnce();
         this.#leave(-1, offset);
         return this.#unreachable();
@@ -376,8 +379,8 @@ class Scanner {
     }
     this.#survey.call(this.#reader.self, index);
     const enough = index >= importedFunctions && this.#fuel.pay(this.#survey.priceOf(index));
-    if (!this.#survey.isSilent(index)) this.#fuel.markCall();
-    this.#afterCall(this.#reader.arity(type), opcode === Op.RETURN_CALL, offset);
+    const silent = this.#survey.isSilent(index);
+    this.#afterCall(this.#reader.arity(type), opcode === Op.RETURN_CALL, offset, silent);
     if (!enough) return;
     this.#fuel.close();
     this.#openCharge(ChargeKind.PLAIN);
@@ -392,11 +395,15 @@ class Scanner {
     if (!this.#input.exact) this.#fuel.add(SMALL_LEAF_INSTRUCTIONS);
     const arity = this.#reader.arity(type);
     this.#survey.callType(this.#reader.self, type);
-    this.#fuel.markCall();
-    this.#afterCall(arity, opcode === Op.RETURN_CALL_INDIRECT, offset);
+    this.#afterCall(arity, opcode === Op.RETURN_CALL_INDIRECT, offset, false);
   }
 
-  #afterCall(arity: Arity, tail: boolean, offset: number): void {
+  #afterCall(arity: Arity, tail: boolean, offset: number, silent: boolean): void {
+    if (!silent) {
+      this.#fuel.markCall();
+      this.#event(Event.CALLING, 0, offset);
+      if (!tail) this.#event(Event.CALLED, 0);
+    }
     if (tail) this.#event(Event.TAIL_CALL, 0, offset);
     this.#reader.effect(-arity.params);
     if (tail) this.#unreachable();

@@ -131,7 +131,7 @@ class Hardener {
       params: this.#ownTypes().map(({ params }) => params.length),
       weights,
       fuel: this.#options.fuel !== "off",
-      resultBlocks: this.#ownTypes().map(({ results }, n) => (weights[n]! > 0 ? this.#resultBlock(results) : [])),
+      resultBlock: (n) => this.#resultBlock(layout.types[layout.functionTypes[layout.importedFunctions + n]!]!.results),
     });
     this.#addFunctions();
     const out = new ByteWriter(this.#bytes.length + code.code.length);
