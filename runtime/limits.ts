@@ -520,6 +520,8 @@ export const CREDENTIAL_HELPER_MS = 60_000;
 export const MAX_CREDENTIALS_BYTES = 1024 * 1024;
 /** Indexes in indexes that are followed: levels. */
 export const MAX_INDEX_DEPTH = 3;
+/** Bytes of a public key in PEM: RSA of 16384 bits has 3 KiB. */
+export const MAX_KEY_BYTES = 16 * 1024;
 /** Signatures of one artifact that are looked at, of each form: entries. */
 export const MAX_SIGNATURES = 50;
 /** Milliseconds after which a transfer shows a bar on a terminal, and between two looks at it. */

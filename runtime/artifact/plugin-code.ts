@@ -2,40 +2,47 @@
  * The code of all plugins that have it elsewhere. Before anything listens each is waited for, through all its attempts;
  * what cannot be had then is tried for in the background for as long as the process lives.
  */
-import type { ClusterConfig, CodeCacheConfig, PluginConfig, RemoteCode } from "../config/snapshot.ts";
+import type { PluginConfig, RemoteCode, Snapshot } from "../config/snapshot.ts";
 import { ProxyError } from "../errors.ts";
 import { CODE_REFETCH_MIN_MS } from "../limits.ts";
 import type { Log } from "../observe/log.ts";
 import type { Stats } from "../observe/stats.ts";
 import { DigestCache } from "./digest-cache.ts";
+import { OciCodeSource } from "./oci-code.ts";
 import { RemoteCodeSource } from "./remote-code.ts";
+import { TrustPolicy } from "./trust-policy.ts";
+import type { Evidence } from "./trust-policy.ts";
 
 /** Takes code that came late. Rejects with ProxyError when the plugins cannot be brought in. */
 export type LateCodeTaker = (code: RemoteCode, bytes: Buffer) => Promise<void>;
 
 /** The code of plugins that is fetched over these clusters and kept in this cache. */
 export function pluginCode(
-  clusters: readonly ClusterConfig[],
-  cache: CodeCacheConfig,
+  { clusters, registries, trust, codeCache }: Pick<Snapshot, "clusters" | "registries" | "trust" | "codeCache">,
   stats: Stats,
   log: Log,
 ): PluginCode {
-  return new PluginCode(
-    new RemoteCodeSource(clusters, new DigestCache(cache.path, cache.maxBytes, log), stats, log),
-    log,
-  );
+  const { path, maxBytes } = codeCache;
+  const cache = new DigestCache(path, maxBytes, log);
+  const oci = new OciCodeSource(registries, cache, path, trust.length > 0, log);
+  return new PluginCode(new RemoteCodeSource(clusters, cache, oci, stats, log), oci, new TrustPolicy(trust, log), log);
 }
 
 export class PluginCode {
+  /** Modules from registries, configured or not. */
+  readonly oci: OciCodeSource;
   readonly #source: RemoteCodeSource;
+  readonly #trust: TrustPolicy;
   readonly #log: Log;
   /** Of different digests or places. */
   readonly #missing = new Set<RemoteCode>();
   readonly #timers = new Set<NodeJS.Timeout>();
   readonly #end = new AbortController();
 
-  constructor(source: RemoteCodeSource, log: Log) {
+  constructor(source: RemoteCodeSource, oci: OciCodeSource, trust: TrustPolicy, log: Log) {
+    this.#trust = trust;
     this.#source = source;
+    this.oci = oci;
     this.#log = log;
   }
 
@@ -78,6 +85,39 @@ export class PluginCode {
     );
     for (const code of this.#missing) if (fetched.has(code.sha256)) this.#missing.delete(code);
     return fetched;
+  }
+
+  /** What references of these plugins stood for when their code was taken. */
+  digests(plugins: readonly PluginConfig[]): ReadonlyMap<string, string> {
+    const digests = new Map<string, string>();
+    for (const { code } of plugins) {
+      if (code.kind !== "remote") continue;
+      const evidence = this.#source.evidence(code);
+      if (evidence !== undefined) digests.set(code.uri, evidence.digest);
+    }
+    return digests;
+  }
+
+  /** What speaks for code that was fetched; undefined when it comes from no registry. */
+  evidence(code: RemoteCode): Evidence | undefined {
+    return this.#source.evidence(code);
+  }
+
+  /** Lets a plugin have its configured code. Throws ProxyError SIGNATURE_MISSING. */
+  approve({ name, code }: PluginConfig, bytes: Uint8Array): void {
+    switch (code.kind) {
+      case "file":
+        return this.#trust.approve(name, bytes, code.path, undefined);
+      case "inline":
+        return this.#trust.approve(name, bytes, "inline code", undefined);
+      case "remote":
+        return this.#trust.approve(name, bytes, code.uri, this.#source.evidence(code));
+    }
+  }
+
+  /** The same for code that somebody brings in; `source`: the file it was read from, or where else it comes from. */
+  approveOther(plugin: string, bytes: Uint8Array, source: string, evidence: Evidence | undefined): void {
+    this.#trust.approve(plugin, bytes, source, evidence);
   }
 
   /** Goes on trying for what is missing, and hands it over once it comes. */

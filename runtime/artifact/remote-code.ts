@@ -12,6 +12,8 @@ import type { ConnectorEnvironment } from "./cluster-connector.ts";
 import { sha256Of } from "./digest-cache.ts";
 import type { DigestCache } from "./digest-cache.ts";
 import { download } from "./download.ts";
+import type { OciCodeSource } from "./oci-code.ts";
+import type { Evidence } from "./trust-policy.ts";
 
 const NEVER = new AbortController().signal;
 
@@ -26,8 +28,12 @@ export class RemoteCodeSource {
   readonly #failures: Counter;
   /** Fetches under way, by digest and place. */
   readonly #open = new Map<string, Promise<Buffer>>();
+  readonly #oci: OciCodeSource;
+  /** What speaks for code from registries, by its digest. */
+  readonly #evidence = new Map<string, Evidence>();
 
-  constructor(clusters: readonly ClusterConfig[], cache: DigestCache, stats: Stats, log: Log) {
+  constructor(clusters: readonly ClusterConfig[], cache: DigestCache, oci: OciCodeSource, stats: Stats, log: Log) {
+    this.#oci = oci;
     this.#clusters = new Map(clusters.map((cluster) => [cluster.name, cluster]));
     this.#cache = cache;
     this.#log = log;
@@ -44,6 +50,7 @@ export class RemoteCodeSource {
    * DOWNLOAD_DIGEST when the bytes are others, else what `download` says.
    */
   get(code: RemoteCode, signal = NEVER): Promise<Buffer> {
+    if (code.oci !== undefined) return this.#artifact(code, signal);
     const cached = this.#cache.get(code.sha256);
     if (cached !== undefined) {
       this.#hits.inc();
@@ -58,11 +65,29 @@ export class RemoteCodeSource {
     return fetched;
   }
 
+  /** What speaks for code that was got from a registry. */
+  evidence({ sha256 }: RemoteCode): Evidence | undefined {
+    return this.#evidence.get(sha256);
+  }
+
+  async #artifact(code: RemoteCode, signal: AbortSignal): Promise<Buffer> {
+    for (let attempt = 0; ; attempt++) {
+      try {
+        const { bytes, evidence } = await this.#oci.get(code);
+        this.#evidence.set(code.sha256, evidence);
+        this.#successes.inc();
+        return bytes;
+      } catch (error) {
+        await this.#retry(code, attempt, error, signal);
+      }
+    }
+  }
+
   async #fetch(code: RemoteCode, signal: AbortSignal): Promise<Buffer> {
     const cluster = this.#clusters.get(code.cluster);
     if (cluster === undefined)
       throw new ProxyError("DOWNLOAD_UNREACHABLE", "config", `${code.uri}: there is no cluster ${code.cluster}`);
-    const { uri, timeoutMs, sha256, retries } = code;
+    const { uri, timeoutMs, sha256 } = code;
     for (let attempt = 0; ; attempt++) {
       try {
         const bytes = await download(
@@ -77,16 +102,21 @@ export class RemoteCodeSource {
         this.#cache.put(sha256, bytes);
         return bytes;
       } catch (error) {
-        if (!(error instanceof ProxyError)) throw error;
-        this.#failures.inc();
-        if (attempt >= retries || signal.aborted) throw error;
-        const waitMs = backOff(code, attempt);
-        this.#log.warning(`${error.message}; next try in ${waitMs} ms`);
-        await sleep(waitMs, undefined, { signal }).catch(() => {
-          throw new ProxyError("DOWNLOAD_GIVEN_UP", "internal", `${uri}: given up`);
-        });
+        await this.#retry(code, attempt, error, signal);
       }
     }
+  }
+
+  /** Waits before the next attempt; rejects with the error when there is none. */
+  async #retry(code: RemoteCode, attempt: number, error: unknown, signal: AbortSignal): Promise<void> {
+    if (!(error instanceof ProxyError)) throw error;
+    this.#failures.inc();
+    if (attempt >= code.retries || signal.aborted) throw error;
+    const waitMs = backOff(code, attempt);
+    this.#log.warning(`${error.message}; next try in ${waitMs} ms`);
+    await sleep(waitMs, undefined, { signal }).catch(() => {
+      throw new ProxyError("DOWNLOAD_GIVEN_UP", "internal", `${code.uri}: given up`);
+    });
   }
 }
 

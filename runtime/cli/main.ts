@@ -122,7 +122,7 @@ function pluginCommands(sluice: Command, report: (status: number) => void): void
   withAdminOptions(sluice.command("load"))
     .description("replace a plugin's module in a running proxy; returns once every worker serves it")
     .argument("<plugin>", "its configured name")
-    .argument("<file>", "the module")
+    .argument("[module]", "a file, or oci://HOST/REPOSITORY[:TAG]; none: the configured artifact, as its tag is now")
     .addOption(
       new Option("--percent <n>", "try it on this share of the streams first").argParser(
         checked((text) => percentage(text)),
@@ -134,7 +134,7 @@ function pluginCommands(sluice: Command, report: (status: number) => void): void
     .option("--now", "all streams at once, whatever rollout the configuration wants")
     .option("--no-rehearse", "it need not stand made-up requests first")
     .option("--no-watch", "failures do not take it back")
-    .action(async (plugin: string, file: string, options: LoadFileOptions) => {
+    .action(async (plugin: string, file: string | undefined, options: LoadFileOptions) => {
       const { load } = await import("./plugins.ts");
       report(await load(plugin, file, options));
     });

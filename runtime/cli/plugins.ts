@@ -2,6 +2,7 @@
 import { readFileSync, statSync } from "node:fs";
 import { ProxyError } from "../errors.ts";
 import { MAX_MODULE_BYTES } from "../limits.ts";
+import { isReference } from "../registry/reference.ts";
 import { askAdmin } from "./admin-client.ts";
 import type { AdminOptions } from "./admin-client.ts";
 import { statusText } from "./plugin-status-text.ts";
@@ -28,7 +29,7 @@ interface OutcomeJson {
 }
 
 /** Returns the exit status; on success every worker serves, or tries, the module. */
-export function load(plugin: string, file: string, options: LoadFileOptions): Promise<number> {
+export function load(plugin: string, from: string | undefined, options: LoadFileOptions): Promise<number> {
   const query = new URLSearchParams({ plugin });
   if (options.percent !== undefined) query.set("percent", String(options.percent));
   if (options.header !== undefined) {
@@ -39,7 +40,11 @@ export function load(plugin: string, file: string, options: LoadFileOptions): Pr
   for (const flag of ["sticky", "shadow", "now"] as const) if (options[flag] === true) query.set(flag, "");
   if (!options.rehearse) query.set("unrehearsed", "");
   if (!options.watch) query.set("unwatched", "");
-  return change(options, `/wasm/load?${query.toString()}`, readModule(file));
+  if (from !== undefined && !isReference(from))
+    return change(options, `/wasm/load?${query.toString()}`, readModule(from));
+  // The proxy fetches it itself, with the credentials, and under the rules, of its configuration.
+  query.set("artifact", from ?? "");
+  return change(options, `/wasm/load?${query.toString()}`);
 }
 
 export function promote(plugin: string, options: AdminOptions): Promise<number> {

@@ -93,7 +93,7 @@ function buildSnapshot(bootstrap: Message, problems: Problems, options: LoadOpti
     const listener = buildListener(context, message);
     if (listener !== undefined) listeners.push(listener);
   }
-  const { plugins, hotLoad } = buildWasmRuntime(context, bootstrap);
+  const { plugins, hotLoad, registries, trust } = buildWasmRuntime(context, bootstrap);
   const runtime = buildRuntime(context, bootstrap);
   return {
     node: buildNode(schema, bootstrap, options),
@@ -102,7 +102,9 @@ function buildSnapshot(bootstrap: Message, problems: Problems, options: LoadOpti
     clusters: clusterMessages.map((cluster) => buildCluster(context, cluster)),
     plugins,
     hotLoad,
-    ...(plugins.some(({ code }) => code.kind === "remote") ? { codeCache: buildCodeCache(bootstrap) } : {}),
+    registries,
+    trust,
+    codeCache: buildCodeCache(bootstrap),
     maxDownstreamConnections: buildMaxConnections(context, bootstrap, runtime),
     runtime,
     dump: dumpMessage(bootstrap, schema),

@@ -11,8 +11,10 @@ export interface RemoteCode {
   /** Where the request is sent; the URI gives the Host header and the path. */
   readonly cluster: string;
   readonly timeoutMs: number;
-  /** Lower-case hexadecimal. */
+  /** Lower-case hexadecimal. Of a tag in a registry that is not pinned: the hash of the URI, which stands for it. */
   readonly sha256: string;
+  /** It lies in a registry; `pinned`: `sha256` is that of the module, or of the manifest. */
+  readonly oci?: { readonly pinned: boolean };
   readonly retries: number;
   readonly retryBaseIntervalMs: number;
   readonly retryMaxIntervalMs: number;
@@ -25,6 +27,26 @@ export interface CodeCacheConfig {
   /** Absolute folder. */
   readonly path: string;
   readonly maxBytes: number;
+}
+
+/** sluice.v1.Registries. */
+export interface RegistriesConfig {
+  /** undefined: as the tag is. */
+  readonly pullPolicy: "IF_NOT_PRESENT" | "ALWAYS" | undefined;
+  /** 0: never. */
+  readonly pollMs: number;
+  /** Absolute files. */
+  readonly dockerConfig: string | undefined;
+  readonly ca: string | undefined;
+  readonly plainHttp: boolean;
+}
+
+/** sluice.v1.TrustRule; `plugins` is empty for all. */
+export interface TrustRuleConfig {
+  readonly plugins: readonly string[];
+  /** Public keys, PEM, with the names that people know them by. */
+  readonly keys: readonly { readonly name: string; readonly pem: string }[];
+  readonly enforced: boolean;
 }
 
 /** A configuration of a plugin on some routes; `id` is that of the overrides which mean it. */

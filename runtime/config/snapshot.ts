@@ -7,11 +7,19 @@ import type { OriginalDstConfig } from "./cluster-snapshot.ts";
 import type { HotLoadConfig } from "./hot-load-snapshot.ts";
 import type { FilterChainMatch, ListenerConfig } from "./listener-snapshot.ts";
 import type { NativeFilterConfig } from "./network-snapshot.ts";
-import type { CodeCacheConfig, PluginConfig } from "./plugin-snapshot.ts";
+import type { CodeCacheConfig, PluginConfig, RegistriesConfig, TrustRuleConfig } from "./plugin-snapshot.ts";
 import type { RateLimitConfig } from "./rate-limit-snapshot.ts";
 import type { DownstreamTlsConfig, UpstreamTlsConfig } from "./tls-snapshot.ts";
 
-export type { CodeCacheConfig, Isolation, PluginConfig, RemoteCode, RouteConfiguration } from "./plugin-snapshot.ts";
+export type {
+  CodeCacheConfig,
+  Isolation,
+  PluginConfig,
+  RegistriesConfig,
+  RemoteCode,
+  RouteConfiguration,
+  TrustRuleConfig,
+} from "./plugin-snapshot.ts";
 export type { ListenerConfig } from "./listener-snapshot.ts";
 
 export interface Snapshot {
@@ -24,8 +32,11 @@ export interface Snapshot {
   readonly plugins: readonly PluginConfig[];
   /** How plugins are replaced while the proxy runs. */
   readonly hotLoad: HotLoadConfig;
-  /** Absent: no plugin's code is fetched. */
-  readonly codeCache?: CodeCacheConfig;
+  /** What was fetched. */
+  readonly codeCache: CodeCacheConfig;
+  readonly registries: RegistriesConfig;
+  /** Who must have signed which plugins' modules; empty: nobody. */
+  readonly trust: readonly TrustRuleConfig[];
   /** Of the whole process; Infinity: any number. Envoy: the overload manager's downstream connections. */
   readonly maxDownstreamConnections: number;
   /** Static runtime layers, flattened with dots; later layers win. */

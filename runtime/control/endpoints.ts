@@ -185,7 +185,8 @@ export const ENDPOINTS: readonly Endpoint[] = [
     bodyBytes: MAX_MODULE_BYTES,
     parameters: [
       "plugin: its name; the module is the body, or",
-      "file: where it lies on this machine",
+      "file: where it lies on this machine, or",
+      "artifact: oci://HOST/REPOSITORY[:TAG][@DIGEST]; empty: the configured one, as its tag is now",
       "percent, header, header_value, sticky: which streams have it, until it is promoted",
       "shadow: it is shown copies of streams, percent of them",
       "now: it serves all streams at once, whatever rollout is configured",

@@ -3,6 +3,7 @@
  * rehearse (wasm/rehearsal.ts), build beside the old version on every worker; only when all are ready does it serve, or is
  * tried. When anything fails the old version stays, nothing of the new one is left, and the reason is told.
  */
+import type { PluginCode } from "../artifact/plugin-code.ts";
 import { moduleSchema } from "../config/schema/artifact.ts";
 import type { Schema } from "../config/schema/schema.ts";
 import type { PluginConfig, Snapshot } from "../config/snapshot.ts";
@@ -14,6 +15,7 @@ import type { PluginStatus } from "../wasm/plugin-status.ts";
 import { rehearse } from "../wasm/rehearsal.ts";
 import type { ToWorker } from "../worker/messages.ts";
 import { compileFor, loadModules } from "../worker/modules.ts";
+import type { Approval } from "../worker/modules.ts";
 import type { PluginChange, PluginsInForce, WorkerPool } from "../worker/pool.ts";
 import type { Configuration } from "./configuration.ts";
 import { planOf } from "./load-request.ts";
@@ -33,11 +35,8 @@ export interface HotLoadSetup {
   readonly log: Log;
   readonly concurrency: number;
   readonly startedAt: Date;
-  /** Code of plugins that is not on this machine, by SHA-256. Rejects with ProxyError CODE_MISSING when some cannot be had. */
-  readonly fetchCode: (
-    snapshot: Snapshot,
-    plugins: readonly PluginConfig[],
-  ) => Promise<ReadonlyMap<string, Uint8Array>>;
+  /** Where code comes from that is not on this machine, and what lets code in. */
+  readonly code: PluginCode;
   /** Another snapshot is in force. */
   readonly onSnapshot: (snapshot: Snapshot) => void;
 }
@@ -138,7 +137,7 @@ export class HotLoad {
         return outcomeOf([], "unchanged", from);
       }
       const indices = this.#versions.together(changed);
-      const fetched = await this.#setup.fetchCode(snapshot, this.#newCode(snapshot, indices));
+      const fetched = await this.#setup.code.fetchAll(this.#newCode(snapshot, indices));
       const versions = this.#versions.make(indices, (index) => this.#configured(snapshot, index, fetched));
       try {
         const plan = { routing: undefined, bounds: snapshot.hotLoad.bounds, rehearse: true };
@@ -188,7 +187,9 @@ export class HotLoad {
     );
   }
 
-  #read(indices: readonly number[], { bytes, source }: LoadRequest): Version[] {
+  #read(indices: readonly number[], { bytes, source, evidence }: LoadRequest): Version[] {
+    for (const index of indices)
+      this.#setup.code.approveOther(this.#versions.live(index).config.name, bytes, source, evidence);
     let schema: Schema | undefined;
     try {
       schema = moduleSchema(bytes);
@@ -232,7 +233,8 @@ export class HotLoad {
     const live = this.#versions.live(index);
     const config = snapshot.plugins[index]!;
     if (!needsCode(live.config, config)) return { ...live, config };
-    const module = loadModules([config], fetched).modules[0]!;
+    const approve: Approval = (plugin, bytes) => this.#setup.code.approve(plugin, bytes);
+    const module = loadModules([config], fetched, approve).modules[0]!;
     return { config, module, source: module.name, schema: null };
   }
 

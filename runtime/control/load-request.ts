@@ -1,4 +1,5 @@
 /** A request to load a module, and what the configuration adds to it. */
+import type { Evidence } from "../artifact/trust-policy.ts";
 import type { HotLoadConfig, RollbackBounds, RolloutConfig } from "../config/hot-load-snapshot.ts";
 import type { RemoteCode } from "../config/snapshot.ts";
 import type { Routing } from "../wasm/routing.ts";
@@ -10,6 +11,8 @@ export interface LoadRequest {
   readonly bytes: Uint8Array;
   /** For people: a file, or who sent it. */
   readonly source: string;
+  /** What speaks for a module from a registry. */
+  readonly evidence?: Evidence | undefined;
   /** "configured": as the configuration's rollout says. */
   readonly how: Routing | "configured" | "at once";
   /** Default: yes. */

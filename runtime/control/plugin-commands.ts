@@ -1,8 +1,10 @@
 /** `/wasm/load`, `/wasm/promote`, `/wasm/rollback`, `/reload`: from parameters to a change, and its outcome as JSON. */
 import { readFileSync, statSync } from "node:fs";
 import { isAbsolute } from "node:path";
+import type { OciCode } from "../artifact/oci-code.ts";
 import { ProxyError } from "../errors.ts";
 import { MAX_MODULE_BYTES } from "../limits.ts";
+import { isReference } from "../registry/reference.ts";
 import type { Routing } from "../wasm/routing.ts";
 import type { AdminAnswer } from "./admin.ts";
 import type { LoadRequest } from "./load-request.ts";
@@ -23,19 +25,38 @@ const STATUSES: Readonly<Record<string, number>> = {
 export function loadPlugin(subject: AdminSubject, parameters: URLSearchParams, body: Buffer): Promise<AdminAnswer> {
   return answered(async () => {
     const name = pluginName(parameters);
-    const file = parameters.get("file");
-    if ((file === null) === (body.length === 0))
-      throw refused("give the module as the request's body, or name it with file=; one of both");
-    const bytes = file === null ? body : readModuleFile(file);
     const request: LoadRequest = {
-      bytes,
-      source: file ?? "posted to the admin interface",
+      ...(await moduleOf(subject, name, parameters, body)),
       how: routingOf(parameters),
       rehearse: !parameters.has("unrehearsed"),
       watched: !parameters.has("unwatched"),
     };
     return (await subject.hotLoad()).load({ name }, request);
   });
+}
+
+/** The module, from where the request says. */
+async function moduleOf(
+  subject: AdminSubject,
+  plugin: string,
+  parameters: URLSearchParams,
+  body: Buffer,
+): Promise<Pick<LoadRequest, "bytes" | "source" | "evidence">> {
+  const file = parameters.get("file");
+  const artifact = parameters.get("artifact");
+  if (Number(file !== null) + Number(artifact !== null) + Number(body.length > 0) !== 1)
+    throw refused("give the module as the request's body, or name it with file= or artifact=; one of these");
+  if (file !== null) return { bytes: readModuleFile(file), source: file };
+  if (artifact === null) return { bytes: body, source: "posted to the admin interface" };
+  const code = artifact === "" ? configuredArtifact(subject, plugin) : { uri: artifact, sha256: "" };
+  if (!isReference(code.uri)) throw refused("artifact= begins with oci://");
+  return { ...(await subject.pullArtifact(code)), source: code.uri };
+}
+
+function configuredArtifact({ snapshot }: AdminSubject, plugin: string): OciCode {
+  const code = snapshot.plugins.find(({ name }) => name === plugin)?.code;
+  if (code?.kind === "remote" && code.oci !== undefined) return code;
+  throw refused(`the code of ${plugin} is not configured to come from a registry; name the artifact`);
 }
 
 export function promotePlugin(subject: AdminSubject, parameters: URLSearchParams): Promise<AdminAnswer> {

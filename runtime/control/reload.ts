@@ -10,6 +10,9 @@ const FIXED: readonly (readonly [part: keyof Snapshot, name: string])[] = [
   ["listeners", "a listener, its filter chains or its routes"],
   ["clusters", "a cluster"],
   ["runtime", "layered_runtime"],
+  ["registries", "registries"],
+  ["trust", "trust"],
+  ["codeCache", "code_cache"],
 ];
 
 /**

@@ -5,6 +5,7 @@
 import { writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { ProxyError } from "../errors.ts";
+import type { OciCode, OciModule } from "../artifact/oci-code.ts";
 import type { PluginCode } from "../artifact/plugin-code.ts";
 import type { RemoteCode, Snapshot } from "../config/snapshot.ts";
 import { STATS_FLUSH_INTERVAL_MS } from "../limits.ts";
@@ -23,6 +24,7 @@ import type { AdminListener } from "./admin.ts";
 import type { ConfigurationOrigin } from "./configuration.ts";
 import type { FileWatch } from "./file-watch.ts";
 import type { HotLoad } from "./hot-load.ts";
+import type { RegistryWatch } from "./registry-watch.ts";
 import { ServerStats } from "./server-stats.ts";
 import type { AdminSubject, ServerState } from "./subject.ts";
 
@@ -62,6 +64,7 @@ export class Server implements AdminSubject, PoolOwner {
   #hotLoad: Promise<HotLoad> | null = null;
   #code: PluginCode | null = null;
   #watch: FileWatch | null = null;
+  #registryWatch: RegistryWatch | null = null;
   #admin: AdminListener | null = null;
   #adminAddress = "";
   #started = false;
@@ -87,8 +90,11 @@ export class Server implements AdminSubject, PoolOwner {
     this.#snapshot = snapshot;
     this.#origin = origin;
     this.#stats.configured(snapshot);
-    const fetched = (await (await this.#codeOf(snapshot))?.fetch(snapshot.plugins)) ?? new Map<string, Uint8Array>();
-    const { modules, moduleOfPlugin } = loadModules(snapshot.plugins, fetched);
+    const code = needsCode(snapshot) ? await this.#codeOf(snapshot) : null;
+    const fetched = (await code?.fetch(snapshot.plugins)) ?? new Map<string, Uint8Array>();
+    const { modules, moduleOfPlugin } = loadModules(snapshot.plugins, fetched, (plugin, bytes) =>
+      code?.approve(plugin, bytes),
+    );
     for (const { name, warnings } of modules) for (const one of warnings) this.#log.warning(`${name} ${one}`);
     this.#inForce = { snapshot, modules, moduleOfPlugin };
     const shared = SharedStore.create();
@@ -111,6 +117,7 @@ export class Server implements AdminSubject, PoolOwner {
     this.#log.info(`live after ${took} ms with ${this.#options.concurrency} workers`);
     for (const { name, address } of this.#pool.bound) this.#log.info(`listener ${name} on ${address}`);
     this.#code?.pursue((code, bytes) => this.#takeLate(code, bytes));
+    if (this.#code !== null && snapshot.registries.pollMs > 0) await this.#watchRegistries(this.#code, snapshot);
   }
 
   /** Resolves when somebody asked the process to end through the admin interface. */
@@ -132,6 +139,7 @@ export class Server implements AdminSubject, PoolOwner {
     this.#watch?.stop();
     (await this.#hotLoad)?.stop();
     this.#code?.stop();
+    this.#registryWatch?.stop();
     await this.#pool.stop();
   }
 
@@ -229,8 +237,7 @@ export class Server implements AdminSubject, PoolOwner {
       log: this.#log,
       concurrency: this.#options.concurrency,
       startedAt: this.startedAt,
-      fetchCode: async (snapshot, plugins) =>
-        (await (await this.#codeOf(snapshot))?.fetchAll(plugins)) ?? new Map<string, Uint8Array>(),
+      code: await this.#codeOf(this.#snapshot!),
       onSnapshot: (snapshot) => (this.#snapshot = snapshot),
     });
   }
@@ -295,17 +302,35 @@ export class Server implements AdminSubject, PoolOwner {
     void this.#hotLoad?.then((hotLoad) => hotLoad.onFailing(id));
   }
 
-  /** Where plugins' code comes from that is not on this machine; null when none does. */
-  async #codeOf({ clusters, codeCache }: Snapshot): Promise<PluginCode | null> {
-    if (codeCache === undefined || this.#code !== null) return this.#code;
+  /** Where plugins' code comes from that is not on this machine, and what lets code in. */
+  async #codeOf(snapshot: Snapshot): Promise<PluginCode> {
+    if (this.#code !== null) return this.#code;
     const { pluginCode } = await import("../artifact/plugin-code.ts");
-    return (this.#code = pluginCode(clusters, codeCache, this.#stats.store, this.#log));
+    return (this.#code = pluginCode(snapshot, this.#stats.store, this.#log));
+  }
+
+  async pullArtifact(code: OciCode): Promise<OciModule> {
+    return (await this.#codeOf(this.#snapshot!)).oci.pull(code);
+  }
+
+  async #watchRegistries(code: PluginCode, { registries, plugins }: Snapshot): Promise<void> {
+    const { RegistryWatch: Watch } = await import("./registry-watch.ts");
+    const watched = {
+      plugins: () => this.#snapshot!.plugins,
+      load: async (name: string, { uri }: RemoteCode, { bytes, evidence }: OciModule) => {
+        const request = { bytes, source: uri, evidence, how: "configured", rehearse: true, watched: true } as const;
+        await (await this.hotLoad()).load({ name }, request);
+      },
+    };
+    this.#registryWatch = new Watch(code.oci, watched, registries.pollMs, this.#log);
+    this.#registryWatch.start(code.digests(plugins));
   }
 
   /** Code that came after the start. */
   async #takeLate(code: RemoteCode, bytes: Buffer): Promise<void> {
     const hotLoad = await this.hotLoad();
-    const request = { bytes, source: code.uri, how: "at once", rehearse: false, watched: false } as const;
+    const evidence = this.#code?.evidence(code);
+    const request = { bytes, source: code.uri, evidence, how: "at once", rehearse: false, watched: false } as const;
     await hotLoad.load({ missing: code }, request);
   }
 
@@ -323,4 +348,9 @@ export class Server implements AdminSubject, PoolOwner {
   #levels(): LogLevels {
     return { level: this.#options.processLog.level, components: [...this.#componentLevels] };
   }
+}
+
+/** False: all code lies on this machine, and nobody must have signed it. */
+function needsCode({ plugins, trust }: Snapshot): boolean {
+  return trust.length > 0 || plugins.some(({ code }) => code.kind === "remote");
 }

@@ -1,4 +1,5 @@
 /** What the admin interface may ask of the process and do to it; the server is it, tests may be it too. */
+import type { OciCode, OciModule } from "../artifact/oci-code.ts";
 import type { Snapshot } from "../config/snapshot.ts";
 import type { BoundAddress } from "../listener/bind.ts";
 import type { LogLevel } from "../observe/log.ts";
@@ -28,6 +29,8 @@ export interface AdminSubject {
   clusters(): Promise<readonly ClusterStatus[]>;
   /** Shows and changes plugins; loaded when it is asked for first. */
   hotLoad(): Promise<PluginDoor>;
+  /** A module from a registry, as the configuration says how to reach it. Rejects with ProxyError ARTIFACT_…. */
+  pullArtifact(code: OciCode): Promise<OciModule>;
   workers(): readonly WorkerReport[];
   /** False when there is no such serving worker. */
   replaceWorker(index: number): boolean;

@@ -16,6 +16,9 @@ export interface ModuleTable {
   readonly moduleOfPlugin: readonly number[];
 }
 
+/** Lets a plugin have its code, or throws ProxyError. */
+export type Approval = (plugin: PluginConfig, bytes: Uint8Array) => void;
+
 /**
  * `fetched`: code from the network by its SHA-256; plugins whose code is not there get an absent module. Throws ProxyError:
  * MODULE_UNREADABLE for a file that cannot be read, else what loadModule throws.
@@ -23,10 +26,13 @@ export interface ModuleTable {
 export function loadModules(
   plugins: readonly PluginConfig[],
   fetched: ReadonlyMap<string, Uint8Array> = new Map(),
+  approve: Approval = () => {},
 ): ModuleTable {
   const modules: LoadedModule[] = [];
+  const codes: (Uint8Array | undefined)[] = [];
   const indexOf = new Map<string, number>();
-  const moduleOfPlugin = plugins.map(({ name, code, memoryBytes }) => {
+  const moduleOfPlugin = plugins.map((plugin) => {
+    const { name, code, memoryBytes } = plugin;
     const options = { memoryPages: memoryBytes / GUEST_PAGE_BYTES };
     const source = sourceOf(code);
     // The bound of its memory is part of a module once it is compiled.
@@ -35,7 +41,13 @@ export function loadModules(
     if (index === undefined) {
       index = modules.length;
       indexOf.set(key, index);
-      modules.push(load(name, code, options, fetched));
+      const bytes = readCode(name, code, fetched);
+      codes.push(bytes);
+      if (bytes !== undefined) approve(plugin, bytes);
+      modules.push(load(plugin, bytes, options));
+    } else {
+      const bytes = codes[index];
+      if (bytes !== undefined) approve(plugin, bytes);
     }
     return index;
   });
@@ -60,27 +72,27 @@ function sourceOf(code: PluginConfig["code"]): string {
   }
 }
 
-function load(
-  plugin: string,
-  code: PluginConfig["code"],
-  options: HardenOptions,
-  fetched: ReadonlyMap<string, Uint8Array>,
-): LoadedModule {
+function load({ name, code }: PluginConfig, bytes: Uint8Array | undefined, options: HardenOptions): LoadedModule {
   switch (code.kind) {
     case "file":
-      return loadModule(readCode(plugin, code.path), code.path, options, filesBeside(code.path));
+      return loadModule(bytes!, code.path, options, filesBeside(code.path));
     case "inline":
-      return loadModule(code.bytes, `inline code of ${plugin}`, options);
-    case "remote": {
-      const bytes = fetched.get(code.sha256);
+      return loadModule(code.bytes, `inline code of ${name}`, options);
+    case "remote":
       return bytes === undefined ? absentModule(code) : loadModule(bytes, code.uri, options);
-    }
   }
 }
 
-function readCode(plugin: string, path: string): Uint8Array {
+/** undefined for remote code that is not there. */
+function readCode(
+  plugin: string,
+  code: PluginConfig["code"],
+  fetched: ReadonlyMap<string, Uint8Array>,
+): Uint8Array | undefined {
+  if (code.kind === "inline") return code.bytes;
+  if (code.kind === "remote") return fetched.get(code.sha256);
   try {
-    return readFileSync(path);
+    return readFileSync(code.path);
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     throw new ProxyError("MODULE_UNREADABLE", "config", `plugin ${plugin}: ${why}`, error);

@@ -10,7 +10,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { after, describe, test } from "node:test";
 import { DigestCache, sha256Of } from "../../runtime/artifact/digest-cache.ts";
 import { PluginCode } from "../../runtime/artifact/plugin-code.ts";
+import { OciCodeSource } from "../../runtime/artifact/oci-code.ts";
 import { RemoteCodeSource } from "../../runtime/artifact/remote-code.ts";
+import { TrustPolicy } from "../../runtime/artifact/trust-policy.ts";
 import type { RemoteCode } from "../../runtime/config/snapshot.ts";
 import { ProxyError } from "../../runtime/errors.ts";
 import { freePort } from "../bench/processes.ts";
@@ -30,6 +32,7 @@ class Shelf {
   readonly log = new RecordingLog();
   readonly stats = new RecordingStats();
   source!: RemoteCodeSource;
+  oci!: OciCodeSource;
 
   constructor(answers: (number | Buffer)[]) {
     this.answers = answers;
@@ -46,8 +49,14 @@ class Shelf {
     const dead = await freePort();
     const clusters = [cluster("shelf", [(server.address() as AddressInfo).port]), cluster("dead", [dead])];
     const cache = new DigestCache(this.folder, 1_000_000, this.log);
-    this.source = new RemoteCodeSource(clusters, cache, this.stats, this.log);
+    const registries = { pullPolicy: undefined, pollMs: 0, dockerConfig: undefined, ca: undefined, plainHttp: false };
+    this.oci = new OciCodeSource(registries, cache, this.folder, false, this.log);
+    this.source = new RemoteCodeSource(clusters, cache, this.oci, this.stats, this.log);
     return this;
+  }
+
+  plugins(): PluginCode {
+    return new PluginCode(this.source, this.oci, new TrustPolicy([], this.log), this.log);
   }
 
   counted(): (number | undefined)[] {
@@ -112,7 +121,7 @@ describe("code of plugins", () => {
   test("all that can be had, and a word about the rest", async () => {
     const shelf = await new Shelf([CODE]).open();
     const code1 = code({ sha256: "0".repeat(64), cluster: "dead", retries: 0 });
-    const fetched = await new PluginCode(shelf.source, shelf.log).fetch(plugins(code(), code1, code()));
+    const fetched = await shelf.plugins().fetch(plugins(code(), code1, code()));
     assert.deepEqual([...fetched], [[sha256Of(CODE), CODE]]);
     assert.match(
       shelf.log.lines.join("\n"),
@@ -123,13 +132,13 @@ describe("code of plugins", () => {
 
   test("nack_on_code_cache_miss refuses what has none", async () => {
     const shelf = await new Shelf([404]).open();
-    const all = new PluginCode(shelf.source, shelf.log).fetch(plugins(code({ nackOnCacheMiss: true, retries: 0 })));
+    const all = shelf.plugins().fetch(plugins(code({ nackOnCacheMiss: true, retries: 0 })));
     await assert.rejects(all, /CODE_MISSING: plugin p0: DOWNLOAD_STATUS: .*status 404/);
   });
 
   test("what is missing is pursued until it is taken", async () => {
     const shelf = await new Shelf([404, 404, CODE]).open();
-    const missing = new PluginCode(shelf.source, shelf.log);
+    const missing = shelf.plugins();
     const wanted = code({ retries: 0 });
     assert.equal((await missing.fetch(plugins(wanted))).size, 0);
     const offered: [string, string][] = [];
@@ -158,7 +167,7 @@ describe("code of plugins", () => {
 
   test("the end of the process ends the pursuit", async () => {
     const shelf = await new Shelf([404]).open();
-    const missing = new PluginCode(shelf.source, shelf.log);
+    const missing = shelf.plugins();
     await missing.fetch(plugins(code({ retries: 0 })));
     missing.pursue(async () => {});
     while (shelf.requests < 3) await sleep(1);

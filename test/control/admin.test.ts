@@ -102,6 +102,9 @@ class Subject implements AdminSubject {
   clusters() {
     return Promise.resolve([clusterStatus(7)]);
   }
+  pullArtifact(): Promise<never> {
+    return Promise.reject(new ProxyError("ARTIFACT_MISSING", "config", "no such artifact"));
+  }
   hotLoad() {
     const report = { status: pluginStatus(), kept: [], previous: undefined, trial: undefined };
     const refuse = (): Promise<Outcome> => Promise.reject(new ProxyError("PLUGIN_UNKNOWN", "config", "no such plugin"));

@@ -11,10 +11,11 @@ import {
 import type { Message } from "../document/message.ts";
 import { didYouMean } from "../document/suggest.ts";
 import type { HotLoadConfig, RollbackBounds, RolloutConfig } from "../hot-load-snapshot.ts";
-import type { Isolation, PluginConfig } from "../snapshot.ts";
+import type { Isolation, PluginConfig, RegistriesConfig, TrustRuleConfig } from "../snapshot.ts";
 import type { BuildContext } from "./context.ts";
 import { readDataSource } from "./data-source.ts";
 import { buildWasmPlugin } from "./plugin.ts";
+import { buildRegistries, buildTrust } from "./registries.ts";
 
 const WASM_SERVICE = "envoy.extensions.wasm.v3.WasmService";
 const WASM_RUNTIME = "sluice.v1.WasmRuntime";
@@ -25,7 +26,12 @@ const ISOLATIONS: readonly (Isolation | undefined)[] = [undefined, "worker", "co
 export function buildWasmRuntime(
   context: BuildContext,
   bootstrap: Message,
-): { readonly plugins: readonly PluginConfig[]; readonly hotLoad: HotLoadConfig } {
+): {
+  readonly plugins: readonly PluginConfig[];
+  readonly hotLoad: HotLoadConfig;
+  readonly registries: RegistriesConfig;
+  readonly trust: readonly TrustRuleConfig[];
+} {
   let runtime: Message | undefined;
   for (const extension of bootstrap.messages("bootstrap_extensions")) {
     const any = extension.message("typed_config")?.any;
@@ -37,7 +43,8 @@ export function buildWasmRuntime(
     else context.error(extension, "", "duplicate", `there is another ${WASM_RUNTIME}; keep one`);
   }
   const hotLoad = buildHotLoad(context, runtime?.message("hot_load"));
-  if (runtime === undefined) return { plugins: context.plugins, hotLoad };
+  const registries = buildRegistries(context, runtime?.message("registries"));
+  if (runtime === undefined) return { plugins: context.plugins, hotLoad, registries, trust: [] };
   const byName = settingsByName(context, runtime);
   const defaults = runtime.message("defaults");
   if (defaults?.has("name") === true) context.error(defaults, "name", "wasm-runtime", "the defaults have no name");
@@ -49,6 +56,8 @@ export function buildWasmRuntime(
   return {
     plugins: context.plugins.map((plugin) => settle(settle(plugin, defaults), byName.get(plugin.name))),
     hotLoad: { ...hotLoad, rollouts: Object.fromEntries(rollouts) },
+    registries,
+    trust: buildTrust(context, runtime),
   };
 }
 
