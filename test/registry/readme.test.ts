@@ -6,6 +6,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, it } from "node:test";
 import { fileURLToPath } from "node:url";
+import { parse } from "yaml";
+import { loadBootstrap } from "../../runtime/config/load.ts";
+import { configuration } from "../hotload/versions.ts";
 import { startRegistry } from "./registry-process.ts";
 
 const SLUICE = fileURLToPath(new URL("../../runtime/cli/sluice.js", import.meta.url));
@@ -36,4 +39,23 @@ it("sharing filters, as the README has it", async () => {
   } finally {
     await registry.stop();
   }
+});
+
+it("the rules that the README shows are taken", () => {
+  const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
+  const snippet = /```yaml\n("@type": [^`]*registries:[^`]*)```/.exec(readme)?.[1];
+  assert.ok(snippet);
+  const key = join(scratch, "team.pub");
+  const config = configuration(MODULE, {});
+  const settings = JSON.stringify(parse(snippet))
+    .replace('"team.pub"', JSON.stringify(key))
+    .replace('"tollgate"', '"versions"');
+  const text = `${config.replace(/configuration: \{[^}]*\}/, 'configuration: { "@type": x/google.protobuf.Struct, value: {} }')}\nbootstrap_extensions: [{ name: r, typed_config: ${settings} }]`;
+  const { snapshot, errors } = loadBootstrap([{ name: "readme", text, base: scratch }], { bundledFilters: {} });
+  assert.deepEqual(errors, []);
+  assert.deepEqual(
+    snapshot?.trust.map(({ plugins, enforced }) => [...plugins, enforced]),
+    [["versions", true]],
+  );
+  assert.deepEqual([snapshot?.registries.pullPolicy, snapshot?.registries.pollMs], ["ALWAYS", 60_000]);
 });
