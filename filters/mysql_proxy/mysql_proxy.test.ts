@@ -26,7 +26,11 @@ test("names the tables of a query, counts, and changes nothing", async () => {
   await connection.answer(OK);
   const query = packet(0, "\x03DELETE FROM orders");
   await connection.send(query);
-  assert.deepEqual(connection.metadata, { "envoy.filters.network.mysql_proxy": { "orders.shop": ["delete"] } });
+  const tables = { "orders.shop": ["delete"] };
+  assert.deepEqual(connection.metadata, {
+    "envoy.filters.network.mysql_proxy": tables,
+    "sluice.mysql_proxy": tables,
+  });
   assert.equal(filter.metric("mysql.db.queries_parsed"), 1);
   assert.deepEqual(connection.upstream, Buffer.concat([LOGIN, query]));
   assert.deepEqual(connection.downstream, Buffer.concat([GREETING, OK]));

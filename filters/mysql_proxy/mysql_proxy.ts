@@ -1,7 +1,7 @@
 /**
  * envoy.filters.network.mysql_proxy: follows MySQL sessions on their way to the terminal filter and changes nothing.
  * Configuration: MySQLProxy. Dynamic metadata `envoy.filters.network.mysql_proxy`: the tables of the last queries, each
- * with the list of what is done to it.
+ * with the list of what is done to it. `sluice.mysql_proxy`: the same of the whole session, for the log at its end.
  */
 import * as Action from "../../abi/action.ts";
 import { Body, downstreamData, upstreamData } from "../sdk/body.ts";
@@ -15,6 +15,7 @@ import { Packets } from "./packets.ts";
 import { Session } from "./session.ts";
 
 const NAMESPACE = new Text("envoy.filters.network.mysql_proxy");
+const SESSION = new Text("sluice.mysql_proxy");
 /** Bytes read from the host at a time; it lands them in a page of this size. */
 const CHUNK_BYTES: i32 = 8192;
 const chunk = new StaticArray<u8>(CHUNK_BYTES);
@@ -55,7 +56,11 @@ class MysqlFilter extends NetworkFilter {
     if (!session.decoding) return Action.CONTINUE;
     session.beginEvent();
     this.read(downstreamData, session.client, size);
-    if (session.queried) replaceDynamicMetadata<Text>(NAMESPACE, session.tables.encode());
+    if (!session.queried) return Action.CONTINUE;
+    replaceDynamicMetadata<Text>(NAMESPACE, session.tables.encode());
+    if (session.everything.addAll(session.tables)) {
+      replaceDynamicMetadata<Text>(SESSION, session.everything.encode());
+    }
     return Action.CONTINUE;
   }
 

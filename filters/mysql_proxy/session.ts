@@ -46,6 +46,8 @@ export class Session implements PacketReader {
   server!: Packets;
   /** Tables of the queries since the last `beginEvent`. */
   readonly tables: Tables = new Tables();
+  /** Those of the whole session so far. */
+  readonly everything: Tables = new Tables();
   /** Queries were seen since then. */
   queried: bool = false;
   /** Commands since then. */

@@ -35,15 +35,28 @@ export class Tables {
     this.operations.length = 0;
   }
 
-  /** Notes an operation. `name` has one UTF-16 unit per byte. */
-  add(name: string, operation: u32): void {
-    if (name.length == 0) return;
+  /** Notes operations. `name` has one UTF-16 unit per byte. False when there is nothing new in it. */
+  add(name: string, operations: u32): bool {
+    if (name.length == 0) return false;
     const index = this.names.indexOf(name);
-    if (index >= 0) this.operations[index] |= operation;
-    else if (this.names.length < MAX_TABLES) {
-      this.names.push(name);
-      this.operations.push(operation);
+    if (index >= 0) {
+      const before = this.operations[index];
+      this.operations[index] = before | operations;
+      return (operations & ~before) != 0;
     }
+    if (this.names.length == MAX_TABLES) return false;
+    this.names.push(name);
+    this.operations.push(operations);
+    return true;
+  }
+
+  /** Notes all of others. False when there is nothing new in them. */
+  addAll(others: Tables): bool {
+    let changed = false;
+    for (let n = 0; n < others.names.length; n++) {
+      if (this.add(others.names[n], others.operations[n])) changed = true;
+    }
+    return changed;
   }
 
   /** A serialized google.protobuf.Struct. */

@@ -5,7 +5,7 @@ import { after, describe, test } from "node:test";
 import { ProxyProcess } from "../cli/proxy-process.ts";
 import { MariaDb } from "./mariadb.ts";
 
-const FORMAT = "%DYNAMIC_METADATA(envoy.filters.network.mysql_proxy)%\\n";
+const FORMAT = "%DYNAMIC_METADATA(envoy.filters.network.mysql_proxy)% %DYNAMIC_METADATA(sluice.mysql_proxy)%\\n";
 const type = (name: string): string => `"@type": type.googleapis.com/envoy.extensions.${name}`;
 
 function listener(name: string, filters: string): string {
@@ -107,13 +107,14 @@ describe("through mysql_proxy and tcp_proxy", () => {
     assert.deepEqual(said, { status: 0, out: "bread\nmilk\n", err: "" });
     assert.deepEqual(added, { sessions: 1, login_attempts: 1, queries_parsed: added["queries_parsed"]! });
     assert.ok(added["queries_parsed"] >= 2);
-    await logged('plain {"orders.shop":["select"]}');
+    await logged('plain {"orders.shop":["select"]} {"orders.shop":["insert","select"]}');
   });
 
   test("another database and another table", async () => {
     const said = await db.ask(addresses["plain"]!, CLERK, "USE stock\nSELECT * FROM items JOIN shop.orders;");
     assert.equal(said.status, 0, said.err);
-    await logged('plain {"items.stock":["select"],"orders.shop":["select"]}');
+    const tables = '{"items.stock":["select"],"orders.shop":["select"]}';
+    await logged(`plain ${tables} ${tables}`);
   });
 
   test("a wrong password", async () => {

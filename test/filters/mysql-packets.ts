@@ -187,11 +187,15 @@ export class MysqlSession {
     const counted = this.host.metrics.filter(({ value }) => value !== 0n);
     return Object.fromEntries(counted.map(({ name, value }) => [name.replace(/^mysql\.db\./, ""), Number(value)]));
   }
-  /** What the metadata hold now. */
+  /** What a namespace of the metadata held, one after the other. */
+  told(namespace: string): (Record<string, unknown> | undefined)[] {
+    return this.host.metadata.filter((one) => one.namespace === namespace).map(({ fields }) => readStruct(fields));
+  }
+  /** What the metadata hold now: of the last queries, and of the session. */
   get tables(): Record<string, unknown> | undefined {
-    const last = this.host.metadata.at(-1);
-    if (last === undefined) return undefined;
-    if (last.namespace !== "envoy.filters.network.mysql_proxy") throw new Error(`namespace ${last.namespace}`);
-    return readStruct(last.fields);
+    return this.told("envoy.filters.network.mysql_proxy").at(-1);
+  }
+  get everything(): Record<string, unknown> | undefined {
+    return this.told("sluice.mysql_proxy").at(-1);
   }
 }

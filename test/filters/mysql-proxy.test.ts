@@ -20,6 +20,7 @@ import {
   sslRequest,
 } from "./mysql-packets.ts";
 
+const LAST = "envoy.filters.network.mysql_proxy";
 const SEEN = { sessions: 1, login_attempts: 1 };
 
 /** A whole session with everything in it that counts. */
@@ -50,7 +51,9 @@ describe("a session", () => {
     talk(session);
     assert.deepEqual(session.counters, TALKED);
     assert.deepEqual(session.tables, { "items.stock": ["update"] });
-    assert.equal(session.host.metadata.length, 3);
+    assert.equal(session.told(LAST).length, 3);
+    assert.deepEqual(session.everything, { "items.stock": ["select", "update"], "orders.shop": ["select"] });
+    assert.equal(session.told("sluice.mysql_proxy").length, 2);
   });
 
   it("is the same however the bytes are cut", async () => {
@@ -58,11 +61,11 @@ describe("a session", () => {
     talk(first);
     assert.deepEqual(first.counters, TALKED);
     for (let pieceBytes = 2; pieceBytes < 90; pieceBytes++) {
-      const before = first.host.metadata.length;
+      const before = first.told(LAST).length;
       talk(first.another(20 + pieceBytes, pieceBytes));
       const expected = Object.entries(TALKED).map(([name, count]) => [name, count * pieceBytes]);
       assert.deepEqual(first.counters, Object.fromEntries(expected), `in pieces of ${pieceBytes}`);
-      assert.equal(first.host.metadata.length, before + 3);
+      assert.equal(first.told(LAST).length, before + 3);
       assert.deepEqual(first.tables, { "items.stock": ["update"] });
     }
   });
