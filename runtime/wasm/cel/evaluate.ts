@@ -6,10 +6,10 @@ import type { Surroundings } from "./functions.ts";
 import { parse } from "./syntax.ts";
 import type { FoldKind, Node } from "./syntax.ts";
 import { EntryMap, Failure, isList, isMapping, TYPES, Uint } from "./values.ts";
-import type { Result, Value } from "./values.ts";
+import type { Result, Spend, Value } from "./values.ts";
 
-/** The value of an identifier; undefined when nobody knows it. */
-export type Resolve = (name: string) => Result | undefined;
+/** The value of an identifier; undefined when nobody knows it. Takes steps for what depends on the value's size. */
+export type Resolve = (name: string, spend: Spend) => Result | undefined;
 
 /** Thrown by the step that is one too many, past every operator that forgives failures. */
 class TooLong extends Error {}
@@ -30,11 +30,17 @@ export class Expression {
     this.#root = parse(source);
   }
 
-  /** What it yields with these identifiers, within `limit` steps. Never throws. */
+  /** What it yields with these identifiers, within `limit` steps. Never throws; looking into maps of the result may. */
   evaluate(resolve: Resolve, limit: number): Result {
+    return this.evaluateTo(resolve, limit, (value) => value);
+  }
+
+  /** The same, and what `write` makes of the value: reading its parts takes steps, too. */
+  evaluateTo<To>(resolve: Resolve, limit: number, write: (value: Value) => To): To | Failure {
     const run = new Run(resolve, limit, this.#regexes);
     try {
-      return run.node(this.#root);
+      const value = run.node(this.#root);
+      return value instanceof Failure ? value : write(value);
     } catch (error) {
       if (error instanceof TooLong) return TOO_LONG;
       throw error;
@@ -124,7 +130,7 @@ class Run implements Surroundings {
 
   #name(name: string): Result {
     for (let n = this.#bound.length - 1; n >= 0; n--) if (this.#bound[n]![0] === name) return this.#bound[n]![1];
-    const value = this.#resolve(name);
+    const value = this.#resolve(name, this.spend);
     return value === undefined ? (TYPES.get(name) ?? new Failure(`${name} is unknown`)) : value;
   }
 

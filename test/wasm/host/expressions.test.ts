@@ -56,7 +56,7 @@ function token(number: number): Buffer {
 function evaluated(prepare: (stream: FakeStream) => void, ...sources: readonly string[]): Answer {
   const creates = sources.map((source): ForeignCall => ["expr_create", Buffer.from(source)]);
   const evaluates = sources.map((_, n): ForeignCall => ["expr_evaluate", token(n)]);
-  const answer = calledOn({}, prepare, ...creates, ...evaluates);
+  const answer = calledOn({ config: { fuel: 2_000_000_000 } }, prepare, ...creates, ...evaluates);
   assert.deepEqual(
     answer.statuses.slice(0, sources.length),
     sources.map(() => Status.OK),
@@ -263,6 +263,30 @@ describe("expressions", () => {
     ];
     const { stage } = calledOn({ config: { fuel: 100_000_000 } }, () => {}, ...calls);
     assert.match(stage.plugin.lastFailure, /out of fuel/);
+  });
+
+  test("looks into large values take steps for their size", () => {
+    const ten = "[0,1,2,3,4,5,6,7,8,9]";
+    const often = (what: string): string => `${ten}.all(a, ${ten}.all(b, ${ten}.all(c, ${what})))`;
+    const large = (stream: FakeStream): void => {
+      complete(stream);
+      for (let n = 0; n < 1000; n++) stream.requestHeaders!.list.push(`x-${n}`, "v".repeat(10));
+      stream.requestHeaders!.list.push("x-long", "v".repeat(60_000));
+      stream.info.dynamicMetadata!.set("large", { list: Array.from({ length: 5000 }, () => 1) });
+    };
+    const looks = [
+      "size(request.headers) > 0",
+      "request.headers.exists(name, name == 'none') || true",
+      "request.headers['x-long'].size() > 0",
+      "request.headers == request.headers",
+      "metadata.filter_metadata.large.list[0] == 1.0",
+    ];
+    const small = evaluated(complete, ...looks.map(often));
+    assert.deepEqual(small.statuses, [0, 0, Status.INTERNAL_FAILURE, 0, Status.INTERNAL_FAILURE]);
+    const { statuses, stage } = evaluated(large, ...looks.map(often), ...looks);
+    const failures = looks.map(() => Status.INTERNAL_FAILURE);
+    assert.deepEqual(statuses, [...failures, ...looks.map(() => 0)]);
+    assert.equal(stage.log.lines.filter((line) => line.includes("takes too many steps")).length, looks.length);
   });
 
   test("there is a bound on how many there are", () => {

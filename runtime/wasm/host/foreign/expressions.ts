@@ -46,10 +46,14 @@ export const exprEvaluate: ForeignFunction = {
     if (expression === undefined) return { status: Status.NOT_FOUND, why: "argument: no expression has that token" };
     const plain = expression.path === undefined ? undefined : plainValue(instance, expression.path);
     if (plain !== undefined) return plain;
-    const value = expression.evaluate((name) => attribute(instance, name), MAX_EXPRESSION_STEPS);
+    const bytes = expression.evaluateTo(
+      (name, spend) => attribute(instance, name, spend),
+      MAX_EXPRESSION_STEPS,
+      serialize,
+    );
     instance.spend(expression.steps * EXPRESSION_FUEL_PER_STEP);
-    if (value instanceof Failure) return { status: Status.INTERNAL_FAILURE, why: value.reason };
-    return serialize(value) ?? { status: Status.SERIALIZATION_FAILURE, why: "the value has no bytes, or too many" };
+    if (bytes instanceof Failure) return { status: Status.INTERNAL_FAILURE, why: bytes.reason };
+    return bytes ?? { status: Status.SERIALIZATION_FAILURE, why: "the value has no bytes, or too many" };
   },
 };
 
