@@ -7,7 +7,7 @@
  * connection has really been without a stream.
  */
 import type { ServerHttp2Session, ServerHttp2Stream } from "node:http2";
-import { H2_CONCURRENT_STREAMS, H2_CONNECTION_WINDOW_BYTES, H2_STREAM_WINDOW_BYTES } from "../limits.ts";
+import { H2_DOWNSTREAM_STREAMS, H2_CONNECTION_WINDOW_BYTES, H2_STREAM_WINDOW_BYTES } from "../limits.ts";
 import type { ConnectionView, TerminalFilter } from "../network/filter.ts";
 import { Alarm, Deadline } from "../timers.ts";
 import type { ConnectionManager } from "./connection-manager.ts";
@@ -40,7 +40,7 @@ export class H2Session extends Deadline implements TerminalFilter {
       // Pseudo-fields count there, and not in Envoy's limit.
       maxHeaderListPairs: config.maxHeadersCount + 4,
       settings: {
-        maxConcurrentStreams: H2_CONCURRENT_STREAMS,
+        maxConcurrentStreams: H2_DOWNSTREAM_STREAMS,
         initialWindowSize: H2_STREAM_WINDOW_BYTES,
         maxHeaderListSize: config.maxRequestHeadersBytes,
       },

@@ -273,3 +273,14 @@ test("what becomes of client certificates, and routes that ask for them", () => 
   assert.deepEqual(hcm.routeConfig.virtualHosts[0]!.routes[0]!.match.tls, { presented: true, validated: false });
   assert.equal(managerOf(snapshotOf(bootstrap())).clientCert, undefined);
 });
+
+test("a context that is loaded again without a change is the same, ticket key and all", () => {
+  const text = listenerOf(`common_tls_context: { tls_certificates: [ ${pair()} ] }`);
+  const [first, second] = [snapshotOf(text), snapshotOf(text)];
+  assert.deepEqual(first.listeners, second.listeners);
+  const third = snapshotOf(listenerOf(`common_tls_context: { tls_certificates: [ ${pair(other)} ] }`));
+  const keys = [first, third].map((one) =>
+    Buffer.from(one.listeners[0]!.filterChains[0]!.tls!.ticketKey!).toString("hex"),
+  );
+  assert.notEqual(keys[0], keys[1]);
+});

@@ -29,9 +29,9 @@ const CIPHER_SUITES =
 const CURVES = "X25519:P-256";
 /** TLS 1.3 has suites of its own, which Envoy does not let anybody choose. */
 const TLS13_SUITES = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
-/** Bytes of a key in TlsSessionTicketKeys, and of the one that OpenSSL gets here. */
+/** Bytes of a key in TlsSessionTicketKeys; OpenSSL gets a digest of 48. */
 const ENVOY_TICKET_KEY_BYTES = 80;
-const TICKET_KEY_BYTES = 48;
+const TICKET_SEED_BYTES = 48;
 
 /** The TLS context of a message with a `transport_socket`; undefined: plain bytes, or a problem that was reported. */
 export function buildDownstreamTls(context: BuildContext, owner: Message): DownstreamTlsConfig | undefined {
@@ -54,7 +54,7 @@ export function buildDownstreamTls(context: BuildContext, owner: Message): Downs
     ...base,
     requireClientCertificate: message.wrappedFlag("require_client_certificate", false),
     requireSni: message.wrappedFlag("require_sni", false),
-    ticketKey: stateless ? ticketKey(context, message) : undefined,
+    ticketKey: stateless ? ticketKey(context, message, base.certificates) : undefined,
     statefulResumption: !message.flag("disable_stateful_session_resumption"),
     sessionTimeoutSeconds: Math.floor(message.millis("session_timeout", TLS_SESSION_SECONDS * 1000) / 1000),
     fullScan: message.wrappedFlag("full_scan_certs_on_sni_mismatch", false),
@@ -288,15 +288,28 @@ function anySan(context: BuildContext, message: Message): SanMatcherConfig[] {
   return (["DNS", "URI", "EMAIL", "IP_ADDRESS"] as const).map((type) => ({ type, matcher, oid: "" }));
 }
 
+/**
+ * A key of this process alone, the same whenever the same certificates are configured: a configuration that is loaded
+ * again without a change must not look changed, and its sessions go on.
+ */
+function ownTicketKey(certificates: readonly TlsCertificateConfig[]): Uint8Array {
+  ticketSeed ??= randomBytes(TICKET_SEED_BYTES);
+  const hash = createHash("sha384").update(ticketSeed);
+  for (const { chain } of certificates) hash.update(chain.file === "" ? chain.bytes : chain.file).update("\0");
+  return new Uint8Array(hash.digest());
+}
+
+let ticketSeed: Buffer | undefined;
+
 /** One key for all workers: a downstream comes back to any of them. */
-function ticketKey(context: BuildContext, message: Message): Uint8Array {
+function ticketKey(context: BuildContext, message: Message, certificates: readonly TlsCertificateConfig[]): Uint8Array {
   const given =
     message.message("session_ticket_keys") ??
     (message.has("session_ticket_keys_sds_secret_config")
       ? findSecret(context, message.message("session_ticket_keys_sds_secret_config")!, "session_ticket_keys")
       : undefined);
   const [first, second] = given?.messages("keys") ?? [];
-  if (given === undefined || first === undefined) return new Uint8Array(randomBytes(TICKET_KEY_BYTES));
+  if (given === undefined || first === undefined) return ownTicketKey(certificates);
   if (second !== undefined)
     context.warn(
       given,
