@@ -188,3 +188,32 @@ test("a virtual listener that stopped owns nothing", async (t) => {
   assert.equal(await chainAt("127.0.0.5", port), "passthrough");
   assert.equal(await chainAt("127.0.0.6", port), "outbound");
 });
+
+test("bytes that the first listener's filters read are there for the owner's filters and chains", async (t) => {
+  const port = await freePort();
+  const inspect = { name: "h", disabled: undefined, filter: { kind: "http_inspector" } } as const;
+  const chains = [chain("http", { applicationProtocols: ["http/1.1"] }), chain("other")];
+  await start(t, [
+    config(ip("0.0.0.0", port), { ...CATCH_ALL, listenerFilters: [...CATCH_ALL.listenerFilters!, inspect] }),
+    virtual("owner", "127.0.0.5", port, { listenerFilters: [inspect, inspect], filterChains: chains }),
+  ]);
+  for (const [pieces, name] of [
+    [["GET / HT", "TP/1.1\r\nhost: a\r\n\r\n"], "http"],
+    [["\x01\x02nothing"], "other"],
+  ] as const) {
+    const socket = await open({ host: "127.0.0.5", port });
+    let heard = "";
+    socket.on("data", (data: Buffer) => (heard += data.toString()));
+    for (const piece of pieces) {
+      socket.write(piece);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    // The echo has all bytes, in order; then it tells its chain.
+    while (heard !== pieces.join("")) await new Promise((resolve) => setTimeout(resolve, 2));
+    heard = "";
+    socket.write("who");
+    while (!heard.endsWith("}")) await new Promise((resolve) => setTimeout(resolve, 2));
+    assert.equal(JSON.parse(heard).filterChainName, name);
+    socket.destroy();
+  }
+});
