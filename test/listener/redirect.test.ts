@@ -32,7 +32,7 @@ function chain(name: string, route = `direct_response: { status: 200, body: { in
 }
 
 function listener(name: string, address: string, port: number, more: string): string {
-  return `    { name: ${name}, address: { socket_address: { address: "${address}", port_value: ${port} } }, ${more} }`;
+  return `    { name: ${name}, address: { socket_address: { address: "${address}", port_value: ${port}, ipv4_compat: ${name === "both"} } }, ${more} }`;
 }
 
 function bootstrap(folder: string, listeners: readonly string[]): string {
@@ -99,6 +99,8 @@ function curl(namespace: Namespace, url: string): Promise<string> {
 
 test("REDIRECT: the owner of the destination serves it, the catch-all passes the rest on", async (t) => {
   const { app } = await machines(t);
+  const dual = ["-t", "nat", "-A", "OUTPUT", "-p", "tcp", "--dport", "82", "-m", "owner", "--uid-owner", APPLICATION];
+  app.run("iptables", ...dual, "-j", "REDIRECT", "--to-ports", "15002");
   for (const iptables of ["iptables", "ip6tables"]) {
     const rule = ["-t", "nat", "-A", "OUTPUT", "-p", "tcp", "-m", "owner", "--uid-owner", APPLICATION];
     app.run(iptables, ...rule, "-j", "REDIRECT", "--to-ports", "15001");
@@ -116,6 +118,8 @@ test("REDIRECT: the owner of the destination serves it, the catch-all passes the
       15001,
       `use_original_dst: true, filter_chains: [ ${RAW_PASSTHROUGH} ], ${accessLog(join(folder, "log"))}`,
     ),
+    listener("both", "::", 15002, `use_original_dst: true, filter_chains: [ ${PASSTHROUGH} ]`),
+    listener("wild82", "0.0.0.0", 82, `bind_to_port: false, filter_chains: [ ${chain("wild82")} ]`),
     listener("exact", FOUR, 80, `bind_to_port: false, filter_chains: [ ${chain("exact")} ]`),
     listener("wild", "0.0.0.0", 81, `bind_to_port: false, filter_chains: [ ${chain("wild")} ]`),
     listener("exact6", SIX, 80, `bind_to_port: false, filter_chains: [ ${chain("exact6")} ]`),
@@ -129,6 +133,8 @@ test("REDIRECT: the owner of the destination serves it, the catch-all passes the
   assert.equal(await curl(app, `http://${FOUR}:80/`), "exact");
   assert.equal(await curl(app, `http://${FOUR}:81/`), "wild");
   assert.equal(await curl(app, "http://203.0.113.7:81/"), "wild");
+  // IPv4 through a socket of both families.
+  assert.equal(await curl(app, `http://${FOUR}:82/`), "wild82");
   assert.equal(await curl(app, `http://[${SIX}]:80/`), "exact6");
   assert.equal(await curl(app, `http://[${SIX}]:81/`), "wild6");
   assert.equal(await curl(app, `http://${FOUR}:8080/`), `server ${FOUR} 8080 sidecar`);
