@@ -79,6 +79,13 @@ describe("who pays", () => {
     assert.equal(costOf(guarded, undefined), 2);
   });
 
+  test("callers pay for short functions that others may call too", () => {
+    const callee = `(func $f (export "f") ${add.repeat(3)})`;
+    const calls = (count: number): number =>
+      costOf(`${head} ${callee} (func (export "run") ${"(call $f)".repeat(count)})`, undefined);
+    assert.equal(calls(3) - calls(2), 10 + 12);
+  });
+
   test("what a branch leaves behind is not paid for when it is long", () => {
     const text = `${head} (func (export "run") (block $b (br_if $b (i32.const 1)) ${add.repeat(200)}))`;
     assert.equal(costOf(text, "exact"), 2);

@@ -52,10 +52,15 @@ export class CallSurvey {
     this.#silent[index] = silent ? 1 : 0;
   }
 
-  /** All code was seen. Functions that are `entered` from elsewhere take their fuel themselves. */
-  finish(entered: ReadonlySet<number>): void {
+  /**
+   * All code was seen. Functions that are `entered` from elsewhere take their fuel themselves, unless they cost no more
+   * than `leaf` units and take none otherwise.
+   */
+  finish(entered: ReadonlySet<number>, leaf: number): void {
     this.#over = true;
-    for (const one of [...entered, ...this.taken]) this.#prices[one] = this.#silent[one] = 0;
+    for (const one of [...entered, ...this.taken]) {
+      if (this.#silent[one] === 0 || this.#prices[one]! > leaf) this.#prices[one] = this.#silent[one] = 0;
+    }
   }
 
   priceOf(index: number): number {

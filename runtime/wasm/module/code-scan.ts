@@ -72,7 +72,7 @@ class Scanner {
       if (reader.at !== end) throw corrupted(`has bytes behind the end of function ${this.#reader.self}`);
       reader.end = this.#input.end;
     }
-    this.#survey.finish(this.#input.entered);
+    this.#survey.finish(this.#input.entered, this.#input.exact ? 0 : SMALL_LEAF_INSTRUCTIONS);
     return {
       functions: this.#functions,
       visit: (n) => this.#visit(n),
@@ -116,8 +116,7 @@ class Scanner {
     while (this.#depth > 0) this.#instruction();
     const silent = this.#fuel.finish();
     if (!this.#survey.over) this.#survey.price(this.#reader.self, this.#fuel.charges.at(Charge.COST), silent);
-    else if (this.#survey.priceOf(this.#reader.self) > 0) this.#fuel.release(true);
-    else if (silent) this.#fuel.release(false);
+    else if (this.#survey.priceOf(this.#reader.self) > 0) this.#fuel.release();
     const [height, wide, catches, throws] = [reader.deepest, reader.wide, this.#catches, this.#throws];
     return { start, codeStart, end, localGroups, locals, height, wide, catches, throws };
   }

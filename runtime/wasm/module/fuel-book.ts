@@ -8,9 +8,9 @@
  * Endless work goes through the start of a loop or through a call again and again: there the fuel is looked at, elsewhere
  * it is only taken. What runs at the start of each function its callers pay, together with what they run themselves: taking
  * fuel twice for a call would often cost more than the call. Functions that are called through a table or by the host take
- * their own.
+ * their own, unless they are very short.
  */
-import { MERGED_SEGMENT_INSTRUCTIONS, SMALL_LEAF_INSTRUCTIONS } from "../../limits.ts";
+import { MERGED_SEGMENT_INSTRUCTIONS } from "../../limits.ts";
 import { Charge, ChargeKind, Region } from "./code-facts.ts";
 import { IntList } from "./int-list.ts";
 import { HEAVY_COST } from "./opcodes.ts";
@@ -43,13 +43,11 @@ export class FuelBook {
   /** What the present segment takes for functions that it calls, and how many it calls. */
   #payment = 0;
   #calls = 0;
-  /** Units that a charge may hold of segments that need not run; units of a function up to which the call pays for it. */
+  /** Units that a charge may hold of segments that need not run. */
   readonly #merged: number;
-  readonly #leaf: number;
 
   constructor(exact: boolean) {
     this.#merged = exact ? 0 : MERGED_SEGMENT_INSTRUCTIONS;
-    this.#leaf = exact ? 0 : SMALL_LEAF_INSTRUCTIONS;
   }
 
   /** A function begins, and the book with it. Answers its first charge, which is the first of the book. */
@@ -66,9 +64,8 @@ export class FuelBook {
     return alone && this.charges.at(Charge.COST) === this.#total;
   }
 
-  /** The function takes nothing for its start: its callers do, or it is so short that calling it costs more. */
-  release(paid: boolean): void {
-    if (!paid && this.#total > this.#leaf) return;
+  /** The function takes nothing for its start: its callers do. */
+  release(): void {
     const { charges } = this;
     charges.set(Charge.COST, 0);
     charges.set(Charge.KIND, charges.at(Charge.PAYMENT) > 0 ? ChargeKind.CHECKED : ChargeKind.PLAIN);
