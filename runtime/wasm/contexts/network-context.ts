@@ -85,7 +85,10 @@ export class NetworkContext extends StreamContext implements NetworkFilter {
       status = this.#after(action, Pending.CONTINUE_RESPONSE, State.WRITES_PAUSED);
       if (status === NetworkStatus.CONTINUE) this.#state &= ~State.WRITE_SHOWN;
     }
-    if (endStream) this.#onUpstreamEnd();
+    if (endStream && this.attached) {
+      this.#onUpstreamEnd();
+      if (this.instance.failed) status = this.#outcome();
+    }
     // What the guest let through before it asked to close is written first.
     if ((this.pending & Pending.CLOSE) !== 0 && status === NetworkStatus.CONTINUE)
       this.#view.injectWriteData(bytes.take(), endStream);
@@ -96,8 +99,7 @@ export class NetworkContext extends StreamContext implements NetworkFilter {
   /** Who ended it is not known here, as in Envoy. */
   #onUpstreamEnd(): void {
     const callback = this.callbacks.upstreamClose;
-    if (callback === null || (this.#state & State.UPSTREAM_ENDED) !== 0 || this.instance.failed || !this.attached)
-      return;
+    if (callback === null || (this.#state & State.UPSTREAM_ENDED) !== 0 || this.instance.failed) return;
     this.#state |= State.UPSTREAM_ENDED;
     this.instance.call(this, callback, "proxy_on_upstream_connection_close", Peer.UNKNOWN, 0);
   }
