@@ -111,6 +111,7 @@ export class DownstreamConnection implements ConnectionView, WalkOwner {
   }
 
   writeLent(data: Buffer): boolean {
+    if (this.#localClose) return false;
     if (this.#writes !== null) return this.sendFrom(this.#places.length, data, false);
     return this.#noteRoom(this.#writeNow(data));
   }
