@@ -1,5 +1,6 @@
 /** Configurations of the host's own network filters: what becomes of them, and what is refused. */
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import type { NetworkFilterConfig } from "../../runtime/config/snapshot.ts";
 import { brief, load, snapshotOf } from "./fixture.ts";
@@ -154,6 +155,24 @@ test("rbac: rules become matchers, policies in the order of their names", () => 
       { name: "b", match: { kind: "and", of: [or({ kind: "any" }), or({ kind: "any" })] } },
     ],
   });
+});
+
+test("the example of the README is a configuration", () => {
+  const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
+  const example = /^### TCP\n[^]*?```yaml\n([^]*?)```/m.exec(readme)![1]!;
+  const indented = example.replaceAll(/^/gm, "    ").trimEnd();
+  const { filterChains } = snapshotOf(`
+static_resources:
+  listeners:
+  - name: l
+    address: { socket_address: { address: 127.0.0.1, port_value: 0 } }
+${indented}
+  clusters: [ { name: db, load_assignment: { cluster_name: db } } ]
+`).listeners[0]!;
+  assert.deepEqual(
+    filterChains[0]!.filters.map(({ kind }) => kind),
+    ["rbac", "tcp_proxy"],
+  );
 });
 
 test("mistakes are told with place and rule", () => {

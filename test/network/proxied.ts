@@ -158,3 +158,20 @@ export function logTo(t: TestContext, format: string): { log: AccessLogConfig; l
     },
   };
 }
+
+/** Waits until a process has written a line that passes to its log. Throws the lines that are there after ten seconds. */
+export async function recorded(
+  proxy: { post(path: string): Promise<unknown> },
+  path: string,
+  passes: (line: string) => boolean,
+): Promise<void> {
+  const deadline = performance.now() + 10_000;
+  for (;;) {
+    // A connection may end after the last flush, and the next one is seconds away.
+    await proxy.post("/reopen_logs");
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    const lines = readFileSync(path, "utf8").split("\n").slice(0, -1);
+    if (lines.some(passes)) return;
+    if (performance.now() > deadline) throw new Error(`not within 10 s, but: ${lines.join("; ")}`);
+  }
+}

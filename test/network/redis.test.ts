@@ -10,7 +10,7 @@ import { after, test } from "node:test";
 import { promisify } from "node:util";
 import { ProxyProcess } from "../cli/proxy-process.ts";
 import { until } from "../listener/chain.ts";
-import { deadPort } from "./proxied.ts";
+import { deadPort, recorded } from "./proxied.ts";
 
 const run = promisify(execFile);
 const folder = mkdtempSync(join(tmpdir(), "sluice-redis-"));
@@ -91,11 +91,10 @@ test("redis-cli asks through the proxy; the log tells of it", async () => {
   await run("redis-cli", ["-p", proxyPort(), "set", "word", "x".repeat(10_000)]);
   const { stdout } = await run("redis-cli", ["-p", proxyPort(), "get", "word"]);
   assert.equal(stdout.trim(), "x".repeat(10_000));
-  await proxy.post("/reopen_logs");
   const socket = join(folder, "redis.sock");
-  const lines = (): string[] => readFileSync(join(folder, "access.log"), "utf8").trim().split("\n");
-  await until(() => lines().some((line) => /^redis \S+ \d+ 100\d\d -$/.test(line)), "the record is written");
-  for (const line of lines()) assert.ok(line.startsWith(`redis ${socket} `), line);
+  await recorded(proxy, join(folder, "access.log"), (line) => /^redis \S+ \d+ 100\d\d -$/.test(line));
+  const lines = readFileSync(join(folder, "access.log"), "utf8").trim().split("\n");
+  for (const line of lines) assert.ok(line.startsWith(`redis ${socket} `), line);
 });
 
 test("SIGTERM: connections live on until the drain time is over", async () => {

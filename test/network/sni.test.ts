@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:https";
 import { connect } from "node:net";
 import type { AddressInfo } from "node:net";
@@ -10,8 +10,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { ProxyProcess } from "../cli/proxy-process.ts";
-import { until } from "../listener/chain.ts";
 import { Authority, read } from "../tls/certificates.ts";
+import { recorded } from "./proxied.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "sluice-sni-"));
 after(() => rmSync(folder, { recursive: true }));
@@ -81,10 +81,8 @@ function curl(name: string, ...more: readonly string[]): Promise<string> {
   );
 }
 
-async function logged(line: string): Promise<void> {
-  await proxy.post("/reopen_logs");
-  const lines = (): string[] => readFileSync(log, "utf8").split("\n");
-  await until(() => lines().includes(line), `${line} among ${lines().join("; ")}`);
+function logged(line: string): Promise<void> {
+  return recorded(proxy, log, (one) => one === line);
 }
 
 test("each server name has its cluster, and its certificate is the host's own", async () => {

@@ -84,7 +84,7 @@ function principal(context: BuildContext, message: Message): RbacMatcher {
       return not(context, message, { field: kind, build: principal });
     case "any":
       return ANY;
-    // Once the address that the PROXY protocol tells, so far as it does; the same today as remote_ip.
+    // The older name of the same thing.
     case "source_ip":
     case "remote_ip":
       return { kind: "ip", whose: "remote", cidr: cidrOf(context, message, kind) };
