@@ -65,11 +65,6 @@ export class DownstreamTls {
     this.#generation = downstreamGeneration(config, this.#files.read);
   }
 
-  /** Handshakes that are not over. */
-  get pending(): number {
-    return this.#waiting.size;
-  }
-
   /**
    * Takes an accepted socket over; bytes that were given back to it (`unshift`) belong to the handshake.
    * `serverName`: the name in the hello, where somebody has looked.
@@ -122,44 +117,35 @@ export class DownstreamTls {
   #onSecure(socket: TLSSocket, generation: TlsGeneration): void {
     const handshake = this.#takeWaiting(socket);
     if (handshake === undefined) return;
-    const problem = this.#peerProblem(socket, generation);
-    if (problem !== null) {
+    const validator = generation.validator?.wantsCertificate === true ? generation.validator : null;
+    const shown = socket.getPeerX509Certificate() !== undefined;
+    const problem = shown && validator !== null ? problemOf(socket, validator) : null;
+    if (problem !== null) this.#stats[problem.stat].inc();
+    const refusal = this.#refusal(socket, shown, validator?.acceptUntrusted === true ? null : problem);
+    if (refusal !== null) {
       socket.destroy();
-      handshake.onFailed({ reason: problem, timedOut: false });
+      handshake.onFailed({ reason: refusal, timedOut: false });
       return;
     }
     this.#stats.secured(socket);
-    const shown = socket.getPeerX509Certificate() !== undefined;
     if (!shown) this.#stats.noCertificate.inc();
-    const { validator } = generation;
-    const validated =
-      shown && validator !== null && validator.wantsCertificate && this.#problemOf(socket, validator) === null;
     const chain = shown ? shownChain(socket) : [];
-    handshake.onSecure(socket, new SocketSecureFacts(socket, { chain, peerValidated: validated }));
-  }
-
-  #problemOf(socket: TLSSocket, validator: Validator): PeerProblem | null {
-    // Node says the code of OpenSSL's verdict, or nothing when it was right.
-    const verdict = socket.authorized ? null : String(socket.authorizationError);
-    return validator.problemOf(socket, verdict);
+    const peerValidated = shown && validator !== null && problem === null;
+    handshake.onSecure(socket, new SocketSecureFacts(socket, { chain, peerValidated }));
   }
 
   /** Why the connection must end although the handshake went well; null when it may go on. */
-  #peerProblem(socket: TLSSocket, { validator }: TlsGeneration): string | null {
+  #refusal(socket: TLSSocket, shown: boolean, problem: PeerProblem | null): string | null {
     const config = this.#config;
     if (config.requireSni && serverNameOf(socket) === "") {
       this.#stats.connectionError.inc();
       return noServerNameText();
     }
-    if (socket.getPeerX509Certificate() === undefined) {
-      if (!config.requireClientCertificate) return null;
+    if (!shown && config.requireClientCertificate) {
       this.#stats.failVerifyNoCert.inc();
       return noCertificateText();
     }
-    const problem = validator?.wantsCertificate === true ? this.#problemOf(socket, validator) : null;
-    if (problem === null) return null;
-    this.#stats[problem.stat].inc();
-    return validator?.acceptUntrusted === true ? null : verificationText(problem.details);
+    return problem === null ? null : verificationText(problem.details);
   }
 
   #onError(error: Error, socket: TLSSocket): void {
@@ -193,4 +179,10 @@ export class DownstreamTls {
       done(null, sessions.get(id.toString("latin1")) ?? null),
     );
   }
+}
+
+function problemOf(socket: TLSSocket, validator: Validator): PeerProblem | null {
+  // Node says the code of OpenSSL's verdict, or nothing when it was right.
+  const verdict = socket.authorized ? null : String(socket.authorizationError);
+  return validator.problemOf(socket, verdict);
 }

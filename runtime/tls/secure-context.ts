@@ -29,6 +29,9 @@ export interface ContextChoice {
   readonly context: SecureContext;
 }
 
+/** TLS 1.3 has abolished it, and before that it was a way to make the other side work (CVE-2011-1473). */
+const NO_RENEGOTIATION = constants.SSL_OP_NO_RENEGOTIATION;
+
 interface KeyPair {
   /** The field that it comes from. */
   readonly what: string;
@@ -50,7 +53,7 @@ export function downstreamGeneration(config: DownstreamTlsConfig, read: ReadSour
     honorCipherOrder: !config.preferClientCiphers,
     sessionIdContext: sessionContext(config, read),
     sessionTimeout: config.sessionTimeoutSeconds,
-    secureOptions: config.ticketKey === undefined ? constants.SSL_OP_NO_TICKET : 0,
+    secureOptions: NO_RENEGOTIATION | (config.ticketKey === undefined ? constants.SSL_OP_NO_TICKET : 0),
   };
   if (config.ticketKey !== undefined) common.ticketKeys = asBuffer(config.ticketKey);
   const byName = new Map<string, ContextChoice>();
@@ -84,7 +87,11 @@ export function upstreamGeneration(config: UpstreamTlsConfig, read: ReadSource):
   return {
     validator,
     byName: new Map(),
-    fallback: contextChoice(pairs, { ...versionsAndCiphers(config), ...trust(validator) }),
+    fallback: contextChoice(pairs, {
+      ...versionsAndCiphers(config),
+      ...trust(validator),
+      secureOptions: NO_RENEGOTIATION,
+    }),
   };
 }
 

@@ -284,3 +284,26 @@ test("a context that is loaded again without a change is the same, ticket key an
   );
   assert.notEqual(keys[0], keys[1]);
 });
+
+test("secrets of a file, as a discovery service would send them; files in it are watched, and its mistakes have its name", () => {
+  const path = join(folder, "sds.yaml");
+  const put = (secret: string): void => writeFileSync(path, `resources:\n- { "@type": ${TYPE}Secret, ${secret} }\n`);
+  const text = listenerOf(
+    `common_tls_context: { tls_certificate_sds_secret_configs: [ { name: own, sds_config: { path_config_source: { path: ${path}, watched_directory: { path: ${folder} } } } } ] }`,
+  );
+  // Relative names start from the file's own folder.
+  put(
+    "name: own, tls_certificate: { certificate_chain: { filename: good.test.pem }, private_key: { filename: good.test.key } }",
+  );
+  const { tls } = snapshotOf(text).listeners[0]!.filterChains[0]!;
+  assert.equal(tls!.certificates[0]!.chain.file, good.certificate);
+  assert.deepEqual(tls!.watchedDirectories, [folder]);
+  put("name: other, tls_certificate: {}");
+  assert.match(load(text).errors[0]!.message, /no secret 'own' in that file/);
+  put("name: own, tls_certificate: { certificate: {} }");
+  assert.ok(load(text).errors.some(({ file, rule }) => file === path && rule === "unknown-field"));
+  put("name: own, validation_context: {}");
+  assert.match(load(text).errors[0]!.message, /the secret 'own' is no tls_certificate/);
+  rmSync(path);
+  assert.match(load(text).errors[0]!.message, /cannot read the file: ENOENT/);
+});

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { connect as connectPlain } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -275,6 +275,34 @@ test("sessions without tickets are kept here, unless they are not", async (t) =>
   };
   assert.equal(await resumed({ ticketKey: undefined }), 1);
   assert.equal(await resumed({ ticketKey: undefined, statefulResumption: false }), 0);
+});
+
+test("a session does not help a caller whose certificate was refused", async (t) => {
+  for (const version of ["-tls1_2", "-tls1_3"]) {
+    for (const who of [expired, strange, revoked]) {
+      const made = await engine(t, downstreamTls([first], { validation: { ...TRUST, crl: source(crl) } }));
+      const session = join(folder, "refused.pem");
+      rmSync(session, { force: true });
+      await client(made.port, version, "-sess_out", session, ...as(who));
+      // TLS 1.3 hands out tickets with its last flight, before the certificate has been looked at.
+      const again = existsSync(session) ? ["-sess_in", session] : [];
+      assert.doesNotMatch(await client(made.port, version, ...again, ...as(who)), /\nhello\n/);
+      if (again.length > 0) assert.doesNotMatch(await client(made.port, version, ...again), /\nhello\n/);
+      assert.equal(made.counter("listener.test.ssl.session_reused"), 0);
+    }
+  }
+});
+
+test("nobody renegotiates", async (t) => {
+  const { port } = await engine(t, downstreamTls([first]));
+  const socket = connect({ port, host: "127.0.0.1", rejectUnauthorized: false, maxVersion: "TLSv1.2" });
+  socket.on("error", () => {});
+  await once(socket, "secureConnect");
+  let renegotiated = false;
+  socket.renegotiate({ rejectUnauthorized: false }, (error) => (renegotiated = error === null));
+  socket.resume().write(REQUEST);
+  await new Promise((resolve) => socket.on("close", resolve));
+  assert.ok(!renegotiated);
 });
 
 test("curl over HTTPS; the request is https to everybody", async (t) => {

@@ -1,27 +1,36 @@
 /** Secrets that a TLS context refers to by name, and validation contexts that are put together from two. */
+import { readFileSync } from "node:fs";
+import { dirname } from "node:path";
+import { Decoder } from "../document/decode.ts";
 import type { Message } from "../document/message.ts";
 import { didYouMean } from "../document/suggest.ts";
+import { parseTree } from "../document/tree.ts";
+import { RuleChecker } from "../rules/check.ts";
+import { checkSupport } from "../rules/support.ts";
 import type { BuildContext } from "./context.ts";
+import { configuredPath } from "./data-source.ts";
 
-/** The secret that an SdsSecretConfig names among `static_resources.secrets`; undefined, with a problem reported, otherwise. */
-export function findSecret(context: BuildContext, config: Message, kind: string): Message | undefined {
+const RESPONSE = "envoy.service.discovery.v3.DiscoveryResponse";
+const SECRET = "envoy.extensions.transport_sockets.tls.v3.Secret";
+
+/**
+ * The secret that an SdsSecretConfig names: in the file that it says, else among `static_resources.secrets`. Undefined,
+ * with a problem reported, when there is none. Folders to watch are added to `watched`.
+ */
+export function findSecret(
+  context: BuildContext,
+  config: Message,
+  kind: string,
+  watched: string[],
+): Message | undefined {
   const name = config.text("name");
-  if (config.has("sds_config")) {
-    context.unsupported(
-      config,
-      "sds_config",
-      "secrets of a discovery service; without sds_config the name is looked up in static_resources.secrets, and files in secrets are read again when they change",
-    );
-    return undefined;
-  }
-  const secret = context.secrets.get(name);
+  const source = config.message("sds_config");
+  const known = source === undefined ? context.secrets : secretsOfFile(context, source, watched);
+  if (known === undefined) return undefined;
+  const secret = known.get(name);
   if (secret === undefined) {
-    context.error(
-      config,
-      "name",
-      "unknown-secret",
-      `no secret '${name}' in static_resources.secrets${didYouMean(name, context.secrets.keys())}`,
-    );
+    const where = source === undefined ? "static_resources.secrets" : "that file";
+    context.error(config, "name", "unknown-secret", `no secret '${name}' in ${where}${didYouMean(name, known.keys())}`);
     return undefined;
   }
   const found = secret.message(kind);
@@ -29,19 +38,62 @@ export function findSecret(context: BuildContext, config: Message, kind: string)
   return found;
 }
 
+/** The secrets of a file with a DiscoveryResponse; undefined, with problems reported, when there is none. */
+function secretsOfFile(
+  context: BuildContext,
+  source: Message,
+  watched: string[],
+): ReadonlyMap<string, Message> | undefined {
+  const place = source.message("path_config_source");
+  if (place === undefined) {
+    context.unsupported(
+      source,
+      "",
+      "secrets of a discovery service; a file has them (path_config_source), or static_resources.secrets without sds_config",
+    );
+    return undefined;
+  }
+  const folder = place.message("watched_directory");
+  if (folder !== undefined) watched.push(configuredPath(folder, "path"));
+  const path = configuredPath(place, "path");
+  const text = readText(context, place, path);
+  const { problems, schema } = context;
+  const tree = text === undefined ? undefined : parseTree({ name: path, text, base: dirname(path) }, problems);
+  if (tree === undefined) return undefined;
+  const response = new Decoder(schema, problems, { allowUnknownFields: false }).message(
+    schema.expect(RESPONSE),
+    tree,
+    "",
+  );
+  new RuleChecker(problems, () => schema).message(response);
+  checkSupport(response, problems);
+  const secrets = response.messages("resources").flatMap(({ any }) => (any?.type.name === SECRET ? [any] : []));
+  return new Map(secrets.map((secret) => [secret.text("name"), secret]));
+}
+
+function readText(context: BuildContext, place: Message, path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    context.error(place, "path", "data-source", `cannot read the file: ${reason}`);
+    return undefined;
+  }
+}
+
 /** The validation contexts of a CommonTlsContext in the order in which they are merged. */
-export function mergedValidation(context: BuildContext, common: Message | undefined): Message[] {
+export function mergedValidation(context: BuildContext, common: Message | undefined, watched: string[]): Message[] {
   const kind = common?.which("validation_context_type");
   if (common === undefined || kind === undefined) return [];
   if (kind === "validation_context") return present(common.message(kind));
   if (kind === "validation_context_sds_secret_config")
-    return present(findSecret(context, common.message(kind)!, "validation_context"));
+    return present(findSecret(context, common.message(kind)!, "validation_context", watched));
   if (kind !== "combined_validation_context") return [];
   const combined = common.message(kind)!;
   const named = combined.message("validation_context_sds_secret_config");
   return [
     ...present(combined.message("default_validation_context")),
-    ...present(named === undefined ? undefined : findSecret(context, named, "validation_context")),
+    ...present(named === undefined ? undefined : findSecret(context, named, "validation_context", watched)),
   ];
 }
 

@@ -145,7 +145,7 @@ function buildCommon(
   const watched: string[] = [];
   const given = common?.messages("tls_certificates") ?? [];
   const named = (common?.messages("tls_certificate_sds_secret_configs") ?? []).map((config) =>
-    findSecret(context, config, "tls_certificate"),
+    findSecret(context, config, "tls_certificate", watched),
   );
   const certificates = [...given, ...named].map((message) =>
     message === undefined ? undefined : buildCertificate(context, message, watched),
@@ -222,7 +222,7 @@ function buildValidation(
   common: Message | undefined,
   watched: string[],
 ): TlsValidationConfig | undefined {
-  const messages = mergedValidation(context, common);
+  const messages = mergedValidation(context, common, watched);
   if (messages.length === 0) return undefined;
   // A combined context: the later message's single fields win, lists are joined, flags are added up.
   const pick = (field: string): Message | undefined => messages.findLast((message) => message.has(field));
@@ -306,7 +306,7 @@ function ticketKey(context: BuildContext, message: Message, certificates: readon
   const given =
     message.message("session_ticket_keys") ??
     (message.has("session_ticket_keys_sds_secret_config")
-      ? findSecret(context, message.message("session_ticket_keys_sds_secret_config")!, "session_ticket_keys")
+      ? findSecret(context, message.message("session_ticket_keys_sds_secret_config")!, "session_ticket_keys", [])
       : undefined);
   const [first, second] = given?.messages("keys") ?? [];
   if (given === undefined || first === undefined) return ownTicketKey(certificates);
