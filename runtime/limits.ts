@@ -548,3 +548,13 @@ export const MAX_REPLAYED_REQUESTS = 8;
 export const MAX_SHOWN_DIFFERENCES = 8;
 /** Milliseconds that an answer to a request that is sent again may take. */
 export const REPLAY_TIMEOUT_MS = 5000;
+
+// ---- sidecars ---------------------------------------------------------------------------------
+
+/** Entries of one list of the sidecar's rules. */
+export const MAX_RULE_ITEMS = 200;
+/** Ports that a sidecar takes connections on, as Istio's users know them: the same numbers. */
+export const SIDECAR_INBOUND_PORT = 15_006;
+export const SIDECAR_OUTBOUND_PORT = 15_001;
+/** The user and the group that the proxy runs as beside an application: the same number for both. */
+export const SIDECAR_USER = "1337";

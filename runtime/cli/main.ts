@@ -7,6 +7,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from "commander
 import { ProxyError } from "../errors.ts";
 import { DRAIN_TIME_MS, MAX_CONCURRENCY } from "../limits.ts";
 import { artifactCommands } from "./artifact-commands.ts";
+import { sidecarCommands } from "./sidecar-commands.ts";
 import { readComponentLevels, readLevel } from "./log-options.ts";
 import type { FilterBuildOptions } from "./build.ts";
 import type { AdminOptions } from "./admin-client.ts";
@@ -70,6 +71,7 @@ function program(report: (status: number) => void): Command {
     });
   authorCommands(sluice, report);
   artifactCommands(sluice);
+  sidecarCommands(sluice, report);
   pluginCommands(sluice, report);
   sluice
     .command("quickstart")
