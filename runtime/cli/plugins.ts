@@ -82,7 +82,8 @@ function refuse(reason: string): number {
 }
 
 function outcomeText({ plugins, number, version, sha256, state, prepare_ms, swap_ms }: OutcomeJson): string {
-  if (state === "unchanged") return "no plugin has changed";
+  if (state === "unchanged") return "nothing has changed";
+  if (plugins.length === 0) return "the new listeners and routes are in force; no plugin has changed";
   const name = plugins.join(", ");
   const what = `${name}: version ${number} (${version === "" ? "" : `${version}, `}sha256 ${sha256.slice(0, 12)})`;
   switch (state) {

@@ -55,7 +55,12 @@ export function readSnapshot(options: ConfigOptions, sources: readonly Source[])
 
 /** What of the command line belongs to the configuration. */
 export function configurationOptions({ serviceCluster, serviceNode, serviceZone }: ConfigOptions): LoadOptions {
-  return { serviceCluster, serviceNode, serviceZone, bundledFilters: BUNDLED_FILTERS };
+  return {
+    serviceCluster,
+    serviceNode,
+    serviceZone,
+    bundledFilters: BUNDLED_FILTERS,
+  };
 }
 
 function configName({ configPath }: ConfigOptions): string {

@@ -1,4 +1,6 @@
 /** The configuration's text in force, and how it is read anew: hot loads check plugins against it, reloads replace it. */
+import { moduleSchema } from "../config/schema/artifact.ts";
+import type { Schema } from "../config/schema/schema.ts";
 import { loadBootstrap } from "../config/load.ts";
 import type { LoadOptions } from "../config/load.ts";
 import type { LoadedSchemas } from "../config/plugin-types.ts";
@@ -39,5 +41,15 @@ export class Configuration {
     const { snapshot, errors } = loadBootstrap(sources, { ...this.#origin.options, loadedSchemas });
     if (snapshot !== undefined) return snapshot;
     throw new ProxyError("CONFIG_INVALID", "config", errors.map(formatProblem).join("\n"));
+  }
+}
+
+/** The schema that a module carries for its configuration. Throws ProxyError MODULE_CORRUPTED; `source` names the module. */
+export function schemaIn(bytes: Uint8Array, source: string): Schema | undefined {
+  try {
+    return moduleSchema(bytes);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new ProxyError("MODULE_CORRUPTED", "config", `${source}: ${why}`, error);
   }
 }

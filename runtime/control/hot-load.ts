@@ -4,7 +4,6 @@
  * tried. When anything fails the old version stays, nothing of the new one is left, and the reason is told.
  */
 import type { PluginCode } from "../artifact/plugin-code.ts";
-import { moduleSchema } from "../config/schema/artifact.ts";
 import type { Schema } from "../config/schema/schema.ts";
 import type { PluginConfig, Snapshot } from "../config/snapshot.ts";
 import { ProxyError } from "../errors.ts";
@@ -17,14 +16,16 @@ import type { ToWorker } from "../worker/messages.ts";
 import { compileFor, loadModules } from "../worker/modules.ts";
 import type { Approval } from "../worker/modules.ts";
 import type { PluginChange, PluginsInForce, WorkerPool } from "../worker/pool.ts";
+import { schemaIn } from "./configuration.ts";
 import type { Configuration } from "./configuration.ts";
+import { ListenerChange } from "./listener-change.ts";
 import { planOf } from "./load-request.ts";
 import type { LoadRequest, Plan, Target } from "./load-request.ts";
 import { namesOf, outcomeOf, outcomeText, versionName } from "./outcome.ts";
 import type { Outcome } from "./outcome.ts";
-import { PluginVersions } from "./plugin-versions.ts";
+import { bare, PluginVersions } from "./plugin-versions.ts";
 import type { Version } from "./plugin-versions.ts";
-import { changedPlugins } from "./reload.ts";
+import { changesOf } from "./reload.ts";
 import { TrialRun } from "./trial-run.ts";
 
 export interface HotLoadSetup {
@@ -131,24 +132,47 @@ export class HotLoad {
     return this.#inTurn(async () => {
       const from = performance.now();
       const { snapshot, accept } = this.#setup.configuration.reread(this.#schemas());
-      const changed = changedPlugins(this.#snapshot, snapshot, (index) => this.#versions.live(index).config);
-      if (changed.length === 0) {
-        this.#accept(snapshot, accept);
-        return outcomeOf([], "unchanged", from);
+      const changes = changesOf(this.#snapshot, snapshot, (index) => this.#versions.live(index).config);
+      const { pool } = this.#setup;
+      const listeners = changes.listeners
+        ? new ListenerChange(pool.newChangeId(), this.#snapshot.listeners, snapshot.listeners)
+        : undefined;
+      let outcome = outcomeOf([], listeners === undefined ? "unchanged" : "live", from);
+      if (changes.plugins.length > 0) {
+        outcome = await this.#reconfigure(snapshot, changes.plugins, { listeners, from });
+      } else if (listeners !== undefined) {
+        await pool.changePlugins(async (change) => {
+          await listeners.prepare(change);
+          await this.#commitListeners(change, listeners, snapshot);
+        });
       }
-      const indices = this.#versions.together(changed);
-      const fetched = await this.#setup.code.fetchAll(this.#newCode(snapshot, indices));
-      const versions = this.#versions.make(indices, (index) => this.#configured(snapshot, index, fetched));
-      try {
-        const plan = { routing: undefined, bounds: snapshot.hotLoad.bounds, rehearse: true };
-        const outcome = await this.#bring(versions, plan, from);
-        this.#accept(snapshot, accept);
-        return outcome;
-      } catch (error) {
-        this.#count(indices, "swap_failures");
-        throw error;
-      }
+      if (listeners !== undefined) this.#setup.log.info("the listeners of the new configuration are in force");
+      this.#accept(snapshot, accept);
+      return outcome;
     });
+  }
+
+  async #reconfigure(
+    snapshot: Snapshot,
+    changed: readonly number[],
+    { listeners, from }: { readonly listeners: ListenerChange | undefined; readonly from: number },
+  ): Promise<Outcome> {
+    const indices = this.#versions.together(changed);
+    const fetched = await this.#setup.code.fetchAll(this.#newCode(snapshot, indices));
+    const versions = this.#versions.make(indices, (index) => this.#configured(snapshot, index, fetched));
+    try {
+      const plan = { routing: undefined, bounds: snapshot.hotLoad.bounds, rehearse: true };
+      return await this.#bring(versions, plan, from, { listeners, snapshot });
+    } catch (error) {
+      this.#count(indices, "swap_failures");
+      throw error;
+    }
+  }
+
+  /** After the plugins: chains refer to configurations on routes that only the new versions have. */
+  async #commitListeners(change: PluginChange, listeners: ListenerChange, snapshot: Snapshot): Promise<void> {
+    change.settled(this.#versions.inForce(snapshot), this.#standing());
+    await listeners.commit(change, snapshot.hotLoad.drainMs);
   }
 
   /** What the workers say, with what is known here, in the order of the configuration. */
@@ -190,13 +214,7 @@ export class HotLoad {
   #read(indices: readonly number[], { bytes, source, evidence }: LoadRequest): Version[] {
     for (const index of indices)
       this.#setup.code.approveOther(this.#versions.live(index).config.name, bytes, source, evidence);
-    let schema: Schema | undefined;
-    try {
-      schema = moduleSchema(bytes);
-    } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
-      throw new ProxyError("MODULE_CORRUPTED", "config", `${source}: ${why}`, error);
-    }
+    const schema = schemaIn(bytes, source);
     const schemas = this.#schemas();
     for (const index of indices) schemas.set(this.#versions.live(index).config.name, schema);
     const { plugins } = this.#setup.configuration.withModules(schemas);
@@ -268,18 +286,30 @@ export class HotLoad {
   // ---- how it is changed ----------------------------------------------------------------------
 
   /** Everything up to the point where it serves, or is tried. */
-  async #bring(versions: readonly Version[], plan: Plan, from: number): Promise<Outcome> {
+  async #bring(
+    versions: readonly Version[],
+    plan: Plan,
+    from: number,
+    { listeners, snapshot = this.#snapshot }: { listeners?: ListenerChange | undefined; snapshot?: Snapshot } = {},
+  ): Promise<Outcome> {
     const { pool } = this.#setup;
     const id = pool.newChangeId();
     try {
-      if (plan.rehearse) rehearse(versions, this.#snapshot);
+      if (plan.rehearse) rehearse(versions, snapshot);
       const silent = plan.routing?.kind === "shadow";
       const times = await pool.changePlugins(async (change) => {
         const prepareMs = await this.#prepare(change, id, versions, silent);
-        if (plan.routing === undefined)
-          return { prepareMs, swapMs: await this.#commit(change, { id, versions, plan }) };
-        this.#tryOut(change, id, versions, plan);
-        return { prepareMs, swapMs: 0 };
+        if (plan.routing !== undefined) {
+          this.#tryOut(change, id, versions, plan);
+          return { prepareMs, swapMs: 0 };
+        }
+        await listeners?.prepare(change).catch((error: unknown) => {
+          change.post({ kind: "drop_plugins", id, drainMs: 0 });
+          throw error;
+        });
+        const swapMs = await this.#commit(change, { id, versions, plan });
+        if (listeners !== undefined) await this.#commitListeners(change, listeners, snapshot);
+        return { prepareMs, swapMs };
       });
       return this.#told(versions, outcomeOf(versions, plan.routing?.kind ?? "live", from, times));
     } catch (error) {
@@ -291,7 +321,7 @@ export class HotLoad {
 
   /** Builds it everywhere, or nowhere. Resolves with the longest time of a worker. */
   async #prepare(change: PluginChange, id: number, versions: readonly Version[], silent: boolean): Promise<number> {
-    const replies = await change.ask({ kind: "prepare_plugins", id, versions: versions.map(plain), silent });
+    const replies = await change.ask({ kind: "prepare_plugins", id, versions: versions.map(bare), silent });
     let longest = 0;
     for (const { index, answer } of replies) {
       if (typeof answer !== "string" && answer.kind === "plugins_changed" && answer.error === undefined) {
@@ -425,7 +455,7 @@ export class HotLoad {
       if (trial.spec.routing === undefined) return [];
       const { id, versions, routing } = trial.spec;
       const silent = routing.kind === "shadow";
-      return [{ kind: "prepare_plugins", id, versions: versions.map(plain), silent }, tryMessage(trial)];
+      return [{ kind: "prepare_plugins", id, versions: versions.map(bare), silent }, tryMessage(trial)];
     });
   }
 
@@ -464,9 +494,4 @@ export class HotLoad {
 
 function tryMessage({ spec, plan }: TrialRun): ToWorker {
   return { kind: "try_plugins", id: spec.id, routing: spec.routing!, trial: plan };
-}
-
-/** Without what only the main thread needs. */
-function plain({ index, config, module, number }: Version): Pick<Version, "index" | "config" | "module" | "number"> {
-  return { index, config, module, number };
 }

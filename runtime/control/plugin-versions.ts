@@ -179,3 +179,8 @@ export class PluginVersions {
     return place;
   }
 }
+
+/** Without what only the main thread needs. */
+export function bare({ index, config, module, number }: Version): PluginVersion {
+  return { index, config, module, number };
+}

@@ -3,32 +3,45 @@ import { isDeepStrictEqual } from "node:util";
 import type { PluginConfig, Snapshot } from "../config/snapshot.ts";
 import { ProxyError } from "../errors.ts";
 
-/** Parts of a snapshot that stand for as long as the process runs, and how people call them. */
-const FIXED: readonly (readonly [part: keyof Snapshot, name: string])[] = [
-  ["node", "node"],
-  ["admin", "admin"],
-  ["listeners", "a listener, its filter chains or its routes"],
-  ["clusters", "a cluster"],
-  ["runtime", "layered_runtime"],
-  ["registries", "registries"],
-  ["trust", "trust"],
-  ["codeCache", "code_cache"],
-];
+/** Parts of a snapshot that a running proxy changes, or need not look at. All others stand for as long as it runs. */
+const CHANGEABLE: ReadonlySet<string> = new Set<keyof Snapshot>(["listeners", "plugins", "hotLoad", "dump"]);
+/** How people call the others, where that is another word. */
+const NAMES: Readonly<Record<string, string>> = {
+  clusters: "a cluster",
+  runtime: "layered_runtime",
+  codeCache: "code_cache",
+  maxDownstreamConnections: "the overload manager",
+};
+
+export interface Changes {
+  /** Indices of plugins whose configuration is another one. */
+  readonly plugins: readonly number[];
+  readonly listeners: boolean;
+}
 
 /**
- * Indices of the plugins whose configuration is another one; `live` is what serves now.
+ * `live` is the configuration of a plugin that serves now.
  * Throws ProxyError RELOAD_REFUSED naming everything that a running proxy cannot change.
  */
-export function changedPlugins(before: Snapshot, after: Snapshot, live: (index: number) => PluginConfig): number[] {
-  const refused = FIXED.flatMap(([part, name]) => (isDeepStrictEqual(before[part], after[part]) ? [] : [name]));
-  if (before.plugins.length !== after.plugins.length) refused.push("how many plugins there are");
+export function changesOf(before: Snapshot, after: Snapshot, live: (index: number) => PluginConfig): Changes {
+  const parts = new Set([...Object.keys(before), ...Object.keys(after)] as (keyof Snapshot)[]);
+  const refused: string[] = [];
+  for (const part of parts) {
+    if (!CHANGEABLE.has(part) && !isDeepStrictEqual(before[part], after[part])) refused.push(NAMES[part] ?? part);
+  }
+  // Filter chains know plugins by their number.
+  const places = ({ plugins }: Snapshot): unknown[] =>
+    plugins.map(({ name, filterName, service }) => [name, filterName, service]);
+  if (!isDeepStrictEqual(places(before), places(after))) refused.push("which plugins there are, or their order");
   if (refused.length > 0) {
-    const list = refused.join("; ");
     throw new ProxyError(
       "RELOAD_REFUSED",
       "config",
-      `only configurations of plugins and of hot load can change while the proxy runs; for this it must be started anew: ${list}`,
+      `listeners, routes and the configurations of plugins can change while the proxy runs; for this it must be started anew: ${refused.join("; ")}`,
     );
   }
-  return after.plugins.flatMap((config, index) => (isDeepStrictEqual(config, live(index)) ? [] : [index]));
+  return {
+    plugins: after.plugins.flatMap((config, index) => (isDeepStrictEqual(config, live(index)) ? [] : [index])),
+    listeners: !isDeepStrictEqual(before.listeners, after.listeners),
+  };
 }

@@ -188,7 +188,7 @@ export class Server implements AdminSubject, PoolOwner {
     if (this.state !== "LIVE") return;
     await this.#logged(`${why}: reading the configuration anew`, async () => {
       const { state, plugins } = await (await this.hotLoad()).reload();
-      if (state === "unchanged" || plugins.length === 0) this.#log.info("the configuration changes no plugin");
+      if (state === "unchanged" || plugins.length === 0) this.#log.info("it changes no plugin");
     });
   }
 

@@ -2,7 +2,7 @@
  * Everything that the main thread and a worker say to each other: one closed union per direction.
  * Plain data, compiled modules and shared buffers only, since it crosses by structured clone.
  */
-import type { Snapshot } from "../config/snapshot.ts";
+import type { ListenerConfig, Snapshot } from "../config/snapshot.ts";
 import type { BoundAddress } from "../listener/bind.ts";
 import type { PeerLink } from "../listener/peers.ts";
 import type { LogLevel } from "../observe/log.ts";
@@ -96,6 +96,17 @@ export type ToWorker =
   | { readonly kind: "drop_plugins"; readonly id: number; readonly drainMs: number }
   /** The versions in force of these plugins are watched no longer. */
   | { readonly kind: "end_trials"; readonly indices: readonly number[] }
+  /** Make a new list of listeners ready, sockets included, answer `listeners_changed` with the same id. */
+  | {
+      readonly kind: "prepare_listeners";
+      readonly id: number;
+      readonly listeners: readonly ListenerConfig[];
+      readonly sockets: KnownSockets;
+    }
+  /** Put it in force, answer `listeners_changed`. */
+  | { readonly kind: "commit_listeners"; readonly id: number; readonly drainMs: number }
+  /** Give it up; without an effect when there is no such thing. */
+  | { readonly kind: "drop_listeners"; readonly id: number }
   /** Answer `clusters` with the same id. */
   | { readonly kind: "describe_clusters"; readonly id: number }
   /** Answer `plugins` with the same id. */
@@ -117,6 +128,13 @@ export type FromWorker =
       readonly id: number;
       readonly error: { readonly code: string; readonly message: string } | undefined;
       readonly ms: number;
+    }
+  | {
+      readonly kind: "listeners_changed";
+      readonly id: number;
+      readonly error: { readonly code: string; readonly message: string } | undefined;
+      /** Sockets of listeners that are new, or have changed. */
+      readonly bound: readonly BoundAddress[];
     }
   | { readonly kind: "plugins_failing"; readonly id: number }
   | { readonly kind: "plugins"; readonly id: number; readonly plugins: readonly PluginStatus[] };

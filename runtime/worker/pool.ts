@@ -22,7 +22,7 @@ import type { ClusterStatus } from "../upstream/cluster-status.ts";
 import { mergePluginStatuses } from "../wasm/plugin-status.ts";
 import type { PluginStatus } from "../wasm/plugin-status.ts";
 import type { SharedHandle } from "../wasm/shared.ts";
-import type { DrainReason, FromWorker, LogLevels, ToWorker, WorkerSetup } from "./messages.ts";
+import type { DrainReason, FromWorker, KnownSockets, LogLevels, ToWorker, WorkerSetup } from "./messages.ts";
 import { linkPeers } from "./peer-links.ts";
 import { ProcessSockets } from "./process-sockets.ts";
 import { connectionLimitKeys } from "../network/connection-limit.ts";
@@ -47,12 +47,22 @@ export interface PoolOwner {
 
 /** What a change of plugins can do to all serving workers; see messages.ts. */
 export interface PluginChange {
-  /** Resolves with a reply of each worker. */
-  ask(message: Extract<ToWorker, { kind: "prepare_plugins" | "commit_plugins" }>): Promise<readonly Reply[]>;
+  /** Resolves with a reply of each worker that is asked; default: all. */
+  ask(message: ChangeStep, which?: "all" | "first" | "others"): Promise<readonly Reply[]>;
   post(message: ToWorker): void;
   /** Workers that start later begin with `plugins`, then hear what is `standing`. */
   settled(plugins: PluginsInForce, standing: readonly ToWorker[]): void;
+  /** What is told to workers that prepare listeners of these names; see ProcessSockets.knownFor. */
+  socketsFor(names: readonly string[], leaving: readonly string[], bound: readonly BoundAddress[]): KnownSockets;
+  /** Workers that start later know these sockets. */
+  listenersSettled(leaving: readonly string[], bound: readonly BoundAddress[]): void;
 }
+
+/** Messages that are answered by all who get them. */
+export type ChangeStep = Extract<
+  ToWorker,
+  { kind: "prepare_plugins" | "commit_plugins" | "prepare_listeners" | "commit_listeners" }
+>;
 
 /** The part of a setup that hot loads change. */
 export type PluginsInForce = Pick<WorkerSetup, "snapshot" | "modules" | "moduleOfPlugin" | "numberOfPlugin">;
@@ -99,7 +109,7 @@ export class WorkerPool {
   readonly #watchMs: number;
   readonly #beats: Int32Array;
   readonly #places: Place[] = [];
-  readonly #bound: BoundAddress[] = [];
+  #bound: readonly BoundAddress[] = [];
   readonly #sockets: ProcessSockets;
   #setup: PoolSetup | null = null;
   /** Thread to the owner number of its handle. */
@@ -229,11 +239,21 @@ export class WorkerPool {
     try {
       await Promise.all(this.#restarting);
       return await steps({
-        ask: (message) => this.#questions.ask(this.#servingThreads(), message, PLUGIN_STEP_MS),
+        ask: (message, which = "all") => this.#questions.ask(this.#threads(which), message, PLUGIN_STEP_MS),
         post: (message) => this.#postAll(message),
         settled: (plugins, standing) => {
           this.#setup = { ...this.#setup!, ...plugins };
           this.#standing = standing;
+        },
+        socketsFor: (names, leaving, bound) => {
+          this.#sockets.count(names);
+          return this.#sockets.knownFor(leaving, bound);
+        },
+        listenersSettled: (leaving, bound) => {
+          this.#sockets.settle(leaving, bound);
+          const fresh = new Set(bound.map(({ name }) => name));
+          const staying = this.#bound.filter(({ name }) => !leaving.includes(name) && !fresh.has(name));
+          this.#bound = [...staying, ...bound];
         },
       });
     } finally {
@@ -251,6 +271,12 @@ export class WorkerPool {
     const id = this.#questions.newId();
     const replies = await this.#questions.ask(this.#servingThreads(), { kind, id }, WORKER_ANSWER_MS);
     return replies.map(({ answer }) => answer).filter((answer) => typeof answer !== "string");
+  }
+
+  #threads(which: "all" | "first" | "others"): readonly WorkerThread[] {
+    const [first, ...others] = this.#servingThreads();
+    if (first === undefined) return [];
+    return which === "all" ? [first, ...others] : which === "first" ? [first] : others;
   }
 
   #servingThreads(): readonly WorkerThread[] {
@@ -299,7 +325,7 @@ export class WorkerPool {
   #onMessage(thread: WorkerThread, message: FromWorker): void {
     if (message.kind === "stats") {
       this.#owner.onStats(thread.id, message.announcement);
-    } else if (message.kind === "clusters" || message.kind === "plugins" || message.kind === "plugins_changed") {
+    } else if ("id" in message && message.kind !== "plugins_failing") {
       // A late answer: nobody waits for it any more, and who changes plugins has drawn the consequence.
       this.#questions.answered(thread, message);
     } else if (message.kind === "plugins_failing") {
@@ -376,7 +402,7 @@ export class WorkerPool {
   }
 
   #noteBound(bound: readonly BoundAddress[]): void {
-    this.#bound.push(...bound);
+    this.#bound = [...this.#bound, ...bound];
     for (const one of bound) this.#sockets.note(one);
   }
 

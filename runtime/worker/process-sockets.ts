@@ -32,6 +32,29 @@ export class ProcessSockets {
     for (const name of names) this.#counts[name] ??= SocketCounts.room(this.#workers);
   }
 
+  /**
+   * What workers that prepare a change of listeners join: not the sockets of those that are `leaving`, but what worker 0,
+   * which is alive, has just `bound` for the change.
+   */
+  knownFor(leaving: readonly string[], bound: readonly BoundAddress[]): KnownSockets {
+    const staying = <T>(entries: Record<string, T>): Record<string, T> =>
+      Object.fromEntries(Object.entries(entries).filter(([key]) => !leaving.includes(listenerOf(key))));
+    const boundPorts = staying(this.#ports);
+    const sharedSockets = staying(this.#shared);
+    for (const { name, index, port, descriptor } of bound) {
+      if (port !== 0) boundPorts[`${name}/${index}`] = port;
+      if (descriptor >= 0) sharedSockets[`${name}/${index}`] = descriptor;
+    }
+    return { boundPorts, sharedSockets, counts: this.#counts };
+  }
+
+  /** The change is in force. */
+  settle(leaving: readonly string[], bound: readonly BoundAddress[]): void {
+    this.close(leaving);
+    for (const key of Object.keys(this.#ports)) if (leaving.includes(listenerOf(key))) delete this.#ports[key];
+    for (const one of bound) this.note(one);
+  }
+
   /** A worker is lost, and all its sockets with it. */
   forget(worker: number): void {
     for (const buffer of Object.values(this.#counts)) Atomics.store(new Int32Array(buffer), worker, 0);
@@ -53,9 +76,14 @@ export class ProcessSockets {
   /** Lets go of the shared sockets of some listeners: once the workers do too, nothing is accepted any more. */
   close(listeners: readonly string[]): void {
     for (const [key, descriptor] of Object.entries(this.#shared)) {
-      if (!listeners.includes(key.slice(0, key.lastIndexOf("/")))) continue;
+      if (!listeners.includes(listenerOf(key))) continue;
       delete this.#shared[key];
       closeDescriptor(descriptor);
     }
   }
+}
+
+/** The listener's name in a key `name/index`. */
+function listenerOf(key: string): string {
+  return key.slice(0, key.lastIndexOf("/"));
 }

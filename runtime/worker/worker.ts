@@ -10,6 +10,7 @@ import { ProxyError } from "../errors.ts";
 import { ConnectionManager } from "../http/connection-manager.ts";
 import type { HttpEnvironment } from "../http/connection-manager.ts";
 import { ListenerSet } from "../listener/listener-set.ts";
+import type { ListenerUpdate } from "../listener/listener-update.ts";
 import type { NetworkEnvironment } from "../network/environment.ts";
 import { Peers } from "../listener/peers.ts";
 import type { PeerLink } from "../listener/peers.ts";
@@ -49,6 +50,8 @@ class DataPlane {
   readonly #sharedSockets: Record<string, number> = {};
   readonly #counts: Record<string, SharedArrayBuffer> = {};
   readonly #peers: Peers;
+  /** Lists of listeners that are prepared, by the number of the change. */
+  readonly #updates = new Map<number, ListenerUpdate>();
 
   constructor(index: number, setup: WorkerSetup, stats: StatsStore) {
     const { snapshot } = setup;
@@ -179,6 +182,36 @@ class DataPlane {
     return { kind: "plugins_changed", id, error, ms: performance.now() - from };
   }
 
+  async prepareListeners({
+    id,
+    listeners,
+    sockets,
+  }: Extract<ToWorker, { kind: "prepare_listeners" }>): Promise<FromWorker> {
+    replaceAll(this.#boundPorts, sockets.boundPorts);
+    replaceAll(this.#counts, sockets.counts);
+    replaceAll(this.#sharedSockets, sockets.sharedSockets);
+    try {
+      const update = await this.#listeners.prepare(listeners);
+      this.#updates.set(id, update);
+      return { kind: "listeners_changed", id, error: undefined, bound: update.bound };
+    } catch (error) {
+      if (!(error instanceof ProxyError)) throw error;
+      return { kind: "listeners_changed", id, error: { code: error.code, message: error.message }, bound: [] };
+    }
+  }
+
+  commitListeners(id: number, drainMs: number): FromWorker {
+    const update = this.#updates.get(id);
+    this.#updates.delete(id);
+    if (update !== undefined) this.#listeners.commit(update, drainMs);
+    return { kind: "listeners_changed", id, error: undefined, bound: [] };
+  }
+
+  dropListeners(id: number): void {
+    this.#updates.get(id)?.abort();
+    this.#updates.delete(id);
+  }
+
   tryPlugins({ id, routing, trial }: Extract<ToWorker, { kind: "try_plugins" }>): void {
     this.#plugins.tryOut(id, routing, trial, () => say({ kind: "plugins_failing", id }));
   }
@@ -206,6 +239,12 @@ class DataPlane {
       drainState: this.#drainState,
     };
   }
+}
+
+/** Makes `target`, which others hold, equal to `source`. */
+function replaceAll<T>(target: Record<string, T>, source: Readonly<Record<string, T>>): void {
+  for (const key of Object.keys(target)) delete target[key];
+  Object.assign(target, source);
 }
 
 /** What each kind of network filter is made with. */
@@ -291,6 +330,12 @@ function onMessage(message: ToWorker): void {
     case "prepare_plugins":
     case "commit_plugins":
       return say(plane.changePlugins(message));
+    case "prepare_listeners":
+      return void plane.prepareListeners(message).then(say, fail);
+    case "commit_listeners":
+      return say(plane.commitListeners(message.id, message.drainMs));
+    case "drop_listeners":
+      return plane.dropListeners(message.id);
     case "try_plugins":
       return plane.tryPlugins(message);
     case "drop_plugins":

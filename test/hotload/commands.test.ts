@@ -90,7 +90,7 @@ describe("sluice load, status, promote, rollback, reload", () => {
       (await sluice("rollback", ...admin, "versions", "9")).stderr,
       /PLUGIN_VERSION: .* no version 9; kept: 1, 2, 4/,
     );
-    assert.equal((await sluice("reload", ...admin)).stdout, "no plugin has changed\n");
+    assert.equal((await sluice("reload", ...admin)).stdout, "nothing has changed\n");
   });
 });
 

@@ -230,7 +230,7 @@ describe("hot load", () => {
     assert.equal(await mark(), "other");
     const refusals: [string, string, RegExp][] = [
       ["mark: mark", "mark: far-too-long", /^CONFIG_INVALID: .*mark: must have at most 9 characters, has 12/],
-      ["stat_prefix: ingress", "stat_prefix: other", /^RELOAD_REFUSED: .*started anew: a listener, its filter chains/],
+      ["admin: {", "node: { id: other }\nadmin: {", /^RELOAD_REFUSED: .*started anew: node\n/],
       ["clusters: []", "clusters: [", /^CONFIG_INVALID: /],
     ];
     for (const [from, to, says] of refusals) {
@@ -241,6 +241,49 @@ describe("hot load", () => {
     }
     writeFileSync(path, text.replace("mark: mark", "mark: other"));
     assert.match((await proxy.post("/reload")).body, /"state":"unchanged"/);
+  });
+
+  test("listeners and routes change with the configuration, on every worker, while connections go on", async () => {
+    const proxy = await startProxy();
+    const path = join(proxy.folder, "bootstrap.yaml");
+    const text = readFileSync(path, "utf8");
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    after(() => agent.destroy());
+    assert.equal((await ask("GET", proxy.address, "/", agent)).body, "ok");
+    const changed = text.replace("inline_string: ok", "inline_string: changed");
+    const second =
+      "    - name: second\n" + changed.slice(changed.indexOf("      address:"), changed.indexOf("\nbootstrap"));
+    assert.notEqual(changed, text);
+    // With a plugin that changes too, and a listener more that has no plugin.
+    const plain = second.replace(/- \{ name: versions, typed_config: .*\n/, "\n").replace(/, *$/, "");
+    writeFileSync(path, `${changed.replace("mark: mark", "mark: new").trimEnd()}\n${plain}`);
+    const answer = await proxy.post("/reload");
+    assert.equal(answer.status, 200, answer.body);
+    for (let n = 0; n < 20; n++) {
+      const { status, headers, body } = await proxy.get("/");
+      assert.deepEqual([status, headers["x-mark"], body], [200, "new", "changed"]);
+    }
+    const lines = (await proxy.get("/listeners", proxy.admin)).body.trim().split("\n");
+    assert.deepEqual(
+      lines.map((line) => line.split("::")[0]),
+      ["ingress", "second"],
+    );
+    const other = lines[1]!.split("::")[1]!;
+    for (let n = 0; n < 20; n++) assert.equal((await proxy.get("/", other)).body, "changed");
+    await proxy.post("/workers/replace?index=1");
+    await proxy.printed("worker 1 is back");
+    for (let n = 0; n < 20; n++) assert.equal((await proxy.get("/", other)).body, "changed");
+    // What cannot be bound leaves everything as it was.
+    const taken = plain.replace("port_value: 0", `port_value: ${proxy.admin.split(":")[1]}`);
+    writeFileSync(path, `${changed.trimEnd()}\n${taken}`);
+    const refused = await proxy.post("/reload");
+    assert.match(refused.body, /^BIND_FAILED: /);
+    assert.equal((await proxy.get("/", other)).body, "changed");
+    assert.equal((await proxy.get("/")).headers["x-mark"], "new");
+    writeFileSync(path, text);
+    assert.equal((await proxy.post("/reload")).status, 200);
+    assert.equal((await proxy.get("/")).body, "ok");
+    await assert.rejects(proxy.get("/", other));
   });
 
   test("every isolation swaps", async (t) => {

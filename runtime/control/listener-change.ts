@@ -1,0 +1,74 @@
+/** A new list of listeners on all workers: prepared everywhere, sockets included, then put in force, or given up everywhere. */
+import { isDeepStrictEqual } from "node:util";
+import type { ListenerConfig } from "../config/snapshot.ts";
+import { ProxyError } from "../errors.ts";
+import type { BoundAddress } from "../listener/bind.ts";
+import type { PluginChange } from "../worker/pool.ts";
+import type { Reply } from "../worker/questions.ts";
+
+export class ListenerChange {
+  readonly #id: number;
+  readonly #after: readonly ListenerConfig[];
+  /** Names of listeners whose sockets are others than before, or are not there any more. */
+  readonly #leaving: readonly string[];
+  #bound: readonly BoundAddress[] = [];
+
+  constructor(id: number, before: readonly ListenerConfig[], after: readonly ListenerConfig[]) {
+    this.#id = id;
+    this.#after = after;
+    this.#leaving = before.flatMap((old) => {
+      const now = after.find(({ name }) => name === old.name);
+      return now !== undefined && sameSockets(old, now) ? [] : [old.name];
+    });
+  }
+
+  /** Worker 0 binds first: the others join the ports it got. Rejects with ProxyError, and leaves nothing behind. */
+  async prepare(change: PluginChange): Promise<void> {
+    const names = this.#after.map(({ name }) => name);
+    const message = { kind: "prepare_listeners", id: this.#id, listeners: this.#after } as const;
+    try {
+      const first = { ...message, sockets: change.socketsFor(names, this.#leaving, []) };
+      this.#bound = boundOf(await change.ask(first, "first"));
+      boundOf(
+        await change.ask({ ...message, sockets: change.socketsFor(names, this.#leaving, this.#bound) }, "others"),
+      );
+    } catch (error) {
+      this.drop(change);
+      throw error;
+    }
+  }
+
+  drop(change: PluginChange): void {
+    change.post({ kind: "drop_listeners", id: this.#id });
+  }
+
+  /** Connections of listeners and chains that are gone finish within `drainMs`. */
+  async commit(change: PluginChange, drainMs: number): Promise<void> {
+    change.listenersSettled(this.#leaving, this.#bound);
+    await change.ask({ kind: "commit_listeners", id: this.#id, drainMs }, "all");
+  }
+}
+
+/** True when a listener can go on with the sockets it has. */
+function sameSockets(a: ListenerConfig, b: ListenerConfig): boolean {
+  const parts = ({ address, additionalAddresses, bindToPort }: ListenerConfig): unknown[] => [
+    address,
+    additionalAddresses,
+    bindToPort,
+  ];
+  return isDeepStrictEqual(parts(a), parts(b));
+}
+
+function boundOf(replies: readonly Reply[]): readonly BoundAddress[] {
+  const bound: BoundAddress[] = [];
+  for (const { index, answer } of replies) {
+    if (typeof answer === "string" || answer.kind !== "listeners_changed")
+      throw new ProxyError("WORKER_FAILED", "internal", `worker ${index} did not prepare its listeners`);
+    if (answer.error !== undefined) {
+      const { code, message } = answer.error;
+      throw new ProxyError(code, "config", message.slice(code.length + 2));
+    }
+    bound.push(...answer.bound);
+  }
+  return bound;
+}
