@@ -343,7 +343,7 @@ export class HotLoad {
   #tryOut(change: PluginChange, id: number, versions: readonly Version[], plan: Plan): void {
     this.#endTrials(change, versions);
     const trial = this.#watch(id, versions, plan);
-    change.post(tryMessage(trial));
+    change.post(trial.message());
     change.settled(this.#versions.inForce(this.#snapshot), this.#standing());
   }
 
@@ -361,6 +361,11 @@ export class HotLoad {
     // Before the answers: a worker that dies now comes back with it.
     change.settled(this.#versions.inForce(this.#snapshot), this.#standing());
     const replies = await change.ask({ kind: "commit_plugins", id, drainMs, trial: trial?.plan });
+    // One that was replaced meanwhile, and could not build it, comes up with it when it is replaced once more.
+    for (const { index, answer } of replies) {
+      if (typeof answer === "string" || answer.kind !== "plugins_changed" || answer.error !== undefined)
+        this.#setup.pool.replace(index);
+    }
     for (const { config, number } of versions) this.#setup.stats.gauge(`wasm.${config.name}.version`).set(number);
     this.#count(
       versions.map(({ index }) => index),
@@ -426,7 +431,7 @@ export class HotLoad {
       if (trial.kind === "probation") {
         this.#endTrials(change, versions);
         log.info(`plugin ${namesOf(versions)}: ${versionName(versions)} has stood its probation`);
-      } else change.post(tryMessage(trial));
+      } else change.post(trial.message());
       change.settled(this.#versions.inForce(this.#snapshot), this.#standing());
       return Promise.resolve();
     });
@@ -455,7 +460,7 @@ export class HotLoad {
       if (trial.spec.routing === undefined) return [];
       const { id, versions, routing } = trial.spec;
       const silent = routing.kind === "shadow";
-      return [{ kind: "prepare_plugins", id, versions: versions.map(bare), silent }, tryMessage(trial)];
+      return [{ kind: "prepare_plugins", id, versions: versions.map(bare), silent }, trial.message()];
     });
   }
 
@@ -490,8 +495,4 @@ export class HotLoad {
     this.#last = result.catch(() => {});
     return result;
   }
-}
-
-function tryMessage({ spec, plan }: TrialRun): ToWorker {
-  return { kind: "try_plugins", id: spec.id, routing: spec.routing!, trial: plan };
 }

@@ -5,6 +5,7 @@ import type { Stats } from "../observe/stats.ts";
 import type { Routing } from "../wasm/routing.ts";
 import { readTrial, TRIAL_CELLS, TrialCell } from "../wasm/trial.ts";
 import type { TrialPlan } from "../wasm/trial.ts";
+import type { ToWorker } from "../worker/messages.ts";
 import type { Version } from "./plugin-versions.ts";
 
 /** A share of the streams, copies of them, or all of them for a time. */
@@ -74,6 +75,11 @@ export class TrialRun {
 
   get kind(): TrialKind {
     return this.spec.routing?.kind ?? "probation";
+  }
+
+  /** What workers are told of it, and of each next window. Not of a probation, which comes with the commit. */
+  message(): ToWorker {
+    return { kind: "try_plugins", id: this.spec.id, routing: this.spec.routing!, trial: this.plan };
   }
 
   numbers(): TrialNumbers {

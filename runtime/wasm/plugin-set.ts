@@ -118,10 +118,14 @@ export class PluginSet {
     }
   }
 
-  /** New streams have the prepared versions from now on; the old ones end with their last stream, at the latest in `drainMs`. */
+  /**
+   * New streams have the prepared versions from now on; the old ones end with their last stream, at the latest in `drainMs`.
+   * Throws ProxyError PLUGIN_NOT_PREPARED.
+   */
   commit(id: number, drainMs: number, plan: TrialPlan | undefined, onBad: () => void): void {
     const generation = this.#prepared.get(id);
-    if (generation === undefined) return;
+    if (generation === undefined)
+      throw new ProxyError("PLUGIN_NOT_PREPARED", "internal", `there is nothing prepared under ${id}`);
     this.#prepared.delete(id);
     if (plan !== undefined) this.#watch(generation, plan, onBad);
     else for (const { plugin } of generation.plugins) setTrial(plugin, null);

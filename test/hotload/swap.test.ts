@@ -6,10 +6,13 @@ import { Agent, createServer } from "node:http";
 import type { ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { after, describe, test } from "node:test";
 import { ask } from "../cli/proxy-process.ts";
 import { otherSchema, send, startProxy, until, versionModule, versionText } from "./versions.ts";
 import type { Proxy } from "./versions.ts";
+
+const FAULT = fileURLToPath(new URL("../../build/filters/fault.wasm", import.meta.url));
 
 /** A module that does not compile, but whose sections can be walked. */
 async function broken(): Promise<Buffer> {
@@ -284,6 +287,20 @@ describe("hot load", () => {
     assert.equal((await proxy.post("/reload")).status, 200);
     assert.equal((await proxy.get("/")).body, "ok");
     await assert.rejects(proxy.get("/", other));
+  });
+
+  test("plugins that share a VM are replaced together, and a bundled filter like any other", async () => {
+    const proxy = await startProxy({ args: ["--concurrency", "1"], twin: "vm", faultFilter: true });
+    assert.equal(await proxy.stat("wasm.envoy.wasm.runtime.v8.active"), 2);
+    assert.equal((await proxy.get("/")).headers["x-version"], "0001, 0001");
+    const answer = await proxy.load(await versionModule(2));
+    assert.deepEqual((JSON.parse(answer.body) as { plugins: unknown }).plugins, ["versions", "twin"]);
+    assert.equal((await proxy.get("/")).headers["x-version"], "0002, 0002");
+    assert.equal(await proxy.stat("wasm.envoy.wasm.runtime.v8.active"), 2);
+    const fault = await proxy.post(`/wasm/load?plugin=envoy.filters.http.fault&file=${FAULT}`);
+    assert.equal(fault.status, 200, fault.body);
+    assert.equal((await proxy.get("/")).status, 418);
+    assert.equal(await proxy.stat("wasm.envoy.filters.http.fault.version"), 2);
   });
 
   test("every isolation swaps", async (t) => {

@@ -48,6 +48,10 @@ export interface Setting {
   readonly routes?: readonly string[];
   readonly clusters?: string;
   readonly mark?: string;
+  /** A second plugin, `twin`, shares the first one's VM under this vm_id. */
+  readonly twin?: string;
+  /** The bundled fault filter aborts everything with 418. */
+  readonly faultFilter?: boolean;
   /** Admin listens on all addresses. */
   readonly everywhere?: boolean;
 }
@@ -107,14 +111,20 @@ export interface Plugin {
 
 /** A configuration with one plugin, `versions`, whose code is the file. */
 export function configuration(module: string, setting: Setting = {}): string {
-  const { runtime, mark = "mark", everywhere = false } = setting;
+  const { runtime, mark = "mark", everywhere = false, twin, faultFilter = false } = setting;
   const type = (name: string): string => `"@type": type.googleapis.com/${name}`;
   const own = `configuration: { ${type("test.versions.v1.Versions")}, mark: ${mark} }`;
-  const vm = `vm_config: { runtime: envoy.wasm.runtime.v8, code: { local: { filename: "${module}" } } }`;
-  const wasm = `{ ${type("envoy.extensions.filters.http.wasm.v3.Wasm")}, config: { name: versions, ${vm}, ${own} } }`;
+  const id = twin === undefined ? "" : `vm_id: ${twin}, `;
+  const vm = `vm_config: { runtime: envoy.wasm.runtime.v8, ${id}code: { local: { filename: "${module}" } } }`;
+  const plugin = (name: string): string =>
+    `{ name: ${name}, typed_config: { ${type("envoy.extensions.filters.http.wasm.v3.Wasm")}, config: { name: ${name}, ${vm}, ${own} } } }`;
+  const fault = `{ ${type("envoy.extensions.filters.http.fault.v3.HTTPFault")}, abort: { http_status: 418, percentage: { numerator: 100 } } }`;
+  const filters = [plugin("versions")];
+  if (twin !== undefined) filters.push(plugin("twin"));
+  if (faultFilter) filters.push(`{ name: envoy.filters.http.fault, typed_config: ${fault} }`);
   const text = bootstrap({
     routes: setting.routes ?? [OK_ROUTE],
-    httpFilters: `- { name: versions, typed_config: ${wasm} }`,
+    httpFilters: filters.map((filter) => `- ${filter}`).join("\n                  "),
     ...(setting.clusters === undefined ? {} : { clusters: setting.clusters }),
   });
   const wide = everywhere ? text.replace("address: 127.0.0.1", "address: 0.0.0.0") : text;

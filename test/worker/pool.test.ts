@@ -155,6 +155,49 @@ describe("WorkerPool", () => {
     assert.equal(cluster?.hosts[0]?.cxTotal, 1 + 2);
   });
 
+  test("a worker that dies while it prepares is told of, and comes back after the change with what is in force then", async () => {
+    const bench = new Bench(2);
+    await bench.start({ diesInPrepare: 1, refusesInPrepare: 0, mark: "old" });
+    const message = { kind: "prepare_plugins", id: bench.pool.newChangeId(), versions: [], silent: false } as const;
+    const replies = await bench.pool.changePlugins(async (change) => {
+      const all = await change.ask(message);
+      await bench.logged("worker 1 is gone");
+      // Long enough for it to be replaced, if that did not wait for the end of the change.
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      assert.ok(!bench.lines.some((line) => line.includes("is back")));
+      const snapshot = { mark: "new", listeners: [] } as unknown as Snapshot;
+      change.settled({ snapshot, modules: [], moduleOfPlugin: [] }, []);
+      return all;
+    });
+    assert.deepEqual(
+      replies
+        .map(({ index, answer }) => [index, typeof answer === "string" ? answer : answer.kind])
+        .sort(([a], [b]) => Number(a) - Number(b)),
+      [
+        [0, "plugins_changed"],
+        [1, "gone"],
+      ],
+    );
+    await bench.logged("worker 1 is back");
+    const marks = new Set<string>();
+    for (let n = 0; n < 200 && marks.size < 2; n++) marks.add(await bench.send("mark"));
+    assert.deepEqual([...marks].sort(), ["new", "old"]);
+  });
+
+  test("changes come one after the other", async () => {
+    const bench = new Bench(1);
+    await bench.start();
+    const order: string[] = [];
+    const change = (name: string): Promise<void> =>
+      bench.pool.changePlugins(async () => {
+        order.push(`${name} begins`);
+        await new Promise((resolve) => setTimeout(resolve, 5));
+        order.push(`${name} ends`);
+      });
+    await Promise.all([change("a"), change("b")]);
+    assert.deepEqual(order, ["a begins", "a ends", "b begins", "b ends"]);
+  });
+
   test("after a drain nobody accepts and nobody is replaced", async () => {
     const bench = new Bench(2);
     await bench.start();

@@ -12,10 +12,16 @@ export interface Script {
   readonly failsToSetUp?: number;
   /** The worker with this index dies in set-up, without a word. */
   readonly diesInSetUp?: number;
+  /** The worker with this index dies when it is to prepare plugins; another one refuses. */
+  readonly diesInPrepare?: number;
+  readonly refusesInPrepare?: number;
+  /** What a worker answers to "mark"; a change of plugins brings another script. */
+  readonly mark?: string;
 }
 
 const port = parentPort!;
 const { index, beats } = workerData as WorkerBirth;
+let script: Script = {};
 const server = createServer((socket) => {
   socket.on("error", () => {});
   socket.on("data", (data) => {
@@ -23,6 +29,7 @@ const server = createServer((socket) => {
     if (command === "throw") throw new Error("told to");
     if (command === "exit") process.exit(7);
     if (command === "hang") for (;;);
+    if (command === "mark") socket.end(script.mark ?? "");
     if (command === "index") socket.end(String(index));
   });
 });
@@ -33,7 +40,7 @@ function say(message: FromWorker): void {
 
 port.on("message", (message: ToWorker) => {
   if (message.kind === "setup") {
-    const script = message.setup.snapshot as unknown as Script;
+    script = message.setup.snapshot as unknown as Script;
     if (script.diesInSetUp === index) process.exit(9);
     if (script.failsToSetUp === index) {
       say({ kind: "failed", code: "BAD_PLUGIN", message: "BAD_PLUGIN: told to" });
@@ -53,6 +60,11 @@ port.on("message", (message: ToWorker) => {
         });
       },
     );
+  } else if (message.kind === "prepare_plugins") {
+    if (script.diesInPrepare === index) process.exit(11);
+    const error =
+      script.refusesInPrepare === index ? { code: "GUEST_START", message: "GUEST_START: told to" } : undefined;
+    say({ kind: "plugins_changed", id: message.id, error, ms: 1 });
   } else if (message.kind === "drain") {
     server.close();
     say({ kind: "drained" });

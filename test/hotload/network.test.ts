@@ -1,0 +1,103 @@
+/** A network filter is swapped in front of tcp_proxy: connections keep the version that they began with. */
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { connect, createServer } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { buildFilter } from "../../filters/build/build.ts";
+import { ProxyProcess } from "../cli/proxy-process.ts";
+import { send, until } from "./versions.ts";
+
+const SOURCE = `import { NetworkFilter, RootContext, StreamContext } from "sluice/filters/sdk/context.ts";
+import { register } from "sluice/filters/sdk/contexts.ts";
+import { downstreamData } from "sluice/filters/sdk/body.ts";
+import { CONTINUE } from "sluice/abi/action.ts";
+
+class Stamp extends NetworkFilter {
+  override onDownstreamData(_size: u32, _endOfStream: bool): i32 {
+    downstreamData.prepend("version-1:");
+    return CONTINUE;
+  }
+}
+class Root extends RootContext {
+  override createFilter(): StreamContext { return new Stamp(); }
+}
+register((): RootContext => new Root());
+`;
+
+async function stampModule(): Promise<Buffer> {
+  const folder = mkdtempSync(join(tmpdir(), "sluice-stamp-"));
+  const filter = join(folder, "stamp");
+  mkdirSync(filter);
+  writeFileSync(join(filter, "stamp.ts"), SOURCE);
+  writeFileSync(join(filter, "filter.json"), `{ "version": "1.0.0" }`);
+  const { path } = await buildFilter(filter, { outFolder: join(folder, "out") });
+  return readFileSync(path);
+}
+
+function version(module: Buffer, digit: string): Buffer {
+  const bytes = Buffer.from(module);
+  const at = bytes.indexOf(Buffer.from("version-1:", "utf16le"));
+  assert.notEqual(at, -1);
+  bytes.write(digit, at + "version-".length * 2, "utf16le");
+  return bytes;
+}
+
+async function say(socket: Socket, text: string): Promise<string> {
+  socket.write(text);
+  const [data] = (await once(socket, "data")) as [Buffer];
+  return data.toString();
+}
+
+test("a connection has one version of a network filter for as long as it lasts", async () => {
+  const echo = createServer((socket) => void socket.on("error", () => {}).pipe(socket)).listen(0, "127.0.0.1");
+  await once(echo, "listening");
+  after(() => echo.close());
+  const module = await stampModule();
+  const path = join(mkdtempSync(join(tmpdir(), "sluice-stamp-")), "stamp.wasm");
+  writeFileSync(path, module);
+  const type = (name: string): string => `"@type": type.googleapis.com/envoy.extensions.filters.network.${name}`;
+  const vm = `vm_config: { runtime: envoy.wasm.runtime.v8, code: { local: { filename: "${path}" } } }`;
+  const place = (port: number): string => `{ socket_address: { address: 127.0.0.1, port_value: ${port} } }`;
+  const endpoint = `{ endpoint: { address: ${place((echo.address() as AddressInfo).port)} } }`;
+  const proxy = await new ProxyProcess(
+    `
+admin: { address: ${place(0)} }
+static_resources:
+  clusters: [{ name: echo, load_assignment: { cluster_name: echo, endpoints: [{ lb_endpoints: [${endpoint}] }] } }]
+  listeners:
+    - name: tcp
+      address: ${place(0)}
+      filter_chains:
+        - filters:
+            - { name: stamp, typed_config: { ${type("wasm.v3.Wasm")}, config: { name: stamp, ${vm} } } }
+            - { name: tcp, typed_config: { ${type("tcp_proxy.v3.TcpProxy")}, stat_prefix: tcp, cluster: echo } }
+`,
+    ["--concurrency", "1"],
+  ).live();
+  const open = async (): Promise<Socket> => {
+    const [host, port] = proxy.address.split(":");
+    const socket = connect(Number(port), host);
+    await once(socket, "connect");
+    after(() => socket.destroy());
+    return socket;
+  };
+  const first = await open();
+  assert.equal(await say(first, "a"), "version-1:a");
+  const loaded = await send(proxy.admin, "/wasm/load?plugin=stamp", version(module, "2"));
+  assert.equal(loaded.status, 200, loaded.body);
+  const second = await open();
+  assert.equal(await say(second, "b"), "version-2:b");
+  assert.equal(await say(first, "c"), "version-1:c");
+  const instances = async (): Promise<number> => {
+    const { body } = await proxy.get("/stats?filter=^wasm.stamp.instances$", proxy.admin);
+    return Number(body.split(": ")[1]);
+  };
+  assert.equal(await instances(), 2);
+  first.destroy();
+  await until(instances, (count) => count === 1);
+  assert.equal(await say(second, "d"), "version-2:d");
+});
