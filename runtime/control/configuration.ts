@@ -1,4 +1,5 @@
 /** The configuration's text in force, and how it is read anew: hot loads check plugins against it, reloads replace it. */
+import { isDeepStrictEqual } from "node:util";
 import { moduleSchema } from "../config/schema/artifact.ts";
 import type { Schema } from "../config/schema/schema.ts";
 import { loadBootstrap } from "../config/load.ts";
@@ -35,6 +36,11 @@ export class Configuration {
   reread(schemas: LoadedSchemas): { readonly snapshot: Snapshot; readonly accept: () => void } {
     const sources = this.#origin.reread();
     return { snapshot: this.#load(sources, schemas), accept: () => (this.#sources = sources) };
+  }
+
+  /** Its text is another one than that in force. Throws ProxyError when it cannot be read. */
+  isNews(): boolean {
+    return !isDeepStrictEqual(this.#origin.reread(), this.#sources);
   }
 
   #load(sources: readonly Source[], loadedSchemas: LoadedSchemas): Snapshot {

@@ -1,5 +1,5 @@
 /**
- * Tells when files have changed: written anew, renamed into place, or reached over another symbolic link, as Kubernetes
+ * Tells what files there are, once, and when they have changed: written anew, renamed into place, or reached over another symbolic link, as Kubernetes
  * swaps mounted volumes. Looks at them now and then, which works on every file system; a change counts once it has stood
  * still between two looks, so that a file that is just being written is left alone.
  */
@@ -20,15 +20,14 @@ export class FileWatch {
   #timer: NodeJS.Timeout | null = null;
   #stopped = false;
 
-  /** `files` is asked at each look; `onChange` must not reject, and is waited for. */
+  /** `files` is asked at each look; `onChange` decides whether it is news, must not reject, and is waited for. */
   constructor(files: () => readonly string[], onChange: (path: string) => Promise<void>) {
     this.#files = files;
     this.#onChange = onChange;
   }
 
-  /** Resolves once the files have been seen as they are now. */
-  async start(): Promise<void> {
-    await this.#look();
+  /** Each file is told of once, even if it does not change: it may have changed before anybody looked. */
+  start(): void {
     this.#plan();
   }
 
@@ -50,7 +49,7 @@ export class FileWatch {
       const now = await signature(path);
       const watched = this.#watched.get(path);
       if (watched === undefined) {
-        this.#watched.set(path, { known: now, seen: now });
+        this.#watched.set(path, { known: "", seen: now });
         continue;
       }
       const still = now === watched.seen;

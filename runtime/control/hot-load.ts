@@ -186,10 +186,10 @@ export class HotLoad {
     }));
   }
 
-  /** Files that plugins are configured with. */
-  files(): string[] {
-    const paths = this.#snapshot.plugins.flatMap(({ code }) => (code.kind === "file" ? [code.path] : []));
-    return [...new Set(paths)];
+  /** Files that plugins are configured with, and the SHA-256 of what serves in their place. */
+  files(): ReadonlyMap<string, string> {
+    const served = this.#snapshot.plugins.map(({ code }, index) => [code, this.#versions.live(index)] as const);
+    return new Map(served.flatMap(([code, { module }]) => (code.kind === "file" ? [[code.path, module.sha256]] : [])));
   }
 
   /** A worker says that versions on trial fail. */

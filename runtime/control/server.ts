@@ -2,6 +2,7 @@
  * The whole process as the control plane sees it. Life: create (threads load their code) → start
  * (modules, workers, listeners, admin: LIVE) → drain (DRAINING) → stop. The command line drives it.
  */
+import { createHash } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { ProxyError } from "../errors.ts";
@@ -21,7 +22,7 @@ import { loadModules } from "../worker/modules.ts";
 import { WorkerPool } from "../worker/pool.ts";
 import type { PluginsInForce, PoolOwner, WorkerReport } from "../worker/pool.ts";
 import type { AdminListener } from "./admin.ts";
-import type { ConfigurationOrigin } from "./configuration.ts";
+import type { Configuration, ConfigurationOrigin } from "./configuration.ts";
 import type { FileWatch } from "./file-watch.ts";
 import type { HotLoad } from "./hot-load.ts";
 import type { RegistryWatch } from "./registry-watch.ts";
@@ -63,6 +64,7 @@ export class Server implements AdminSubject, PoolOwner {
   #inForce: PluginsInForce | null = null;
   #hotLoad: Promise<HotLoad> | null = null;
   #code: PluginCode | null = null;
+  #configuration: Configuration | null = null;
   #watch: FileWatch | null = null;
   #registryWatch: RegistryWatch | null = null;
   #admin: AdminListener | null = null;
@@ -186,7 +188,8 @@ export class Server implements AdminSubject, PoolOwner {
   /** Reads the configuration anew; what comes of it is logged. `why` is for the log. */
   async reload(why: string): Promise<void> {
     if (this.state !== "LIVE") return;
-    await this.#logged(`${why}: reading the configuration anew`, async () => {
+    this.#log.info(`${why}: reading the configuration anew`);
+    await this.#told(async () => {
       const { state, plugins } = await (await this.hotLoad()).reload();
       if (state === "unchanged" || plugins.length === 0) this.#log.info("it changes no plugin");
     });
@@ -200,21 +203,24 @@ export class Server implements AdminSubject, PoolOwner {
       import("./plugin-commands.ts"),
     ]);
     const configFile = configPath === undefined ? [] : [resolve(configPath)];
+    const takeUp = async (path: string): Promise<void> => {
+      if (configFile.includes(path)) {
+        if (this.#configuration!.isNews()) await this.reload(`${path} has changed`);
+        return;
+      }
+      const bytes = readModuleFile(path);
+      if (createHash("sha256").update(bytes).digest("hex") === hotLoad.files().get(path)) return;
+      this.#log.info(`${path} has changed`);
+      await hotLoad.load({ path }, { bytes, source: path, how: "configured", rehearse: true, watched: true });
+    };
     this.#watch = new Watch(
-      () => [...configFile, ...hotLoad.files()],
-      (path) =>
-        configFile.includes(path)
-          ? this.reload(`${path} has changed`)
-          : this.#logged(`${path} has changed`, async () => {
-              const request = { source: path, how: "configured", rehearse: true, watched: true } as const;
-              await hotLoad.load({ path }, { ...request, bytes: readModuleFile(path) });
-            }),
+      () => [...configFile, ...hotLoad.files().keys()],
+      (path) => this.#told(() => takeUp(path)),
     );
-    await this.#watch.start();
+    this.#watch.start();
   }
 
-  async #logged(what: string, change: () => Promise<void>): Promise<void> {
-    this.#log.info(what);
+  async #told(change: () => Promise<void>): Promise<void> {
     try {
       await change();
     } catch (error) {
@@ -229,10 +235,11 @@ export class Server implements AdminSubject, PoolOwner {
       import("./hot-load.ts"),
       import("./configuration.ts"),
     ]);
+    this.#configuration = new Text(this.#origin!);
     return new Loader({
       pool: this.#pool,
       inForce: this.#inForce!,
-      configuration: new Text(this.#origin!),
+      configuration: this.#configuration,
       stats: this.#stats.store,
       log: this.#log,
       concurrency: this.#options.concurrency,

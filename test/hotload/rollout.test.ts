@@ -183,7 +183,7 @@ describe("rollout", () => {
       ["&percent=0", /nothing would reach the candidate/],
       ["&shadow&sticky", /a shadow serves nobody/],
       ["&now&percent=5", /now goes with neither/],
-      ["&file=/x.wasm", /one of both/],
+      ["&file=/x.wasm", /one of these/],
     ] as const) {
       const answer = await proxy.load(module, parameters);
       assert.equal(answer.status, 400);
