@@ -31,6 +31,10 @@ const COM_INIT_DB: u8 = 0x02;
 const COM_QUERY: u8 = 0x03;
 const COM_CHANGE_USER: u8 = 0x11;
 const COM_STMT_PREPARE: u8 = 0x16;
+// Commands that are not answered.
+const COM_QUIT: u8 = 0x01;
+const COM_STMT_SEND_LONG_DATA: u8 = 0x18;
+const COM_STMT_CLOSE: u8 = 0x19;
 
 /** Packets before the first command are short; what is longer is another protocol. */
 const MAX_LOGIN_PACKET_BYTES: u32 = 128 * 1024;
@@ -63,6 +67,12 @@ export class Session implements PacketReader {
   /** The database that a command asked for; the server's answer decides. */
   private asked: string = "";
   private asks: bool = false;
+  /** Commands that are answered, answers that have begun, and which of them is about the database. */
+  private sent: u32 = 0;
+  private begun: u32 = 0;
+  private askIndex: u32 = 0;
+  /** The server has said something since the last command. */
+  private inAnswer: bool = false;
 
   constructor(counters: Counters) {
     this.counters = counters;
@@ -110,17 +120,24 @@ export class Session implements PacketReader {
     const follows = sequence == ((this.clientSequence + 1) & 0xff) || sequence == ((this.serverSequence + 1) & 0xff);
     const begins = fromClient && sequence == 0 && !goesOn;
     if (!follows && !begins) this.counters.protocolErrors.add();
-    if (fromClient) this.clientSequence = sequence;
-    else this.serverSequence = sequence;
-    if (begins) this.serverSequence = 0;
-    // What clients send besides commands are files and passwords; of an answer only the first byte counts.
-    return fromClient ? begins : this.asks;
+    // What clients send besides commands are files and passwords.
+    if (fromClient) {
+      this.clientSequence = sequence;
+      if (begins) this.inAnswer = false;
+      return begins;
+    }
+    // An answer begins at 1, which long ones come to again.
+    if (sequence == 1 && !(this.inAnswer && this.serverSequence == 0)) this.begun++;
+    this.inAnswer = true;
+    this.serverSequence = sequence;
+    return this.asks && this.begun >= this.askIndex;
   }
 
   wanted(fromClient: bool, first: u8): u32 {
     if (this.state == GREETING || this.state == LOGIN) return LOGIN_BYTES;
     if (!fromClient) return 1;
     if (this.state != COMMANDS) return 0;
+    if (first != COM_QUIT && first != COM_STMT_SEND_LONG_DATA && first != COM_STMT_CLOSE) this.sent++;
     if (first == COM_QUERY || first == COM_STMT_PREPARE) return QUERY_BYTES;
     return first == COM_INIT_DB || first == COM_CHANGE_USER ? LOGIN_BYTES : 0;
   }
@@ -256,6 +273,7 @@ export class Session implements PacketReader {
   private ask(database: string): void {
     this.asked = database;
     this.asks = true;
+    this.askIndex = this.sent;
   }
 
   private onAnswer(first: u8): void {

@@ -177,6 +177,20 @@ describe("the database", () => {
     assert.deepEqual(session.tables, { "a.other": ["delete"], "a.shop": ["delete"] });
   });
 
+  it("is told from the answer to its own command, whatever was asked before it", async () => {
+    const session = (await MysqlSession.open()).loggedIn();
+    session.client(query("SELECT 1"), command(0x02, "other"), command(0x19, "1234"), query("SELECT 2"));
+    session.server(resultSet(), ok(1), resultSet()).client(query("DELETE FROM a"));
+    assert.deepEqual(session.tables, { "a.other": ["delete"] });
+    session.server(ok(1)).client(query("SELECT 1"), command(0x02, "third")).server(resultSet(), error(1));
+    session.client(query("DELETE FROM a")).server(ok(1));
+    assert.deepEqual(session.tables, { "a.other": ["delete"] });
+    session.client(query("SELECT 1"), command(0x02, "third")).server(resultSet());
+    session.client(query("DELETE FROM a"));
+    assert.deepEqual(session.tables, { "a.other": ["delete"], "a.third": ["delete"] });
+    assert.equal(session.counters["protocol_errors"], undefined);
+  });
+
   it("comes with another user", async () => {
     const session = (await MysqlSession.open()).loggedIn();
     session.client(command(0x11, Buffer.from("clerk\0\x03abcother\0\x21\0plugin\0", "latin1")));
