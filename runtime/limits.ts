@@ -297,7 +297,7 @@ export const MAX_TOKEN_BUCKETS = 4096;
 /** Tokens of one bucket, and per fill. Keeps the arithmetic exact: 2^30. */
 export const MAX_BUCKET_TOKENS = 1_073_741_824;
 /** Milliseconds after which notices of shared queues wait for the next turn of the event loop. */
-export const QUEUE_TURN_MS = 2;
+export const QUEUE_TURN_MS = 1;
 /** Items waiting in one shared queue. */
 export const MAX_QUEUE_ITEMS = 16 * 1024;
 
