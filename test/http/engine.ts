@@ -166,12 +166,26 @@ export class Engine {
   readonly #listeners: ListenerSet;
   readonly #clusters: ClusterSet;
 
-  private constructor(listeners: ListenerSet, clusters: ClusterSet, stats: StatsStore, finished: StreamInfo[]) {
+  #config: ListenerConfig;
+
+  private constructor(
+    config_: ListenerConfig,
+    { listeners, clusters }: { readonly listeners: ListenerSet; readonly clusters: ClusterSet },
+    stats: StatsStore,
+    finished: StreamInfo[],
+  ) {
+    this.#config = config_;
     this.#listeners = listeners;
     this.#clusters = clusters;
     this.stats = stats;
     this.finished = finished;
     this.port = listeners.bound[0]!.port;
+  }
+
+  /** Puts another listener in the place of the first, which retires. */
+  async replaceListener(more: Partial<ListenerConfig>): Promise<void> {
+    this.#config = { ...this.#config, ...more };
+    this.#listeners.commit(await this.#listeners.prepare([this.#config]), 60_000);
   }
 
   static async start(options: EngineOptions): Promise<Engine> {
@@ -191,12 +205,13 @@ export class Engine {
       filterFactory: (config) => factories[config.plugin]!,
       accessLog: () => new Recorder(finished, stats),
     });
+    const config_ = { ...listenerConfig(limit), ...options.listener };
     const listeners = new ListenerSet(
-      [{ ...listenerConfig(limit), ...options.listener }],
+      [config_],
       environment(stats, () => [manager], options.log === undefined ? {} : { log: options.log }),
     );
     await listeners.start();
-    return new Engine(listeners, clusters, stats, finished);
+    return new Engine(config_, { listeners, clusters }, stats, finished);
   }
 
   counter(name: string): number {

@@ -1,0 +1,56 @@
+/** Connections of a listener that another one replaces: whoever has asked, or is about to, is answered. */
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { connect as connectHttp2 } from "node:http2";
+import { test } from "node:test";
+import { Downstream, Engine, route } from "./engine.ts";
+
+const ROUTES = [route("/", { kind: "direct_response", status: 200, body: "ok" } as const)];
+const GET = "GET / HTTP/1.1\r\nhost: h\r\n\r\n";
+
+for (const codecType of ["HTTP1", "AUTO"] as const) {
+  test(`HTTP/1 with the codec ${codecType}: each connection gets one more answer, and is told that it is the last`, async (t) => {
+    const engine = await Engine.start({ routes: ROUTES, manager: { codecType } });
+    t.after(() => engine.close());
+    const used = await Downstream.open(engine.port);
+    const silent = await Downstream.open(engine.port);
+    const half = await Downstream.open(engine.port);
+    used.send(GET);
+    await used.until((text) => text.endsWith("ok"));
+    half.send(GET.slice(0, 10));
+    while (engine.counter("http.test.downstream_cx_total") < 3) await new Promise((resolve) => setTimeout(resolve, 2));
+    await engine.replaceListener({ perConnectionBufferLimitBytes: 4096 });
+    half.send(GET.slice(10));
+    silent.send(GET);
+    used.send(GET);
+    for (const downstream of [used, silent, half]) {
+      const text = await downstream.end();
+      assert.match(text, /connection: close\r\n[^]*ok$/);
+      downstream.close();
+    }
+    const fresh = await Downstream.open(engine.port);
+    fresh.send(GET);
+    assert.doesNotMatch(await fresh.until((text) => text.endsWith("ok")), /connection: close/);
+    fresh.close();
+  });
+}
+
+test("HTTP/2: streams under way finish, and the connection says goodbye", async (t) => {
+  const engine = await Engine.start({ routes: ROUTES, manager: { codecType: "AUTO" } });
+  t.after(() => engine.close());
+  const session = connectHttp2(`http://127.0.0.1:${engine.port}`);
+  await once(session, "connect");
+  const ask = async (): Promise<unknown> => {
+    const stream = session.request({ ":path": "/" });
+    const [headers] = (await once(stream.resume(), "response")) as [Record<string, unknown>];
+    await once(stream, "close");
+    return headers[":status"];
+  };
+  assert.equal(await ask(), 200);
+  const goodbye = once(session, "goaway");
+  const closed = once(session, "close");
+  await engine.replaceListener({ perConnectionBufferLimitBytes: 4096 });
+  const [code] = (await goodbye) as [number];
+  assert.equal(code, 0);
+  await closed;
+});
