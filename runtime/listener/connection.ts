@@ -260,6 +260,8 @@ export class DownstreamConnection implements ConnectionView, WalkOwner {
   }
 
   #send(data: Buffer, endStream: boolean): void {
+    // A filter may inject something behind the end, which has no place any more.
+    if (this.#socket.writableEnded) return;
     if (data.length > 0 && !this.#writeNow(data)) this.#blocked = true;
     if (!endStream) return;
     this.#endedHere = this.#remoteEnded;

@@ -68,7 +68,8 @@ export class TcpSession extends Deadline implements TerminalFilter, TcpHandler {
   }
 
   onData(data: Buffer, endStream: boolean): void {
-    if (this.#over) return;
+    // Filters may inject something behind the end, which has no place any more.
+    if (this.#over || this.#ended) return;
     const { stats } = this.#proxy;
     stats.cxRxBytes.add(data.length);
     this.#lastActiveMs = now();

@@ -80,6 +80,28 @@ test("bytes that a filter lets go before the host is there wait for it", async (
   await allOver(proxy);
 });
 
+test("what filters inject behind the end of a direction is dropped", async (t) => {
+  const up = await host(t, echoing);
+  const late = passing((view) =>
+    Object.assign(new Plain(view), {
+      onData(_bytes: unknown, endStream: boolean): number {
+        if (endStream) queueMicrotask(() => view.injectReadData(Buffer.from("late"), true));
+        return NetworkStatus.CONTINUE;
+      },
+      onWrite(_bytes: unknown, endStream: boolean): number {
+        if (endStream) queueMicrotask(() => view.injectWriteData(Buffer.from("later"), true));
+        return NetworkStatus.CONTINUE;
+      },
+    }),
+  );
+  const proxy = await proxied(t, { clusters: [cluster("up", [up.port])], filters: [late] });
+  const peer = await dial(t, proxy.port);
+  peer.socket.end("in time");
+  assert.equal(await peer.ended, "in time");
+  assert.equal(await peer.gone, false);
+  await allOver(proxy);
+});
+
 test("ON_DOWNSTREAM_DATA: no host before the first bytes, no more of them than allowed, none for who says nothing", async (t) => {
   const up = await host(t, echoing);
   const proxy = await proxied(t, {
