@@ -150,6 +150,14 @@ export const COMPRESS_FUEL_PER_BYTE = 250;
 export const UNCOMPRESS_FUEL_PER_BYTE = 50;
 /** Units of fuel for one signature made or verified: up to a millisecond with large keys. */
 export const SIGNATURE_FUEL = 12_500_000;
+/** Units of fuel for each pair of a header map that a guest hands over or gets: two strings, made and checked. */
+export const PAIR_FUEL = 2500;
+/** Units of fuel for each byte of such pairs. */
+export const PAIRS_FUEL_PER_BYTE = 50;
+/** Fields of a header map that a look passes for nothing: messages have fewer. */
+export const FREE_HEADER_FIELDS = 64;
+/** Units of fuel for each further field: a few nanoseconds, but a guest can add thousands and look again and again. */
+export const HEADER_FIELD_FUEL = 100;
 /** Bytes of one CEL expression from a guest. */
 export const MAX_EXPRESSION_BYTES = 8192;
 /** Levels of one CEL expression: reading and evaluating it recurses. */

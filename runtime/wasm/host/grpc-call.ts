@@ -5,7 +5,7 @@ import { HeaderMap } from "../../codec/headers.ts";
 import { grpcTarget } from "../values/grpc-target.ts";
 import { fieldList } from "../values/header-text.ts";
 import type { Instance } from "../instance/instance.ts";
-import { decodePairs } from "../values/pairs.ts";
+import { readPairs } from "./fields.ts";
 import type { HostFunctions } from "./functions.ts";
 
 /** Whom a call goes to and with what metadata. */
@@ -27,7 +27,7 @@ function readTarget(instance: Instance, call: string, at: readonly number[]): Ta
   const [target, targetSize, service, serviceSize, method, methodSize, metadata, metadataSize] = at.map((n) => n >>> 0);
   const cluster = grpcTarget(memory.copy(target!, targetSize!));
   if (cluster === undefined) return instance.refuse(Status.PARSE_FAILURE, call, "target: names no cluster");
-  const pairs = decodePairs(memory.bytes, metadata!, metadataSize!);
+  const pairs = readPairs(instance, metadata!, metadataSize!);
   const fields = pairs === undefined ? undefined : fieldList(pairs);
   if (fields === undefined) return instance.refuse(Status.PARSE_FAILURE, call, "metadata: malformed pairs or fields");
   return {

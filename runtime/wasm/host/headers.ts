@@ -3,8 +3,10 @@ import { AbiVersion } from "../../../abi/functions.ts";
 import * as MapType from "../../../abi/map.ts";
 import * as Status from "../../../abi/status.ts";
 import { fieldList, isPseudoValue } from "../values/header-text.ts";
+import { PAIR_FUEL } from "../../limits.ts";
 import type { Instance } from "../instance/instance.ts";
-import { decodePairs, pairsSize, writePairs } from "../values/pairs.ts";
+import { pairsSize, writePairs } from "../values/pairs.ts";
+import { payForLook, readPairs } from "./fields.ts";
 import { giveText, putU32 } from "./give.ts";
 import type { HostFunctions } from "./functions.ts";
 
@@ -40,11 +42,14 @@ function writeValue(
   if (name.charCodeAt(0) === COLON) {
     if (!isPseudoValue(name, text))
       return instance.refuse(Status.BAD_ARGUMENT, call, "value: not one that this pseudo-header can have");
+    payForLook(instance, map);
     // There is one of each, and they stand first.
     if (map.has(name)) map.set(name, text);
     else map.list.unshift(name, text);
-  } else if (replace) map.set(name, text);
-  else map.add(name, text);
+  } else if (replace) {
+    payForLook(instance, map);
+    map.set(name, text);
+  } else map.add(name, text);
   context.mapChanged(type, false);
   return Status.OK;
 }
@@ -64,6 +69,7 @@ function oneField(instance: Instance): HostFunctions {
       const context = instance.effective;
       const map = context.map(type);
       if (map === null) return instance.refuse(context.logging ? Status.NOT_FOUND : Status.BAD_ARGUMENT, call, HIDDEN);
+      payForLook(instance, map);
       const value = map.get(memory.lookupName(keyAt >>> 0, keySize >>> 0));
       if (value !== undefined) return giveText(instance, call, value, pp >>> 0, sp >>> 0);
       return missingIsEmpty
@@ -92,6 +98,7 @@ function oneField(instance: Instance): HostFunctions {
       const context = instance.effective;
       const map = context.mutableMap(type);
       if (map === null) return instance.refuse(Status.BAD_ARGUMENT, call, FIXED);
+      payForLook(instance, map);
       const name = memory.lookupName(keyAt >>> 0, keySize >>> 0);
       if (map.remove(name) > 0) context.mapChanged(type, name.charCodeAt(0) === COLON);
       return Status.OK;
@@ -107,6 +114,7 @@ function wholeMap(instance: Instance): HostFunctions {
       if (type >>> 0 > LAST_MAP) return instance.refuse(Status.BAD_ARGUMENT, call, NO_MAP);
       const map = instance.effective.map(type);
       if (map === null || map.size === 0) return giveText(instance, call, "", pp >>> 0, sp >>> 0);
+      instance.spend(map.size * PAIR_FUEL);
       const size = pairsSize(map.list);
       const at = memory.allocate(size);
       if (at === 0)
@@ -124,7 +132,7 @@ function wholeMap(instance: Instance): HostFunctions {
       const context = instance.effective;
       const map = context.mutableMap(type);
       if (map === null) return instance.refuse(Status.BAD_ARGUMENT, call, FIXED);
-      const pairs = decodePairs(memory.bytes, at >>> 0, size >>> 0);
+      const pairs = readPairs(instance, at >>> 0, size >>> 0);
       // Envoy takes malformed pairs for none and clears the map; a guest that sent nonsense is better told so.
       const list = pairs === undefined ? undefined : fieldList(pairs);
       if (list === undefined)
@@ -139,6 +147,7 @@ function wholeMap(instance: Instance): HostFunctions {
       if (type >>> 0 > LAST_MAP) return instance.refuse(Status.BAD_ARGUMENT, call, NO_MAP);
       const map = instance.effective.map(type);
       if (map === null) return instance.refuse(Status.BAD_ARGUMENT, call, HIDDEN);
+      payForLook(instance, map);
       return putU32(instance, call, "size_p", sizeAt >>> 0, map.byteSize());
     },
   };

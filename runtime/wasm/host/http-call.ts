@@ -4,7 +4,7 @@ import { CALL_FUEL } from "../../limits.ts";
 import { HeaderMap } from "../../codec/headers.ts";
 import { fieldList } from "../values/header-text.ts";
 import type { Instance } from "../instance/instance.ts";
-import { decodePairs } from "../values/pairs.ts";
+import { readPairs } from "./fields.ts";
 import type { HostFunctions } from "./functions.ts";
 
 export function httpCallFunctions(instance: Instance): HostFunctions {
@@ -30,8 +30,8 @@ export function httpCallFunctions(instance: Instance): HostFunctions {
       // Written before anything starts, which also proves the address.
       if (!memory.putU32(tokenAt >>> 0, 0)) return instance.outside(call, "token_p");
       const root = instance.effective.root;
-      const fields = fieldList(decodePairs(memory.bytes, headers >>> 0, headersSize >>> 0) ?? []);
-      const ends = fieldList(decodePairs(memory.bytes, trailers >>> 0, trailersSize >>> 0) ?? []);
+      const fields = fieldList(readPairs(instance, headers >>> 0, headersSize >>> 0) ?? []);
+      const ends = fieldList(readPairs(instance, trailers >>> 0, trailersSize >>> 0) ?? []);
       if (root === null) return instance.refuse(Status.BAD_ARGUMENT, call, "no plugin exists yet");
       if (fields === undefined) return instance.refuse(Status.BAD_ARGUMENT, call, "headers: not legal fields");
       if (ends === undefined) return instance.refuse(Status.BAD_ARGUMENT, call, "trailers: not legal fields");

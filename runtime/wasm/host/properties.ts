@@ -16,6 +16,7 @@ import { integerValue, jsonValue, textValue, walkJson } from "../values/property
 import type { PropertyValue } from "../values/property-value.ts";
 import { STREAM_PROPERTIES } from "../values/stream-properties.ts";
 import type { StreamFacts } from "../values/stream-properties.ts";
+import { payForLook } from "./fields.ts";
 import { giveBytes, giveText } from "./give.ts";
 import type { HostFunctions } from "./functions.ts";
 
@@ -43,6 +44,11 @@ export function propertyFunctions(instance: Instance): HostFunctions {
       if (!memory.has(pathAt >>> 0, pathSize >>> 0)) return instance.outside(call, "path");
       if (pathSize >>> 0 > MAX_SHARED_KEY_BYTES)
         return instance.refuse(Status.NOT_FOUND, call, "path: too long to exist");
+      const facts = instance.effective.facts;
+      if (facts !== null) {
+        payForLook(instance, facts.requestHeaders);
+        payForLook(instance, facts.responseHeaders);
+      }
       const value = readProperty(instance, memory.latin1(pathAt >>> 0, pathSize >>> 0));
       if (value === undefined)
         return instance.refuse(Status.NOT_FOUND, call, "path: no such property, or none here and now");

@@ -5,7 +5,7 @@ import * as StreamType from "../../../abi/stream.ts";
 import { Pending } from "../contexts/context.ts";
 import { fieldName, isFieldValue } from "../values/header-text.ts";
 import type { Instance } from "../instance/instance.ts";
-import { decodePairs } from "../values/pairs.ts";
+import { readPairs } from "./fields.ts";
 import type { HostFunctions } from "./functions.ts";
 
 const UNKNOWN = "stream: unknown type";
@@ -79,7 +79,7 @@ export function streamFunctions(instance: Instance): HostFunctions {
       const accepted = instance.effective.localReply({
         status: code,
         body: memory.copy(body >>> 0, bodySize >>> 0),
-        headers: extraFields(instance, decodePairs(memory.bytes, headers >>> 0, headersSize >>> 0)),
+        headers: extraFields(instance, readPairs(instance, headers >>> 0, headersSize >>> 0)),
         details: memory.utf8(details >>> 0, detailsSize >>> 0).replace(/\s/g, "_"),
         flag: -1,
         grpcStatus: grpcStatus >= 0 && grpcStatus <= 16 ? grpcStatus : -1,
