@@ -61,7 +61,7 @@ export const MAX_DIRECT_RESPONSE_BYTES = 64 * 1024;
 
 /** Bytes of one file with certificates, keys or revocations: lists of a large authority have some hundred KiB. */
 export const MAX_SECRET_BYTES = 4 * 1024 * 1024;
-/** Milliseconds without a change in a folder of certificates before its files are read again: certificate and key change one after the other. */
+/** Milliseconds from a change in a folder of certificates until its files are read again: certificate and key change one after the other. */
 export const SECRET_SETTLE_MS = 100;
 /** Milliseconds of a TLS handshake, where no `transport_socket_connect_timeout` says otherwise: Envoy waits for ever, which is what slow attackers want. */
 export const TLS_HANDSHAKE_TIMEOUT_MS = 15_000;

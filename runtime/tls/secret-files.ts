@@ -51,7 +51,7 @@ export class SecretFiles {
         `changes in ${folder} are not seen: ${error instanceof Error ? error.message : String(error)}`,
       );
     try {
-      const watcher = watch(folder, { persistent: false }, () => this.#settled.arm(SECRET_SETTLE_MS));
+      const watcher = watch(folder, { persistent: false }, () => this.#noteChange());
       watcher.on("error", (error) => {
         watcher.close();
         blind(error);
@@ -60,6 +60,11 @@ export class SecretFiles {
     } catch (error) {
       blind(error);
     }
+  }
+
+  /** The first change counts, so that a folder in which something always happens is looked at all the same. */
+  #noteChange(): void {
+    if (!this.#settled.armed) this.#settled.arm(SECRET_SETTLE_MS);
   }
 
   #look(): void {

@@ -1,0 +1,58 @@
+/** When changes of files are seen: in a folder that never rests, and with files that come and go. */
+import assert from "node:assert/strict";
+import { renameSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { MAX_SECRET_BYTES } from "../../runtime/limits.ts";
+import { SecretFiles } from "../../runtime/tls/secret-files.ts";
+import { until } from "../upstream/fixtures.ts";
+import { folder } from "./certificates.ts";
+import { source, upstreamTls, validation } from "./contexts.ts";
+
+test("a folder in which something always happens; files that are gone, come back, or are too large", async (t) => {
+  const place = folder(t);
+  const path = join(place, "ca.pem");
+  writeFileSync(path, "one");
+  const seen: string[] = [];
+  const refused: string[] = [];
+  const trusted = source(path);
+  const files: SecretFiles = new SecretFiles(upstreamTls({ validation: validation({ trustedCa: trusted }) }), {
+    onChanged: () => {
+      const text = Buffer.from(files.read(trusted)).toString();
+      if (text === "bad") throw new Error("it is bad");
+      seen.push(text);
+    },
+    onRefused: (reason) => refused.push(reason),
+  });
+  t.after(() => files.close());
+  const noise = setInterval(() => writeFileSync(join(place, "noise"), String(performance.now())), 5);
+  t.after(() => clearInterval(noise));
+  writeFileSync(path, "two");
+  await until(() => seen.includes("two"));
+  writeFileSync(path, "bad");
+  await until(() => refused.includes("it is bad"));
+  assert.equal(Buffer.from(files.read(trusted)).toString(), "two");
+  rmSync(path);
+  await until(() => refused.some((reason) => reason.includes("ENOENT")));
+  writeFileSync(join(place, "next"), Buffer.alloc(MAX_SECRET_BYTES + 1));
+  renameSync(join(place, "next"), path);
+  await until(() => refused.some((reason) => reason.includes(`more than ${MAX_SECRET_BYTES}`)));
+  writeFileSync(path, "three");
+  await until(() => seen.includes("three"));
+  files.close();
+  assert.deepEqual(seen, ["two", "three"]);
+});
+
+test("a folder that is not there is told, not thrown", (t) => {
+  const place = folder(t);
+  const path = join(place, "ca.pem");
+  writeFileSync(path, "one");
+  const refused: string[] = [];
+  const config = upstreamTls({
+    validation: validation({ trustedCa: source(path) }),
+    watchedDirectories: [join(place, "none")],
+  });
+  const files = new SecretFiles(config, { onChanged: () => {}, onRefused: (reason) => refused.push(reason) });
+  files.close();
+  assert.match(refused.join(), /changes in .*none are not seen: ENOENT/);
+});
