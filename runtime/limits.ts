@@ -394,7 +394,9 @@ export const GRPC_MESSAGE_BYTES = 4 * 1024 * 1024;
 export const GRPC_STREAM_QUEUED_BYTES = 1024 * 1024;
 /** Streams at a time on one HTTP/2 connection. Envoy: `max_concurrent_streams`, 1024 towards upstream. */
 export const H2_CONCURRENT_STREAMS = 1024;
-/** Streams of one HTTP/2 connection from downstream: each may hold some 80 KiB for a reader that is slow. Envoy's advice for edges. */
+/** Bytes that one HTTP/2 stream holds for a reader that is slow: a read of upstream and what Node has begun to send. */
+export const H2_SLOW_STREAM_BYTES = 96 * 1024;
+/** Streams of one HTTP/2 connection from downstream, where `max_concurrent_streams` says nothing: Envoy's advice for edges. */
 export const H2_DOWNSTREAM_STREAMS = 100;
 /** Bytes that a host may send ahead on one HTTP/2 stream that is not read: the buffer limit of a connection. */
 export const H2_STREAM_WINDOW_BYTES = 1024 * 1024;

@@ -131,8 +131,17 @@ export interface HttpConnectionManagerConfig {
   /** CIDR texts of internal_address_config; empty = nothing is internal. */
   readonly internalCidrs: readonly string[];
   readonly accessLogs: readonly AccessLogConfig[];
+  /** HTTP/2 from downstream; absent: the host's own bounds. */
+  readonly http2?: Http2Options | undefined;
   /** Absent: SANITIZE. */
   readonly clientCert?: ClientCertForwarding | undefined;
+}
+
+/** envoy.config.core.v3.Http2ProtocolOptions. */
+export interface Http2Options {
+  readonly maxConcurrentStreams: number;
+  readonly streamWindowBytes: number;
+  readonly connectionWindowBytes: number;
 }
 
 /** HttpConnectionManager.forward_client_cert_details and set_current_client_cert_details. */

@@ -7,7 +7,12 @@
  * connection has really been without a stream.
  */
 import type { ServerHttp2Session, ServerHttp2Stream } from "node:http2";
-import { H2_DOWNSTREAM_STREAMS, H2_CONNECTION_WINDOW_BYTES, H2_STREAM_WINDOW_BYTES } from "../limits.ts";
+import {
+  H2_DOWNSTREAM_STREAMS,
+  H2_SLOW_STREAM_BYTES,
+  H2_CONNECTION_WINDOW_BYTES,
+  H2_STREAM_WINDOW_BYTES,
+} from "../limits.ts";
 import type { ConnectionView, TerminalFilter } from "../network/filter.ts";
 import { Alarm, Deadline } from "../timers.ts";
 import type { ConnectionManager } from "./connection-manager.ts";
@@ -35,13 +40,15 @@ export class H2Session extends Deadline implements TerminalFilter {
     this.manager = manager;
     this.connection = connection;
     const { config } = manager;
+    const maxConcurrentStreams = config.http2?.maxConcurrentStreams ?? H2_DOWNSTREAM_STREAMS;
     this.#wire = new H2Wire(connection, config.delayedCloseTimeoutMs);
     const session = process.getBuiltinModule("node:http2").performServerHandshake(this.#wire, {
+      maxSessionMemory: Math.max(10, Math.ceil((maxConcurrentStreams * H2_SLOW_STREAM_BYTES) / 1e6)),
       // Pseudo-fields count there, and not in Envoy's limit.
       maxHeaderListPairs: config.maxHeadersCount + 4,
       settings: {
-        maxConcurrentStreams: H2_DOWNSTREAM_STREAMS,
-        initialWindowSize: H2_STREAM_WINDOW_BYTES,
+        maxConcurrentStreams,
+        initialWindowSize: config.http2?.streamWindowBytes ?? H2_STREAM_WINDOW_BYTES,
         maxHeaderListSize: config.maxRequestHeadersBytes,
       },
     });
@@ -68,7 +75,7 @@ export class H2Session extends Deadline implements TerminalFilter {
     const { stats, config } = this.manager;
     stats.cxHttp2Total.inc();
     stats.cxHttp2Active.inc();
-    this.#session.setLocalWindowSize(H2_CONNECTION_WINDOW_BYTES);
+    this.#session.setLocalWindowSize(config.http2?.connectionWindowBytes ?? H2_CONNECTION_WINDOW_BYTES);
     if (config.idleTimeoutMs > 0) this.arm(config.idleTimeoutMs);
     if (config.maxConnectionDurationMs > 0) {
       this.#durationAlarm = new Alarm(() => this.#onMaxDuration());

@@ -307,3 +307,18 @@ test("secrets of a file, as a discovery service would send them; files in it are
   rmSync(path);
   assert.match(load(text).errors[0]!.message, /cannot read the file: ENOENT/);
 });
+
+test("HTTP/2 of downstream: streams and windows", () => {
+  const options = (text: string): string => `http2_protocol_options: { ${text} },`;
+  const { http2 } = managerOf(
+    snapshotOf(bootstrap({ manager: options("max_concurrent_streams: 7, initial_stream_window_size: 65535") })),
+  );
+  assert.deepEqual(http2, {
+    maxConcurrentStreams: 7,
+    streamWindowBytes: 65_535,
+    connectionWindowBytes: 24 * 1024 * 1024,
+  });
+  const { snapshot, warnings } = load(bootstrap({ manager: options("max_concurrent_streams: 5000") }));
+  assert.equal(managerOf(snapshot!).http2!.maxConcurrentStreams, 1024);
+  assert.match(warnings[0]!.message, /at most 1024 streams/);
+});

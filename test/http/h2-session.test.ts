@@ -226,6 +226,24 @@ test("a hundred streams at once, HEAD, no content, expect, CONNECT, and no path"
   assert.equal((await get(session, { ":path": "nowhere" })).code, constants.NGHTTP2_PROTOCOL_ERROR);
 });
 
+test("as many streams as configured, and no more", async (t) => {
+  const up = await origin((socket) => socket.resume());
+  t.after(() => up.close());
+  const http2 = { maxConcurrentStreams: 2, streamWindowBytes: 65_535, connectionWindowBytes: 65_535 };
+  const engine = await start(t, {
+    routes: [route("/", forward("up"))],
+    clusters: [cluster("up", [up.port])],
+    manager: { http2 },
+  });
+  const session = client(t, engine.port);
+  await once(session, "remoteSettings");
+  assert.equal(session.remoteSettings.maxConcurrentStreams, 2);
+  assert.equal(session.remoteSettings.initialWindowSize, 65_535);
+  for (let at = 0; at < 5; at++) void get(session);
+  await until(() => engine.counter("http.test.downstream_rq_http2_total") === 2 && up.sockets.size === 2);
+  assert.equal(engine.counter("http.test.downstream_rq_http2_total"), 2);
+});
+
 test("a stream that downstream resets is given up upstream; the others go on", async (t) => {
   const up = await origin((socket) => socket.resume());
   t.after(() => up.close());

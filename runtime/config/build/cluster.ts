@@ -127,8 +127,14 @@ function explicitProtocol(context: BuildContext, options: Message): "HTTP1" | "H
   const explicit = options.message("explicit_http_config");
   const chosen = explicit?.which("protocol_config");
   if (explicit !== undefined && chosen === "http3_protocol_options") context.unsupported(explicit, chosen, "HTTP/3");
+  const http2 = explicit?.message("http2_protocol_options");
+  // Used of downstream's alone.
+  for (const field of http2?.slots.keys() ?? [])
+    if (HTTP2_SIZES.has(field)) context.warn(http2!, field, "ignored", `the field has no effect for clusters`);
   return chosen === "http2_protocol_options" ? "HTTP2" : "HTTP1";
 }
+
+const HTTP2_SIZES = new Set(["max_concurrent_streams", "initial_stream_window_size", "initial_connection_window_size"]);
 
 function circuitBreakers(context: BuildContext, message: Message | undefined): CircuitBreakers {
   // Only requests of the priority DEFAULT exist here.

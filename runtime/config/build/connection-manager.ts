@@ -33,7 +33,28 @@ export function buildConnectionManager(
     ...pathOptions(context, manager),
     internalCidrs: internalCidrs(context, manager),
     accessLogs: buildAccessLogs(context, manager, "access_log", { statPrefix: `http.${statPrefix}.`, direction }),
+    ...http2Options(context, manager),
     ...clientCert(context, manager),
+  };
+}
+
+function http2Options(context: BuildContext, manager: Message): Pick<HttpConnectionManagerConfig, "http2"> {
+  const options = manager.message("http2_protocol_options");
+  if (options === undefined) return {};
+  const wanted = options.wrappedNumber("max_concurrent_streams", limits.H2_DOWNSTREAM_STREAMS);
+  if (wanted > limits.H2_CONCURRENT_STREAMS)
+    context.warn(
+      options,
+      "max_concurrent_streams",
+      "limit",
+      `a connection has at most ${limits.H2_CONCURRENT_STREAMS} streams: each may hold bytes for a reader that is slow`,
+    );
+  return {
+    http2: {
+      maxConcurrentStreams: Math.min(wanted, limits.H2_CONCURRENT_STREAMS),
+      streamWindowBytes: options.wrappedNumber("initial_stream_window_size", limits.H2_STREAM_WINDOW_BYTES),
+      connectionWindowBytes: options.wrappedNumber("initial_connection_window_size", limits.H2_CONNECTION_WINDOW_BYTES),
+    },
   };
 }
 

@@ -44,7 +44,10 @@ export const SUPPORTED_FIELDS: ReadonlyMap<string, ReadonlySet<string>> = new Ma
     "idle_timeout max_headers_count max_connection_duration max_stream_duration headers_with_underscores_action max_requests_per_connection",
   ),
   fields("envoy.config.core.v3.Http1ProtocolOptions", "accept_http_10 default_host_for_http_10 enable_trailers"),
-  fields("envoy.config.core.v3.Http2ProtocolOptions", ""),
+  fields(
+    "envoy.config.core.v3.Http2ProtocolOptions",
+    "max_concurrent_streams initial_stream_window_size initial_connection_window_size",
+  ),
   fields("envoy.config.core.v3.UpstreamHttpProtocolOptions", ""),
   fields(
     "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
