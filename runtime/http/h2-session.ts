@@ -41,7 +41,7 @@ export class H2Session extends Deadline implements TerminalFilter {
     this.connection = connection;
     const { config } = manager;
     const maxConcurrentStreams = config.http2?.maxConcurrentStreams ?? H2_DOWNSTREAM_STREAMS;
-    this.#wire = new H2Wire(connection, config.delayedCloseTimeoutMs);
+    this.#wire = new H2Wire(connection, { closeMs: config.delayedCloseTimeoutMs, sent: manager.stats.cxTxBytes });
     const session = process.getBuiltinModule("node:http2").performServerHandshake(this.#wire, {
       maxSessionMemory: Math.max(10, Math.ceil((maxConcurrentStreams * H2_SLOW_STREAM_BYTES) / 1e6)),
       // Pseudo-fields count there, and not in Envoy's limit.

@@ -1,18 +1,21 @@
 /** A downstream connection as the stream that `node:http2` wants: bytes in, bytes out, back-pressure both ways. */
 import { Duplex } from "node:stream";
 import type { ConnectionView } from "../network/filter.ts";
+import type { Counter } from "../observe/stats.ts";
 
 export class H2Wire extends Duplex {
   readonly #connection: ConnectionView;
   readonly #closeMs: number;
+  readonly #sent: Counter;
   #paused = false;
   #blocked: ((error?: Error | null) => void) | null = null;
 
-  /** `closeMs`: how long the peer may take to end its side once ours has ended. */
-  constructor(connection: ConnectionView, closeMs: number) {
+  /** `closeMs`: how long the peer may take to end its side once ours has ended. `sent` counts bytes. */
+  constructor(connection: ConnectionView, { closeMs, sent }: { readonly closeMs: number; readonly sent: Counter }) {
     super({ allowHalfOpen: false });
     this.#connection = connection;
     this.#closeMs = closeMs;
+    this.#sent = sent;
   }
 
   /** Bytes from downstream, which are lent. */
@@ -36,11 +39,11 @@ export class H2Wire extends Duplex {
   }
 
   override _write(chunk: Buffer, _encoding: string, done: (error?: Error | null) => void): void {
-    this.#wrote(this.#connection.write(chunk), done);
+    this.#send(chunk, done);
   }
 
   override _writev(chunks: readonly { readonly chunk: Buffer }[], done: (error?: Error | null) => void): void {
-    this.#wrote(this.#connection.write(Buffer.concat(chunks.map(({ chunk }) => chunk))), done);
+    this.#send(Buffer.concat(chunks.map(({ chunk }) => chunk)), done);
   }
 
   override _final(done: (error?: Error | null) => void): void {
@@ -54,8 +57,9 @@ export class H2Wire extends Duplex {
     done(error);
   }
 
-  #wrote(room: boolean, done: (error?: Error | null) => void): void {
-    if (room || this.#connection.closed) done();
+  #send(bytes: Buffer, done: (error?: Error | null) => void): void {
+    this.#sent.add(bytes.length);
+    if (this.#connection.write(bytes) || this.#connection.closed) done();
     else this.#blocked = done;
   }
 }

@@ -202,6 +202,7 @@ test("heads, bodies and trailers go through, both ways", async (t) => {
   assert.deepEqual(JSON.parse(String(head["x-trailers"])), { "x-end": "yes" });
   assert.deepEqual([head["connection"], head["transfer-encoding"]], [undefined, undefined]);
   assert.equal(trailers["x-sum"], "3000000");
+  for (const name of ["rx", "tx"]) assert.ok(engine.counter(`http.test.downstream_cx_${name}_bytes_total`) > 3_000_000);
 });
 
 test("a hundred streams at once, HEAD, no content, expect, CONNECT, and no path", async (t) => {
