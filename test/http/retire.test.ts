@@ -3,6 +3,8 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { connect as connectHttp2 } from "node:http2";
 import { test } from "node:test";
+import { load } from "../bench/wrk.ts";
+import { chain } from "../listener/fixture.ts";
 import { Downstream, Engine, route } from "./engine.ts";
 
 const ROUTES = [route("/", { kind: "direct_response", status: 200, body: "ok" } as const)];
@@ -53,4 +55,24 @@ test("HTTP/2: streams under way finish, and the connection says goodbye", async 
   const [code] = (await goodbye) as [number];
   assert.equal(code, 0);
   await closed;
+});
+
+test("under wrk: listeners are replaced and updated in place, and no request fails", async (t) => {
+  const engine = await Engine.start({ routes: ROUTES });
+  t.after(() => engine.close());
+  let running = true;
+  const wrk = load(`http://127.0.0.1:${engine.port}/`, 2).finally(() => (running = false));
+  let updates = 0;
+  while (running) {
+    const more =
+      updates++ % 2 === 0
+        ? { perConnectionBufferLimitBytes: 4096 + updates }
+        : { filterChains: [chain(`version ${updates}`)] };
+    await engine.replaceListener(more);
+    await new Promise((resolve) => setTimeout(resolve, 30));
+  }
+  const { errors, requests } = await wrk;
+  assert.equal(errors, 0);
+  assert.ok(requests > updates && updates > 5, `${requests} requests, ${updates} updates`);
+  t.diagnostic(`${requests} requests, ${updates} updates`);
 });
