@@ -26,7 +26,7 @@ export interface NativeListener extends IpPort {
 }
 
 interface LibC {
-  dup(fd: number): number;
+  fcntl(fd: number, command: number, type: "int", value: number): number;
   close(fd: number): number;
   socket(family: number, type: number, protocol: number): number;
   bind(fd: number, address: Uint8Array, length: number): number;
@@ -61,6 +61,9 @@ const SOCKADDR_BYTES = 28;
 const UNIX_PATH_BYTES = 108;
 const LITTLE = endianness() === "LE";
 
+/** fcntl.h. */
+const F_DUPFD_CLOEXEC = process.platform === "linux" ? 1030 : 67;
+
 let loaded: LibC | ProxyError | null = null;
 
 /** Throws ProxyError NATIVE_SOCKETS where there is no C library to call. */
@@ -76,7 +79,7 @@ function load(): LibC | ProxyError {
     // The process itself: whichever C library Node is linked with.
     const library = koffi.load(null);
     return {
-      dup: library.func("int dup(int)"),
+      fcntl: library.func("int fcntl(int, int, ...)"),
       close: library.func("int close(int)"),
       socket: library.func("int socket(int, int, int)"),
       bind: library.func("int bind(int, const uint8_t *, uint32_t)"),
@@ -109,9 +112,9 @@ export function descriptorOf(socket: Socket | Server): number {
   return handle?.fd ?? -1;
 }
 
-/** Another descriptor of the same socket, which outlives the first. Throws ProxyError NATIVE_SOCKETS. */
+/** Another descriptor of the same socket, which outlives the first and is no child process's. Throws ProxyError NATIVE_SOCKETS. */
 export function duplicate(fd: number): number {
-  const copy = libc().dup(fd);
+  const copy = libc().fcntl(fd, F_DUPFD_CLOEXEC, "int", 0);
   if (copy < 0) throw failed(`cannot duplicate the descriptor ${fd}`);
   return copy;
 }

@@ -1,6 +1,7 @@
 /** Listening sockets with options that Node cannot set, and sockets that several servers share. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import type { SocketOptionConfig, SocketSettings } from "../../runtime/config/listener-snapshot.ts";
 import { ProxyError } from "../../runtime/errors.ts";
@@ -83,6 +84,9 @@ test("one socket can be shared, and lives as long as one of its owners", async (
   const [bound] = set.bound;
   assert.ok(bound!.descriptor >= 0);
   const kept = duplicate(bound!.descriptor);
+  // O_CLOEXEC: a program that the proxy starts must not hold the port.
+  const flags = /flags:\s+(\d+)/.exec(readFileSync(`/proc/self/fdinfo/${kept}`, "utf8"))![1]!;
+  assert.equal(Number.parseInt(flags, 8) & 0o2000000, 0o2000000);
   const shared = { "l/0": kept };
   const other = await start(t, [config(ip("127.0.0.1"), { reusePort: false })], undefined, 1, undefined, shared);
   assert.equal(other.set.bound[0]!.port, bound!.port);
