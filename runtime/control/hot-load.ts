@@ -313,8 +313,9 @@ export class HotLoad {
       });
       return this.#told(versions, outcomeOf(versions, plan.routing?.kind ?? "live", from, times));
     } catch (error) {
-      const known = (one: Version): boolean => this.#versions.live(one.index) === one;
-      if (!versions.some(known)) this.#versions.forget(versions);
+      // One that has served can be brought back later, and one on trial stays there.
+      if (this.#trialOf(versions.map(({ index }) => index))?.spec.versions !== versions)
+        this.#versions.forget(versions);
       throw error;
     }
   }

@@ -15,6 +15,7 @@ export interface Version extends PluginVersion {
   readonly schema: Schema | undefined | null;
   /** Why it was taken back; "" when it was not. */
   failure: string;
+  hasServed: boolean;
 }
 
 interface Place {
@@ -33,7 +34,7 @@ export class PluginVersions {
     this.#places = snapshot.plugins.map((config, index) => {
       const module = modules[moduleOfPlugin[index]!]!;
       const first = { index, config, module, number: 1, source: module.name, loadedAt: startedAt, schema: null };
-      const version: Version = { ...first, failure: "" };
+      const version: Version = { ...first, failure: "", hasServed: true };
       return { served: [version], kept: [version], next: 2 };
     });
   }
@@ -97,7 +98,7 @@ export class PluginVersions {
     return indices.map((index) => {
       const place = this.#place(index);
       place.next = number + 1;
-      const version = { ...what(index), index, number, loadedAt: new Date(), failure: "" };
+      const version = { ...what(index), index, number, loadedAt: new Date(), failure: "", hasServed: false };
       place.kept.push(version);
       return version;
     });
@@ -107,6 +108,7 @@ export class PluginVersions {
   committed(versions: readonly Version[]): void {
     for (const version of versions) {
       const place = this.#place(version.index);
+      version.hasServed = true;
       const known = place.served.indexOf(version);
       // Brought back: what came after it was never there, as far as the next rollback is concerned.
       if (known !== -1) place.served.length = known;
@@ -129,12 +131,12 @@ export class PluginVersions {
     }
   }
 
-  /** It could not even be built. */
+  /** It could not even be built. Those that have served are kept: what hindered them now may be over next time. */
   forget(versions: readonly Version[]): void {
     for (const version of versions) {
       const { kept } = this.#place(version.index);
       const at = kept.indexOf(version);
-      if (at !== -1) kept.splice(at, 1);
+      if (at !== -1 && !version.hasServed) kept.splice(at, 1);
     }
   }
 

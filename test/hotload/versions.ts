@@ -12,12 +12,14 @@ import type { Answer } from "../cli/proxy-process.ts";
 export type Letter = "-" | "s" | "c" | "r" | "l" | "m" | "p" | "d" | "w";
 
 const GUEST = fileURLToPath(new URL("../guests/versions", import.meta.url));
+const BUILT = fileURLToPath(new URL("../../build/guests", import.meta.url));
 const VERSION = Buffer.from("sluice-version:0000-", "utf16le");
 
 let built: Promise<Buffer> | undefined;
 
 async function template(): Promise<Buffer> {
-  const { path } = await buildFilter(GUEST, { outFolder: mkdtempSync(join(tmpdir(), "sluice-versions-")) });
+  // Not compiled again for each file of tests.
+  const { path } = await buildFilter(GUEST, { outFolder: BUILT });
   return readFileSync(path);
 }
 

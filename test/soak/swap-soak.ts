@@ -57,7 +57,7 @@ export async function soakSwaps(folder: string, seconds: number, swaps: number):
       routes: ["{ match: { prefix: / }, route: { cluster: origin } }"],
       clusters: `[{ name: origin, connect_timeout: 5s, load_assignment: ${assignment} }]`,
     }).live();
-    await run(proxy, 2, 0);
+    await run(proxy, 1, 0);
     const before = await base(proxy);
     const without = await run(proxy, seconds, 0);
     const times: Times = { prepare: [], swap: [], early: 0 };
