@@ -29,13 +29,25 @@ export class ServedChains {
       const key = keyOf(chain.config);
       known.set(key, [...(known.get(key) ?? []), chain]);
     }
-    const serve = (chain: FilterChainConfig): ServedChain =>
-      known.get(keyOf(chain))?.find((one) => isDeepStrictEqual(one.config, chain)) ?? make(chain);
+    const made: ServedChain[] = [];
+    const serve = (chain: FilterChainConfig): ServedChain => {
+      const same = known.get(keyOf(chain))?.find((one) => isDeepStrictEqual(one.config, chain));
+      if (same !== undefined) return same;
+      const fresh = make(chain);
+      made.push(fresh);
+      return fresh;
+    };
     const { filterChains, defaultFilterChain } = config;
-    const all = filterChains.map(serve);
-    for (const chain of all) this.#tree.add(chain.config.match, chain);
-    this.#fallback = defaultFilterChain === undefined ? null : serve(defaultFilterChain);
-    this.all = this.#fallback === null ? all : [...all, this.#fallback];
+    try {
+      const all = filterChains.map(serve);
+      for (const chain of all) this.#tree.add(chain.config.match, chain);
+      this.#fallback = defaultFilterChain === undefined ? null : serve(defaultFilterChain);
+      this.all = this.#fallback === null ? all : [...all, this.#fallback];
+    } catch (error) {
+      // One chain that cannot be made ends them all; files of certificates are watched no more.
+      for (const { tls } of made) tls?.close();
+      throw error;
+    }
   }
 
   /** Null: no chain matches, and there is no default one. */
