@@ -57,7 +57,7 @@ export function loadBootstrap(sources: readonly Source[], options: LoadOptions):
   }
   let snapshot: Snapshot | undefined;
   if (bootstrap !== undefined) {
-    const schemaOf = resolvePlugins(bootstrap, decoder.pending, {
+    const { schemaOf, typesWanted } = resolvePlugins(bootstrap, decoder.pending, {
       problems,
       schema,
       allowUnknownFields: options.allowUnknownStaticFields === true,
@@ -65,14 +65,19 @@ export function loadBootstrap(sources: readonly Source[], options: LoadOptions):
     });
     new RuleChecker(problems, schemaOf).message(bootstrap);
     checkSupport(bootstrap, problems);
-    snapshot = buildSnapshot(bootstrap, problems, options);
+    snapshot = buildSnapshot(bootstrap, problems, options, typesWanted);
   }
   problems.sort();
   const usable = problems.errors.length === 0 && snapshot !== undefined;
   return { snapshot: usable ? deepFreeze(snapshot) : undefined, errors: problems.errors, warnings: problems.warnings };
 }
 
-function buildSnapshot(bootstrap: Message, problems: Problems, options: LoadOptions): Snapshot {
+function buildSnapshot(
+  bootstrap: Message,
+  problems: Problems,
+  options: LoadOptions,
+  typesWanted: readonly string[],
+): Snapshot {
   const schema = builtInSchema();
   const resources = bootstrap.message("static_resources");
   const clusterMessages = resources?.messages("clusters") ?? [];
@@ -102,6 +107,7 @@ function buildSnapshot(bootstrap: Message, problems: Problems, options: LoadOpti
     clusters: clusterMessages.map((cluster) => buildCluster(context, cluster)),
     plugins,
     hotLoad,
+    typesWanted,
     registries,
     trust,
     codeCache: buildCodeCache(bootstrap),

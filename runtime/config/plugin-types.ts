@@ -33,22 +33,32 @@ interface TypedPlugin {
 
 const PLUGIN_CONFIG = "envoy.extensions.wasm.v3.PluginConfig";
 
-/** Decodes the open messages; those of no known type are reported. Returns where a message type was found. */
+export interface ResolvedPlugins {
+  /** Where a message type was found. */
+  readonly schemaOf: (type: MessageType) => Schema;
+  /** Names of plugins whose configuration is of a type that comes with their module, which is not here yet. */
+  readonly typesWanted: readonly string[];
+}
+
+/** Decodes the open messages; those of no known type are reported. */
 export function resolvePlugins(
   bootstrap: Message,
   pending: readonly PendingAny[],
   options: ResolveOptions,
-): (type: MessageType) => Schema {
+): ResolvedPlugins {
   const { problems, schema, loaded } = options;
   const plugins: TypedPlugin[] = [];
   const modules = new Map<string, Schema | undefined>();
-  /** Paths of plugins whose module is not here yet. */
-  const remote: string[] = [];
+  /** Plugins whose module is not here yet, by the path of their configuration. */
+  const remote = new Map<string, string>();
+  const typesWanted = new Set<string>();
   collect(bootstrap, "", (config, filterName) => {
     const name = config.text("name");
-    const own = loaded.has(name) ? loaded.get(name) : schemaOfPlugin(config, modules, problems);
+    const known = loaded.has(name);
+    const own = known ? loaded.get(name) : schemaOfPlugin(config, modules, problems);
     if (own !== undefined) plugins.push({ schema: own, config, filterName });
-    else if (config.message("vm_config")?.message("code")?.has("remote") === true) remote.push(`${config.path}.`);
+    else if (!known && config.message("vm_config")?.message("code")?.has("remote") === true)
+      remote.set(`${config.path}.`, name);
   });
   const owners = new Map<string, Schema>();
   for (const open of pending) {
@@ -57,18 +67,18 @@ export function resolvePlugins(
       found.find((plugin) => open.any.path.startsWith(`${plugin.config.path}.`)) ??
       found.find((plugin) => isOverride(open, plugin)) ??
       found[0];
-    if (owner === undefined)
-      unknownType(
-        open,
-        options,
-        plugins,
-        remote.some((path) => open.any.path.startsWith(path)),
-      );
+    const [, waiting] = [...remote].find(([path]) => open.any.path.startsWith(path)) ?? [];
+    if (owner === undefined && waiting !== undefined) {
+      typesWanted.add(waiting);
+      open.any.markFailed("type_url");
+      const text = `${open.typeName} comes with the module: it is checked once that has been fetched`;
+      problems.warn(open.typeAt, `${open.any.path}["@type"]`, "module-type", text);
+    } else if (owner === undefined) unknownType(open, options, plugins);
     else resolve(open, owner.schema, options);
   }
   for (const plugin of plugins)
     for (const name of plugin.schema.names()) if (schema.message(name) === undefined) owners.set(name, plugin.schema);
-  return (type) => owners.get(type.name) ?? schema;
+  return { schemaOf: (type) => owners.get(type.name) ?? schema, typesWanted: [...typesWanted] };
 }
 
 function resolve(open: PendingAny, own: Schema, options: ResolveOptions): void {
@@ -84,20 +94,11 @@ function isOverride(open: PendingAny, plugin: TypedPlugin): boolean {
   );
 }
 
-function unknownType(
-  open: PendingAny,
-  { problems, schema }: ResolveOptions,
-  plugins: readonly TypedPlugin[],
-  fetched = false,
-): void {
+function unknownType(open: PendingAny, { problems, schema }: ResolveOptions, plugins: readonly TypedPlugin[]): void {
   const names = new Set([...schema.names(), ...plugins.flatMap((plugin) => plugin.schema.names())]);
   const short = (name: string): string => name.slice(name.lastIndexOf(".") + 1);
   const near = nearest(open.typeName, names) ?? [...names].find((name) => short(name) === short(open.typeName));
-  const advice = fetched
-    ? "; a module from the network brings its types too late: use google.protobuf.Struct"
-    : near === undefined
-      ? ""
-      : `; did you mean "${near}"?`;
+  const advice = near === undefined ? "" : `; did you mean "${near}"?`;
   const text = `unknown type ${open.typeName}${advice}`;
   open.any.markFailed("type_url");
   problems.error(open.typeAt, `${open.any.path}["@type"]`, "unknown-type", text);

@@ -34,6 +34,8 @@ export interface Snapshot {
   readonly hotLoad: HotLoadConfig;
   /** What was fetched. */
   readonly codeCache: CodeCacheConfig;
+  /** Plugins whose configuration cannot be read before their module has been fetched; it is empty here. */
+  readonly typesWanted: readonly string[];
   readonly registries: RegistriesConfig;
   /** Who must have signed which plugins' modules; empty: nobody. */
   readonly trust: readonly TrustRuleConfig[];

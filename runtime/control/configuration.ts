@@ -59,3 +59,17 @@ export function schemaIn(bytes: Uint8Array, source: string): Schema | undefined 
     throw new ProxyError("MODULE_CORRUPTED", "config", `${source}: ${why}`, error);
   }
 }
+
+/** Schemas of the plugins whose configuration waits for them, as far as their modules have been fetched. Throws as above. */
+export function fetchedSchemas(
+  { plugins, typesWanted }: Pick<Snapshot, "plugins" | "typesWanted">,
+  fetched: ReadonlyMap<string, Uint8Array>,
+): Map<string, Schema | undefined> {
+  const schemas = new Map<string, Schema | undefined>();
+  for (const { name, code } of plugins) {
+    if (code.kind !== "remote" || !typesWanted.includes(name)) continue;
+    const bytes = fetched.get(code.sha256);
+    if (bytes !== undefined) schemas.set(name, schemaIn(bytes, code.uri));
+  }
+  return schemas;
+}

@@ -88,12 +88,14 @@ export class Server implements AdminSubject, PoolOwner {
   }
 
   /** Serves. Rejects with ProxyError when a module, a worker, a listener or the admin interface cannot be had; the caller stops it then. */
-  async start(snapshot: Snapshot, origin: ConfigurationOrigin): Promise<void> {
-    this.#snapshot = snapshot;
+  async start(given: Snapshot, origin: ConfigurationOrigin): Promise<void> {
+    this.#snapshot = given;
     this.#origin = origin;
-    this.#stats.configured(snapshot);
-    const code = needsCode(snapshot) ? await this.#codeOf(snapshot) : null;
-    const fetched = (await code?.fetch(snapshot.plugins)) ?? new Map<string, Uint8Array>();
+    this.#stats.configured(given);
+    const code = needsCode(given) ? await this.#codeOf(given) : null;
+    const fetched = (await code?.fetch(given.plugins)) ?? new Map<string, Uint8Array>();
+    const snapshot = given.typesWanted.length === 0 ? given : await withFetchedTypes(given, origin, fetched);
+    this.#snapshot = snapshot;
     const { modules, moduleOfPlugin } = loadModules(snapshot.plugins, fetched, (plugin, bytes) =>
       code?.approve(plugin, bytes),
     );
@@ -360,4 +362,14 @@ export class Server implements AdminSubject, PoolOwner {
 /** False: all code lies on this machine, and nobody must have signed it. */
 function needsCode({ plugins, trust }: Snapshot): boolean {
   return trust.length > 0 || plugins.some(({ code }) => code.kind === "remote");
+}
+
+/** The same configuration, read once more with the types that modules have brought. */
+async function withFetchedTypes(
+  snapshot: Snapshot,
+  origin: ConfigurationOrigin,
+  fetched: ReadonlyMap<string, Uint8Array>,
+): Promise<Snapshot> {
+  const { Configuration: Text, fetchedSchemas } = await import("./configuration.ts");
+  return new Text(origin).withModules(fetchedSchemas(snapshot, fetched));
 }

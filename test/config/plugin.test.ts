@@ -263,15 +263,17 @@ describe("code from the network", () => {
     });
   }
 
-  test("refused: a configuration of the module's own type, which nobody knows yet", () => {
+  test("a configuration of the module's own type waits for the module", () => {
     const code = `code: { remote: { ${HTTP}, sha256: ${SHA} } }`;
-    const config = `configuration: { "@type": x/their.own.Type, a: 1 }, vm_config: { ${code} }`;
+    const config = `name: g, configuration: { "@type": x/their.own.Type, a: 1 }, vm_config: { ${code} }`;
     const filters = `{ name: g, typed_config: { ${WASM}, config: { ${config} } } },`;
-    const { errors } = load(bootstrap({ filters }), {}, folder);
+    const { errors, warnings, snapshot } = load(bootstrap({ filters }), {}, folder);
+    assert.deepEqual(errors, []);
     assert.deepEqual(
-      errors.map(({ message }) => message),
-      ["unknown type their.own.Type; a module from the network brings its types too late: use google.protobuf.Struct"],
+      warnings.map(({ message }) => message),
+      ["their.own.Type comes with the module: it is checked once that has been fetched"],
     );
+    assert.deepEqual(snapshot?.typesWanted, ["g"]);
   });
 
   test("warned of: what attempts do not look at", () => {

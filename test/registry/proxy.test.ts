@@ -38,14 +38,10 @@ async function good(...args: string[]): Promise<string> {
 /** The configuration of test/hotload/versions.ts with its code in a registry. */
 function configured(uri: string, runtime: string, cache: string, sha256 = "unpinned", policy = ""): string {
   const remote = `code: { remote: { http_uri: { uri: "${uri}", cluster: none, timeout: 10s }, sha256: "${sha256}", retry_policy: { num_retries: 0 } } }`;
-  // Types of a module from the network come too late for the configuration: it gets the message's bytes.
-  const bytes = Buffer.from("\n\u0004mark").toString("base64");
-  return configuration("MODULE", { runtime: `code_cache: { path: "${cache}" }, ${runtime}` })
-    .replace('code: { local: { filename: "MODULE" } }', `${remote}${policy}`)
-    .replace(
-      /configuration: \{ "@type": type.googleapis.com\/test.versions.v1.Versions, mark: mark \}/,
-      `configuration: { "@type": type.googleapis.com/google.protobuf.BytesValue, value: ${bytes} }`,
-    );
+  return configuration("MODULE", { runtime: `code_cache: { path: "${cache}" }, ${runtime}` }).replace(
+    'code: { local: { filename: "MODULE" } }',
+    `${remote}${policy}`,
+  );
 }
 
 const start = (config: string): Promise<ProxyProcess> => new ProxyProcess(config, ["--concurrency", "2"]).live();
@@ -108,6 +104,16 @@ describe("plugins from a registry", () => {
     );
     assert.equal(await wrong.exited, 1);
     assert.match(wrong.output, /neither is 0{64}/);
+  });
+
+  it("bring the types of their configuration, which is checked by line and column before anything listens", async () => {
+    const good = configured(`oci://${reference}`, "", fresh());
+    const wrong = new ProxyProcess(good.replace("mark: mark", "mork: mark"));
+    assert.equal(await wrong.exited, 1);
+    assert.match(
+      wrong.output,
+      /bootstrap\.yaml:\d+:\d+: error: .*configuration\.mork: test\.versions\.v1\.Versions has no such field/,
+    );
   });
 
   it("are replaced by command: by a reference, or by the configured tag as it is now", async () => {
