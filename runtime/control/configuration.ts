@@ -7,7 +7,7 @@ import type { LoadOptions } from "../config/load.ts";
 import type { LoadedSchemas } from "../config/plugin-types.ts";
 import { formatProblem } from "../config/problem.ts";
 import type { Source } from "../config/problem.ts";
-import type { Snapshot } from "../config/snapshot.ts";
+import type { PluginConfig, Snapshot } from "../config/snapshot.ts";
 import { ProxyError } from "../errors.ts";
 
 export interface ConfigurationOrigin {
@@ -36,6 +36,18 @@ export class Configuration {
   reread(schemas: LoadedSchemas): { readonly snapshot: Snapshot; readonly accept: () => void } {
     const sources = this.#origin.reread();
     return { snapshot: this.#load(sources, schemas), accept: () => (this.#sources = sources) };
+  }
+
+  /** The same, with the types that modules bring which have to be fetched first. Rejects with CODE_MISSING when they cannot be had. */
+  async rereadWithTypes(
+    schemas: LoadedSchemas,
+    fetch: (plugins: readonly PluginConfig[]) => Promise<ReadonlyMap<string, Uint8Array>>,
+  ): Promise<ReturnType<Configuration["reread"]>> {
+    const first = this.reread(schemas);
+    const { plugins, typesWanted } = first.snapshot;
+    if (typesWanted.length === 0) return first;
+    const fetched = await fetch(plugins.filter(({ name }) => typesWanted.includes(name)));
+    return this.reread(new Map([...schemas, ...fetchedSchemas(first.snapshot, fetched)]));
   }
 
   /** Its text is another one than that in force. Throws ProxyError when it cannot be read. */

@@ -16,7 +16,7 @@ import type { ToWorker } from "../worker/messages.ts";
 import { compileFor, loadModules } from "../worker/modules.ts";
 import type { Approval } from "../worker/modules.ts";
 import type { PluginChange, PluginsInForce, WorkerPool } from "../worker/pool.ts";
-import { fetchedSchemas, schemaIn } from "./configuration.ts";
+import { schemaIn } from "./configuration.ts";
 import type { Configuration } from "./configuration.ts";
 import { ListenerChange } from "./listener-change.ts";
 import { planOf } from "./load-request.ts";
@@ -131,7 +131,9 @@ export class HotLoad {
   reload(): Promise<Outcome> {
     return this.#inTurn(async () => {
       const from = performance.now();
-      const { snapshot, accept } = await this.#reread();
+      const { snapshot, accept } = await this.#setup.configuration.rereadWithTypes(this.#schemas(), (plugins) =>
+        this.#setup.code.fetchAll(plugins),
+      );
       const changes = changesOf(this.#snapshot, snapshot, (index) => this.#versions.live(index).config);
       const { pool } = this.#setup;
       const listeners = changes.listeners
@@ -150,17 +152,6 @@ export class HotLoad {
       this.#accept(snapshot, accept);
       return outcome;
     });
-  }
-
-  /** Read once more with the types of modules that have to be fetched first, if there are any. */
-  async #reread(): Promise<ReturnType<Configuration["reread"]>> {
-    const schemas = this.#schemas();
-    const first = this.#setup.configuration.reread(schemas);
-    const { plugins, typesWanted } = first.snapshot;
-    if (typesWanted.length === 0) return first;
-    const fetched = await this.#setup.code.fetchAll(plugins.filter(({ name }) => typesWanted.includes(name)));
-    for (const [name, schema] of fetchedSchemas(first.snapshot, fetched)) schemas.set(name, schema);
-    return this.#setup.configuration.reread(schemas);
   }
 
   async #reconfigure(
