@@ -1,5 +1,6 @@
 /** The configuration's text in force, and how it is read anew: hot loads check plugins against it, reloads replace it. */
 import { isDeepStrictEqual } from "node:util";
+import type { PluginCode } from "../artifact/plugin-code.ts";
 import { moduleSchema } from "../config/schema/artifact.ts";
 import type { Schema } from "../config/schema/schema.ts";
 import { loadBootstrap } from "../config/load.ts";
@@ -7,7 +8,7 @@ import type { LoadOptions } from "../config/load.ts";
 import type { LoadedSchemas } from "../config/plugin-types.ts";
 import { formatProblem } from "../config/problem.ts";
 import type { Source } from "../config/problem.ts";
-import type { PluginConfig, Snapshot } from "../config/snapshot.ts";
+import type { Snapshot } from "../config/snapshot.ts";
 import { ProxyError } from "../errors.ts";
 
 export interface ConfigurationOrigin {
@@ -41,12 +42,12 @@ export class Configuration {
   /** The same, with the types that modules bring which have to be fetched first. Rejects with CODE_MISSING when they cannot be had. */
   async rereadWithTypes(
     schemas: LoadedSchemas,
-    fetch: (plugins: readonly PluginConfig[]) => Promise<ReadonlyMap<string, Uint8Array>>,
+    code: Pick<PluginCode, "fetchAll">,
   ): Promise<ReturnType<Configuration["reread"]>> {
     const first = this.reread(schemas);
     const { plugins, typesWanted } = first.snapshot;
     if (typesWanted.length === 0) return first;
-    const fetched = await fetch(plugins.filter(({ name }) => typesWanted.includes(name)));
+    const fetched = await code.fetchAll(plugins.filter(({ name }) => typesWanted.includes(name)));
     return this.reread(new Map([...schemas, ...fetchedSchemas(first.snapshot, fetched)]));
   }
 

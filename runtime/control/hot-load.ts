@@ -131,9 +131,7 @@ export class HotLoad {
   reload(): Promise<Outcome> {
     return this.#inTurn(async () => {
       const from = performance.now();
-      const { snapshot, accept } = await this.#setup.configuration.rereadWithTypes(this.#schemas(), (plugins) =>
-        this.#setup.code.fetchAll(plugins),
-      );
+      const { snapshot, accept } = await this.#setup.configuration.rereadWithTypes(this.#schemas(), this.#setup.code);
       const changes = changesOf(this.#snapshot, snapshot, (index) => this.#versions.live(index).config);
       const { pool } = this.#setup;
       const listeners = changes.listeners
