@@ -119,6 +119,7 @@ export class WorkerPool {
   #serving = false;
   readonly #drainReasons = new Set<DrainReason>();
   #inboundStopped = false;
+  #linked = false;
   readonly #questions = new Questions();
   /** Replacements that are being set up, and the change of plugins that is under way: neither may meet the other half done. */
   readonly #restarting = new Set<Promise<void>>();
@@ -163,7 +164,7 @@ export class WorkerPool {
     await Promise.all(ready);
     this.#noteBound(await first!.thread.listen(this.#sockets.known));
     await Promise.all(others.map((place) => place.thread.listen(this.#sockets.known)));
-    this.#places.forEach(({ thread }, at) => this.#link(thread, this.#places.slice(0, at)));
+    this.#linkWorkers();
     this.#serving = true;
     this.#watch = setInterval(() => this.#checkBeats(), this.#watchMs);
     this.#watch.unref();
@@ -243,6 +244,7 @@ export class WorkerPool {
         post: (message) => this.#postAll(message),
         settled: (plugins, standing) => {
           this.#setup = { ...this.#setup!, ...plugins };
+          this.#linkWorkers();
           this.#standing = standing;
         },
         socketsFor: (names, leaving, bound) => {
@@ -382,7 +384,7 @@ export class WorkerPool {
       for (const reason of this.#drainReasons) thread.post({ kind: "drain_close", reason, on: true });
       for (const message of this.#standing) thread.post(message);
       await thread.listen(this.#sockets.known);
-      this.#link(thread, this.#places);
+      if (this.#linked) this.#link(thread, this.#places);
       if (this.#inboundStopped) thread.post({ kind: "stop_accepting", inboundOnly: true });
       this.#log.info(`worker ${place.index} is back`);
     } catch (error) {
@@ -391,9 +393,15 @@ export class WorkerPool {
     }
   }
 
-  /** Workers reach each other where connections are balanced among them. */
+  /** Workers reach each other from the first configuration on that balances connections among them. */
+  #linkWorkers(): void {
+    const balanced = this.#setup!.snapshot.listeners.some(({ connectionBalance }) => connectionBalance === "exact");
+    if (this.#linked || !balanced) return;
+    this.#linked = true;
+    this.#places.forEach(({ thread }, at) => this.#link(thread, this.#places.slice(0, at)));
+  }
+
   #link(thread: WorkerThread, places: readonly Place[]): void {
-    if (!this.#setup!.snapshot.listeners.some(({ connectionBalance }) => connectionBalance === "exact")) return;
     const others = places.map((place) => place.thread);
     linkPeers(
       thread,

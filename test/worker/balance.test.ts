@@ -1,7 +1,7 @@
 /** How connections spread over worker threads: a socket for each, one shared, and exact balance. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import type { Socket } from "node:net";
 import { tmpdir } from "node:os";
@@ -113,4 +113,21 @@ test("exact balance: every worker has as many connections as the others", async 
   await until(async () => sum(await perWorker(balanced, "active")) === 70);
   const active = await perWorker(balanced, "active");
   assert.ok(Math.max(...active) - Math.min(...active) <= 1, active.join());
+});
+
+test("exact balance that a reload brings", async () => {
+  const running = await proxy("");
+  const text = readFileSync(join(running.folder, "bootstrap.yaml"), "utf8");
+  const balance = "connection_balance_config: { exact_balance: {} }";
+  writeFileSync(
+    join(running.folder, "bootstrap.yaml"),
+    text.replace("- name: ingress\n", `- name: ingress\n      ${balance}\n`),
+  );
+  const reload = await running.post("/reload");
+  assert.equal(reload.status, 200, reload.body);
+  // Port 0 and another balance: the listener's socket goes on.
+  const sockets = await open(running.address, 400);
+  for (const socket of sockets) socket.on("error", () => {}).resume();
+  await until(async () => sum(await perWorker(running, "active")) === 400);
+  assert.deepEqual(await perWorker(running, "active"), Array(WORKERS).fill(400 / WORKERS));
 });
