@@ -328,6 +328,20 @@ export const WORKER_RESTART_MAX_MS = 10_000;
 export const WORKER_SETTLED_MS = 30_000;
 /** Milliseconds that streams under way get to finish when the process is told to end. Envoy: `--drain-time-s`, 600 s, made for hot restarts; orchestrators kill after 30 s. */
 export const DRAIN_TIME_MS = 10_000;
+/** Milliseconds after which the process that was taken over from ends, whatever connections it has. Envoy: `--parent-shutdown-time-s`. */
+export const PARENT_SHUTDOWN_MS = 900_000;
+/** Milliseconds between two looks whether a process that was taken over from has connections left. */
+export const LAST_CONNECTION_LOOK_MS = 50;
+/** Milliseconds that the process before may take for each answer when its sockets are taken over. */
+export const HAND_OVER_MS = 5000;
+/** Descriptors in one message: Linux takes 253 (SCM_MAX_FD). */
+export const HAND_OVER_BATCH = 128;
+/** Bytes of the list of sockets that are handed over: some 10,000 of them. */
+export const MAX_HAND_OVER_BYTES = 1024 * 1024;
+/** Bytes of what the process that takes over may say at a time: a few words. */
+export const MAX_HAND_OVER_LINE_BYTES = 1024;
+/** Base ids and restart epochs go up to here: as Envoy's, they are 32 bits wide. */
+export const MAX_RESTART_NUMBER = 999_999_999;
 /** Milliseconds over the drain time after which a worker that has not reported is ended. */
 export const DRAIN_GRACE_MS = 1000;
 /** Milliseconds that a worker gets to answer a question of the admin interface. */

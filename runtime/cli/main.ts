@@ -5,7 +5,7 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { ProxyError } from "../errors.ts";
-import { DRAIN_TIME_MS, MAX_CONCURRENCY } from "../limits.ts";
+import { DRAIN_TIME_MS, MAX_CONCURRENCY, MAX_RESTART_NUMBER, PARENT_SHUTDOWN_MS } from "../limits.ts";
 import { artifactCommands } from "./artifact-commands.ts";
 import { sidecarCommands } from "./sidecar-commands.ts";
 import { readComponentLevels, readLevel } from "./log-options.ts";
@@ -202,6 +202,28 @@ function runCommand(sluice: Command, report: (status: number) => void): void {
         .argParser(checked((text) => wholeNumber(text, 86_400)))
         .default(DRAIN_TIME_MS / 1000),
     )
+    .addOption(
+      new Option("--drain-strategy <strategy>", "whether responses ask downstream to leave by and by, or at once")
+        .choices(["gradual", "immediate"])
+        .default("gradual"),
+    )
+    .addOption(
+      new Option(
+        "--restart-epoch <n>",
+        "n > 0: take the listening sockets over from the process of epoch n - 1",
+      ).argParser(checked((text) => wholeNumber(text, MAX_RESTART_NUMBER))),
+    )
+    .addOption(
+      new Option("--base-id <n>", "keeps processes apart that hot restart on one machine").argParser(
+        checked((text) => wholeNumber(text, MAX_RESTART_NUMBER)),
+      ),
+    )
+    .addOption(
+      new Option("--parent-shutdown-time-s <seconds>", "when the process that was taken over from ends at the latest")
+        .argParser(checked((text) => wholeNumber(text, 86_400)))
+        .default(PARENT_SHUTDOWN_MS / 1000),
+    )
+    .option("--disable-hot-restart", "as if neither --restart-epoch nor --base-id were given")
     .action(async (options: RunOptions) => {
       if (options.mode === "validate") {
         const { validate } = await import("./validate.ts");

@@ -1,8 +1,10 @@
 /** `sluice run`: configuration, server, signals, and the way out. */
 import { availableParallelism } from "node:os";
 import type { Source } from "../config/problem.ts";
+import type { RestartPlace } from "../control/hand-over-protocol.ts";
 import { Server } from "../control/server.ts";
 import { ProxyError } from "../errors.ts";
+import { PARENT_SHUTDOWN_MS } from "../limits.ts";
 import { ProcessLog } from "../observe/log.ts";
 import type { LogLevel } from "../observe/log.ts";
 import { versionText } from "./main.ts";
@@ -17,6 +19,11 @@ export interface RunOptions extends ConfigOptions {
   readonly logFormat: "text" | "json";
   readonly adminAddressPath?: string;
   readonly drainTimeS: number;
+  readonly drainStrategy?: "gradual" | "immediate";
+  readonly restartEpoch?: number;
+  readonly baseId?: number;
+  readonly parentShutdownTimeS?: number;
+  readonly disableHotRestart?: boolean;
   /** The configuration's file and the modules that it names. */
   readonly watch?: boolean;
 }
@@ -45,6 +52,8 @@ export async function run(options: RunOptions, { sources, onLive, until }: RunEx
   const server = new Server({
     concurrency,
     drainTimeMs: options.drainTimeS * 1000,
+    drainStrategy: options.drainStrategy ?? "gradual",
+    restart: restartPlace(options),
     version: versionText(),
     processLog,
     logFormat: options.logFormat,
@@ -63,7 +72,7 @@ export async function run(options: RunOptions, { sources, onLive, until }: RunEx
     onReopenLogs: () => server.reopenLogs(),
     onReload: () => void server.reload("SIGHUP"),
   });
-  void server.quitRequested.then(() => end("quitquitquit"));
+  void server.endRequested.then(end);
   void until?.then(end);
   try {
     // Loaded after the threads are spawned: it takes about as long as they need to load theirs.
@@ -103,6 +112,18 @@ export async function run(options: RunOptions, { sources, onLive, until }: RunEx
   return 0;
 }
 
+/** Undefined: nobody takes over from this process, and it does not from another one. */
+function restartPlace({
+  baseId,
+  restartEpoch,
+  parentShutdownTimeS,
+  disableHotRestart,
+}: RunOptions): RestartPlace | undefined {
+  if (disableHotRestart === true || (baseId === undefined && restartEpoch === undefined)) return undefined;
+  const parentShutdownMs = parentShutdownTimeS === undefined ? PARENT_SHUTDOWN_MS : parentShutdownTimeS * 1000;
+  return { baseId: baseId ?? 0, epoch: restartEpoch ?? 0, parentShutdownMs };
+}
+
 /** admin.v3.CommandLineOptions, as far as there is something to say. */
 function commandLine(options: RunOptions, concurrency: number): Record<string, unknown> {
   return {
@@ -116,7 +137,12 @@ function commandLine(options: RunOptions, concurrency: number): Record<string, u
     service_cluster: options.serviceCluster ?? "",
     service_node: options.serviceNode ?? "",
     service_zone: options.serviceZone ?? "",
+    base_id: options.baseId ?? 0,
+    restart_epoch: options.restartEpoch ?? 0,
     drain_time: `${options.drainTimeS}s`,
+    drain_strategy: options.drainStrategy === "immediate" ? "Immediate" : "Gradual",
+    parent_shutdown_time: `${options.parentShutdownTimeS ?? PARENT_SHUTDOWN_MS / 1000}s`,
+    disable_hot_restart: restartPlace(options) === undefined,
     mode: options.mode === "serve" ? "Serve" : "Validate",
   };
 }

@@ -11,6 +11,7 @@ import type { AdminConfig } from "../config/snapshot.ts";
 import { ProxyError } from "../errors.ts";
 import { ADMIN_CONNECTIONS, ADMIN_HEAD_BYTES, ADMIN_REQUEST_TIMEOUT_MS } from "../limits.ts";
 import { formatAddress, formatIpPort } from "../listener/address.ts";
+import { descriptorOf, duplicate } from "../listener/native-sockets.ts";
 import type { Log } from "../observe/log.ts";
 import { bodyLimit, ENDPOINTS, helpText } from "./endpoints.ts";
 import type { Endpoint } from "./endpoints.ts";
@@ -48,8 +49,11 @@ export class AdminListener {
     this.#server.maxConnections = ADMIN_CONNECTIONS;
   }
 
-  /** Binds. Rejects with ProxyError ADMIN_BIND_FAILED. Returns the bound address as `ip:port` or path. */
-  async start({ address }: AdminConfig): Promise<string> {
+  /**
+   * Binds, or takes the listening socket `inherited`. Rejects with ProxyError ADMIN_BIND_FAILED. Returns the bound
+   * address as `ip:port` or path.
+   */
+  async start({ address }: AdminConfig, inherited: number | null = null): Promise<string> {
     const server = this.#server;
     await new Promise<void>((resolve, reject) => {
       server.once("error", (cause: NodeJS.ErrnoException) => {
@@ -59,7 +63,8 @@ export class AdminListener {
           new ProxyError("ADMIN_BIND_FAILED", "config", `admin: cannot bind ${formatAddress(address)}: ${why}`, cause),
         );
       });
-      if (address.kind === "pipe") server.listen(address.path, resolve);
+      if (inherited !== null) server.listen({ fd: inherited }, resolve);
+      else if (address.kind === "pipe") server.listen(address.path, resolve);
       else server.listen({ host: address.host, port: address.port, exclusive: true }, resolve);
     });
     if (address.kind === "pipe") {
@@ -73,6 +78,13 @@ export class AdminListener {
       this.#address = formatIpPort(bound.address, bound.port);
     }
     return this.#address;
+  }
+
+  /** Another descriptor of its listening socket, for a process that takes over; null when it is bound to a path. */
+  lend(): number | null {
+    return this.#server.listening && typeof this.#server.address() !== "string"
+      ? duplicate(descriptorOf(this.#server))
+      : null;
   }
 
   stop(): void {

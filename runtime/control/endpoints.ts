@@ -64,11 +64,15 @@ export const ENDPOINTS: readonly Endpoint[] = [
     help: "drain listeners",
     mutates: true,
     parameters: [
-      "graceful: responses ask downstream to close its connection, too",
+      "graceful: during the drain time responses ask downstream to leave, then listening stops",
       "inboundonly: listeners of INBOUND traffic only",
+      "skip_exit: with graceful, listening goes on",
     ],
     run: (subject, parameters) => {
-      subject.drainListeners({ graceful: parameters.has("graceful"), inboundOnly: parameters.has("inboundonly") });
+      const graceful = parameters.has("graceful");
+      const skipExit = parameters.has("skip_exit");
+      if (skipExit && !graceful) return { status: 400, body: "skip_exit works with graceful only\n" };
+      subject.drainListeners({ graceful, inboundOnly: parameters.has("inboundonly"), skipExit });
       return OK;
     },
   },
@@ -85,6 +89,12 @@ export const ENDPOINTS: readonly Endpoint[] = [
     run: (subject) => (subject.failHealthCheck(false), OK),
   },
   { path: "/help", help: "print out list of admin commands", mutates: false, run: () => ({ body: helpText() }) },
+  {
+    path: "/hot_restart_version",
+    help: "print the hot restart compatibility version",
+    mutates: false,
+    run: ({ hotRestartVersion }) => ({ body: `${hotRestartVersion}\n` }),
+  },
   {
     path: "/listeners",
     help: "print listener info",

@@ -3,7 +3,7 @@ import { BUNDLED_FILTERS, NATIVE_EXTENSIONS } from "../extensions.ts";
 import type { AdminSubject } from "./subject.ts";
 
 export function serverInfo(subject: AdminSubject): object {
-  const { version, state, uptimeMs, commandLine, snapshot } = subject;
+  const { version, state, uptimeMs, commandLine, snapshot, hotRestartVersion } = subject;
   const uptime = `${Math.floor(uptimeMs / 1000)}s`;
   const { id, cluster, region, zone, subZone, metadata } = snapshot.node;
   return {
@@ -11,7 +11,7 @@ export function serverInfo(subject: AdminSubject): object {
     state,
     uptime_current_epoch: uptime,
     uptime_all_epochs: uptime,
-    hot_restart_version: "disabled",
+    hot_restart_version: hotRestartVersion,
     command_line_options: commandLine,
     node: {
       id,

@@ -25,9 +25,12 @@ import type { AdminListener } from "./admin.ts";
 import type { Configuration, ConfigurationOrigin } from "./configuration.ts";
 import type { FileWatch } from "./file-watch.ts";
 import type { HotLoad } from "./hot-load.ts";
+import { HAND_OVER_VERSION } from "./hand-over-protocol.ts";
+import type { RestartPlace } from "./hand-over-protocol.ts";
+import type { HotRestart } from "./hot-restart.ts";
 import type { RegistryWatch } from "./registry-watch.ts";
 import { ServerStats } from "./server-stats.ts";
-import type { AdminSubject, ServerState } from "./subject.ts";
+import type { AdminSubject, ListenerDrain, ServerState } from "./subject.ts";
 
 /** Components that log; a level can be set for each, whichever thread it is in. */
 const LOG_COMPONENTS = ["admin", "listener", "main", "wasm"];
@@ -35,6 +38,10 @@ const LOG_COMPONENTS = ["admin", "listener", "main", "wasm"];
 export interface ServerOptions {
   readonly concurrency: number;
   readonly drainTimeMs: number;
+  /** Whether responses ask downstream to leave by and by, or at once. */
+  readonly drainStrategy: "gradual" | "immediate";
+  /** Its place among processes that take over from each other; undefined: it stands alone. */
+  readonly restart?: RestartPlace | undefined;
   readonly version: string;
   readonly processLog: ProcessLog;
   /** Of the workers' process logs. */
@@ -56,8 +63,8 @@ export class Server implements AdminSubject, PoolOwner {
   readonly #registry = new StatsRegistry();
   readonly #stats: ServerStats;
   readonly #pool: WorkerPool;
-  readonly #drainRequested: Promise<void>;
-  #requestDrain: () => void = () => {};
+  readonly #endRequested: Promise<string>;
+  #requestEnd: (why: string) => void = () => {};
   #componentLevels: Map<string, LogLevel>;
   #snapshot: Snapshot | null = null;
   #origin: ConfigurationOrigin | null = null;
@@ -71,6 +78,8 @@ export class Server implements AdminSubject, PoolOwner {
   #adminAddress = "";
   #started = false;
   #stopped = false;
+  #restart: HotRestart | null = null;
+  #drainTimer: NodeJS.Timeout | null = null;
   #draining = false;
   #healthCheckFailed = false;
   #flush: NodeJS.Timeout | null = null;
@@ -83,7 +92,8 @@ export class Server implements AdminSubject, PoolOwner {
     this.#log = options.processLog.component("main");
     this.#componentLevels = new Map(options.componentLogLevels);
     this.#stats = new ServerStats(this.#registry, options.concurrency);
-    this.#drainRequested = new Promise((resolve) => (this.#requestDrain = resolve));
+    this.#endRequested = new Promise((resolve) => (this.#requestEnd = resolve));
+    this.#stats.store.gauge("server.hot_restart_epoch").set(options.restart?.epoch ?? 0);
     this.#pool = new WorkerPool({ concurrency: options.concurrency, owner: this, log: this.#log });
   }
 
@@ -112,7 +122,11 @@ export class Server implements AdminSubject, PoolOwner {
       logLevels: this.#levels(),
       logFormat: this.#options.logFormat,
     };
-    await Promise.all([this.#pool.start(setup), this.#startAdmin(snapshot)]);
+    const restart = await this.#joinRow(snapshot);
+    const adminAtOnce = restart?.takesAdmin === true ? undefined : this.#startAdmin(snapshot);
+    await Promise.all([this.#pool.start(setup, restart?.lent), adminAtOnce]);
+    await restart?.takeOver();
+    if (restart?.takesAdmin === true) await this.#startAdmin(snapshot, restart.adminDescriptor);
     this.#started = true;
     this.#flush = setInterval(() => this.#registry.rollInterval(), STATS_FLUSH_INTERVAL_MS);
     this.#flush.unref();
@@ -124,9 +138,9 @@ export class Server implements AdminSubject, PoolOwner {
     if (this.#code !== null && snapshot.registries.pollMs > 0) await this.#watchRegistries(this.#code, snapshot);
   }
 
-  /** Resolves when somebody asked the process to end through the admin interface. */
-  get quitRequested(): Promise<void> {
-    return this.#drainRequested;
+  /** Resolves, with the reason, when the admin interface or a process that has taken over asks this one to end. */
+  get endRequested(): Promise<string> {
+    return this.#endRequested;
   }
 
   /** Stops accepting, lets streams finish for the drain time. */
@@ -139,6 +153,8 @@ export class Server implements AdminSubject, PoolOwner {
   async stop(): Promise<void> {
     this.#stopped = true;
     if (this.#flush !== null) clearInterval(this.#flush);
+    if (this.#drainTimer !== null) clearTimeout(this.#drainTimer);
+    this.#restart?.stop();
     this.#admin?.stop();
     this.#watch?.stop();
     (await this.#hotLoad)?.stop();
@@ -283,14 +299,44 @@ export class Server implements AdminSubject, PoolOwner {
     this.#pool.setDrainClose("health_check", failed);
   }
 
-  drainListeners({ graceful, inboundOnly }: { readonly graceful: boolean; readonly inboundOnly: boolean }): void {
+  drainListeners({ graceful, inboundOnly, skipExit }: ListenerDrain): void {
     this.#log.info(`draining listeners${inboundOnly ? " of inbound traffic" : ""}${graceful ? " gracefully" : ""}`);
-    if (graceful) this.#pool.setDrainClose("drain", true);
-    this.#pool.stopAccepting(inboundOnly);
+    if (!graceful) return void this.#pool.stopAccepting(inboundOnly);
+    this.#pool.setDrainClose(inboundOnly ? "drain_inbound" : "drain", true, this.#drainOverMs);
+    if (skipExit) return;
+    const { drainTimeMs } = this.#options;
+    this.#drainTimer ??= setTimeout(() => this.#pool.stopAccepting(inboundOnly), drainTimeMs).unref();
+  }
+
+  get #drainOverMs(): number {
+    return this.#options.drainStrategy === "gradual" ? this.#options.drainTimeMs : 0;
+  }
+
+  get hotRestartVersion(): string {
+    return this.#restart === null ? "disabled" : String(HAND_OVER_VERSION);
   }
 
   quit(): void {
-    this.#requestDrain();
+    this.#requestEnd("quitquitquit");
+  }
+
+  async #joinRow({ admin }: Snapshot): Promise<HotRestart | null> {
+    const { restart } = this.#options;
+    if (restart === undefined) return null;
+    const { HotRestart: Row } = await import("./hot-restart.ts");
+    this.#restart = await Row.begin(restart, {
+      pool: this.#pool,
+      log: this.#log,
+      drainOverMs: this.#drainOverMs,
+      adminAddress: admin?.address,
+      lendAdmin: () => this.#admin?.lend() ?? null,
+      onHandOver: () => {
+        this.#draining = true;
+        this.#admin?.stop();
+      },
+      end: (why) => this.#requestEnd(why),
+    });
+    return this.#restart;
   }
 
   // What the pool tells.
@@ -343,13 +389,13 @@ export class Server implements AdminSubject, PoolOwner {
     await hotLoad.load({ missing: code }, request);
   }
 
-  async #startAdmin({ admin }: Snapshot): Promise<void> {
+  async #startAdmin({ admin }: Snapshot, inherited: number | null = null): Promise<void> {
     if (admin === undefined) return;
     // Loaded while the workers are busy, and not at all when nothing is configured.
     const { AdminListener } = await import("./admin.ts");
     if (this.#stopped) return;
     this.#admin = new AdminListener(this, this.#options.processLog.component("admin"));
-    this.#adminAddress = await this.#admin.start(admin);
+    this.#adminAddress = await this.#admin.start(admin, inherited);
     if (this.#options.adminAddressPath !== undefined) writeFileSync(this.#options.adminAddressPath, this.#adminAddress);
     this.#log.info(`admin on ${this.#adminAddress}`);
   }

@@ -15,6 +15,16 @@ export type ServerState = keyof typeof ServerState;
 /** What can be asked about plugins, and done to them. */
 export type PluginDoor = Pick<HotLoad, "load" | "promote" | "rollback" | "reload" | "reports">;
 
+/** `/drain_listeners`. */
+export interface ListenerDrain {
+  /** Responses ask downstream to leave during the drain time, and listeners stop accepting at its end; else at once. */
+  readonly graceful: boolean;
+  /** Listeners of the traffic direction INBOUND only. */
+  readonly inboundOnly: boolean;
+  /** After a graceful drain listeners go on accepting. */
+  readonly skipExit: boolean;
+}
+
 export interface AdminSubject {
   readonly state: ServerState;
   readonly version: string;
@@ -22,6 +32,8 @@ export interface AdminSubject {
   readonly startedAt: Date;
   /** admin.v3.CommandLineOptions in protobuf JSON. */
   readonly commandLine: Readonly<Record<string, unknown>>;
+  /** What processes that take over from each other must have in common; `disabled` when this one stands alone. */
+  readonly hotRestartVersion: string;
   readonly snapshot: Snapshot;
   readonly bound: readonly BoundAddress[];
   stats(): readonly Stat[];
@@ -40,8 +52,7 @@ export interface AdminSubject {
   reopenLogs(): void;
   /** From now on `/ready` says no and responses ask downstream to close; or the contrary. */
   failHealthCheck(failed: boolean): void;
-  /** No listener accepts any more; graceful: responses ask downstream to close its connection, too. */
-  drainListeners(options: { readonly graceful: boolean; readonly inboundOnly: boolean }): void;
+  drainListeners(drain: ListenerDrain): void;
   /** Ends the process cleanly, soon. */
   quit(): void;
 }

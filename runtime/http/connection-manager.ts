@@ -47,10 +47,12 @@ export interface HttpEnvironment {
   readonly drainState?: DrainState;
 }
 
-/** While `close` is true every response asks downstream to close the connection (admin: `/healthcheck/fail`). */
+/** Whether a response asks downstream to close the connection: looked at for each, since it may be left to chance. */
 export interface DrainState {
-  readonly close: boolean;
+  asks(): boolean;
 }
+
+const NO_DRAIN: DrainState = { asks: () => false };
 
 type RouterConfig = Extract<HttpFilterConfig, { kind: "router" }>;
 
@@ -211,7 +213,7 @@ export class ConnectionManager implements TerminalFilterFactory {
     this.config = config;
     this.bufferLimitBytes = bufferLimitBytes;
     this.#environment = environment;
-    this.drainState = environment.drainState ?? { close: false };
+    this.drainState = environment.drainState ?? NO_DRAIN;
     this.requestHeaders = new RequestHeaders(config, environment.node);
     this.parserOptions = {
       maxHeadBytes: config.maxRequestHeadersBytes,

@@ -139,7 +139,7 @@ export class H2Session extends Deadline implements TerminalFilter {
 
   /** The answer goes out while the proxy drains, or asks downstream to leave. */
   noteResponse(): void {
-    if (!this.manager.drainState.close || this.#draining) return;
+    if (this.#draining || !this.manager.drainState.asks()) return;
     this.manager.stats.cxDrainClose.inc();
     this.onDraining();
   }

@@ -271,7 +271,7 @@ export class Session extends Deadline implements TerminalFilter, RequestSink, Do
     const manager = this.#manager;
     const stream = this.#stream!;
     mutateResponseHeaders(headers, manager.config, stream.info);
-    const draining = this.#draining || manager.drainState.close;
+    const draining = this.#draining || manager.drainState.asks();
     if (draining && !this.#closing) manager.stats.cxDrainClose.inc();
     // A response ahead of the request's end leaves a body nobody wants on the connection: it cannot go on.
     if (!stream.requestComplete) {

@@ -24,6 +24,8 @@ export interface BindOptions {
   readonly givenPort: number;
   /** A listening socket of the process to take part in; undefined: a new one is made. */
   readonly shared: number | undefined;
+  /** A listening socket of the process before this one, which becomes this one's; undefined: none. */
+  readonly inherited?: number | undefined;
 }
 
 /** True when each worker has a socket of its own; else one is shared. Elsewhere than on Linux it would get every connection. */
@@ -63,6 +65,7 @@ function listenOptions(
   options: BindOptions,
 ): ListenOptions | DescriptorOptions {
   const { backlog } = config;
+  if (options.inherited !== undefined) return { fd: options.inherited, backlog };
   if (options.shared !== undefined) return { fd: duplicate(options.shared), backlog };
   if (address.kind === "pipe") {
     removeStaleSocket(address.path);

@@ -7,6 +7,7 @@ import { Listener } from "./listener.ts";
 import { ListenerUpdate } from "./listener-update.ts";
 import type { ListenerChanges } from "./listener-update.ts";
 import type { ListenerEnvironment } from "./listener.ts";
+import type { LentSocket } from "./listening-socket.ts";
 import { closeDescriptor } from "./native-sockets.ts";
 import type { ParcelOwner, SocketParcel } from "./peers.ts";
 
@@ -32,15 +33,25 @@ export class ListenerSet implements ParcelOwner {
 
   /** Binds and accepts. Rejects with ProxyError BIND_FAILED that names listener and address. */
   async start(): Promise<void> {
-    for (const listener of this.#listeners) {
-      await listener.bind(new Map());
-      listener.open();
-    }
+    for (const listener of this.#listeners) await listener.bind(new Map());
+    // Last: once these accept, nothing may fail any more.
+    for (const listener of this.#listeners) await listener.inherit();
+    for (const listener of this.#listeners) listener.open();
     this.#active.set(this.#listeners.length);
   }
 
   get bound(): readonly BoundAddress[] {
     return this.#listeners.flatMap(({ bound }) => bound);
+  }
+
+  /** Descriptors of all listening sockets, for a process that takes over. Throws ProxyError NATIVE_SOCKETS. */
+  lend(): LentSocket[] {
+    return this.#listeners.flatMap(({ sockets }) => sockets.flatMap((socket) => socket.lend()));
+  }
+
+  /** Another process accepts from now on; connections live on. */
+  handOver(): void {
+    for (const listener of this.#listeners) listener.handOver();
   }
 
   /** Prepares another list of listeners, one at a time. Rejects as {@link ListenerUpdate.prepare} does. */

@@ -47,6 +47,8 @@ export interface ListenerEnvironment {
    * share it. Their descriptors, by the same names.
    */
   readonly sharedSockets: Readonly<Record<string, number>>;
+  /** Listening sockets of the process before this one, by the same names; whoever binds one takes it out. */
+  readonly inheritedSockets: Record<string, readonly number[]>;
   readonly workerIndex: number;
   /** Where sockets are counted across workers: by name of listener, and for {@link ALL_LISTENERS}. */
   readonly counts: Readonly<Record<string, SharedArrayBuffer>>;
@@ -121,21 +123,37 @@ export class Listener implements ConnectionOwner, SocketOwner, SocketTaker {
   }
 
   /**
-   * Binds what it does not find among `existing` sockets, by key; nothing is accepted yet. Rejects with
-   * ProxyError BIND_FAILED that names listener and address.
+   * Binds what it does not find among `existing` sockets, by key, but for what the process before this one had;
+   * nothing is accepted yet. Rejects with ProxyError BIND_FAILED that names listener and address.
    */
   async bind(existing: ReadonlyMap<string, ListeningSocket>): Promise<void> {
-    const { boundPorts, sharedSockets, workerIndex } = this.#environment;
+    const { boundPorts, sharedSockets, inheritedSockets, workerIndex } = this.#environment;
     for (const [index, address] of this.#addresses().entries()) {
       if (!this.#config.bindToPort) continue;
       const known = existing.get(socketKey(this.#config, index));
       const name = `${this.#config.name}/${index}`;
       const shared = sharedSockets[name];
+      if (inheritedSockets[name] !== undefined) continue;
       if (known !== undefined) this.#pending.set(index, known);
       else if (shared !== undefined || hasOwnSocket(this.#config, address) || workerIndex === 0) {
         const options = { index, givenPort: boundPorts[name] ?? 0, shared };
         this.#pending.set(index, await ListeningSocket.bind(address, this.#config, options));
       }
+    }
+  }
+
+  /** Takes what the process before this one had, and leaves connections waiting in it; rejects as {@link bind} does. */
+  async inherit(): Promise<void> {
+    const { inheritedSockets } = this.#environment;
+    for (const [index, address] of this.#addresses().entries()) {
+      const name = `${this.#config.name}/${index}`;
+      const [inherited, ...more] = inheritedSockets[name] ?? [];
+      if (inherited === undefined) continue;
+      delete inheritedSockets[name];
+      const options = { index, givenPort: 0, shared: undefined };
+      const socket = await ListeningSocket.bind(address, this.#config, { ...options, inherited });
+      this.#pending.set(index, socket);
+      for (const one of more) await socket.join(this.#config, { ...options, inherited: one });
     }
   }
 
@@ -223,6 +241,15 @@ export class Listener implements ConnectionOwner, SocketOwner, SocketTaker {
     }
     this.#allCounts.enter();
     this.#pipeline.run(socket, Object.assign(new SocketFacts(socket), parcel.facts), this);
+  }
+
+  /** Another process has the sockets and goes on accepting. What is under way here may still be handed to this listener. */
+  handOver(): void {
+    for (const socket of this.#sockets) {
+      socket.handOver();
+      socket.close();
+    }
+    this.#sockets = [];
   }
 
   stopAccepting(): void {

@@ -1,12 +1,23 @@
 /**
- * One listening socket. Listeners come and go with configurations, the socket stays: whoever owns it gets what is
+ * One listening socket, or several with the same address that came from a process with more workers. Listeners come and go with configurations, the socket stays: whoever owns it gets what is
  * accepted. Life: bind → give → (give to the next) → close. Before it has an owner it keeps what it accepts.
  */
 import { createServer } from "node:net";
 import type { Server, Socket } from "node:net";
 import type { Address, ListenerConfig } from "../config/snapshot.ts";
-import { describe, listen, removeSocketFile, socketFile } from "./bind.ts";
+import { describe, hasOwnSocket, listen, removeSocketFile, socketFile } from "./bind.ts";
 import type { BindOptions, BoundAddress } from "./bind.ts";
+import { descriptorOf, duplicate } from "./native-sockets.ts";
+
+/** A listening socket on its way to a process that takes over: plain data. */
+export interface LentSocket {
+  /** Sockets of the same key can stand for each other in both processes; see {@link handOverKey}. */
+  readonly key: string;
+  /** 0 for a unix socket. */
+  readonly port: number;
+  /** Whoever gets it closes it. */
+  readonly descriptor: number;
+}
 
 /** Where accepted sockets go. */
 export interface SocketTaker {
@@ -16,7 +27,8 @@ export interface SocketTaker {
 export class ListeningSocket {
   /** Two sockets of the same key can stand for each other. */
   readonly key: string;
-  readonly #server: Server;
+  readonly #handOverKey: string;
+  readonly #servers: Server[] = [];
   readonly #address: Address;
   /** Of a unix socket. */
   #file: number | undefined;
@@ -24,22 +36,44 @@ export class ListeningSocket {
   #owner: SocketTaker | null = null;
   #held: Socket[] = [];
 
-  private constructor(key: string, address: Address) {
+  private constructor(key: string, handOver: string, address: Address) {
     this.key = key;
+    this.#handOverKey = handOver;
     this.#address = address;
-    this.#server = createServer({ noDelay: true, allowHalfOpen: true, pauseOnConnect: true }, (socket) => {
-      if (this.#owner === null) this.#held.push(socket);
-      else this.#owner.onAccepted(socket);
-    });
   }
 
   /** Rejects with ProxyError BIND_FAILED that names listener and address. */
   static async bind(address: Address, config: ListenerConfig, options: BindOptions): Promise<ListeningSocket> {
-    const socket = new ListeningSocket(socketKey(config, options.index), address);
-    await listen(socket.#server, address, config, options);
+    const { index } = options;
+    const socket = new ListeningSocket(socketKey(config, index), handOverKey(config, index), address);
+    await listen(socket.#newServer(), address, config, options);
     socket.#file = socketFile(address);
-    socket.#place = describe(socket.#server, options.index, address, config);
+    socket.#place = describe(socket.#servers[0]!, index, address, config);
     return socket;
+  }
+
+  /** Accepts on another one of the process before this one, too. Rejects as {@link bind} does. */
+  async join(config: ListenerConfig, options: BindOptions): Promise<void> {
+    await listen(this.#newServer(), this.#address, config, options);
+  }
+
+  #newServer(): Server {
+    const server = createServer({ noDelay: true, allowHalfOpen: true, pauseOnConnect: true }, (socket) => {
+      if (this.#owner === null) this.#held.push(socket);
+      else this.#owner.onAccepted(socket);
+    });
+    this.#servers.push(server);
+    return server;
+  }
+
+  /** Further descriptors of it, for another process. Throws ProxyError NATIVE_SOCKETS. */
+  lend(): LentSocket[] {
+    const { port } = this.#place!;
+    return this.#servers.map((server) => ({
+      key: this.#handOverKey,
+      port,
+      descriptor: duplicate(descriptorOf(server)),
+    }));
   }
 
   /** Where it is bound, in the name of a listener. */
@@ -53,9 +87,14 @@ export class ListeningSocket {
     for (const socket of this.#held.splice(0)) owner.onAccepted(socket);
   }
 
+  /** Another process has it: closing leaves the file of a unix socket alone. */
+  handOver(): void {
+    this.#file = undefined;
+  }
+
   /** Accepts nothing any more. */
   close(): void {
-    this.#server.close();
+    for (const server of this.#servers) server.close();
     removeSocketFile(this.#address, this.#file);
     for (const socket of this.#held.splice(0)) socket.destroy();
   }
@@ -68,4 +107,15 @@ export function socketKey(config: ListenerConfig, index: number): string {
   const owner = address?.kind === "ip" && address.port === 0 ? `${config.name}/${index}` : "";
   const parts = [owner, address, config.reusePort, config.backlog, settings, options[index] ?? []];
   return JSON.stringify(parts, (_key, value: unknown) => (value instanceof Uint8Array ? [...value] : value));
+}
+
+/**
+ * What two processes know the sockets of an address by: less than {@link socketKey}, since a socket keeps the options
+ * that it was made with whoever has it.
+ */
+export function handOverKey(config: ListenerConfig, index: number): string {
+  const address = [config.address, ...config.additionalAddresses][index]!;
+  if (address.kind === "pipe") return `unix ${address.path}`;
+  const port = address.port === 0 ? `of ${config.name}/${index}` : address.port;
+  return `${hasOwnSocket(config, address) ? "own" : "shared"} ${address.host} ${String(address.ipv4Compat)} ${port}`;
 }

@@ -31,9 +31,25 @@ interface LibC {
   socket(family: number, type: number, protocol: number): number;
   bind(fd: number, address: Uint8Array, length: number): number;
   listen(fd: number, backlog: number): number;
+  connect(fd: number, address: Uint8Array, length: number): number;
+  send(fd: number, bytes: Uint8Array, length: number, flags: number): number;
+  recv(fd: number, bytes: Uint8Array, length: number, flags: number): number;
+  sendmsg(fd: number, message: MessageHeader, flags: number): number;
+  recvmsg(fd: number, message: MessageHeader, flags: number): number;
   getsockopt(fd: number, level: number, name: number, value: Uint8Array, length: [number]): number;
   setsockopt(fd: number, level: number, name: number, value: Uint8Array, length: number): number;
   errno(): number;
+}
+
+/** struct msghdr with one struct iovec. */
+interface MessageHeader {
+  readonly name: null;
+  readonly nameLength: number;
+  readonly parts: readonly [{ readonly base: Uint8Array; readonly length: number }];
+  readonly partCount: number;
+  readonly control: Uint8Array;
+  readonly controlLength: number;
+  readonly flags: number;
 }
 
 // Numbers of Linux: bits/socket.h, netinet/in.h, netinet/tcp.h, linux/netfilter_ipv4.h, netfilter_ipv6/ip6_tables.h.
@@ -49,6 +65,15 @@ const SOL_TCP = 6;
 const SOL_IPV6 = 41;
 const SO_REUSEADDR = 2;
 const SO_REUSEPORT = 15;
+const SO_PEERCRED = 17;
+const SO_RCVTIMEO = 20;
+const SO_SNDTIMEO = 21;
+const SCM_RIGHTS = 1;
+const MSG_DONTWAIT = 0x40;
+const MSG_NOSIGNAL = 0x4000;
+const MSG_CMSG_CLOEXEC = 0x40000000;
+/** struct cmsghdr: a length of pointer size, level and type. */
+const CMSG_HEADER_BYTES = 16;
 const SO_ORIGINAL_DST = 80;
 const TCP_FASTOPEN = 23;
 const IPV6_V6ONLY = 26;
@@ -78,12 +103,29 @@ function load(): LibC | ProxyError {
     const koffi = createRequire(import.meta.url)("koffi") as typeof import("koffi");
     // The process itself: whichever C library Node is linked with.
     const library = koffi.load(null);
+    const part = koffi.struct({ base: "void *", length: "size_t" });
+    const message = koffi.pointer(
+      koffi.struct({
+        name: "void *",
+        nameLength: "uint32_t",
+        parts: koffi.pointer(part),
+        partCount: "size_t",
+        control: "void *",
+        controlLength: "size_t",
+        flags: "int",
+      }),
+    );
     return {
       fcntl: library.func("int fcntl(int, int, ...)"),
       close: library.func("int close(int)"),
       socket: library.func("int socket(int, int, int)"),
       bind: library.func("int bind(int, const uint8_t *, uint32_t)"),
       listen: library.func("int listen(int, int)"),
+      connect: library.func("int connect(int, const uint8_t *, uint32_t)"),
+      send: library.func("intptr_t send(int, const uint8_t *, size_t, int)"),
+      recv: library.func("intptr_t recv(int, _Out_ uint8_t *, size_t, int)"),
+      sendmsg: library.func("sendmsg", "intptr_t", ["int", message, "int"]),
+      recvmsg: library.func("recvmsg", "intptr_t", ["int", message, "int"]),
       getsockopt: library.func("int getsockopt(int, int, int, _Out_ uint8_t *, _Inout_ uint32_t *)"),
       setsockopt: library.func("int setsockopt(int, int, int, const uint8_t *, uint32_t)"),
       errno: () => koffi.errno(),
@@ -184,24 +226,110 @@ export function listenNatively(listener: NativeListener): number {
  * it closes, which Node's own would remove under the feet of others. Throws as {@link listenNatively} does.
  */
 export function listenOnPath(path: string, backlog: number): number {
-  const name = Buffer.from(path);
-  if (name.length >= UNIX_PATH_BYTES)
-    throw new ProxyError("NATIVE_SOCKETS", "config", `a path has at most ${UNIX_PATH_BYTES - 1} bytes`);
+  const address = unixAddress(path);
   const c = libc();
   const fd = c.socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) throw failed("socket");
-  // An abstract name is as long as the address says, a path ends with NUL.
-  const abstract = name[0] === 0;
-  const address = Buffer.alloc(2 + name.length + (abstract ? 0 : 1));
-  if (LITTLE) address.writeUInt16LE(AF_UNIX);
-  else address.writeUInt16BE(AF_UNIX);
-  name.copy(address, 2);
   let error: ProxyError | null = null;
   if (c.bind(fd, address, address.length) !== 0) error = failed("bind");
   else if (c.listen(fd, backlog) !== 0) error = failed("listen");
   if (error === null) return fd;
   c.close(fd);
   throw error;
+}
+
+/** struct sockaddr_un, as long as it is. */
+function unixAddress(path: string): Buffer {
+  const name = Buffer.from(path);
+  if (name.length >= UNIX_PATH_BYTES)
+    throw new ProxyError("NATIVE_SOCKETS", "config", `a path has at most ${UNIX_PATH_BYTES - 1} bytes`);
+  // An abstract name is as long as the address says, a path ends with NUL.
+  const address = Buffer.alloc(2 + name.length + (name[0] === 0 ? 0 : 1));
+  if (LITTLE) address.writeUInt16LE(AF_UNIX);
+  else address.writeUInt16BE(AF_UNIX);
+  name.copy(address, 2);
+  return address;
+}
+
+/**
+ * A connection to a unix socket, whose reads and writes wait, at most `timeoutMs` each. Its descriptor is the caller's.
+ * Throws ProxyError NATIVE_SOCKETS; its cause has the system's code.
+ */
+export function connectOnPath(path: string, timeoutMs: number): number {
+  const address = unixAddress(path);
+  const c = libc();
+  const fd = c.socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) throw failed("socket");
+  try {
+    // struct timeval: two numbers of pointer size.
+    const time = new BigInt64Array([BigInt(Math.floor(timeoutMs / 1000)), BigInt((timeoutMs % 1000) * 1000)]);
+    for (const name of [SO_RCVTIMEO, SO_SNDTIMEO])
+      setOption(fd, { level: SOL_SOCKET, name, value: new Uint8Array(time.buffer) });
+    if (c.connect(fd, address, address.length) !== 0) throw failed("connect");
+    return fd;
+  } catch (error) {
+    c.close(fd);
+    throw error;
+  }
+}
+
+/** The user at the other end of a unix socket, when it was connected. Throws ProxyError NATIVE_SOCKETS. */
+export function peerUser(fd: number): number {
+  // struct ucred: process, user, group.
+  return new Int32Array(readOption(fd, SOL_SOCKET, SO_PEERCRED, 12).buffer)[1]!;
+}
+
+/** Sends a few bytes over a connection of {@link connectOnPath}. Throws ProxyError NATIVE_SOCKETS. */
+export function send(fd: number, bytes: Uint8Array): void {
+  if (libc().send(fd, bytes, bytes.length, MSG_NOSIGNAL) !== bytes.length) throw failed("send");
+}
+
+/** Exactly that many bytes of a connection of {@link connectOnPath}. Throws ProxyError NATIVE_SOCKETS, also at its end. */
+export function receive(fd: number, length: number): Buffer {
+  const bytes = Buffer.alloc(length);
+  for (let filled = 0; filled < length;) {
+    const got = libc().recv(fd, bytes.subarray(filled), length - filled, 0);
+    if (got < 0) throw failed("recv");
+    if (got === 0) throw unavailable("recv: the other side has closed");
+    filled += got;
+  }
+  return bytes;
+}
+
+/**
+ * One byte, and with it descriptors, which stay open here as well (unix(7), SCM_RIGHTS). It never waits: the other
+ * side has read all that came before. Throws ProxyError NATIVE_SOCKETS.
+ */
+export function sendDescriptors(fd: number, descriptors: readonly number[]): void {
+  const control = Buffer.alloc(controlBytes(descriptors.length));
+  const cells = new Int32Array(control.buffer, control.byteOffset, control.length / 4);
+  new BigUint64Array(control.buffer, control.byteOffset, 1)[0] = BigInt(CMSG_HEADER_BYTES + 4 * descriptors.length);
+  cells.set([SOL_SOCKET, SCM_RIGHTS, ...descriptors], 2);
+  if (libc().sendmsg(fd, header(control), MSG_NOSIGNAL | MSG_DONTWAIT) !== 1) throw failed("sendmsg");
+}
+
+/** What {@link sendDescriptors} sent: `count` descriptors, which are the caller's. Throws ProxyError NATIVE_SOCKETS. */
+export function receiveDescriptors(fd: number, count: number): number[] {
+  const control = Buffer.alloc(controlBytes(count));
+  const got = libc().recvmsg(fd, header(control), MSG_CMSG_CLOEXEC);
+  if (got < 0) throw failed("recvmsg");
+  const bytes = Number(new BigUint64Array(control.buffer, control.byteOffset, 1)[0]);
+  const [level, type, ...cells] = new Int32Array(control.buffer, control.byteOffset + 8, 2 + count);
+  const arrived = level === SOL_SOCKET && type === SCM_RIGHTS ? (bytes - CMSG_HEADER_BYTES) / 4 : 0;
+  const descriptors = cells.slice(0, arrived);
+  if (arrived === count) return descriptors;
+  for (const one of descriptors) closeDescriptor(one);
+  throw unavailable(`recvmsg: ${arrived} of ${count} descriptors arrived (the limit of open files may be too low)`);
+}
+
+/** Room for one struct cmsghdr with that many descriptors, in whole words. */
+function controlBytes(descriptors: number): number {
+  return CMSG_HEADER_BYTES + Math.ceil(descriptors / 2) * 8;
+}
+
+function header(control: Uint8Array): MessageHeader {
+  const parts = [{ base: Buffer.alloc(1), length: 1 }] as const;
+  return { name: null, nameLength: 0, parts, partCount: 1, control, controlLength: control.length, flags: 0 };
 }
 
 function setOptions(fd: number, options: readonly SocketOptionConfig[], state: SocketOptionConfig["state"]): void {

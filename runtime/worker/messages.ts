@@ -4,6 +4,7 @@
  */
 import type { ListenerConfig, Snapshot } from "../config/snapshot.ts";
 import type { BoundAddress } from "../listener/bind.ts";
+import type { LentSocket } from "../listener/listening-socket.ts";
 import type { PeerLink } from "../listener/peers.ts";
 import type { LogLevel } from "../observe/log.ts";
 import type { StatsAnnouncement } from "../observe/stats.ts";
@@ -14,6 +15,7 @@ import type { PluginStatus } from "../wasm/plugin-status.ts";
 import type { Routing } from "../wasm/routing.ts";
 import type { SharedHandle } from "../wasm/shared.ts";
 import type { TrialPlan } from "../wasm/trial.ts";
+import type { DrainReason } from "./draining.ts";
 
 /** What a worker is given when its thread starts, before there is a configuration. */
 export interface WorkerBirth {
@@ -38,14 +40,13 @@ export interface WorkerSetup {
   readonly logFormat: "text" | "json";
 }
 
-/** Why responses ask downstream to close its connection; listeners of the drain type MODIFY_ONLY ignore the first. */
-export type DrainReason = "health_check" | "drain";
-
 /** What is known of the sockets of the process: see ListenerEnvironment. */
 export interface KnownSockets {
   readonly counts: Readonly<Record<string, SharedArrayBuffer>>;
   readonly boundPorts: Readonly<Record<string, number>>;
   readonly sharedSockets: Readonly<Record<string, number>>;
+  /** Those of the process before this one that this worker takes, and closes. */
+  readonly inheritedSockets: Readonly<Record<string, readonly number[]>>;
 }
 
 /** Levels of the process log, kept so that a replaced worker logs as the others do. */
@@ -64,7 +65,18 @@ export type ToWorker =
   /** Stop accepting, finish streams for at most `ms`, answer `drained`. */
   | { readonly kind: "drain"; readonly ms: number }
   /** From now on responses ask downstream to close the connection; or the contrary. Accepting goes on. */
-  | { readonly kind: "drain_close"; readonly reason: DrainReason; readonly on: boolean }
+  | {
+      readonly kind: "drain_close";
+      readonly reason: DrainReason;
+      readonly on: boolean;
+      /** Until every response asks, and what is over of it. */
+      readonly overMs: number;
+      readonly elapsedMs: number;
+    }
+  /** Answer `sockets_lent` with the same id. */
+  | { readonly kind: "lend_sockets"; readonly id: number }
+  /** Close listening sockets, which another process has; connections live on. Answer `handed_over` with the same id. */
+  | { readonly kind: "hand_over"; readonly id: number }
   /** Stop accepting; connections live on. */
   | { readonly kind: "stop_accepting"; readonly inboundOnly: boolean }
   | { readonly kind: "log_levels"; readonly logLevels: LogLevels }
@@ -121,6 +133,8 @@ export type FromWorker =
   | { readonly kind: "failed"; readonly code: string; readonly message: string }
   | { readonly kind: "stats"; readonly announcement: StatsAnnouncement }
   | { readonly kind: "drained" }
+  | { readonly kind: "sockets_lent"; readonly id: number; readonly sockets: readonly LentSocket[] }
+  | { readonly kind: "handed_over"; readonly id: number }
   | { readonly kind: "clusters"; readonly id: number; readonly clusters: readonly ClusterStatus[] }
   /** `error`: the step failed and left nothing behind. `ms`: how long the worker was at it. */
   | {

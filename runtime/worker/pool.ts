@@ -15,6 +15,7 @@ import {
   WORKER_WATCH_MS,
 } from "../limits.ts";
 import type { BoundAddress } from "../listener/bind.ts";
+import type { LentSocket } from "../listener/listening-socket.ts";
 import type { Log } from "../observe/log.ts";
 import type { StatsAnnouncement } from "../observe/stats.ts";
 import { mergeClusterStatuses } from "../upstream/cluster-status.ts";
@@ -22,7 +23,8 @@ import type { ClusterStatus } from "../upstream/cluster-status.ts";
 import { mergePluginStatuses } from "../wasm/plugin-status.ts";
 import type { PluginStatus } from "../wasm/plugin-status.ts";
 import type { SharedHandle } from "../wasm/shared.ts";
-import type { DrainReason, FromWorker, KnownSockets, LogLevels, ToWorker, WorkerSetup } from "./messages.ts";
+import type { DrainReason } from "./draining.ts";
+import type { FromWorker, KnownSockets, LogLevels, ToWorker, WorkerSetup } from "./messages.ts";
 import { linkPeers } from "./peer-links.ts";
 import { ProcessSockets } from "./process-sockets.ts";
 import { connectionLimitKeys } from "../network/connection-limit.ts";
@@ -117,7 +119,7 @@ export class WorkerPool {
   #watch: NodeJS.Timeout | null = null;
   /** Serving: lost workers are replaced. */
   #serving = false;
-  readonly #drainReasons = new Set<DrainReason>();
+  readonly #drains = new Map<DrainReason, { readonly fromMs: number; readonly overMs: number }>();
   #inboundStopped = false;
   #linked = false;
   readonly #questions = new Questions();
@@ -152,18 +154,20 @@ export class WorkerPool {
 
   /**
    * Sets all workers up, then binds: worker 0 first, since the others join the ports it got.
-   * Rejects with the first worker's failure; the caller stops the pool then.
+   * Rejects with the first worker's failure; the caller stops the pool then. `lent`: listening sockets of the
+   * process before this one.
    */
-  async start(setup: PoolSetup): Promise<void> {
+  async start(setup: PoolSetup, lent: readonly LentSocket[] = []): Promise<void> {
     this.#setup = setup;
     const { listeners } = setup.snapshot;
+    this.#sockets.inherit(listeners, lent);
     this.#sockets.count([...listeners.map(({ name }) => name), ...connectionLimitKeys(listeners)]);
     const [first, ...others] = this.#places;
     const ready = this.#places.map((place) => this.#setUp(place.thread, setup));
     // One failure must not leave the others' rejections without a listener.
     await Promise.all(ready);
-    this.#noteBound(await first!.thread.listen(this.#sockets.known));
-    await Promise.all(others.map((place) => place.thread.listen(this.#sockets.known)));
+    this.#noteBound(await first!.thread.listen(this.#sockets.known(0)));
+    await Promise.all(others.map((place) => place.thread.listen(this.#sockets.known(place.index))));
     this.#linkWorkers();
     this.#serving = true;
     this.#watch = setInterval(() => this.#checkBeats(), this.#watchMs);
@@ -198,11 +202,31 @@ export class WorkerPool {
     this.#postAll({ kind: "log_levels", logLevels });
   }
 
-  /** Responses ask downstream to close their connection, or no longer; a worker that starts later follows. */
-  setDrainClose(reason: DrainReason, on: boolean): void {
-    if (on) this.#drainReasons.add(reason);
-    else this.#drainReasons.delete(reason);
-    this.#postAll({ kind: "drain_close", reason, on });
+  /**
+   * Responses ask downstream to close their connection, the more of them the more of `overMs` is over; or no longer.
+   * A worker that starts later follows.
+   */
+  setDrainClose(reason: DrainReason, on: boolean, overMs = 0): void {
+    if (!on) this.#drains.delete(reason);
+    else if (!this.#drains.has(reason)) this.#drains.set(reason, { fromMs: performance.now(), overMs });
+    this.#postAll({ kind: "drain_close", reason, on, overMs, elapsedMs: 0 });
+  }
+
+  /** Descriptors of all listening sockets, for a process that takes over; the caller closes them. */
+  async lend(): Promise<readonly LentSocket[]> {
+    const answers = await this.#ask("lend_sockets");
+    return answers.flatMap((one) => (one.kind === "sockets_lent" ? one.sockets : []));
+  }
+
+  /** Another process accepts from now on. Connections live on; a worker that is lost is not replaced. */
+  async handOver(): Promise<void> {
+    this.#endService();
+    await this.#ask("hand_over");
+  }
+
+  /** Connections that are open downstream, those in listener filters included. */
+  get openSockets(): number {
+    return this.#sockets.open;
   }
 
   /** For good; after a stop of all listeners a worker that is lost from now on is not replaced. */
@@ -220,13 +244,13 @@ export class WorkerPool {
 
   /** Clusters and hosts as the workers see them, added up; workers that do not answer in time are left out. */
   async clusters(): Promise<readonly ClusterStatus[]> {
-    const answers = await this.#describe("describe_clusters");
+    const answers = await this.#ask("describe_clusters");
     return mergeClusterStatuses(answers.flatMap((one) => (one.kind === "clusters" ? [one.clusters] : [])));
   }
 
   /** The same of plugins. */
   async plugins(): Promise<readonly PluginStatus[]> {
-    const answers = await this.#describe("describe_plugins");
+    const answers = await this.#ask("describe_plugins");
     return mergePluginStatuses(answers.flatMap((one) => (one.kind === "plugins" ? [one.plugins] : [])));
   }
 
@@ -269,7 +293,9 @@ export class WorkerPool {
     return this.#questions.newId();
   }
 
-  async #describe(kind: "describe_clusters" | "describe_plugins"): Promise<readonly FromWorker[]> {
+  async #ask(
+    kind: "describe_clusters" | "describe_plugins" | "lend_sockets" | "hand_over",
+  ): Promise<readonly FromWorker[]> {
     const id = this.#questions.newId();
     const replies = await this.#questions.ask(this.#servingThreads(), { kind, id }, WORKER_ANSWER_MS);
     return replies.map(({ answer }) => answer).filter((answer) => typeof answer !== "string");
@@ -381,9 +407,10 @@ export class WorkerPool {
     place.thread = thread;
     try {
       await this.#setUp(thread, this.#setup!);
-      for (const reason of this.#drainReasons) thread.post({ kind: "drain_close", reason, on: true });
+      for (const [reason, { fromMs, overMs }] of this.#drains)
+        thread.post({ kind: "drain_close", reason, on: true, overMs, elapsedMs: performance.now() - fromMs });
       for (const message of this.#standing) thread.post(message);
-      await thread.listen(this.#sockets.known);
+      await thread.listen(this.#sockets.known(place.index));
       if (this.#linked) this.#link(thread, this.#places);
       if (this.#inboundStopped) thread.post({ kind: "stop_accepting", inboundOnly: true });
       this.#log.info(`worker ${place.index} is back`);

@@ -1,10 +1,15 @@
 /**
  * What the process knows of its listening sockets, so that workers that start later take part in them. A socket
- * that all workers share is held here as well: it lives on when the worker that bound it is lost.
+ * that all workers share is held here as well: it lives on when the worker that bound it is lost. What a process
+ * before this one had is given out among the workers.
  */
+import type { ListenerConfig } from "../config/snapshot.ts";
 import { ProxyError } from "../errors.ts";
+import { hasOwnSocket } from "../listener/bind.ts";
 import type { BoundAddress } from "../listener/bind.ts";
 import { ALL_LISTENERS } from "../listener/listener.ts";
+import { handOverKey } from "../listener/listening-socket.ts";
+import type { LentSocket } from "../listener/listening-socket.ts";
 import { closeDescriptor, duplicate } from "../listener/native-sockets.ts";
 import { SocketCounts } from "../listener/socket-counts.ts";
 import type { Log } from "../observe/log.ts";
@@ -14,6 +19,8 @@ export class ProcessSockets {
   readonly #ports: Record<string, number> = {};
   readonly #shared: Record<string, number> = {};
   readonly #counts: Record<string, SharedArrayBuffer>;
+  /** By worker: what it is to take when it first listens. */
+  readonly #inherited = new Map<number, Record<string, number[]>>();
   readonly #workers: number;
   readonly #log: Log;
 
@@ -23,8 +30,49 @@ export class ProcessSockets {
     this.#counts = { [ALL_LISTENERS]: SocketCounts.room(workers) };
   }
 
-  get known(): KnownSockets {
-    return { boundPorts: this.#ports, sharedSockets: this.#shared, counts: this.#counts };
+  /** For a worker that is about to listen; what it inherits is given out once. */
+  known(worker: number): KnownSockets {
+    const inheritedSockets = this.#inherited.get(worker) ?? {};
+    this.#inherited.delete(worker);
+    return { boundPorts: this.#ports, sharedSockets: this.#shared, inheritedSockets, counts: this.#counts };
+  }
+
+  /**
+   * Gives the sockets of the process before this one out: one to each worker, and round again when there are more,
+   * for connections wait in every one of them. What no listener has a use for is closed.
+   */
+  inherit(listeners: readonly ListenerConfig[], lent: readonly LentSocket[]): void {
+    const left = new Set(lent);
+    for (const config of listeners) {
+      if (!config.bindToPort) continue;
+      for (const [index, address] of [config.address, ...config.additionalAddresses].entries()) {
+        const name = `${config.name}/${index}`;
+        const key = handOverKey(config, index);
+        const sockets = [...left].filter((socket) => socket.key === key);
+        if (sockets.length === 0) continue;
+        if (sockets[0]!.port !== 0) this.#ports[name] = sockets[0]!.port;
+        const own = hasOwnSocket(config, address);
+        // All descriptors of a shared one are the same socket.
+        if (!own) this.#shared[name] = sockets[0]!.descriptor;
+        for (const [at, socket] of (own ? sockets : sockets.slice(0, 1)).entries()) {
+          left.delete(socket);
+          if (own) this.#giveOut(at % this.#workers, name, socket.descriptor);
+        }
+      }
+    }
+    for (const { descriptor } of left) closeDescriptor(descriptor);
+  }
+
+  #giveOut(worker: number, name: string, descriptor: number): void {
+    const given = this.#inherited.get(worker) ?? {};
+    this.#inherited.set(worker, given);
+    (given[name] ??= []).push(descriptor);
+  }
+
+  /** Sockets that listeners of all workers have at the moment. */
+  get open(): number {
+    const cells = new Int32Array(this.#counts[ALL_LISTENERS]!);
+    return cells.reduce((sum, count) => sum + count, 0);
   }
 
   /** Makes room for counts of listeners and of their filters; what is counted already stays. */

@@ -24,16 +24,9 @@ import { clusterStatuses } from "../upstream/cluster-status.ts";
 import { ClusterSet } from "../upstream/clusters.ts";
 import { PluginSet } from "../wasm/plugin-set.ts";
 import { SharedStore } from "../wasm/shared.ts";
+import { Draining } from "./draining.ts";
 import { startHeartbeat } from "./heartbeat.ts";
-import type {
-  DrainReason,
-  FromWorker,
-  KnownSockets,
-  LogLevels,
-  ToWorker,
-  WorkerBirth,
-  WorkerSetup,
-} from "./messages.ts";
+import type { FromWorker, KnownSockets, LogLevels, ToWorker, WorkerBirth, WorkerSetup } from "./messages.ts";
 
 /** What the main thread can ask of a worker once it is set up. */
 class DataPlane {
@@ -42,12 +35,10 @@ class DataPlane {
   readonly #shared: SharedStore;
   readonly #plugins: PluginSet;
   readonly #listeners: ListenerSet;
-  readonly #drainState = { close: false };
-  /** Of listeners of the drain type MODIFY_ONLY. */
-  readonly #modifyOnlyDrainState = { close: false };
-  readonly #drainReasons = new Set<DrainReason>();
+  readonly #draining = new Draining();
   readonly #boundPorts: Record<string, number> = {};
   readonly #sharedSockets: Record<string, number> = {};
+  readonly #inheritedSockets: Record<string, readonly number[]> = {};
   readonly #counts: Record<string, SharedArrayBuffer> = {};
   readonly #peers: Peers;
   /** Lists of listeners that are prepared, by the number of the change. */
@@ -79,8 +70,6 @@ class DataPlane {
     );
     const http = this.#httpEnvironment(snapshot, stats);
     const network = { ...http, upstreams: this.#clusters, counts: this.#counts, workerIndex: index };
-    const makers = { http, network, plugins: this.#plugins };
-    const modifyOnly = { ...makers, http: { ...http, drainState: this.#modifyOnlyDrainState } };
     const listenerLog = log.component("listener");
     this.#peers = new Peers(index, {
       receive: (parcel) => this.#listeners.receive(parcel),
@@ -88,11 +77,14 @@ class DataPlane {
     });
     this.#listeners = new ListenerSet(snapshot.listeners, {
       stats,
-      chainFactories: (chain, listener) =>
-        chainFactories(chain, listener, listener.drainsOnHealthCheckFail ? makers : modifyOnly),
+      chainFactories: (chain, listener) => {
+        const drainState = this.#draining.of(listener);
+        return chainFactories(chain, listener, { http: { ...http, drainState }, network, plugins: this.#plugins });
+      },
       accessLog: http.accessLog,
       boundPorts: this.#boundPorts,
       sharedSockets: this.#sharedSockets,
+      inheritedSockets: this.#inheritedSockets,
       counts: this.#counts,
       peers: this.#peers,
       maxConnections: snapshot.maxDownstreamConnections,
@@ -109,10 +101,11 @@ class DataPlane {
     this.#plugins.start();
   }
 
-  async listen({ boundPorts, sharedSockets, counts }: KnownSockets): Promise<FromWorker> {
+  async listen({ boundPorts, sharedSockets, inheritedSockets, counts }: KnownSockets): Promise<FromWorker> {
     Object.assign(this.#boundPorts, boundPorts);
     Object.assign(this.#counts, counts);
     Object.assign(this.#sharedSockets, sharedSockets);
+    Object.assign(this.#inheritedSockets, inheritedSockets);
     await this.#listeners.start();
     return { kind: "listening", bound: this.#listeners.bound };
   }
@@ -144,11 +137,25 @@ class DataPlane {
     this.#listeners.stopAccepting(inboundOnly);
   }
 
-  setDrainClose(reason: DrainReason, on: boolean): void {
-    if (on) this.#drainReasons.add(reason);
-    else this.#drainReasons.delete(reason);
-    this.#drainState.close = this.#drainReasons.size > 0;
-    this.#modifyOnlyDrainState.close = this.#drainReasons.has("drain");
+  setDrainClose({ reason, on, overMs, elapsedMs }: Extract<ToWorker, { kind: "drain_close" }>): void {
+    if (on) this.#draining.begin(reason, overMs, elapsedMs);
+    else this.#draining.end(reason);
+  }
+
+  /** Sockets that cannot be lent stay here: the process that takes over binds its own. */
+  lendSockets(id: number): FromWorker {
+    try {
+      return { kind: "sockets_lent", id, sockets: this.#listeners.lend() };
+    } catch (error) {
+      if (!(error instanceof ProxyError)) throw error;
+      this.#log.component("listener").warning(`cannot lend listening sockets: ${error.message}`);
+      return { kind: "sockets_lent", id, sockets: [] };
+    }
+  }
+
+  handOver(id: number): FromWorker {
+    this.#listeners.handOver();
+    return { kind: "handed_over", id };
   }
 
   setLogLevels({ level, components }: LogLevels): void {
@@ -236,7 +243,6 @@ class DataPlane {
         configs.length === 0
           ? undefined
           : new AccessLog(configs, stats, snapshot.runtime, (plugin) => this.#plugins.accessLogger(plugin)),
-      drainState: this.#drainState,
     };
   }
 }
@@ -322,7 +328,11 @@ function onMessage(message: ToWorker): void {
     case "stop_accepting":
       return plane.stopAccepting(message.inboundOnly);
     case "drain_close":
-      return plane.setDrainClose(message.reason, message.on);
+      return plane.setDrainClose(message);
+    case "lend_sockets":
+      return say(plane.lendSockets(message.id));
+    case "hand_over":
+      return say(plane.handOver(message.id));
     case "log_levels":
       return plane.setLogLevels(message.logLevels);
     case "reopen_logs":

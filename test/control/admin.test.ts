@@ -54,6 +54,7 @@ class Subject implements AdminSubject {
   readonly uptimeMs = 61_999;
   readonly startedAt = new Date(0);
   readonly commandLine = { concurrency: 2 };
+  readonly hotRestartVersion = "disabled";
   readonly snapshot = {
     node: {
       id: "n",
@@ -417,7 +418,7 @@ describe("admin", () => {
   test("commands reach the server", async () => {
     subject.told.length = 0;
     await post("/reopen_logs");
-    await post("/drain_listeners?graceful&inboundonly");
+    await post("/drain_listeners?graceful&inboundonly&skip_exit");
     await post("/drain_listeners");
     await post("/quitquitquit");
     assert.equal((await post("/workers/replace?index=0")).status, 200);
@@ -425,8 +426,8 @@ describe("admin", () => {
     assert.equal((await post("/workers/replace?index=x")).status, 404);
     assert.deepEqual(subject.told, [
       "reopenLogs",
-      ["drainListeners", { graceful: true, inboundOnly: true }],
-      ["drainListeners", { graceful: false, inboundOnly: false }],
+      ["drainListeners", { graceful: true, inboundOnly: true, skipExit: true }],
+      ["drainListeners", { graceful: false, inboundOnly: false, skipExit: false }],
       "quit",
       ["replaceWorker", 0],
       ["replaceWorker", 7],

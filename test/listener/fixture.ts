@@ -98,6 +98,7 @@ export function environment(
     accessLog: (configs) => (configs.length === 0 ? undefined : new AccessLog(configs, stats)),
     boundPorts: {},
     sharedSockets: {},
+    inheritedSockets: {},
     workerIndex: 0,
     counts: {},
     peers: new Peers(0, { receive: () => {}, takeBack: () => {} }),

@@ -1,0 +1,38 @@
+/**
+ * What two processes say to each other when the newer one takes over, on a unix stream socket with an abstract name.
+ * The newer one says lines of one word. The answer to `take` is a length (32 bits, big endian) and a {@link Lending} in
+ * JSON; then each batch of descriptors (SCM_RIGHTS) waits for a byte of the newer one. Other answers are lines.
+ */
+import type { LentSocket } from "../listener/listening-socket.ts";
+
+/** Raised when the two sides would not understand each other any more; in `/hot_restart_version`, too. */
+export const HAND_OVER_VERSION = 1;
+
+/** `take`: lend me your sockets. `drain`: I accept now, so stop that. `terminate`: end. */
+export type Word = "take" | "drain" | "terminate";
+
+/** The listening sockets of a process, in the order in which their descriptors follow. */
+export interface Lending {
+  readonly version: number;
+  /** Why nothing is lent; else "". */
+  readonly refused: string;
+  readonly sockets: readonly Omit<LentSocket, "descriptor">[];
+  /** The admin interface's address; its socket is the last one, unless it is a unix socket. */
+  readonly admin: string | null;
+  readonly adminLent: boolean;
+}
+
+/** The name of the process's socket. As in Envoy it is made of base id and epoch; NUL makes it abstract. */
+export function socketName(baseId: number, epoch: number): string {
+  return `\0sluice_domain_socket_${baseId}_${epoch}`;
+}
+
+/** Which process of which row of processes this one is. */
+export interface RestartPlace {
+  /** Keeps rows apart that run on one machine. Envoy: `--base-id`. */
+  readonly baseId: number;
+  /** 0 for the first process, one more for each that takes over. Envoy: `--restart-epoch`. */
+  readonly epoch: number;
+  /** Milliseconds after which the process before is told to end, whatever connections it has. Envoy: `--parent-shutdown-time-s`. */
+  readonly parentShutdownMs: number;
+}

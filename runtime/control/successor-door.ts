@@ -1,0 +1,182 @@
+/**
+ * Where the process that takes over asks for listening sockets. Until it says that it accepts nothing changes here:
+ * should it end before, this process just goes on. Life: open → (take → drain → terminate) → close.
+ */
+import { createServer } from "node:net";
+import type { Server, Socket } from "node:net";
+import { ProxyError } from "../errors.ts";
+import { HAND_OVER_BATCH, MAX_HAND_OVER_LINE_BYTES } from "../limits.ts";
+import type { LentSocket } from "../listener/listening-socket.ts";
+import { closeDescriptor, descriptorOf, listenOnPath, peerUser, sendDescriptors } from "../listener/native-sockets.ts";
+import type { Log } from "../observe/log.ts";
+import { HAND_OVER_VERSION, socketName } from "./hand-over-protocol.ts";
+import type { Lending, RestartPlace } from "./hand-over-protocol.ts";
+
+/** The process as its successor sees it. */
+export interface Lender {
+  /** Descriptors that the caller closes; `adminDescriptor` as well. */
+  lend(): Promise<{
+    readonly sockets: readonly LentSocket[];
+    readonly admin: string | null;
+    readonly adminDescriptor: number | null;
+  }>;
+  /** The successor accepts: this process lets go of its sockets. */
+  handOver(): Promise<void>;
+  /** The successor has waited long enough. */
+  terminate(): void;
+}
+
+export class SuccessorDoor {
+  readonly #lender: Lender;
+  readonly #log: Log;
+  readonly #server: Server;
+  /** Whoever takes over at the moment. */
+  #successor: Successor | null = null;
+
+  constructor(lender: Lender, log: Log) {
+    this.#lender = lender;
+    this.#log = log;
+    this.#server = createServer((socket) => this.#greet(socket));
+    this.#server.unref();
+  }
+
+  /** Rejects with ProxyError HOT_RESTART when there is such a process already. */
+  async open({ baseId, epoch }: RestartPlace): Promise<void> {
+    try {
+      const fd = listenOnPath(socketName(baseId, epoch), 1);
+      await new Promise<void>((resolve, reject) => {
+        this.#server.once("error", reject);
+        this.#server.listen({ fd }, resolve);
+      });
+    } catch (cause) {
+      const why = (cause as { readonly cause?: { readonly code?: string } }).cause?.code;
+      throw new ProxyError(
+        "HOT_RESTART",
+        "config",
+        why === "EADDRINUSE"
+          ? `a process with base id ${baseId} and restart epoch ${epoch} runs already: give this one another --base-id, or the next --restart-epoch to take over from it`
+          : `cannot wait for a process that takes over: ${String(cause)}`,
+        cause,
+      );
+    }
+  }
+
+  close(): void {
+    this.#server.close();
+    this.#successor?.end();
+  }
+
+  #greet(socket: Socket): void {
+    const fd = descriptorOf(socket);
+    const user = peerUser(fd);
+    const me = process.geteuid?.() ?? 0;
+    if (user !== me && user !== 0) {
+      this.#log.warning(`user ${user} asked for listening sockets, which user ${me} does not give away`);
+      socket.destroy();
+    } else if (this.#successor !== null) {
+      socket.end(lendingBytes(refusal("another process is taking over already")));
+    } else {
+      this.#successor = new Successor(socket, this.#lender, this.#log, () => (this.#successor = null));
+    }
+  }
+}
+
+/** The connection of the process that takes over. */
+class Successor {
+  readonly #socket: Socket;
+  readonly #lender: Lender;
+  readonly #log: Log;
+  #text = "";
+  /** Sends the next batch of descriptors. */
+  #next: (() => void) | null = null;
+  #handedOver = false;
+
+  constructor(socket: Socket, lender: Lender, log: Log, onGone: () => void) {
+    this.#socket = socket;
+    this.#lender = lender;
+    this.#log = log;
+    socket.unref();
+    socket.setEncoding("latin1");
+    socket.on("data", (text: string) => this.#hear(text));
+    socket.on("error", (error) => this.#log.warning(`hot restart: ${error.message}`));
+    socket.on("close", () => {
+      this.#next = null;
+      if (!this.#handedOver) this.#log.warning("the process that was to take over is gone: this one goes on serving");
+      onGone();
+    });
+  }
+
+  end(): void {
+    this.#socket.destroy();
+  }
+
+  #hear(text: string): void {
+    this.#text += text;
+    if (this.#text.length > MAX_HAND_OVER_LINE_BYTES) return void this.#socket.destroy();
+    for (let at = this.#text.indexOf("\n"); at !== -1; at = this.#text.indexOf("\n")) {
+      const word = this.#text.slice(0, at);
+      this.#text = this.#text.slice(at + 1);
+      this.#obey(word);
+    }
+  }
+
+  #obey(word: string): void {
+    if (word === "") {
+      const next = this.#next;
+      this.#next = null;
+      next?.();
+    } else if (word === "take") void this.#lend();
+    else if (word === "drain") void this.#handOver();
+    else if (word === "terminate") this.#lender.terminate();
+    else this.#socket.destroy();
+  }
+
+  async #lend(): Promise<void> {
+    this.#log.info("hot restart: lending listening sockets to the process that takes over");
+    const { sockets, admin, adminDescriptor } = await this.#lender.lend();
+    const descriptors = sockets.map(({ descriptor }) => descriptor);
+    if (adminDescriptor !== null) descriptors.push(adminDescriptor);
+    try {
+      this.#socket.write(
+        lendingBytes({
+          version: HAND_OVER_VERSION,
+          refused: "",
+          sockets: sockets.map(({ key, port }) => ({ key, port })),
+          admin,
+          adminLent: adminDescriptor !== null,
+        }),
+      );
+      for (let at = 0; at < descriptors.length; at += HAND_OVER_BATCH) {
+        await new Promise<void>((resolve) => {
+          this.#next = resolve;
+          this.#socket.once("close", resolve);
+        });
+        if (this.#socket.destroyed) return;
+        sendDescriptors(descriptorOf(this.#socket), descriptors.slice(at, at + HAND_OVER_BATCH));
+      }
+    } catch (error) {
+      if (!(error instanceof ProxyError)) throw error;
+      this.#log.error(`hot restart: ${error.message}`);
+      this.#socket.destroy();
+    } finally {
+      for (const descriptor of descriptors) closeDescriptor(descriptor);
+    }
+  }
+
+  async #handOver(): Promise<void> {
+    this.#handedOver = true;
+    await this.#lender.handOver();
+    this.#socket.write("draining\n");
+  }
+}
+
+function refusal(refused: string): Lending {
+  return { version: HAND_OVER_VERSION, refused, sockets: [], admin: null, adminLent: false };
+}
+
+function lendingBytes(lending: Lending): Buffer {
+  const text = Buffer.from(JSON.stringify(lending));
+  const length = Buffer.alloc(4);
+  length.writeUInt32BE(text.length);
+  return Buffer.concat([length, text]);
+}
