@@ -334,6 +334,8 @@ export const PARENT_SHUTDOWN_MS = 900_000;
 export const LAST_CONNECTION_LOOK_MS = 50;
 /** Milliseconds that the process before may take for each answer when its sockets are taken over. */
 export const HAND_OVER_MS = 5000;
+/** Connections at a time of processes that want to take over: one does, strangers are told no. */
+export const HAND_OVER_CONNECTIONS = 16;
 /** Descriptors in one message: Linux takes 253 (SCM_MAX_FD). */
 export const HAND_OVER_BATCH = 128;
 /** Bytes of the list of sockets that are handed over: some 10,000 of them. */

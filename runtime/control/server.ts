@@ -79,7 +79,7 @@ export class Server implements AdminSubject, PoolOwner {
   #started = false;
   #stopped = false;
   #restart: HotRestart | null = null;
-  #drainTimer: NodeJS.Timeout | null = null;
+  readonly #drainTimers = new Set<NodeJS.Timeout>();
   #draining = false;
   #healthCheckFailed = false;
   #flush: NodeJS.Timeout | null = null;
@@ -153,7 +153,7 @@ export class Server implements AdminSubject, PoolOwner {
   async stop(): Promise<void> {
     this.#stopped = true;
     if (this.#flush !== null) clearInterval(this.#flush);
-    if (this.#drainTimer !== null) clearTimeout(this.#drainTimer);
+    for (const timer of this.#drainTimers) clearTimeout(timer);
     this.#restart?.stop();
     this.#admin?.stop();
     this.#watch?.stop();
@@ -305,7 +305,7 @@ export class Server implements AdminSubject, PoolOwner {
     this.#pool.setDrainClose(inboundOnly ? "drain_inbound" : "drain", true, this.#drainOverMs);
     if (skipExit) return;
     const { drainTimeMs } = this.#options;
-    this.#drainTimer ??= setTimeout(() => this.#pool.stopAccepting(inboundOnly), drainTimeMs).unref();
+    this.#drainTimers.add(setTimeout(() => this.#pool.stopAccepting(inboundOnly), drainTimeMs).unref());
   }
 
   get #drainOverMs(): number {

@@ -5,7 +5,7 @@
 import { createServer } from "node:net";
 import type { Server, Socket } from "node:net";
 import { ProxyError } from "../errors.ts";
-import { HAND_OVER_BATCH, MAX_HAND_OVER_LINE_BYTES } from "../limits.ts";
+import { HAND_OVER_BATCH, HAND_OVER_CONNECTIONS, HAND_OVER_MS, MAX_HAND_OVER_LINE_BYTES } from "../limits.ts";
 import type { LentSocket } from "../listener/listening-socket.ts";
 import { closeDescriptor, descriptorOf, listenOnPath, peerUser, sendDescriptors } from "../listener/native-sockets.ts";
 import type { Log } from "../observe/log.ts";
@@ -37,6 +37,7 @@ export class SuccessorDoor {
     this.#lender = lender;
     this.#log = log;
     this.#server = createServer((socket) => this.#greet(socket));
+    this.#server.maxConnections = HAND_OVER_CONNECTIONS;
     this.#server.unref();
   }
 
@@ -67,14 +68,13 @@ export class SuccessorDoor {
   }
 
   #greet(socket: Socket): void {
-    const fd = descriptorOf(socket);
-    const user = peerUser(fd);
+    const user = peerUser(descriptorOf(socket));
     const me = process.geteuid?.() ?? 0;
     if (user !== me && user !== 0) {
       this.#log.warning(`user ${user} asked for listening sockets, which user ${me} does not give away`);
-      socket.destroy();
+      refuse(socket, `it belongs to user ${me}, and this one to user ${user}`);
     } else if (this.#successor !== null) {
-      socket.end(lendingBytes(refusal("another process is taking over already")));
+      refuse(socket, "another process is taking over from it already");
     } else {
       this.#successor = new Successor(socket, this.#lender, this.#log, () => (this.#successor = null));
     }
@@ -170,8 +170,12 @@ class Successor {
   }
 }
 
-function refusal(refused: string): Lending {
-  return { version: HAND_OVER_VERSION, refused, sockets: [], admin: null, adminLent: false };
+/** Says why to whoever asks for sockets, and has no more of it. */
+function refuse(socket: Socket, refused: string): void {
+  // What is left unread would take the answer away from the other side.
+  socket.on("error", () => socket.destroy()).resume();
+  socket.setTimeout(HAND_OVER_MS, () => socket.destroy());
+  socket.end(lendingBytes({ version: HAND_OVER_VERSION, refused, sockets: [], admin: null, adminLent: false }));
 }
 
 function lendingBytes(lending: Lending): Buffer {

@@ -3,10 +3,12 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { Agent } from "node:http";
 import { connect, createServer } from "node:net";
-import type { AddressInfo, Socket } from "node:net";
-import { describe, test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { after, describe, test } from "node:test";
+import { Predecessor } from "../../runtime/control/predecessor.ts";
 import { ask, bootstrap, OK_ROUTE, ProxyProcess } from "./proxy-process.ts";
+import { ALL_TO_UP, slowUpstream } from "./slow-upstream.ts";
 
 /** Rows of processes of this file, told apart from each other and from those of others on this machine. */
 let lastRow = process.pid * 16;
@@ -68,5 +70,135 @@ describe("hot restart", () => {
     const { requests, failed } = await running.result;
     assert.equal(failed, 0);
     assert.ok(requests > 1000, `${requests} requests`);
+  });
+
+  test("a stream under way finishes on the old process while the new one answers", async () => {
+    const { clusters, arrived } = await slowUpstream();
+    const row = new Row();
+    const old = await row.next(bootstrap({ routes: [ALL_TO_UP], clusters })).live();
+    const answer = old.get("/");
+    const upstream = await arrived;
+    const successor = await row.next(STEADY).live();
+    assert.equal((await successor.get("/")).body, "ok");
+    await old.printed("the next process accepts; draining");
+    assert.equal(old.process.exitCode, null);
+    // Past the drain time every answer asks downstream to leave.
+    const past = performance.now() + 1000;
+    while (performance.now() < past) await successor.get("/");
+    upstream.end("late");
+    const { status, body, headers } = await answer;
+    assert.deepEqual([status, body, headers["connection"]], [200, "late", "close"]);
+    assert.equal(await old.exited, 0);
+    await successor.printed("the process before has ended");
+    assert.equal((await successor.get("/hot_restart_version", successor.admin)).body, "1\n");
+    const { body: stats } = await successor.get("/stats?filter=hot_restart", successor.admin);
+    assert.equal(stats, "server.hot_restart_epoch: 1\n");
+  });
+
+  test("connections that do not end are ended after the parent's time", async () => {
+    const row = new Row("--parent-shutdown-time-s", "1");
+    const old = await row.next(STEADY).live();
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    after(() => agent.destroy());
+    await ask("GET", old.address, "/", agent);
+    await row.next(STEADY).live();
+    assert.equal(await old.exited, 0);
+    assert.match(old.output, /hot restart, and the time for connections is over/);
+  });
+
+  test("while the new process cannot start the old one goes on, with its admin interface; a later one takes over", async () => {
+    const holder = createServer().listen(0, "127.0.0.1");
+    await once(holder, "listening");
+    after(() => holder.close());
+    const { port } = holder.address() as AddressInfo;
+    const row = new Row();
+    const old = await row.next(STEADY, "--concurrency", "2").live();
+    const running = load(old.address, 60);
+    const busy = `additional_addresses: [{ address: { socket_address: { address: 127.0.0.1, port_value: ${port} } } }]`;
+    const failing = row.next(STEADY.replace("- name: ingress\n", `$&      ${busy}\n`), "--concurrency", "2");
+    assert.equal(await failing.exited, 1);
+    assert.match(failing.output, /cannot start: BIND_FAILED: listener ingress: cannot bind 127.0.0.1:\d+: the address/);
+    await old.printed("the process that was to take over is gone: this one goes on serving");
+    assert.equal((await old.get("/ready", old.admin)).body, "LIVE\n");
+    row.epoch--;
+    const successor = await row.next(STEADY).live();
+    assert.equal(await old.exited, 0);
+    running.end();
+    assert.equal((await running.result).failed, 0);
+    assert.equal(successor.address, old.address);
+    assert.equal(successor.admin, old.admin);
+  });
+
+  for (const [name, sketch, more] of [
+    ["one socket for all workers", {}, "enable_reuse_port: false"],
+    ["exact balance", {}, "connection_balance_config: { exact_balance: {} }"],
+  ] as const) {
+    test(`${name}: no request fails`, async () => {
+      const row = new Row();
+      const config = bootstrap({ routes: [OK_ROUTE], ...sketch }).replace("- name: ingress\n", `$&      ${more}\n`);
+      const old = await row.next(config, "--concurrency", "2").live();
+      const running = load(old.address, 60);
+      const successor = await row.next(config, "--concurrency", "2").live();
+      assert.equal(await old.exited, 0);
+      running.end();
+      assert.equal((await running.result).failed, 0);
+      assert.equal(successor.address, old.address);
+      assert.equal((await successor.get("/")).body, "ok");
+    });
+  }
+
+  test("a unix socket keeps its file, and a connection that waits in it", async () => {
+    const row = new Row();
+    const path = join(new ProxyProcess("").folder, "in.sock");
+    const config = bootstrap({ routes: [OK_ROUTE], address: `{ pipe: { path: "${path}" } }` });
+    const old = await row.next(config, "--concurrency", "2").live();
+    const successor = await row.next(config, "--concurrency", "2").live();
+    assert.equal(await old.exited, 0);
+    assert.equal(successor.address, path);
+    assert.equal((await successor.get("/")).body, "ok");
+  });
+
+  test("a place in the row that is taken, and a process before that is none, are clear errors", async () => {
+    const row = new Row();
+    const first = await row.next(STEADY).live();
+    row.epoch--;
+    const twin = row.next(STEADY);
+    assert.equal(await twin.exited, 1);
+    assert.match(twin.output, /HOT_RESTART: a process with base id \d+ and restart epoch 0 runs already/);
+    row.epoch = 6;
+    const lost = row.next(STEADY);
+    assert.equal(await lost.exited, 1);
+    assert.match(lost.output, /HOT_RESTART: cannot take over from the process .* restart epoch 6: there is none/);
+    assert.equal((await first.get("/")).body, "ok");
+    const alone = await new ProxyProcess(STEADY, ["--restart-epoch", "6", "--disable-hot-restart"]).live();
+    assert.equal((await alone.get("/hot_restart_version", alone.admin)).body, "disabled\n");
+  });
+
+  test("another user gets no sockets, nonsense changes nothing", async () => {
+    const baseId = ++lastRow;
+    const proxy = await new ProxyProcess(STEADY, ["--base-id", String(baseId)]).live();
+    const place = { baseId, epoch: 1, parentShutdownMs: 0 };
+    const me = process.geteuid!();
+    process.seteuid!(65_534);
+    try {
+      assert.throws(() => Predecessor.take(place), {
+        code: "HOT_RESTART",
+        message: /it belongs to user 0, and this one to user 65534/,
+      });
+    } finally {
+      process.seteuid!(me);
+    }
+    await proxy.printed("user 65534 asked for listening sockets, which user 0 does not give away");
+    for (const words of ["nonsense\n", "x".repeat(5000), "\n\n\n"]) {
+      const socket = connect(`\0sluice_domain_socket_${baseId}_0`);
+      socket.on("error", () => {});
+      socket.end(words);
+      socket.resume();
+      await once(socket, "close");
+    }
+    assert.equal((await proxy.get("/")).body, "ok");
+    const taken = Predecessor.take(place);
+    assert.equal(taken.sockets.length > 0, true);
+    assert.throws(() => Predecessor.take(place), /another process is taking over from it already/);
   });
 });

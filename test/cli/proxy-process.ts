@@ -4,6 +4,7 @@ import type { ChildProcess } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import type { Agent } from "node:http";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after } from "node:test";
@@ -139,4 +140,18 @@ export function ask(method: string, address: string, path: string, agent: Agent 
     outgoing.on("error", reject);
     outgoing.end();
   });
+}
+
+/** Connects until nobody accepts: workers close their sockets one after the other. */
+export async function untilRefused(address: string): Promise<void> {
+  const [host, port] = address.split(":");
+  for (;;) {
+    const socket = connect(Number(port), host);
+    const code = await new Promise<string>((resolve) => {
+      socket.on("error", (error: NodeJS.ErrnoException) => resolve(error.code!));
+      socket.on("close", () => resolve(""));
+      socket.on("connect", () => socket.destroy());
+    });
+    if (code === "ECONNREFUSED") return;
+  }
 }

@@ -1,47 +1,13 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
-import { Agent, createServer } from "node:http";
-import type { ServerResponse } from "node:http";
+import { Agent } from "node:http";
 import { connect, createServer as createTcpServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
-import { ask, bootstrap, OK_ROUTE, ProxyProcess } from "./proxy-process.ts";
-
-const ALL_TO_UP = "{ match: { prefix: / }, route: { cluster: up } }";
-
-/** An upstream that answers when it is told to. */
-async function slowUpstream(): Promise<{ clusters: string; arrived: Promise<ServerResponse> }> {
-  let arrive: (response: ServerResponse) => void = () => {};
-  const arrived = new Promise<ServerResponse>((resolve) => (arrive = resolve));
-  const server = createServer((_request, response) => arrive(response)).listen(0, "127.0.0.1");
-  await once(server, "listening");
-  after(() => {
-    server.close();
-    server.closeAllConnections();
-  });
-  const { port } = server.address() as AddressInfo;
-  const endpoint = `{ endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: ${port} } } } }`;
-  return {
-    clusters: `[{ name: up, type: STATIC, load_assignment: { cluster_name: up, endpoints: [{ lb_endpoints: [${endpoint}] }] } }]`,
-    arrived,
-  };
-}
-
-/** Connects until nobody accepts: workers close their sockets one after the other. */
-async function untilRefused(address: string): Promise<void> {
-  const [host, port] = address.split(":");
-  for (;;) {
-    const socket = connect(Number(port), host);
-    const code = await new Promise<string>((resolve) => {
-      socket.on("error", (error: NodeJS.ErrnoException) => resolve(error.code!));
-      socket.on("close", () => resolve(""));
-      socket.on("connect", () => socket.destroy());
-    });
-    if (code === "ECONNREFUSED") return;
-  }
-}
+import { ask, bootstrap, OK_ROUTE, ProxyProcess, untilRefused } from "./proxy-process.ts";
+import { ALL_TO_UP, slowUpstream } from "./slow-upstream.ts";
 
 describe("sluice run", () => {
   test("serves with all workers, and admin tells about them", async () => {
@@ -178,7 +144,8 @@ describe("sluice run", () => {
 
   test("a listener of the drain type MODIFY_ONLY ignores /healthcheck/fail", async () => {
     const text = bootstrap({ routes: [OK_ROUTE] }).replace("- name: ingress\n", "$&      drain_type: MODIFY_ONLY\n");
-    const proxy = await new ProxyProcess(text, ["--concurrency", "1"]).live();
+    const args = ["--concurrency", "1", "--drain-strategy", "immediate"];
+    const proxy = await new ProxyProcess(text, args).live();
     const agent = new Agent({ keepAlive: true, maxSockets: 1 });
     after(() => agent.destroy());
     const connection = async (): Promise<unknown> =>
@@ -206,6 +173,37 @@ describe("sluice run", () => {
     upstream.end("done");
     assert.equal((await answer).body, "done");
     assert.equal((await proxy.get("/ready", proxy.admin)).body, "LIVE\n");
+  });
+
+  test("/drain_listeners?graceful asks downstream to leave, and stops accepting when the drain time is over", async () => {
+    const args = ["--concurrency", "1", "--drain-strategy", "immediate", "--drain-time-s", "1"];
+    const proxy = await new ProxyProcess(bootstrap({ routes: [OK_ROUTE] }), args).live();
+    const connection = async (): Promise<unknown> => (await proxy.get("/", proxy.address)).headers["connection"];
+    const keeping = new Agent({ keepAlive: true, maxSockets: 1 });
+    after(() => keeping.destroy());
+    assert.equal((await ask("GET", proxy.address, "/", keeping)).headers["connection"], undefined);
+    assert.equal((await proxy.post("/drain_listeners?skip_exit")).status, 400);
+    await proxy.post("/drain_listeners?graceful&inboundonly");
+    assert.equal((await ask("GET", proxy.address, "/", keeping)).headers["connection"], undefined);
+    await proxy.post("/drain_listeners?graceful");
+    assert.equal((await ask("GET", proxy.address, "/", keeping)).headers["connection"], "close");
+    assert.equal(await connection(), "close");
+    await untilRefused(proxy.address);
+  });
+
+  test("a gradual drain that has just begun lets connections live; with skip_exit listening goes on", async () => {
+    const args = ["--concurrency", "1", "--drain-time-s", "86400"];
+    const text = bootstrap({ routes: [OK_ROUTE] }).replace("- name: ingress\n", "$&      traffic_direction: INBOUND\n");
+    const proxy = await new ProxyProcess(text, args).live();
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    after(() => agent.destroy());
+    await proxy.post("/drain_listeners?graceful&inboundonly&skip_exit");
+    for (let turn = 0; turn < 5; turn++)
+      assert.equal((await ask("GET", proxy.address, "/", agent)).headers["connection"], undefined);
+    assert.match(
+      (await proxy.get("/stats?filter=downstream_cx_total", proxy.admin)).body,
+      /http.ingress.downstream_cx_total: 1\n/,
+    );
   });
 
   test("log levels reach the workers", async () => {
