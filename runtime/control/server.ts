@@ -301,7 +301,10 @@ export class Server implements AdminSubject, PoolOwner {
 
   drainListeners({ graceful, inboundOnly, skipExit }: ListenerDrain): void {
     this.#log.info(`draining listeners${inboundOnly ? " of inbound traffic" : ""}${graceful ? " gracefully" : ""}`);
-    if (!graceful) return void this.#pool.stopAccepting(inboundOnly);
+    if (!graceful) {
+      this.#pool.stopAccepting(inboundOnly);
+      return;
+    }
     this.#pool.setDrainClose(inboundOnly ? "drain_inbound" : "drain", true, this.#drainOverMs);
     if (skipExit) return;
     const { drainTimeMs } = this.#options;

@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { Agent } from "node:http";
 import { connect, createServer } from "node:net";
@@ -8,57 +7,17 @@ import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { Predecessor } from "../../runtime/control/predecessor.ts";
 import { ask, bootstrap, OK_ROUTE, ProxyProcess } from "./proxy-process.ts";
+import { Row, steadyLoad } from "./restart-row.ts";
 import { ALL_TO_UP, slowUpstream } from "./slow-upstream.ts";
 
-/** Rows of processes of this file, told apart from each other and from those of others on this machine. */
-let lastRow = process.pid * 16;
-
-/** A row of processes that take over from each other. */
-class Row {
-  readonly #baseId = String(++lastRow);
-  readonly #args: readonly string[];
-  epoch = -1;
-
-  constructor(...args: string[]) {
-    this.#args = ["--drain-time-s", "1", ...args];
-  }
-
-  /** The next process, which may serve another configuration. */
-  next(config: string, ...more: string[]): ProxyProcess {
-    const place = ["--base-id", this.#baseId, "--restart-epoch", String(++this.epoch)];
-    return new ProxyProcess(config, [...this.#args, ...place, ...more]);
-  }
-}
-
 const STEADY = bootstrap({ routes: [OK_ROUTE] });
-
-/** What wrk counted. */
-interface Load {
-  readonly requests: number;
-  /** Connections refused or broken, timeouts, and answers other than 200. */
-  readonly failed: number;
-}
-
-/** wrk against an address; `end` ends it early and tells what it has counted. */
-function load(address: string, seconds: number, ...args: string[]): { readonly result: Promise<Load>; end(): void } {
-  const wrk = spawn("wrk", ["-t", "1", "-c", "20", "-d", String(seconds), ...args, `http://${address}/`]);
-  let out = "";
-  wrk.stdout.on("data", (data) => (out += String(data)));
-  const result = once(wrk, "close").then((): Load => {
-    const errors = /Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)/.exec(out)?.slice(1) ?? [];
-    const non2xx = /Non-2xx or 3xx responses: (\d+)/.exec(out)?.[1] ?? "0";
-    const failed = [...errors, non2xx].reduce((sum, one) => sum + Number(one), 0);
-    return { requests: Number(/(\d+) requests in/.exec(out)?.[1]), failed };
-  });
-  return { result, end: () => void wrk.kill("SIGINT") };
-}
 
 describe("hot restart", () => {
   test("under load, over several restarts with more and fewer workers, no request fails", async () => {
     const row = new Row();
     let current = await row.next(STEADY, "--concurrency", "2").live();
     const { address } = current;
-    const running = load(address, 60);
+    const running = steadyLoad(address);
     for (const workers of ["3", "1", "2"]) {
       const before = current;
       current = await row.next(STEADY, "--concurrency", workers).live();
@@ -67,8 +26,8 @@ describe("hot restart", () => {
       assert.match(before.output, /hot restart, and no connection is left/);
     }
     running.end();
-    const { requests, failed } = await running.result;
-    assert.equal(failed, 0);
+    const { requests, errors } = await running.result;
+    assert.equal(errors, 0);
     assert.ok(requests > 1000, `${requests} requests`);
   });
 
@@ -113,7 +72,7 @@ describe("hot restart", () => {
     const { port } = holder.address() as AddressInfo;
     const row = new Row();
     const old = await row.next(STEADY, "--concurrency", "2").live();
-    const running = load(old.address, 60);
+    const running = steadyLoad(old.address);
     const busy = `additional_addresses: [{ address: { socket_address: { address: 127.0.0.1, port_value: ${port} } } }]`;
     const failing = row.next(STEADY.replace("- name: ingress\n", `$&      ${busy}\n`), "--concurrency", "2");
     assert.equal(await failing.exited, 1);
@@ -124,7 +83,7 @@ describe("hot restart", () => {
     const successor = await row.next(STEADY).live();
     assert.equal(await old.exited, 0);
     running.end();
-    assert.equal((await running.result).failed, 0);
+    assert.equal((await running.result).errors, 0);
     assert.equal(successor.address, old.address);
     assert.equal(successor.admin, old.admin);
   });
@@ -137,11 +96,11 @@ describe("hot restart", () => {
       const row = new Row();
       const config = bootstrap({ routes: [OK_ROUTE], ...sketch }).replace("- name: ingress\n", `$&      ${more}\n`);
       const old = await row.next(config, "--concurrency", "2").live();
-      const running = load(old.address, 60);
+      const running = steadyLoad(old.address);
       const successor = await row.next(config, "--concurrency", "2").live();
       assert.equal(await old.exited, 0);
       running.end();
-      assert.equal((await running.result).failed, 0);
+      assert.equal((await running.result).errors, 0);
       assert.equal(successor.address, old.address);
       assert.equal((await successor.get("/")).body, "ok");
     });
@@ -175,8 +134,9 @@ describe("hot restart", () => {
   });
 
   test("another user gets no sockets, nonsense changes nothing", async () => {
-    const baseId = ++lastRow;
-    const proxy = await new ProxyProcess(STEADY, ["--base-id", String(baseId)]).live();
+    const row = new Row();
+    const proxy = await row.next(STEADY).live();
+    const { baseId } = row;
     const place = { baseId, epoch: 1, parentShutdownMs: 0 };
     const me = process.geteuid!();
     process.seteuid!(65_534);

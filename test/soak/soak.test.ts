@@ -7,6 +7,7 @@ import { after, test } from "node:test";
 import { CONNECTIONS } from "../bench/wrk.ts";
 import { slowReaders, slowUpstream, slowWriters, streamDown, streamUp } from "./body-soak.ts";
 import { soakRequests } from "./request-soak.ts";
+import { soakRestarts } from "./restart-soak.ts";
 
 const MIB = 1024 * 1024;
 /** Far less than the bodies, and more than V8 takes before it collects. */
@@ -31,6 +32,12 @@ test("a worker that is ended under load costs its own requests at most, and is b
     { wrong: 0, restarts: 1, serving: 2 },
   );
   assert.ok(outcome.errors <= CONNECTIONS, `${outcome.errors} errors on ${CONNECTIONS} connections`);
+});
+
+test("hot restarts under load, no request lost", async () => {
+  const { errors, requests, statuses } = await soakRestarts(folder, 4000, 2);
+  assert.deepEqual({ errors, statuses: new Set(statuses) }, { errors: 0, statuses: new Set([0]) });
+  assert.ok(requests >= 4000, `${requests} requests`);
 });
 
 test("large bodies flow down and up in bounded memory", async () => {
