@@ -214,6 +214,7 @@ export class WorkerPool {
 
   /** Descriptors of all listening sockets, for a process that takes over; the caller closes them. */
   async lend(): Promise<readonly LentSocket[]> {
+    while (this.#change !== null) await this.#change;
     const answers = await this.#ask("lend_sockets");
     return answers.flatMap((one) => (one.kind === "sockets_lent" ? one.sockets : []));
   }

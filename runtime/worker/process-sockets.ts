@@ -93,7 +93,7 @@ export class ProcessSockets {
       if (port !== 0) boundPorts[`${name}/${index}`] = port;
       if (descriptor >= 0) sharedSockets[`${name}/${index}`] = descriptor;
     }
-    return { boundPorts, sharedSockets, counts: this.#counts };
+    return { boundPorts, sharedSockets, inheritedSockets: {}, counts: this.#counts };
   }
 
   /** The change is in force. */
