@@ -2,7 +2,9 @@
  * A process in a row of processes that take listening sockets over from each other: the side towards the one before,
  * and the side towards the one after. Loaded only by who is in such a row (`--base-id`, `--restart-epoch`).
  */
+import { platform } from "node:os";
 import type { Address } from "../config/snapshot.ts";
+import { ProxyError } from "../errors.ts";
 import { LAST_CONNECTION_LOOK_MS } from "../limits.ts";
 import { formatAddress } from "../listener/address.ts";
 import type { LentSocket } from "../listener/listening-socket.ts";
@@ -46,6 +48,7 @@ export class HotRestart implements Lender {
 
   /** Takes the place in the row. Rejects with ProxyError HOT_RESTART; then the process before goes on. */
   static async begin(place: RestartPlace, process: RestartingProcess): Promise<HotRestart> {
+    if (platform() !== "linux") throw new ProxyError("HOT_RESTART", "config", "hot restart works on Linux only");
     const restart = new HotRestart(place, process);
     await restart.#door.open(place);
     if (place.epoch === 0) return restart;
@@ -105,8 +108,11 @@ export class HotRestart implements Lender {
     this.#process.onHandOver();
     pool.setDrainClose("drain", true, drainOverMs);
     await pool.handOver();
+    // Two looks: a connection on its way from one worker to another is counted by neither.
+    let quiet = 0;
     this.#watch = setInterval(() => {
-      if (pool.openSockets === 0) this.#process.end("hot restart, and no connection is left");
+      quiet = pool.openSockets === 0 ? quiet + 1 : 0;
+      if (quiet === 2) this.#process.end("hot restart, and no connection is left");
     }, LAST_CONNECTION_LOOK_MS);
     // The successor says so, too; but it may be gone by then.
     this.#shutdown = setTimeout(() => this.terminate(), this.#place.parentShutdownMs);

@@ -123,10 +123,14 @@ export class Server implements AdminSubject, PoolOwner {
       logFormat: this.#options.logFormat,
     };
     const restart = await this.#joinRow(snapshot);
-    const adminAtOnce = restart?.takesAdmin === true ? undefined : this.#startAdmin(snapshot);
-    await Promise.all([this.#pool.start(setup, restart?.lent), adminAtOnce]);
-    await restart?.takeOver();
-    if (restart?.takesAdmin === true) await this.#startAdmin(snapshot, restart.adminDescriptor);
+    if (restart === null) await Promise.all([this.#pool.start(setup), this.#startAdmin(snapshot)]);
+    else {
+      // Once workers accept nothing may fail any more; and the address of the process before comes free last.
+      if (!restart.takesAdmin) await this.#startAdmin(snapshot);
+      await this.#pool.start(setup, restart.lent);
+      await restart.takeOver();
+      if (restart.takesAdmin) await this.#startAdmin(snapshot, restart.adminDescriptor);
+    }
     this.#started = true;
     this.#flush = setInterval(() => this.#registry.rollInterval(), STATS_FLUSH_INTERVAL_MS);
     this.#flush.unref();
