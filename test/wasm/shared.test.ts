@@ -8,6 +8,7 @@ import * as Status from "../../abi/status.ts";
 import { MAX_QUEUE_ITEMS, SHARED_DATA_BYTES } from "../../runtime/limits.ts";
 import { SharedStore } from "../../runtime/wasm/shared.ts";
 import { SharedLock } from "../../runtime/wasm/shared/lock.ts";
+import { TokenBucket } from "../../runtime/wasm/shared/token-bucket.ts";
 
 const store = SharedStore.create();
 after(() => store.close());
@@ -227,5 +228,34 @@ describe("queues", () => {
     const token = store.queues.register("vm", Buffer.from("full"), () => {});
     for (let n = 0; n < MAX_QUEUE_ITEMS; n++) store.queues.enqueue(token, Buffer.of(1));
     assert.equal(store.queues.enqueue(token, Buffer.of(1)), Status.INTERNAL_FAILURE);
+  });
+});
+
+describe("token buckets of two threads whose clocks differ", () => {
+  const bucketsOf = (maxTokens: number, tokensPerFill: number): [TokenBucket, TokenBucket] => {
+    const size = { maxTokens, tokensPerFill, fillIntervalMs: 60_000 };
+    const words = new BigInt64Array(1);
+    const now = Number(process.hrtime.bigint()) / 1e6;
+    // One has come to the first fill, the other is just before it.
+    return [new TokenBucket(size, words, 0, now - 30_000), new TokenBucket(size, words, 0, now - 61_000)];
+  };
+
+  test("a fill that one has seen is there for the other", () => {
+    const [behind, ahead] = bucketsOf(1000, 1000);
+    assert.ok(behind.take(1));
+    assert.ok(ahead.take(1));
+    assert.ok(behind.take(1));
+    assert.equal(behind.remaining, 998);
+    assert.ok(ahead.take(998));
+    assert.ok(!behind.take(1));
+    assert.ok(!ahead.take(1));
+  });
+
+  test("none is given out twice", () => {
+    const [behind, ahead] = bucketsOf(5, 2);
+    let given = 0;
+    for (let n = 0; n < 50; n++) for (const one of [behind, ahead]) if (one.take(1)) given++;
+    // One before the fill, which makes the bucket full again, and what it holds then.
+    assert.equal(given, 6);
   });
 });

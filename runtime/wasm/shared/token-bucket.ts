@@ -15,8 +15,23 @@ export const BUCKET_BYTES = MAX_TOKEN_BUCKETS * 8;
 /** u32 max, per fill, interval, slot; f64 start. */
 const ENTRY_BYTES = 24;
 
-/** The system's monotonic clock, the same for all threads; performance.now starts anew in each. */
-const monotonicOffsetMs = Number(process.hrtime.bigint()) / 1e6 - performance.now();
+/**
+ * The system's monotonic clock, the same for all threads; performance.now starts anew in each. A thread that loses its
+ * core between the two readings would have another clock than the others, so the closest of a few pairs counts.
+ */
+function monotonicOffset(): number {
+  let [closest, offsetMs] = [Infinity, 0];
+  for (let n = 0; n < 5; n++) {
+    const before = performance.now();
+    const systemMs = Number(process.hrtime.bigint()) / 1e6;
+    const after = performance.now();
+    if (after - before >= closest) continue;
+    closest = after - before;
+    offsetMs = systemMs - (before + after) / 2;
+  }
+  return offsetMs;
+}
+const monotonicOffsetMs = monotonicOffset();
 function monotonicMs(): number {
   return monotonicOffsetMs + performance.now();
 }
@@ -50,9 +65,13 @@ export class TokenBucket {
     const sinceMs = Math.max(0, monotonicMs() - this.#startMs);
     const fills = Math.floor(sinceMs / fillIntervalMs);
     this.resetMs = Math.ceil(fillIntervalMs - (sinceMs - fills * fillIntervalMs));
-    const filled = fills * Math.min(tokensPerFill, maxTokens);
+    const perFill = Math.min(tokensPerFill, maxTokens);
+    let filled = fills * perFill;
     for (;;) {
       const seen = Atomics.load(this.#words, this.#slot);
+      // More is spent than there has been: another thread has seen a fill that this one's clock has not come to.
+      const ahead = Number(seen) - filled - maxTokens;
+      if (ahead > 0) filled += Math.ceil(ahead / perFill) * perFill;
       const spent = Math.max(Number(seen), filled);
       const held = filled + maxTokens - spent;
       if (held < count) {
