@@ -336,6 +336,8 @@ export const LAST_CONNECTION_LOOK_MS = 50;
 export const HAND_OVER_MS = 5000;
 /** Connections at a time of processes that want to take over: one does, strangers are told no. */
 export const HAND_OVER_CONNECTIONS = 16;
+/** Milliseconds that a worker may take to lend its sockets: less than whoever takes over waits. */
+export const LEND_MS = 4000;
 /** Descriptors in one message: Linux takes 253 (SCM_MAX_FD). */
 export const HAND_OVER_BATCH = 128;
 /** Bytes of the list of sockets that are handed over: some 10,000 of them. */

@@ -24,6 +24,8 @@ export interface RestartingProcess {
   readonly drainOverMs: number;
   /** As it is configured; undefined: no admin interface. */
   readonly adminAddress: Address | undefined;
+  /** All workers accept. */
+  isLive(): boolean;
   /** Its listening socket, once more. */
   lendAdmin(): number | null;
   /** The successor accepts: the admin interface closes. */
@@ -91,6 +93,10 @@ export class HotRestart implements Lender {
   }
 
   // What the process after this one asks.
+
+  get ready(): boolean {
+    return this.#process.isLive();
+  }
 
   async lend(): ReturnType<Lender["lend"]> {
     const { pool, adminAddress } = this.#process;

@@ -336,6 +336,7 @@ export class Server implements AdminSubject, PoolOwner {
       log: this.#log,
       drainOverMs: this.#drainOverMs,
       adminAddress: admin?.address,
+      isLive: () => this.#started,
       lendAdmin: () => this.#admin?.lend() ?? null,
       onHandOver: () => {
         this.#draining = true;

@@ -14,6 +14,8 @@ import type { Lending, RestartPlace } from "./hand-over-protocol.ts";
 
 /** The process as its successor sees it. */
 export interface Lender {
+  /** False: it does not serve yet. */
+  readonly ready: boolean;
   /** Descriptors that the caller closes; `adminDescriptor` as well. */
   lend(): Promise<{
     readonly sockets: readonly LentSocket[];
@@ -68,11 +70,20 @@ export class SuccessorDoor {
   }
 
   #greet(socket: Socket): void {
-    const user = peerUser(descriptorOf(socket));
+    let user: number;
+    try {
+      user = peerUser(descriptorOf(socket));
+    } catch (error) {
+      this.#log.warning(`cannot tell who asks for listening sockets: ${String(error)}`);
+      socket.destroy();
+      return;
+    }
     const me = process.geteuid?.() ?? 0;
     if (user !== me && user !== 0) {
       this.#log.warning(`user ${user} asked for listening sockets, which user ${me} does not give away`);
       refuse(socket, `it belongs to user ${me}, and this one to user ${user}`);
+    } else if (!this.#lender.ready) {
+      refuse(socket, "it does not serve yet");
     } else if (this.#successor !== null) {
       refuse(socket, "another process is taking over from it already");
     } else {
@@ -89,7 +100,8 @@ class Successor {
   #text = "";
   /** Sends the next batch of descriptors. */
   #next: (() => void) | null = null;
-  #handedOver = false;
+  /** The words come in this order, each once. */
+  #stage: "" | "take" | "drain" = "";
 
   constructor(socket: Socket, lender: Lender, log: Log, onGone: () => void) {
     this.#socket = socket;
@@ -101,7 +113,8 @@ class Successor {
     socket.on("error", (error) => this.#log.warning(`hot restart: ${error.message}`));
     socket.on("close", () => {
       this.#next = null;
-      if (!this.#handedOver) this.#log.warning("the process that was to take over is gone: this one goes on serving");
+      if (this.#stage !== "drain")
+        this.#log.warning("the process that was to take over is gone: this one goes on serving");
       onGone();
     });
   }
@@ -125,13 +138,14 @@ class Successor {
       const next = this.#next;
       this.#next = null;
       next?.();
-    } else if (word === "take") void this.#lend();
-    else if (word === "drain") void this.#handOver();
-    else if (word === "terminate") this.#lender.terminate();
+    } else if (word === "take" && this.#stage === "") void this.#lend();
+    else if (word === "drain" && this.#stage === "take") void this.#handOver();
+    else if (word === "terminate" && this.#stage === "drain") this.#lender.terminate();
     else this.#socket.destroy();
   }
 
   async #lend(): Promise<void> {
+    this.#stage = "take";
     this.#log.info("hot restart: lending listening sockets to the process that takes over");
     const { sockets, admin, adminDescriptor } = await this.#lender.lend();
     const descriptors = sockets.map(({ descriptor }) => descriptor);
@@ -164,7 +178,7 @@ class Successor {
   }
 
   async #handOver(): Promise<void> {
-    this.#handedOver = true;
+    this.#stage = "drain";
     await this.#lender.handOver();
     this.#socket.write("draining\n");
   }

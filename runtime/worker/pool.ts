@@ -6,6 +6,7 @@
 import { ProxyError } from "../errors.ts";
 import {
   DRAIN_GRACE_MS,
+  LEND_MS,
   PLUGIN_STEP_MS,
   WORKER_ANSWER_MS,
   WORKER_MISSED_BEATS,
@@ -215,7 +216,10 @@ export class WorkerPool {
   /** Descriptors of all listening sockets, for a process that takes over; the caller closes them. */
   async lend(): Promise<readonly LentSocket[]> {
     while (this.#change !== null) await this.#change;
-    const answers = await this.#ask("lend_sockets");
+    const answers = await this.#ask("lend_sockets", LEND_MS);
+    const silent = this.#servingThreads().length - answers.length;
+    if (silent > 0)
+      this.#log.warning(`${silent} workers did not lend their sockets: connections that wait there are lost`);
     return answers.flatMap((one) => (one.kind === "sockets_lent" ? one.sockets : []));
   }
 
@@ -296,9 +300,10 @@ export class WorkerPool {
 
   async #ask(
     kind: "describe_clusters" | "describe_plugins" | "lend_sockets" | "hand_over",
+    timeoutMs = WORKER_ANSWER_MS,
   ): Promise<readonly FromWorker[]> {
     const id = this.#questions.newId();
-    const replies = await this.#questions.ask(this.#servingThreads(), { kind, id }, WORKER_ANSWER_MS);
+    const replies = await this.#questions.ask(this.#servingThreads(), { kind, id }, timeoutMs);
     return replies.map(({ answer }) => answer).filter((answer) => typeof answer !== "string");
   }
 

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { Agent } from "node:http";
+import { connect as http2Connect } from "node:http2";
 import { connect, createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -105,6 +106,36 @@ describe("hot restart", () => {
       assert.equal((await successor.get("/")).body, "ok");
     });
   }
+
+  test("HTTP/2: connections are told to go, and no stream fails", async () => {
+    const row = new Row();
+    const old = await row.next(STEADY).live();
+    let over = false;
+    let answered = 0;
+    let connections = 0;
+    /** Streams one after the other, on a new connection after each GOAWAY. */
+    const streams = async (): Promise<void> => {
+      while (!over) {
+        const session = http2Connect(`http://${old.address}`);
+        connections++;
+        let going = false;
+        session.on("goaway", () => (going = true));
+        while (!over && !going) {
+          const stream = session.request({ ":path": "/" }).resume();
+          await once(stream, "end");
+          answered++;
+        }
+        session.close();
+      }
+    };
+    const downstreams = Array.from({ length: 8 }, streams);
+    await row.next(STEADY).live();
+    assert.equal(await old.exited, 0);
+    over = true;
+    await Promise.all(downstreams);
+    assert.ok(answered > 100, `${answered} answers`);
+    assert.ok(connections >= 16, `${connections} connections`);
+  });
 
   test("a unix socket keeps its file", async () => {
     const row = new Row();
