@@ -41,7 +41,9 @@ function run({ name, command: [file, ...args] }: Check): Promise<string | undefi
 }
 
 /** Message classes are not in version control, and the type check needs them. */
-const guests = globSync("{filters/*,samples/*/filter/*,test/guests/*}/*.proto", { cwd }).map((path) => dirname(path));
+const guests = globSync("{filters/*,samples/*/filter/*,test/guests/*}/{*.proto,filter.json}", { cwd }).map((path) =>
+  dirname(path),
+);
 const generation: Check = {
   name: "message classes",
   command: ["node", "filters/build/main.ts", "--out", "build/checked", ...new Set(guests)],
