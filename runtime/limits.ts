@@ -532,6 +532,12 @@ export const MAX_ARTIFACT_LAYERS = 200;
 export const MAX_TAR_ENTRIES = 10_000;
 /** Bytes of a registry's answer other than manifests and blobs: errors and tokens. */
 export const MAX_REGISTRY_ANSWER_BYTES = 256 * 1024;
+/** Characters of a registry's own message that are shown: a sentence. */
+export const MAX_SHOWN_ANSWER = 200;
+/** Characters of one line of what `sluice inspect` shows of a module. */
+export const MAX_INSPECTED_TEXT = 2000;
+/** Characters of a registry's host and repository together: the distribution specification's advice. */
+export const MAX_REFERENCE_NAME = 255;
 /** Tags that are listed at most. */
 export const MAX_TAGS = 100_000;
 /** Redirects that are followed, one after another, as browsers and go-containerregistry do about. */

@@ -95,12 +95,10 @@ export class OciCodeSource {
   async #withRepository<T>(uri: string, run: (repository: Repository) => Promise<T>): Promise<T> {
     const { registry, repository: name } = parseReference(uri);
     const { plainHttp, ca, dockerConfig } = this.#config;
-    const environment =
-      dockerConfig === undefined ? process.env : { ...process.env, SLUICE_DOCKER_CONFIG_FILE: dockerConfig };
     const repository = new Repository(registry, name, {
       ...(plainHttp ? { plainHttp } : {}),
-      ...(ca === undefined ? {} : { ca: readFileSync(ca, "utf8") }),
-      credentials: (await findCredentials(registry, environment)) ?? null,
+      ...(ca === undefined ? {} : { ca: readAuthorities(ca) }),
+      credentials: (await findCredentials(registry, process.env, dockerConfig)) ?? null,
     });
     try {
       return await run(repository);
@@ -187,4 +185,13 @@ function checkPin({ uri, sha256, oci }: OciCode, resolved: Resolved, bytes: Buff
     "upstream",
     `${uri}: the module's sha256 is ${module}, the manifest's ${resolved.top.digest.slice("sha256:".length)}, and neither is ${sha256}`,
   );
+}
+
+/** Read each time: a mounted file may have been renewed. */
+function readAuthorities(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (cause) {
+    throw new ProxyError("ARTIFACT_CREDENTIALS", "config", `ca_file: ${(cause as Error).message}`, cause);
+  }
 }

@@ -38,11 +38,6 @@ export class TrustPolicy {
     this.#log = log;
   }
 
-  /** False: every module is taken, so that signatures need not be fetched. */
-  get asks(): boolean {
-    return this.#rules.length > 0;
-  }
-
   /**
    * Lets a module in, or throws ProxyError SIGNATURE_MISSING with the reason. `source`: the file it was read from, or where
    * else it comes from; `evidence`: that of a registry.

@@ -2,6 +2,8 @@
 import colors from "picocolors";
 import { HOST_FUNCTIONS } from "../../abi/functions.ts";
 import { ProxyError } from "../errors.ts";
+import { MAX_INSPECTED_TEXT } from "../limits.ts";
+import { shownText } from "../observe/wire-text.ts";
 import { fetchModule, readArtifact, resolve } from "../registry/artifact.ts";
 import { digestOf } from "../registry/digest.ts";
 import { layoutOf } from "../registry/layout.ts";
@@ -175,6 +177,5 @@ function scaffoldText({ schema, manifest }: ModuleFacts, target: string): string
 
 /** What a module says goes to terminals. */
 function printable(text: string): string {
-  // oxlint-disable-next-line no-control-regex -- that is what must not reach a terminal
-  return text.replaceAll(/[\u0000-\u001f\u007f-\u009f]/g, "?");
+  return shownText(text, MAX_INSPECTED_TEXT);
 }

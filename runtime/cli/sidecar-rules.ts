@@ -49,7 +49,7 @@ const OUT_REDIRECT = "SLUICE_REDIRECT";
 const DIVERT = "SLUICE_DIVERT";
 const TPROXY = "SLUICE_TPROXY";
 /** Our chains by table, and where each table jumps into them. */
-export const CHAINS: Readonly<Record<string, readonly string[]>> = {
+const CHAINS: Readonly<Record<string, readonly string[]>> = {
   nat: [IN, IN_REDIRECT, OUT, OUT_REDIRECT],
   mangle: [IN, DIVERT, TPROXY],
 };
@@ -76,15 +76,13 @@ export function restoreText({ tables }: Rules): string {
   return `${parts.join("\n")}\n`;
 }
 
-/** Arguments of iptables that take everything away again; each may fail because it is not there. */
-export function removal({ tables, family }: Pick<Rules, "tables" | "family">): string[][] {
-  const commands: string[][] = [];
-  for (const table of tables.keys()) {
-    for (const jump of JUMPS[table]!) commands.push(["-w", "-t", table, "-D", ...jump.split(" ")]);
-    for (const chain of CHAINS[table]!) commands.push(["-w", "-t", table, "-F", chain]);
-    for (const chain of CHAINS[table]!) commands.push(["-w", "-t", table, "-X", chain]);
-  }
-  return family === 4 || family === 6 ? commands : [];
+/** Arguments of iptables that take the rules of either mode away again; each may fail because it is not there. */
+export function removal(): string[][] {
+  return Object.keys(CHAINS).flatMap((table) => [
+    ...JUMPS[table]!.map((jump) => ["-w", "-t", table, "-D", ...jump.split(" ")]),
+    ...CHAINS[table]!.map((chain) => ["-w", "-t", table, "-F", chain]),
+    ...CHAINS[table]!.map((chain) => ["-w", "-t", table, "-X", chain]),
+  ]);
 }
 
 function familyRules(options: SidecarOptions, family: 4 | 6): Rules {
@@ -147,7 +145,7 @@ function outbound(options: SidecarOptions, family: 4 | 6): string[] {
 }
 
 /** Packets with the mark are delivered here, whatever address they are for (Linux, Documentation/networking/tproxy). */
-function tproxyRoutes(family: 4 | 6): string[][] {
+export function tproxyRoutes(family: 4 | 6): string[][] {
   const version = family === 4 ? "-4" : "-6";
   return [
     [version, "rule", "add", "fwmark", String(MARK), "lookup", String(ROUTE_TABLE)],

@@ -1,7 +1,7 @@
 /** `sluice sidecar iptables`: prints, applies, removes and checks the rules that lead connections through the proxy. */
 import { spawnSync } from "node:child_process";
 import { ProxyError } from "../errors.ts";
-import { CHAINS, removal, restoreText, sidecarRules } from "./sidecar-rules.ts";
+import { removal, restoreText, sidecarRules, tproxyRoutes } from "./sidecar-rules.ts";
 import type { Action, Rules, SidecarOptions } from "./sidecar-rules.ts";
 
 export interface SidecarCommandOptions extends SidecarOptions {
@@ -26,11 +26,17 @@ export function sidecar(action: Action, options: SidecarCommandOptions): number 
     say("removed");
     return 0;
   }
-  for (const rules of all) {
-    // The old ones first: applying twice is applying once.
-    remove(rules);
-    run(`${tool(rules)}-restore`, ["-w", "--noflush"], restoreText(rules));
-    for (const route of rules.routes) run("ip", route);
+  try {
+    for (const rules of all) {
+      // The old ones first: applying twice is applying once.
+      remove(rules);
+      run(`${tool(rules)}-restore`, ["-w", "--noflush"], restoreText(rules));
+      for (const route of rules.routes) run("ip", route);
+    }
+  } catch (error) {
+    // Half of the rules would lead connections nowhere.
+    for (const rules of all) remove(rules);
+    throw error;
   }
   say(
     `applied: inbound to ${options.inboundPort} by ${options.mode}, outbound to ${options.outboundPort}, ${all.map(({ family }) => `IPv${family}`).join(" and ")}`,
@@ -44,38 +50,39 @@ function printed(rules: Rules): string {
   return `# IPv${rules.family}: ${tool(rules)}-restore --noflush\n${restoreText(rules)}${routes}`;
 }
 
-/** 0 when all chains are there with as many rules as they should have. */
+/** 0 when each rule is in force, and none of ours beside them. */
 function check(all: readonly Rules[]): number {
-  const missing: string[] = [];
+  const wrong: string[] = [];
   for (const rules of all) {
+    const version = `IPv${rules.family}`;
     for (const [table, lines] of rules.tables) {
-      const { status, stdout } = attempt(tool(rules), ["-w", "-t", table, "-S"]);
-      const there =
-        status === 0 ? stdout.split("\n").filter((line) => line.startsWith("-A ") && line.includes("SLUICE_")) : [];
-      if (there.length !== lines.length)
-        missing.push(`IPv${rules.family}, table ${table}: ${there.length} of ${lines.length} rules`);
+      for (const line of lines) {
+        const rule = line.replace(/^-A /, "").split(" ");
+        if (attempt(tool(rules), ["-w", "-t", table, "-C", ...rule]).status !== 0)
+          wrong.push(`${version}, table ${table}: ${line} is missing`);
+      }
+      const { stdout } = attempt(tool(rules), ["-w", "-t", table, "-S"]);
+      const there = stdout.split("\n").filter((line) => line.startsWith("-A ") && line.includes("SLUICE_")).length;
+      if (there > lines.length) wrong.push(`${version}, table ${table}: ${there - lines.length} other rules of ours`);
     }
-    for (const route of rules.routes) {
-      const shown = attempt("ip", [
-        route[0]!,
-        route[1] === "rule" ? "rule" : "route",
-        "show",
-        ...(route[1] === "rule" ? [] : ["table", route.at(-1)!]),
-      ]);
-      if (!shown.stdout.includes(route[1] === "rule" ? `lookup ${route.at(-1)}` : "local"))
-        missing.push(`IPv${rules.family}: ip ${route.join(" ")}`);
-    }
+    if (rules.routes.length > 0 && !routesInForce(rules)) wrong.push(`${version}: routes of TPROXY are missing`);
   }
-  for (const one of missing) process.stderr.write(`sluice: missing: ${one}\n`);
-  if (missing.length === 0) say("the rules are in force");
-  return missing.length === 0 ? 0 : 1;
+  for (const one of wrong) process.stderr.write(`sluice: ${one}\n`);
+  if (wrong.length === 0) say("the rules are in force");
+  return wrong.length === 0 ? 0 : 1;
 }
 
+function routesInForce({ family, routes }: Rules): boolean {
+  const version = family === 4 ? "-4" : "-6";
+  const table = routes[0]!.at(-1)!;
+  const lookup = attempt("ip", [version, "rule", "show"]).stdout.includes(`lookup ${table}`);
+  return lookup && attempt("ip", [version, "route", "show", "table", table]).stdout.includes("local");
+}
+
+/** Rules and routes of both modes go. */
 function remove(rules: Rules): void {
-  // Rules of the other mode go too.
-  const tables = new Map(Object.keys(CHAINS).map((table) => [table, []] as const));
-  for (const command of removal({ tables, family: rules.family })) attempt(tool(rules), command);
-  for (const [version, ...route] of [...rules.routes].reverse())
+  for (const command of removal()) attempt(tool(rules), command);
+  for (const [version, ...route] of tproxyRoutes(rules.family).reverse())
     attempt("ip", [version!, ...route.map((word) => (word === "add" ? "del" : word))]);
 }
 

@@ -33,6 +33,12 @@ export function headerText(text: string): string {
     : text;
 }
 
+/** Text of others for a terminal or a log: at most `most` characters, and a question mark for each that is no text. */
+export function shownText(text: string, most: number): string {
+  // oxlint-disable-next-line no-control-regex -- that is what must not reach a terminal
+  return text.slice(0, most).replaceAll(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, "?");
+}
+
 function escapeByte(char: string): string {
   return `\\x${char.charCodeAt(0).toString(16).padStart(2, "0")}`;
 }

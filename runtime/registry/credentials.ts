@@ -38,21 +38,21 @@ export function dockerConfigPath(environment: NodeJS.ProcessEnv = process.env): 
 
 /**
  * Credentials for a registry (`host` or `host:port`, matched exactly); undefined: none are known, ask anonymously.
- * `SLUICE_REGISTRY_USERNAME` and `SLUICE_REGISTRY_PASSWORD` come first, then the file
- * `SLUICE_DOCKER_CONFIG_FILE` alone if it is named. Rejects with ProxyError ARTIFACT_CREDENTIALS.
+ * `SLUICE_REGISTRY_USERNAME` and `SLUICE_REGISTRY_PASSWORD` come first, then `file` alone if it is
+ * named. Rejects with ProxyError ARTIFACT_CREDENTIALS.
  */
 export async function findCredentials(
   registry: string,
   environment: NodeJS.ProcessEnv = process.env,
+  file?: string,
 ): Promise<Credentials | undefined> {
   const username = environment["SLUICE_REGISTRY_USERNAME"];
   const password = environment["SLUICE_REGISTRY_PASSWORD"];
   if (username !== undefined && password !== undefined) return { username, password };
   const runtime = environment["XDG_RUNTIME_DIR"];
-  const given = environment["SLUICE_DOCKER_CONFIG_FILE"];
-  if (given !== undefined) {
-    const config = readConfig(given);
-    return config === undefined ? undefined : fromConfig(config, registry, given);
+  if (file !== undefined) {
+    const config = readConfig(file);
+    return config === undefined ? undefined : fromConfig(config, registry, file);
   }
   const paths = [
     dockerConfigPath(environment),

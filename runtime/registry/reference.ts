@@ -1,5 +1,6 @@
 /** Names of artifacts in registries: `[oci://]HOST[:PORT]/REPOSITORY[:TAG][@DIGEST]`. */
 import { ProxyError } from "../errors.ts";
+import { MAX_REFERENCE_NAME } from "../limits.ts";
 
 export interface Reference {
   /** `host` or `host:port`. */
@@ -16,8 +17,6 @@ const REPOSITORY = /^[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:[.
 const TAG = /^\w[\w.-]{0,127}$/;
 const DIGEST = /^sha256:[0-9a-f]{64}$/;
 const REGISTRY = /^(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?$/;
-/** Longest repository name of the specification's advice, with its registry. */
-const MAX_NAME = 255;
 
 /** True for what is written as a reference and not as a path or another URL. */
 export function isReference(text: string): boolean {
@@ -41,7 +40,7 @@ export function parseReference(text: string): Reference {
   const tag = colon < 0 ? undefined : rest.slice(colon + 1);
   const repository = colon < 0 ? rest : rest.slice(0, colon);
   if (tag !== undefined && !TAG.test(tag)) throw wrong(text, `"${tag}" is no tag`);
-  if (!REPOSITORY.test(repository) || registry.length + repository.length > MAX_NAME)
+  if (!REPOSITORY.test(repository) || registry.length + repository.length > MAX_REFERENCE_NAME)
     throw wrong(text, `"${repository}" is no repository name: small letters, digits, and . _ - / between them`);
   return { registry, repository, tag: tag ?? (digest === undefined ? "latest" : undefined), digest };
 }

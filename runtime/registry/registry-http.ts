@@ -2,7 +2,8 @@
 import type { Readable } from "node:stream";
 import { request } from "undici";
 import type { Agent, Dispatcher } from "undici";
-import { MAX_REDIRECTS, MAX_REGISTRY_ANSWER_BYTES } from "../limits.ts";
+import { MAX_REDIRECTS, MAX_REGISTRY_ANSWER_BYTES, MAX_SHOWN_ANSWER } from "../limits.ts";
+import { shownText } from "../observe/wire-text.ts";
 import { ProxyError } from "../errors.ts";
 import { checkHost, fetchAgent, ForbiddenAddress } from "./fetch-guard.ts";
 import { findCredentials } from "./credentials.ts";
@@ -83,10 +84,10 @@ export class RegistryHttp {
       const answer = await this.#once(ask, url);
       if (![301, 302, 303, 307, 308].includes(answer.statusCode) || (ask.method !== "GET" && ask.method !== "HEAD"))
         return { status: answer.statusCode, headers: answer.headers, body: answer.body, url };
-      await answer.body.dump();
+      await discard(answer);
       const location = answer.headers["location"];
-      if (typeof location !== "string") throw unreachable(ask.what, `${url.host} redirects nowhere`);
-      const next = new URL(location, url);
+      const next = typeof location === "string" ? URL.parse(location, url) : null;
+      if (next === null) throw unreachable(ask.what, `${url.host} redirects nowhere`);
       if (next.protocol !== "https:" && !(next.protocol === "http:" && url.protocol === "http:"))
         throw unreachable(ask.what, `${url.host} redirects to ${next.protocol}//, which is refused`);
       url = next;
@@ -171,7 +172,7 @@ export class RegistryHttp {
     } catch (cause) {
       throw refused(reason(cause, url));
     }
-    const bytes = await bounded(answer.body, MAX_REGISTRY_ANSWER_BYTES);
+    const bytes = await shortBody(answer);
     if (answer.statusCode === 401 || answer.statusCode === 403)
       throw refused(
         credentials === undefined ? `log in with: sluice login ${this.base.host}` : "user name or password are wrong",
@@ -185,16 +186,38 @@ export class RegistryHttp {
   }
 }
 
-/** A whole body of at most `limit` bytes; empty when it has more. */
-async function bounded(body: RegistryAnswer["body"], limit: number): Promise<Buffer> {
+type Body = Pick<RegistryAnswer, "body">;
+
+/** A whole body. Rejects with ProxyError ARTIFACT_TOO_LARGE, or ARTIFACT_UNREACHABLE when it breaks off. */
+export async function readBody({ body }: Body, limit: number, what: string): Promise<Buffer> {
   const pieces: Buffer[] = [];
   let size = 0;
-  for await (const piece of body as AsyncIterable<Buffer>) {
-    size += piece.length;
-    if (size > limit) return Buffer.alloc(0);
-    pieces.push(piece);
+  try {
+    for await (const piece of body as AsyncIterable<Buffer>) {
+      size += piece.length;
+      if (size > limit)
+        throw new ProxyError("ARTIFACT_TOO_LARGE", "config", `${what}: the answer has more than ${limit} bytes`);
+      pieces.push(piece);
+    }
+  } catch (cause) {
+    if (cause instanceof ProxyError) throw cause;
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw unreachable(what, `the answer broke off after ${size} bytes: ${why}`, cause);
   }
   return Buffer.concat(pieces);
+}
+
+/** The body of an error or a token; empty when it is too long or breaks off: what is missing then is told by its user. */
+async function shortBody(answer: Body): Promise<Buffer> {
+  return readBody(answer, MAX_REGISTRY_ANSWER_BYTES, "").catch((error: unknown) => {
+    if (error instanceof ProxyError) return Buffer.alloc(0);
+    throw error;
+  });
+}
+
+/** Reads a body that nobody wants, so that its connection can be used again; one that breaks off is no loss. */
+export async function discard({ body }: Body): Promise<void> {
+  await body.dump().catch(() => {});
 }
 
 export function headerOf(answer: RegistryAnswer, name: string): string {
@@ -204,10 +227,10 @@ export function headerOf(answer: RegistryAnswer, name: string): string {
 
 /** ` (CODE: message)` of the specification's error body, or nothing. */
 async function errorText(answer: RegistryAnswer): Promise<string> {
-  const parsed = json(await bounded(answer.body, MAX_REGISTRY_ANSWER_BYTES)) as { errors?: unknown };
+  const parsed = json(await shortBody(answer)) as { errors?: unknown };
   const [first] = Array.isArray(parsed.errors) ? (parsed.errors as { code?: unknown; message?: unknown }[]) : [];
   if (typeof first?.code !== "string") return "";
-  return ` (${printable(first.code)}${typeof first.message === "string" && first.message !== "" ? `: ${printable(first.message)}` : ""})`;
+  return ` (${shownText(first.code, MAX_SHOWN_ANSWER)}${typeof first.message === "string" && first.message !== "" ? `: ${shownText(first.message, MAX_SHOWN_ANSWER)}` : ""})`;
 }
 
 function hint(status: number, ask: RegistryRequest): string {
@@ -224,12 +247,6 @@ function json(bytes: Uint8Array): object {
     // An error page of something in between: the status says enough.
     return {};
   }
-}
-
-/** What a registry says goes to terminals and logs. */
-function printable(text: string): string {
-  // oxlint-disable-next-line no-control-regex -- that is what must not reach a terminal
-  return text.slice(0, 200).replaceAll(/[\u0000-\u001f\u007f-\u009f]/g, "?");
 }
 
 /** `realm="…",service="…"`. */

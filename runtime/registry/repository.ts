@@ -10,7 +10,7 @@ import { ProxyError } from "../errors.ts";
 import { checkDigest, digestOf } from "./digest.ts";
 import { isIndex, manifestBytes, MediaType, parseManifest } from "./manifest.ts";
 import type { Descriptor, Index, Manifest } from "./manifest.ts";
-import { headerOf, RegistryHttp } from "./registry-http.ts";
+import { discard, headerOf, readBody, RegistryHttp } from "./registry-http.ts";
 import type { RegistryAnswer, RegistryOptions } from "./registry-http.ts";
 
 /** Bytes done so far of those there are. */
@@ -44,7 +44,7 @@ export class Repository {
   /** Shows that the credentials are good, or that none are needed. */
   async login(): Promise<void> {
     const answer = await this.#http.send({ method: "GET", url: "/v2/", scope: "", accept: [200], what: "login" });
-    await answer.body.dump();
+    await discard(answer);
   }
 
   /** A manifest or index by tag or digest; undefined when there is none. */
@@ -54,21 +54,16 @@ export class Repository {
       headers: { accept: ACCEPTED },
     });
     if (answer.status === 404) {
-      await answer.body.dump();
+      await discard(answer);
       return undefined;
     }
-    const bytes = await this.#read(answer, MAX_MANIFEST_JSON_BYTES, what);
+    const bytes = await readBody(answer, MAX_MANIFEST_JSON_BYTES, what);
     const digest = digestOf(bytes);
     if (reference.startsWith("sha256:")) checkDigest(bytes, reference, what);
     const told = headerOf(answer, "docker-content-digest");
     if (told.startsWith("sha256:")) checkDigest(bytes, told, what);
     const manifest = parseManifest(bytes, what);
-    const type = headerOf(answer, "content-type").split(";")[0]!;
-    return {
-      bytes,
-      digest,
-      manifest: type === "" || manifest.mediaType === type ? manifest : { ...manifest, mediaType: manifest.mediaType },
-    };
+    return { bytes, digest, manifest };
   }
 
   /** Stores a manifest or index under a tag or its digest. True when the registry keeps the list of referrers itself. */
@@ -77,7 +72,7 @@ export class Repository {
       headers: { "content-type": mediaType },
       body: bytes,
     });
-    await answer.body.dump();
+    await discard(answer);
     return headerOf(answer, "oci-subject") !== "";
   }
 
@@ -129,14 +124,14 @@ export class Repository {
     const digest = digestOf(bytes);
     const what = `${this.name}@${digest}`;
     const there = await this.#send("HEAD", `/blobs/${digest}`, what, [200, 404]);
-    await there.body.dump();
+    await discard(there);
     if (there.status === 200) {
       progress(bytes.length, bytes.length);
       return digest;
     }
     const mount = mountFrom === undefined ? "" : `?mount=${digest}&from=${encodeURIComponent(mountFrom)}`;
     const begun = await this.#send("POST", `/blobs/uploads/${mount}`, what, [201, 202]);
-    await begun.body.dump();
+    await discard(begun);
     if (begun.status === 201) return digest;
     let location = uploadLocation(begun, what);
     if (bytes.length > UPLOAD_PIECE_BYTES) location = await this.#uploadPieces(bytes, location, what, progress);
@@ -147,23 +142,21 @@ export class Repository {
       headers: { "content-type": "application/octet-stream" },
       body: rest,
     });
-    await answer.body.dump();
+    await discard(answer);
     progress(bytes.length, bytes.length);
     return digest;
   }
 
   /** All tags, in the registry's order. */
   async tags(): Promise<string[]> {
+    const what = `tags of ${this.name}`;
     const tags: string[] = [];
     let path: string | undefined = `${this.#base}/tags/list?n=1000`;
     while (path !== undefined) {
-      const answer: RegistryAnswer = await this.#sendTo("GET", path, `tags of ${this.name}`, [200], {});
-      const parsed = JSON.parse(
-        (await this.#read(answer, MAX_MANIFEST_JSON_BYTES, `tags of ${this.name}`)).toString("utf8"),
-      ) as { tags?: unknown };
-      if (Array.isArray(parsed.tags)) tags.push(...parsed.tags.filter((tag) => typeof tag === "string"));
+      const answer: RegistryAnswer = await this.#sendTo("GET", path, what, [200], {});
+      tags.push(...tagsIn(await readBody(answer, MAX_MANIFEST_JSON_BYTES, what), what));
       const next: string | undefined = /<([^>]+)>;\s*rel="?next"?/.exec(headerOf(answer, "link"))?.[1];
-      path = next === undefined || tags.length >= MAX_TAGS ? undefined : new URL(next, answer.url).href;
+      path = next === undefined || tags.length >= MAX_TAGS ? undefined : URL.parse(next, answer.url)?.href;
     }
     return tags;
   }
@@ -173,10 +166,10 @@ export class Repository {
     const what = `referrers of ${this.name}@${digest}`;
     const answer = await this.#send("GET", `/referrers/${digest}`, what, [200, 404, 400, 405]);
     if (answer.status === 200) {
-      const index = parseManifest(await this.#read(answer, MAX_MANIFEST_JSON_BYTES, what), what);
+      const index = parseManifest(await readBody(answer, MAX_MANIFEST_JSON_BYTES, what), what);
       return isIndex(index) ? index.manifests : [];
     }
-    await answer.body.dump();
+    await discard(answer);
     const stored = await this.manifest(referrersTag(digest));
     return stored !== undefined && isIndex(stored.manifest) ? stored.manifest.manifests : [];
   }
@@ -214,7 +207,7 @@ export class Repository {
         headers: { "content-type": "application/octet-stream", "content-range": `${at}-${at + piece.length - 1}` },
         body: piece,
       });
-      await answer.body.dump();
+      await discard(answer);
       location = uploadLocation(answer, what);
       progress(at + piece.length, bytes.length);
     }
@@ -241,26 +234,24 @@ export class Repository {
     const actions = method === "GET" || method === "HEAD" ? "pull" : "pull,push";
     return this.#http.send({ method, url, what, accept, scope: `repository:${this.name}:${actions}`, ...more });
   }
-
-  async #read(answer: RegistryAnswer, limit: number, what: string): Promise<Buffer> {
-    const pieces: Buffer[] = [];
-    let size = 0;
-    for await (const piece of answer.body as AsyncIterable<Buffer>) {
-      size += piece.length;
-      if (size > limit)
-        throw new ProxyError("ARTIFACT_TOO_LARGE", "config", `${what}: the answer has more than ${limit} bytes`);
-      pieces.push(piece);
-    }
-    return Buffer.concat(pieces);
-  }
 }
 
 /** Where the next piece goes: absolute or relative, with a query of the registry's own; never put together anew. */
 function uploadLocation(answer: RegistryAnswer, what: string): string {
   const location = headerOf(answer, "location");
-  if (location === "")
+  const place = location === "" ? null : URL.parse(location, answer.url);
+  if (place === null)
     throw new ProxyError("ARTIFACT_REGISTRY", "config", `${what}: the registry names no place for the upload`);
-  return new URL(location, answer.url).href;
+  return place.href;
+}
+
+function tagsIn(bytes: Buffer, what: string): string[] {
+  try {
+    const { tags } = JSON.parse(bytes.toString("utf8")) as { tags?: unknown };
+    return Array.isArray(tags) ? tags.filter((tag) => typeof tag === "string") : [];
+  } catch (cause) {
+    throw new ProxyError("ARTIFACT_REGISTRY", "config", `${what}: the registry's list is no JSON`, cause);
+  }
 }
 
 /** The tag that stands for the list of referrers where there is no API: `sha256-…`. */

@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { loadBootstrap } from "../config/load.ts";
 import { formatProblem } from "../config/problem.ts";
 import type { Problem } from "../config/problem.ts";
-import type { HttpConnectionManagerConfig, PluginConfig, Snapshot } from "../config/snapshot.ts";
+import type { HttpConnectionManagerConfig, ListenerConfig, PluginConfig, Snapshot } from "../config/snapshot.ts";
 import { ProxyError, RESPONSE_FLAG_LONG_NAMES } from "../errors.ts";
 import { BUNDLED_FILTERS } from "../extensions.ts";
 import { ConnectionManager } from "../http/connection-manager.ts";
@@ -136,15 +136,20 @@ export class TestFilter {
     );
     this.#plugins.start();
     this.#plugin = snapshot.plugins[0]!;
-    this.#manager = new ConnectionManager("test", managerOf(snapshot), BUFFER_LIMIT, {
-      stats,
-      upstreams: this.#upstreams,
-      clusters: snapshot.clusters,
-      runtime: snapshot.runtime,
-      node: snapshot.node,
-      filterFactory: ({ plugin }) => this.#plugins.httpFilter(plugin),
-      accessLog: () => ({ log: (info) => void this.#ended.set(info.connection.id, info), close: () => {} }),
-    });
+    this.#manager = new ConnectionManager(
+      "test",
+      managerOf(snapshot),
+      listenerOf(snapshot).perConnectionBufferLimitBytes,
+      {
+        stats,
+        upstreams: this.#upstreams,
+        clusters: snapshot.clusters,
+        runtime: snapshot.runtime,
+        node: snapshot.node,
+        filterFactory: ({ plugin }) => this.#plugins.httpFilter(plugin),
+        accessLog: () => ({ log: (info) => void this.#ended.set(info.connection.id, info), close: () => {} }),
+      },
+    );
   }
 
   /**
@@ -246,8 +251,6 @@ export class TestFilter {
 
 /** The cluster that everything goes to by default. */
 const UPSTREAM = "upstream";
-/** Bytes that a filter may hold of a message, as in Envoy (`per_connection_buffer_limit_bytes`). */
-const BUFFER_LIMIT = 1024 * 1024;
 /** What a log line begins with: time, thread, level and component. */
 const LOG_PREFIX = /^\[[^\]]*\]\[[^\]]*\]\[([^\]]*)\]\[[^\]]*\] /;
 /** The first line of a guest's failure (instance/backtrace.ts). */
@@ -402,8 +405,12 @@ function readManifest(path: string): ModuleManifest {
   return section === undefined ? {} : (JSON.parse(Buffer.from(section).toString("utf8")) as object);
 }
 
-function managerOf({ listeners }: Snapshot): HttpConnectionManagerConfig {
-  const terminal = listeners[0]!.filterChains[0]!.filters.at(-1);
+function listenerOf({ listeners }: Snapshot): ListenerConfig {
+  return listeners[0]!;
+}
+
+function managerOf(snapshot: Snapshot): HttpConnectionManagerConfig {
+  const terminal = listenerOf(snapshot).filterChains[0]!.filters.at(-1);
   if (terminal?.kind !== "http_connection_manager") throw new Error("the chain of a test ends in a connection manager");
   return terminal.hcm;
 }

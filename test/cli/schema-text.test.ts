@@ -30,7 +30,7 @@ describe("a schema", () => {
   });
 
   for (const name of ["fault", "ratelimit", "local_ratelimit"]) {
-    it(`of ${name} becomes YAML, with all its comments taken off too`, () => {
+    it(`of ${name} becomes YAML that names each field`, () => {
       const { schema, manifest } = readModuleFacts(readFileSync(moduleOf(name)));
       const lines = scaffold(schema!, String(manifest!["configuration"]));
       assert.equal(

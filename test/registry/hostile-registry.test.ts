@@ -5,6 +5,7 @@ import { createServer } from "node:http";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { after, afterEach, describe, it } from "node:test";
+import { ProxyError } from "../../runtime/errors.ts";
 import { findCredentials } from "../../runtime/registry/credentials.ts";
 import { digestOf } from "../../runtime/registry/digest.ts";
 import { checkHost } from "../../runtime/registry/fetch-guard.ts";
@@ -215,6 +216,41 @@ describe("manifests", () => {
   });
 });
 
+describe("answers that break off or are nonsense", () => {
+  for (const [name, play, why] of [
+    ["a manifest", { status: 200, body: "{" }, /ARTIFACT_UNREACHABLE: .*broke off after 1 bytes/],
+    ["an error", { status: 500, body: "{" }, /ARTIFACT_REGISTRY: .*answered 500/],
+    ["a refusal", { status: 401, body: "{" }, /ARTIFACT_REGISTRY: .*asks for authentication/],
+  ] as const) {
+    it(`${name} is told with a reason, and as an error of ours`, async () => {
+      const host = await serve((_request, response) => {
+        response.writeHead(play.status, { "content-length": 1000, "www-authenticate": "Basic" });
+        response.write(play.body, () => response.destroy());
+      });
+      await assert.rejects(open(host).manifest("1"), (error) => error instanceof ProxyError && why.test(error.message));
+    });
+  }
+
+  it("a redirect to nowhere", async () => {
+    const host = await serve((_request, response) => void response.writeHead(302, { location: "http://[" }).end());
+    await assert.rejects(open(host).manifest("1"), /ARTIFACT_UNREACHABLE: .*redirects nowhere/);
+  });
+
+  it("a list of tags that is no JSON", async () => {
+    const host = await serve((_request, response) => void response.end("not json"));
+    await assert.rejects(open(host).tags(), /ARTIFACT_REGISTRY: .*is no JSON/);
+  });
+
+  it("a place for an upload that is none", async () => {
+    const host = await serve((request, response) => {
+      request.resume();
+      if (request.method === "HEAD") response.writeHead(404).end();
+      else response.writeHead(202, { location: "http://[" }).end();
+    });
+    await assert.rejects(open(host).putBlob(BLOB), /ARTIFACT_REGISTRY: .*names no place for the upload/);
+  });
+});
+
 describe("referrers", () => {
   const subject = descriptor(MediaType.MANIFEST, Buffer.from("subject"));
   const referrer: Manifest = {
@@ -296,6 +332,14 @@ describe("credentials", () => {
       "registry.example.com:5000",
     ])
       assert.equal(await findCredentials(other, environment), undefined, other);
+  });
+
+  it("come from a file that is named, and from no other then", async () => {
+    const environment = config({ auths: { "x.y": { auth } } });
+    const pull = join(folder, "pull-secret.json");
+    writeFileSync(pull, JSON.stringify({ auths: { "z.y": { auth } } }));
+    assert.deepEqual(await findCredentials("z.y", environment, pull), { username: "a", password: "b:c" });
+    assert.equal(await findCredentials("x.y", environment, pull), undefined);
   });
 
   it("of Docker Hub are found under each of its names", async () => {

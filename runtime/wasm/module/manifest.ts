@@ -1,5 +1,6 @@
 /** What a module says about itself: the custom section `sluice.manifest`, JSON that our build writes (filters/build/sections.ts). */
 import { MAX_MANIFEST_BYTES, MAX_MANIFEST_TEXT } from "../../limits.ts";
+import { shownText } from "../../observe/wire-text.ts";
 import type { Isolation } from "../../config/snapshot.ts";
 
 /** The part of it that the host uses. Texts are clipped and free of control characters: they go into logs. */
@@ -32,6 +33,5 @@ export function readManifest(section: Uint8Array | undefined): ModuleManifest | 
 
 function text(value: unknown): string | undefined {
   if (typeof value !== "string" || value === "") return undefined;
-  // oxlint-disable-next-line no-control-regex -- that is what must not reach a terminal
-  return value.slice(0, MAX_MANIFEST_TEXT).replaceAll(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, "?");
+  return shownText(value, MAX_MANIFEST_TEXT);
 }
