@@ -15,7 +15,7 @@ import { kindOf, NameKind } from "./h1-chars.ts";
 import { contentLengthOf } from "./h1-fields.ts";
 import { isOwn, lineOf } from "./h1-lines.ts";
 import { statusLine } from "./h1-reasons.ts";
-import { isAuthority } from "./h1-target.ts";
+import { isAuthority, isPath } from "./h1-target.ts";
 import type { HeaderMap } from "./headers.ts";
 
 /** What the encoder of a response must know of the request and the connection, as bits. */
@@ -40,7 +40,6 @@ const CLOSE_LINE = "connection: close\r\n";
 const KEEP_ALIVE_LINE = "connection: keep-alive\r\n";
 const UPGRADE_LINE = "connection: upgrade\r\n";
 const METHOD = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
-const PATH = /^(?:\/[\x21\x22\x24-\x7e]*|\*)$/;
 /** Length not known. */
 const UNKNOWN = -1;
 const COLON = 0x3a;
@@ -175,7 +174,7 @@ export class RequestEncoder extends Encoder {
   #startLine(method: string, path: string, authority: string): boolean {
     if (!METHOD.test(method) || (authority !== "" && !isAuthority(authority))) return false;
     const connect = method === "CONNECT";
-    if (connect ? authority === "" : !PATH.test(path) || (path === "*" && method !== "OPTIONS")) return false;
+    if (connect ? authority === "" : !isPath(path) || (path === "*" && method !== "OPTIONS")) return false;
     this.#method = method;
     this.#path = path;
     this.#authority = authority;

@@ -1,9 +1,11 @@
 /** One HTTP/2 stream from downstream, between `node:http2` and the host's own stream. */
 import type { ServerHttp2Stream } from "node:http2";
 import { requestHead, trailerFields, wireFields } from "../codec/h2-fields.ts";
+import { isAuthority, isPath } from "../codec/h1-target.ts";
 import { HeaderMap } from "../codec/headers.ts";
 import { checkRequest } from "./request-checks.ts";
 import type { H2Session } from "./h2-session.ts";
+import type { LocalReply } from "./filter.ts";
 import { REPLIES } from "./local-reply.ts";
 import { mutateResponseHeaders } from "./response-headers.ts";
 import { type DownstreamSession, Stream } from "./stream.ts";
@@ -43,15 +45,17 @@ export class H2Stream implements DownstreamSession {
 
   /** The head has come. */
   begin(raw: readonly string[], flags: number): void {
-    const { manager, connection } = this.#session;
+    const { manager } = this.#session;
     const headers = requestHead(raw);
     const stream = this.#stream;
     const endStream = (flags & END_STREAM) !== 0;
     this.#bodiless = headers.get(":method") === "HEAD";
-    const refusal =
-      headers.get(":method") === "CONNECT"
-        ? REPLIES.upgradeFailed
-        : checkRequest(headers, manager, connection.info.localAddress);
+    if (this.#wire.destroyed) {
+      // Reset in the same read that brought the head: its close is on its way.
+      stream.prepare(headers);
+      return;
+    }
+    const refusal = this.#check(headers);
     if (refusal !== null) {
       stream.prepare(headers);
       stream.sendLocalReply(refusal);
@@ -62,6 +66,18 @@ export class H2Stream implements DownstreamSession {
     if (!endStream) this.#listen();
     stream.start(headers, endStream);
     if (!this.#over) stream.onRequestReadComplete();
+  }
+
+  #check(headers: HeaderMap): LocalReply | null {
+    const { manager, connection } = this.#session;
+    if (headers.get(":method") === "CONNECT") return REPLIES.upgradeFailed;
+    const refusal = checkRequest(headers, manager, connection.info.localAddress);
+    if (refusal !== null) return refusal;
+    // What nghttp2 lets through and a request line cannot hold: no host of HTTP/1 could be asked for it.
+    if (!isAuthority(headers.get(":authority") ?? "")) return REPLIES.invalidAuthority;
+    if (isPath(headers.get(":path") ?? "")) return null;
+    manager.stats.rqFailedPathNormalization.inc();
+    return REPLIES.pathNormalizationFailed;
   }
 
   /** The connection is gone. */

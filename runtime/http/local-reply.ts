@@ -15,6 +15,7 @@ export function reply(status: number, body: string, details: string, flag = -1):
 /** Replies that never differ. */
 export const REPLIES = {
   missingHost: reply(400, "", "missing_host_header"),
+  invalidAuthority: reply(400, "", "http.invalid_authority"),
   lowVersion: reply(426, "", "low_version"),
   missingPath: reply(404, "", "missing_path_rejected"),
   absolutePath: reply(404, "", "absolute_path_rejected"),
