@@ -69,6 +69,10 @@ export const TLS_HANDSHAKE_TIMEOUT_MS = 15_000;
 export const MAX_TLS_SESSIONS = 10_000;
 /** Seconds that a downstream may take a session up again. BoringSSL's default, which Envoy has: 2 hours. */
 export const TLS_SESSION_SECONDS = 7200;
+/** Milliseconds for which one key of session tickets of ours is used, where the configuration has none: BoringSSL's 2 days. */
+export const TICKET_KEY_LIFE_MS = 2 * 86_400_000;
+/** Rounds of the key derivation of a PKCS #12 file: tools write 2,048 to 600,000; a million takes half a second. */
+export const MAX_KEY_ITERATIONS = 1_000_000;
 /** Certificates of a chain above the leaf. OpenSSL's own bound, and Envoy's. */
 export const MAX_VERIFY_DEPTH = 100;
 

@@ -11,10 +11,14 @@ export interface SecretSource {
 
 /** envoy.extensions.transport_sockets.tls.v3.TlsCertificate. */
 export interface TlsCertificateConfig {
+  /** `pkcs12`: `chain` and `key` are the same file, which holds both. */
+  readonly form: "pem" | "pkcs12";
   /** PEM: the certificate, then the ones that lead to a root. */
   readonly chain: SecretSource;
   readonly key: SecretSource;
   readonly password: SecretSource | undefined;
+  /** An OCSP response in DER form that is sent along. */
+  readonly ocspStaple: SecretSource | undefined;
 }
 
 export interface SanMatcherConfig {
@@ -30,6 +34,8 @@ export interface TlsValidationConfig {
   /** system_root_certs: the roots that the runtime ships. */
   readonly systemRoots: boolean;
   readonly crl: SecretSource | undefined;
+  /** The list is asked about the other side's own certificate alone, not about every authority above it. */
+  readonly crlOfLeafOnly: boolean;
   /** SHA-256 of the key, in base64. A certificate needs one match among these and `hashes`. */
   readonly spki: readonly string[];
   /** SHA-256 of the certificate, lower-case hexadecimal without colons. */
@@ -63,8 +69,8 @@ export interface TlsContextConfig {
 export interface DownstreamTlsConfig extends TlsContextConfig {
   readonly requireClientCertificate: boolean;
   readonly requireSni: boolean;
-  /** 48 bytes, the same for every worker; undefined: no session tickets. */
-  readonly ticketKey: Uint8Array | undefined;
+  /** Undefined: no session tickets. */
+  readonly ticketKey: TicketKeyConfig | undefined;
   /** Sessions are kept here for downstreams that may not have tickets. */
   readonly statefulResumption: boolean;
   /** Seconds. */
@@ -72,6 +78,17 @@ export interface DownstreamTlsConfig extends TlsContextConfig {
   /** A name that no certificate has gets the best of all certificates, not the first. */
   readonly fullScan: boolean;
   readonly preferClientCiphers: boolean;
+  readonly ocspStaplePolicy: OcspStaplePolicy;
+}
+
+/** DownstreamTlsContext.OcspStaplePolicy: what becomes of a certificate without a response that holds. */
+export type OcspStaplePolicy = "LENIENT_STAPLING" | "STRICT_STAPLING" | "MUST_STAPLE";
+
+/** What session tickets are sealed with, the same in every worker. */
+export interface TicketKeyConfig {
+  readonly source: SecretSource;
+  /** It is a secret of this process, from which another key is made from time to time; else one of TlsSessionTicketKeys. */
+  readonly rotates: boolean;
 }
 
 export interface UpstreamTlsConfig extends TlsContextConfig {
@@ -80,4 +97,6 @@ export interface UpstreamTlsConfig extends TlsContextConfig {
   readonly autoSniSanValidation: boolean;
   /** Sessions kept for resumption; 0: none. */
   readonly maxSessionKeys: number;
+  /** An RSA certificate whose key usage does not allow what the handshake used it for is refused, not only counted. */
+  readonly enforceRsaKeyUsage: boolean;
 }

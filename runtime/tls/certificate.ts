@@ -7,7 +7,10 @@ import type { DetailedPeerCertificate, TLSSocket } from "node:tls";
 
 import { canonicalIp } from "../observe/ip-mask.ts";
 import type { CertificateFacts, SanKind } from "../observe/stream-info.ts";
-import { dottedOid, type Element, elementsOf, firstElement, stringText, Tag, timeMillis } from "./der.ts";
+import { dottedOid, type Element, elementsOf, firstElement, integer, stringText, Tag, timeMillis } from "./der.ts";
+
+/** Bits of the extension for key usage. */
+export const KeyUsage = { DIGITAL_SIGNATURE: 0x80, KEY_ENCIPHERMENT: 0x20 } as const;
 
 /** One alternative name. */
 export interface AlternativeName {
@@ -18,6 +21,10 @@ export interface AlternativeName {
 }
 
 const ALTERNATIVE_NAMES = "2.5.29.17";
+const KEY_USAGE = "2.5.29.15";
+const TLS_FEATURES = "1.3.6.1.5.5.7.1.24";
+/** The number of the TLS extension that asks for an OCSP response. */
+const STATUS_REQUEST = 5;
 const COMMON_NAME = "2.5.4.3";
 
 /** Short names of attribute types, as OpenSSL prints them; others appear in dotted form. */
@@ -68,6 +75,10 @@ export class Certificate implements CertificateFacts {
     this.#fields = fields[0]?.tag === 0xa0 ? fields.slice(1) : fields;
   }
 
+  /** The issuer's name as it stands there. */
+  get issuerDer(): Buffer {
+    return this.#fields[2]?.whole ?? Buffer.alloc(0);
+  }
   /** Lower-case hexadecimal without leading zeros. */
   get serial(): string {
     const text = this.#fields[0]?.content.toString("hex") ?? "";
@@ -102,6 +113,18 @@ export class Certificate implements CertificateFacts {
   get pem(): string {
     const lines = this.der.toString("base64").match(/.{1,64}/g) ?? [];
     return `-----BEGIN CERTIFICATE-----\n${lines.join("\n")}\n-----END CERTIFICATE-----\n`;
+  }
+
+  /** True when a TLS server must have a fresh OCSP response to show (RFC 7633). */
+  get mustStaple(): boolean {
+    const value = extension(this.#fields, TLS_FEATURES);
+    return value !== undefined && elementsOf(value).some((feature) => integer(feature) === STATUS_REQUEST);
+  }
+
+  /** True when the extension for key usage is there and has none of the bits that are asked for (RFC 5280 section 4.2.1.3). */
+  forbids(usage: number): boolean {
+    const value = extension(this.#fields, KEY_USAGE);
+    return value?.tag === Tag.BIT_STRING && ((value.content[1] ?? 0) & usage) === 0;
   }
 
   /** Alternative names in their order. */
@@ -199,16 +222,21 @@ function escaped(text: string): string {
 }
 
 function alternativeNames(fields: readonly Element[]): AlternativeName[] {
+  const value = extension(fields, ALTERNATIVE_NAMES);
+  return value === undefined ? [] : elementsOf(value).flatMap((name) => alternativeName(name) ?? []);
+}
+
+/** What an extension holds. */
+function extension(fields: readonly Element[], oid: string): Element | undefined {
   const wrapped = fields.find((field) => field.tag === 0xa3);
   const list = wrapped === undefined ? undefined : elementsOf(wrapped)[0];
-  for (const extension of list === undefined ? [] : elementsOf(list)) {
-    const parts = elementsOf(extension);
-    if (dottedOid(parts[0]) !== ALTERNATIVE_NAMES) continue;
+  for (const one of list === undefined ? [] : elementsOf(list)) {
+    const parts = elementsOf(one);
+    if (dottedOid(parts[0]) !== oid) continue;
     const value = parts.at(-1);
-    if (value?.tag !== Tag.OCTET_STRING) continue;
-    return elementsOf(firstElement(value.content)).flatMap((name) => alternativeName(name) ?? []);
+    return value?.tag === Tag.OCTET_STRING ? firstElement(value.content) : undefined;
   }
-  return [];
+  return undefined;
 }
 
 function alternativeName(element: Element): AlternativeName | undefined {

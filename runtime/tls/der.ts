@@ -4,8 +4,10 @@
 export const Tag = {
   BOOLEAN: 0x01,
   INTEGER: 0x02,
+  BIT_STRING: 0x03,
   OCTET_STRING: 0x04,
   OBJECT_IDENTIFIER: 0x06,
+  ENUMERATED: 0x0a,
   UTF8_STRING: 0x0c,
   UTC_TIME: 0x17,
   GENERALIZED_TIME: 0x18,
@@ -73,6 +75,12 @@ export function dottedOid(element: Element | undefined): string {
     value = 0;
   }
   return parts.join(".");
+}
+
+/** A small positive integer; NaN when it is none, or beyond 2^48. */
+export function integer({ tag, content }: Element): number {
+  if (tag !== Tag.INTEGER || content.length === 0 || content.length > 6 || content[0]! > 0x7f) return NaN;
+  return content.readUIntBE(0, content.length);
 }
 
 /** A character string of any of the types that names use. */

@@ -18,6 +18,8 @@ import { serverNameOf, SocketSecureFacts } from "./secure-facts.ts";
 import { TlsStats } from "./tls-stats.ts";
 import type { PeerProblem, Validator } from "./validator.ts";
 
+type OcspAnswer = (error: Error | null, response?: Buffer | null) => void;
+
 /** What becomes of an accepted socket: exactly one of the two is called. */
 export interface Handshake {
   onSecure(socket: TLSSocket, facts: SecureFacts): void;
@@ -70,6 +72,7 @@ export class DownstreamTls {
    * `serverName`: the name in the hello, where somebody has looked.
    */
   accept(socket: Socket, serverName: string, handshake: Handshake): void {
+    if (Date.now() >= this.#generation.expiresMs) this.#replaceServers();
     this.#waiting.set(socket, handshake);
     const choice = serverName === "" ? this.#generation.fallback : contextFor(this.#generation, serverName);
     let server = this.#servers.get(choice);
@@ -83,9 +86,13 @@ export class DownstreamTls {
     for (const socket of [...this.#waiting.keys()]) socket.destroy();
   }
 
-  #renew(): void {
+  #replaceServers(): void {
     this.#generation = downstreamGeneration(this.#config, this.#files.read);
     this.#servers = new Map();
+  }
+
+  #renew(): void {
+    this.#replaceServers();
     this.#stats.contextUpdated.inc();
     this.#environment.log("info", "TLS: certificate files have changed, new connections use them");
   }
@@ -110,6 +117,9 @@ export class DownstreamTls {
     });
     server.on("secureConnection", (socket) => this.#onSecure(socket, generation));
     server.on("tlsClientError", (error, socket) => this.#onError(error, socket));
+    server.on("OCSPRequest", (shown: Buffer, _issuer: Buffer, done: OcspAnswer) =>
+      this.#staple(generation, shown, done),
+    );
     if (config.ticketKey === undefined && config.statefulResumption) this.#keepSessions(server);
     return server;
   }
@@ -146,6 +156,30 @@ export class DownstreamTls {
       return noCertificateText();
     }
     return problem === null ? null : verificationText(problem.details);
+  }
+
+  /** Downstream wants an OCSP response of the certificate that it is shown. */
+  #staple(generation: TlsGeneration, shown: Buffer, done: OcspAnswer): void {
+    const stats = this.#stats;
+    stats.ocspStapleRequests.inc();
+    const choice = [generation.fallback, ...generation.byName.values()].find(
+      ({ leaf }) => leaf?.equals(shown) === true,
+    );
+    const staple = choice?.staple ?? null;
+    if (staple !== null && Date.now() < staple.expiresMs) {
+      stats.ocspStapleResponses.inc();
+      done(null, staple.der);
+      return;
+    }
+    const policy = this.#config.ocspStaplePolicy;
+    const needed = policy === "MUST_STAPLE" || choice?.mustStaple === true;
+    if (needed || (policy === "STRICT_STAPLING" && staple !== null)) {
+      stats.ocspStapleFailed.inc();
+      done(Object.assign(new Error("no OCSP response that holds"), { code: "ERR_SSL_CONNECTION_REJECTED" }));
+      return;
+    }
+    stats.ocspStapleOmitted.inc();
+    done(null, null);
   }
 
   #onError(error: Error, socket: TLSSocket): void {

@@ -68,6 +68,11 @@ export function noServerNameText(): string {
   return framed(0, "NO_SERVER_NAME");
 }
 
+/** The other side's certificate was used against its key usage. */
+export function keyUsageText(): string {
+  return framed(0, "KEY_USAGE_BIT_INCORRECT");
+}
+
 /** An error of a handshake as Node emits it; "" when the connection merely ended, which is no failure of TLS. */
 export function handshakeErrorText(error: Error): string {
   const { code = "", reason = "" } = error as NodeJS.ErrnoException & { readonly reason?: string };

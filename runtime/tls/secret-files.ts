@@ -4,7 +4,7 @@
  */
 import { type FSWatcher, readFileSync, statSync, watch } from "node:fs";
 import { dirname } from "node:path";
-import type { SecretSource, TlsContextConfig } from "../config/tls-snapshot.ts";
+import type { DownstreamTlsConfig, SecretSource, TlsContextConfig } from "../config/tls-snapshot.ts";
 import { MAX_SECRET_BYTES, SECRET_SETTLE_MS } from "../limits.ts";
 import { Alarm } from "../timers.ts";
 
@@ -89,8 +89,9 @@ function readSecretFile(path: string): Uint8Array {
   return readFileSync(path);
 }
 
-function sourcesOf(config: TlsContextConfig): SecretSource[] {
-  const found: (SecretSource | undefined)[] = [config.validation?.trustedCa, config.validation?.crl];
-  for (const { chain, key, password } of config.certificates) found.push(chain, key, password);
+function sourcesOf(config: TlsContextConfig & Partial<Pick<DownstreamTlsConfig, "ticketKey">>): SecretSource[] {
+  const { validation, ticketKey } = config;
+  const found: (SecretSource | undefined)[] = [validation?.trustedCa, validation?.crl, ticketKey?.source];
+  for (const { chain, key, password, ocspStaple } of config.certificates) found.push(chain, key, password, ocspStaple);
   return found.filter((source) => source !== undefined);
 }

@@ -6,12 +6,17 @@ import { constants, createHash } from "node:crypto";
 import type { SecureContext, SecureContextOptions } from "node:tls";
 import type {
   DownstreamTlsConfig,
+  OcspStaplePolicy,
+  TicketKeyConfig,
   TlsCertificateConfig,
   TlsContextConfig,
   UpstreamTlsConfig,
 } from "../config/tls-snapshot.ts";
+import { TICKET_KEY_LIFE_MS } from "../limits.ts";
 import { Certificate } from "./certificate.ts";
-import { asBuffer, attempt, certificatesOf, tlsModule } from "./openssl.ts";
+import { type OcspStaple, readStaple } from "./ocsp.ts";
+import { asBuffer, attempt, badTls, certificatesOf, tlsModule } from "./openssl.ts";
+import { readKeyStore } from "./pkcs12.ts";
 import { type ReadSource, Validator } from "./validator.ts";
 
 /** What the files of a context said at one time. */
@@ -21,12 +26,20 @@ export interface TlsGeneration {
   readonly fallback: ContextChoice;
   /** By server name in lower case, wildcards as `*.example.com`. */
   readonly byName: ReadonlyMap<string, ContextChoice>;
+  /** Milliseconds since the epoch when its key for session tickets is to be replaced. */
+  readonly expiresMs: number;
 }
 
 /** A context, and what it was made of: Node takes the one for a name, and the other for a server. */
 export interface ContextChoice {
   readonly options: SecureContextOptions;
   readonly context: SecureContext;
+  /** DER of its certificate; null: it has none, or several. */
+  readonly leaf: Buffer | null;
+  /** What is sent along with its certificate; null: nothing. */
+  readonly staple: OcspStaple | null;
+  /** Its certificate says that it is not to be used without. */
+  readonly mustStaple: boolean;
 }
 
 /** TLS 1.3 has abolished it, and before that it was a way to make the other side work (CVE-2011-1473). */
@@ -41,21 +54,24 @@ interface KeyPair {
   readonly leaf: Certificate;
   /** `rsa`, `ec` …: OpenSSL holds one certificate of each kind and takes the one that the other side can read. */
   readonly kind: string;
+  readonly staple: OcspStaple | null;
 }
 
 /** Makes the contexts of a listener. Throws ProxyError `TLS_CONTEXT` that says which part is bad. */
 export function downstreamGeneration(config: DownstreamTlsConfig, read: ReadSource): TlsGeneration {
   const pairs = config.certificates.map((certificate, at) => keyPair(certificate, read, `tls_certificates[${at}]`));
   const validator = validatorOf(config, read);
+  const tickets = config.ticketKey === undefined ? null : ticketKey(config.ticketKey, read);
   const common: SecureContextOptions = {
     ...versionsAndCiphers(config),
     ...trust(validator),
     honorCipherOrder: !config.preferClientCiphers,
     sessionIdContext: sessionContext(config, read),
     sessionTimeout: config.sessionTimeoutSeconds,
-    secureOptions: NO_RENEGOTIATION | (config.ticketKey === undefined ? constants.SSL_OP_NO_TICKET : 0),
+    secureOptions: NO_RENEGOTIATION | (tickets === null ? constants.SSL_OP_NO_TICKET : 0),
   };
-  if (config.ticketKey !== undefined) common.ticketKeys = asBuffer(config.ticketKey);
+  if (tickets !== null) common.ticketKeys = tickets.key;
+  for (const pair of pairs) checkStaple(pair, config.ocspStaplePolicy);
   const byName = new Map<string, ContextChoice>();
   const chosen = new Map<string, KeyPair[]>();
   for (const pair of pairs) {
@@ -77,7 +93,7 @@ export function downstreamGeneration(config: DownstreamTlsConfig, read: ReadSour
   };
   for (const [name, list] of chosen) byName.set(name, contextOf(list));
   const first = pairs.filter((pair, at) => (config.fullScan || at === 0) && isFirstOfKind(pairs, pair));
-  return { validator, byName, fallback: contextOf(first) };
+  return { validator, byName, fallback: contextOf(first), expiresMs: tickets?.expiresMs ?? Infinity };
 }
 
 /** The same for a cluster: one context. */
@@ -87,6 +103,7 @@ export function upstreamGeneration(config: UpstreamTlsConfig, read: ReadSource):
   return {
     validator,
     byName: new Map(),
+    expiresMs: Infinity,
     fallback: contextChoice(pairs, {
       ...versionsAndCiphers(config),
       ...trust(validator),
@@ -113,16 +130,50 @@ function isFirstOfKind(pairs: readonly KeyPair[], pair: KeyPair): boolean {
 }
 
 function keyPair(config: TlsCertificateConfig, read: ReadSource, what: string): KeyPair {
-  const chain = asBuffer(read(config.chain));
-  const leaf = certificatesOf(chain, `${what}.certificate_chain`)[0]!;
+  const given = config.password === undefined ? undefined : password(read(config.password));
+  const stored =
+    config.form === "pkcs12" ? readKeyStore(asBuffer(read(config.key)), given ?? "", `${what}.pkcs12`) : null;
+  const chain = stored?.chain ?? asBuffer(read(config.chain));
+  const first = certificatesOf(chain, `${what}.certificate_chain`)[0]!;
+  const leaf = new Certificate(first.raw);
+  const staple = config.ocspStaple === undefined ? null : asBuffer(read(config.ocspStaple));
   return {
     what,
     chain,
-    key: asBuffer(read(config.key)),
-    passphrase: config.password === undefined ? undefined : password(read(config.password)),
-    leaf: new Certificate(leaf.raw),
-    kind: attempt(`${what}.certificate_chain`, () => leaf.publicKey.asymmetricKeyType ?? ""),
+    key: stored?.key ?? asBuffer(read(config.key)),
+    passphrase: stored === null ? given : undefined,
+    leaf,
+    kind: attempt(`${what}.certificate_chain`, () => first.publicKey.asymmetricKeyType ?? ""),
+    staple: staple === null ? null : readStaple(staple, leaf, `${what}.ocsp_staple`),
   };
+}
+
+/** What can be said of a response before anybody asks for it, in Envoy's words. */
+function checkStaple({ leaf, staple, what }: KeyPair, policy: OcspStaplePolicy): void {
+  if (staple !== null) return;
+  if (leaf.mustStaple) throw badTls(`${what}.ocsp_staple`, "OCSP response is required for must-staple certificate");
+  if (policy === "MUST_STAPLE")
+    throw badTls(`${what}.ocsp_staple`, "Required OCSP response is missing from TLS context (MUST_STAPLE)");
+}
+
+/** Bytes of a key in TlsSessionTicketKeys. */
+const ENVOY_TICKET_KEY_BYTES = 80;
+
+/** OpenSSL's 48 bytes. Envoy's keys have longer parts; their digest is as secret as they are, and the same everywhere. */
+function ticketKey({ source, rotates }: TicketKeyConfig, read: ReadSource): { key: Buffer; expiresMs: number } {
+  const bytes = read(source);
+  const hash = createHash("sha384").update(bytes);
+  if (!rotates) {
+    if (bytes.length !== ENVOY_TICKET_KEY_BYTES)
+      throw badTls(
+        "session_ticket_keys.keys[0]",
+        `incorrect TLS session ticket key length, ${bytes.length} bytes, but should be ${ENVOY_TICKET_KEY_BYTES}`,
+      );
+    return { key: hash.digest(), expiresMs: Infinity };
+  }
+  // All workers come to the same number, without a word among them.
+  const period = Math.floor(Date.now() / TICKET_KEY_LIFE_MS);
+  return { key: hash.update(String(period)).digest(), expiresMs: (period + 1) * TICKET_KEY_LIFE_MS };
 }
 
 /** A file with a password often ends with a line break that belongs to nobody. */
@@ -134,9 +185,7 @@ function password(bytes: Uint8Array): string {
 
 /** True when certificates have keys of several kinds: only whoever knows the name before TLS begins can choose among them. */
 export function needsHello(config: DownstreamTlsConfig): boolean {
-  const kinds = config.certificates.map(
-    ({ chain }) => certificatesOf(chain.bytes, "certificate_chain")[0]!.publicKey.asymmetricKeyType,
-  );
+  const kinds = config.certificates.map((one) => keyPair(one, ({ bytes }) => bytes, "tls_certificates").kind);
   return new Set(kinds).size > 1;
 }
 
@@ -155,7 +204,21 @@ function contextChoice(pairs: readonly KeyPair[], common: SecureContextOptions):
       passphrase === undefined ? { pem: key } : { pem: key, passphrase },
     );
   }
-  return { options, context: attempt("common_tls_context", () => tls.createSecureContext(options)) };
+  const context = attempt("common_tls_context", () => tls.createSecureContext(options));
+  const [first, ...more] = pairs;
+  const stapled = pairs.find(({ staple, leaf }) => staple !== null || leaf.mustStaple);
+  if (stapled !== undefined && more.length > 0)
+    throw badTls(
+      `${stapled.what}.ocsp_staple`,
+      "not supported for a name that has certificates of several kinds: Node does not tell which of them is shown",
+    );
+  return {
+    options,
+    context,
+    leaf: more.length > 0 ? null : (first?.leaf.der ?? null),
+    staple: first?.staple ?? null,
+    mustStaple: first?.leaf.mustStaple === true,
+  };
 }
 
 function versionsAndCiphers(config: TlsContextConfig): SecureContextOptions {

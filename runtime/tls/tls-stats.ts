@@ -14,6 +14,13 @@ export class TlsStats {
   readonly failVerifyError: Counter;
   readonly failVerifySan: Counter;
   readonly failVerifyCertHash: Counter;
+  /** Downstreams that asked for an OCSP response; it was sent, there was none, or the connection ended for want of one. */
+  readonly ocspStapleRequests: Counter;
+  readonly ocspStapleResponses: Counter;
+  readonly ocspStapleOmitted: Counter;
+  readonly ocspStapleFailed: Counter;
+  /** The key usage of a host's RSA certificate does not allow what it was used for. */
+  readonly wasKeyUsageInvalid: Counter;
   /** Files that changed were taken, or could not be used. */
   readonly contextUpdated: Counter;
   readonly contextUpdateFailed: Counter;
@@ -34,6 +41,11 @@ export class TlsStats {
     this.failVerifyError = counter("fail_verify_error");
     this.failVerifySan = counter("fail_verify_san");
     this.failVerifyCertHash = counter("fail_verify_cert_hash");
+    this.ocspStapleRequests = counter("ocsp_staple_requests");
+    this.ocspStapleResponses = counter("ocsp_staple_responses");
+    this.ocspStapleOmitted = counter("ocsp_staple_omitted");
+    this.ocspStapleFailed = counter("ocsp_staple_failed");
+    this.wasKeyUsageInvalid = counter("was_key_usage_invalid");
     const factory = `${prefix}${side}_ssl_socket_factory.`;
     this.contextUpdated = stats.counter(`${factory}ssl_context_update_by_sds`);
     this.contextUpdateFailed = stats.counter(`${factory}ssl_context_update_failed`);

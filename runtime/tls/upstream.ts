@@ -7,8 +7,8 @@ import type { ConnectionOptions, SecureContext, TLSSocket } from "node:tls";
 import type { UpstreamTlsConfig } from "../config/tls-snapshot.ts";
 import type { Stats } from "../observe/stats.ts";
 import type { SecureFacts } from "../observe/stream-info.ts";
-import { handshakeErrorText, verificationText } from "./failure-text.ts";
-import { shownChain } from "./certificate.ts";
+import { Certificate, KeyUsage, shownChain } from "./certificate.ts";
+import { handshakeErrorText, keyUsageText, verificationText } from "./failure-text.ts";
 import { tlsModule } from "./openssl.ts";
 import { SecretFiles } from "./secret-files.ts";
 import { upstreamGeneration } from "./secure-context.ts";
@@ -109,7 +109,9 @@ export class UpstreamTls {
   refuse(socket: TLSSocket, host: NamedHost): string | null {
     // Nobody but the peer of an accepted connection can take its session up; it shows no certificate then.
     const known = socket.isSessionReused();
-    const problem = this.#validator === null || known ? null : this.#problemOf(socket, host, this.#validator);
+    const misused = known ? null : this.#misuse(socket);
+    const problem =
+      misused ?? (this.#validator === null || known ? null : this.#problemOf(socket, host, this.#validator));
     if (problem !== null) return problem;
     const name = this.serverName(host);
     const chain = known ? (this.#sessions.get(name)?.chain ?? []) : shownChain(socket);
@@ -136,6 +138,18 @@ export class UpstreamTls {
   /** Looks at no file any more. */
   close(): void {
     this.#files.close();
+  }
+
+  /** An RSA certificate that was used for something that its key usage leaves out; counted, and refused where that is asked for. */
+  #misuse(socket: TLSSocket): string | null {
+    const shown = socket.getPeerX509Certificate();
+    if (shown?.publicKey.asymmetricKeyType !== "rsa") return null;
+    // Suites without an exchange of their own encrypt to the key; all others have it sign.
+    const encrypts = /^(?:AES|CAMELLIA|DES|RSA)/.test(socket.getCipher().name);
+    const usage = encrypts ? KeyUsage.KEY_ENCIPHERMENT : KeyUsage.DIGITAL_SIGNATURE;
+    if (!new Certificate(shown.raw).forbids(usage)) return null;
+    this.#stats.wasKeyUsageInvalid.inc();
+    return this.#config.enforceRsaKeyUsage ? keyUsageText() : null;
   }
 
   #problemOf(socket: TLSSocket, host: NamedHost, validator: Validator): string | null {

@@ -9,7 +9,8 @@ import { MAX_VERIFY_DEPTH } from "../limits.ts";
 import { compileString } from "../observe/match.ts";
 import { wireText } from "../observe/wire-text.ts";
 import { type AlternativeName, Certificate, coversHost, shownChain } from "./certificate.ts";
-import { badTls, certificatesOf, tlsModule } from "./openssl.ts";
+import { asBuffer, badTls, certificatesOf, tlsModule } from "./openssl.ts";
+import { LeafRevocation, type RevocationCode } from "./revocation.ts";
 
 /** Gives the current bytes of a source; its own, unless its file has changed since. */
 export type ReadSource = (source: SecretSource) => Uint8Array;
@@ -26,6 +27,7 @@ const VERIFY_TEXTS: Readonly<Record<string, string>> = {
   CERT_NOT_YET_VALID: "certificate is not yet valid",
   CERT_REVOKED: "certificate revoked",
   CRL_HAS_EXPIRED: "CRL has expired",
+  CRL_NOT_YET_VALID: "CRL is not yet valid",
   UNABLE_TO_GET_CRL: "unable to get certificate CRL",
   CRL_SIGNATURE_FAILURE: "CRL signature failure",
   DEPTH_ZERO_SELF_SIGNED_CERT: "self-signed certificate",
@@ -47,7 +49,9 @@ type NameTest = (name: AlternativeName) => boolean;
 export class Validator {
   /** Certificates that chains may end at; empty: chains are not checked. */
   readonly trusted: readonly X509Certificate[];
+  /** For OpenSSL, which asks it about every certificate of the chain. */
   readonly crl: Uint8Array | undefined;
+  readonly #leafRevocation: LeafRevocation | null;
   readonly acceptUntrusted: boolean;
   readonly #config: TlsValidationConfig;
   readonly #names: readonly NameTest[];
@@ -59,7 +63,9 @@ export class Validator {
     const { trustedCa } = config;
     if (trustedCa !== undefined) this.trusted = certificatesOf(read(trustedCa), "validation_context.trusted_ca");
     else this.trusted = config.systemRoots ? systemRoots() : [];
-    this.crl = config.crl === undefined ? undefined : read(config.crl);
+    const crl = config.crl === undefined ? undefined : read(config.crl);
+    this.crl = config.crlOfLeafOnly ? undefined : crl;
+    this.#leafRevocation = config.crlOfLeafOnly && crl !== undefined ? new LeafRevocation(asBuffer(crl)) : null;
     this.#names = config.sanMatchers.map(nameTest);
   }
 
@@ -89,13 +95,24 @@ export class Validator {
 
   #chainProblem(socket: TLSSocket, verdict: string | null): PeerProblem | null {
     const { maxVerifyDepth, allowExpired } = this.#config;
-    if (verdict === null && maxVerifyDepth >= MAX_VERIFY_DEPTH) return null;
+    const revocation = this.#leafRevocation;
+    if (verdict === null && maxVerifyDepth >= MAX_VERIFY_DEPTH && revocation === null) return null;
     const chain = shownChain(socket).map((der) => new X509Certificate(der));
     if (chain.length - 1 > maxVerifyDepth) return chainFailure("CERT_CHAIN_TOO_LONG", chain.length - 1);
-    if (verdict === null) return null;
+    if (verdict === null) {
+      const revoked = revocation === null ? null : this.#revocationProblem(chain, revocation);
+      return revoked === null ? null : chainFailure(revoked, 0);
+    }
     // OpenSSL tells its last finding only, and an expired certificate may be one that nobody trusts as well.
     const forgiven = allowExpired && TIMES.has(verdict) && this.#leadsToTrust(chain);
     return forgiven ? null : chainFailure(verdict, depthOf(verdict, chain));
+  }
+
+  #revocationProblem(chain: readonly X509Certificate[], revocation: LeafRevocation): RevocationCode | null {
+    const [leaf, ...above] = chain;
+    if (leaf === undefined) return null;
+    const issuers = [...above, ...this.trusted].filter((one) => leaf.checkIssued(one));
+    return revocation.problemOf(new Certificate(leaf.raw), issuers, Date.now());
   }
 
   #leadsToTrust(chain: readonly X509Certificate[]): boolean {

@@ -6,7 +6,7 @@ import { test } from "node:test";
 
 import { generateBundle } from "../../runtime/config/bundle/generate.ts";
 import { regexProblem } from "../../runtime/config/rules/regex.ts";
-import { IGNORED_FIELDS, SUPPORTED_FIELDS } from "../../runtime/config/rules/support-table.ts";
+import { IGNORED_FIELDS, REFUSED_FIELDS, SUPPORTED_FIELDS } from "../../runtime/config/rules/support-table.ts";
 import { builtInSchema } from "../../runtime/config/schema/schema.ts";
 
 const committed = readFileSync(join(import.meta.dirname, "../../runtime/config/bundle/descriptors.json"), "utf8");
@@ -32,6 +32,18 @@ test("the table of used and ignored fields names fields that exist, each once", 
     for (const field of IGNORED_FIELDS.get(name)?.keys() ?? []) {
       assert.ok(field === "*" || type.byName.has(field), `${name}.${field}`);
       assert.ok(!fields.has(field), `${name}.${field} is used and ignored`);
+    }
+  }
+});
+
+test("fields that are refused with a reason exist, and are neither used nor ignored", () => {
+  const schema = builtInSchema();
+  for (const [name, fields] of REFUSED_FIELDS) {
+    assert.ok(SUPPORTED_FIELDS.has(name), name);
+    for (const field of fields.keys()) {
+      assert.ok(schema.message(name)?.byName.has(field), `${name}.${field}`);
+      assert.ok(!SUPPORTED_FIELDS.get(name)!.has(field), `${name}.${field} is used`);
+      assert.ok(IGNORED_FIELDS.get(name)?.has(field) !== true, `${name}.${field} is ignored`);
     }
   }
 });

@@ -12,6 +12,9 @@ after(() => rmSync(folder, { recursive: true }));
 const root = new Authority(folder, "root");
 const good = root.issue("good.test");
 const other = root.issue("other.test");
+const must = root.issue("must.test", { extensions: ["tlsfeature=status_request"] });
+const rsa = root.issue("rsa.test", { rsa: true });
+const staple = root.staple(other, 1);
 const TYPE = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.";
 
 const pair = (one = good): string =>
@@ -40,7 +43,8 @@ test("a listener's context with everything at its default", () => {
     [tls.minVersion, tls.maxVersion, tls.curves, tls.requireClientCertificate, tls.statefulResumption],
     ["TLSv1.2", "TLSv1.3", "X25519:P-256", false, true],
   );
-  assert.equal(tls.ticketKey?.length, 48);
+  assert.equal(tls.ticketKey?.rotates, true);
+  assert.equal(tls.ocspStaplePolicy, "LENIENT_STAPLING");
   assert.equal(tls.sessionTimeoutSeconds, 7200);
   assert.match(tls.cipherSuites, /:ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-CHACHA20-POLY1305:/);
 });
@@ -152,8 +156,8 @@ const listenerProblems: readonly (readonly [string, RegExp])[] = [
     /Failed to parse CRL/,
   ],
   [
-    `common_tls_context: { tls_certificates: [ ${pair()} ], validation_context: { trusted_ca: { filename: ${root.certificate} }, only_verify_leaf_cert_crl: true } }`,
-    /not supported yet: only_verify_leaf_cert_crl/,
+    `common_tls_context: { tls_certificates: [ ${pair()} ], validation_context: { trusted_ca: { filename: ${root.certificate} }, crl: { inline_string: x }, only_verify_leaf_cert_crl: true } }`,
+    /Failed to parse CRL: there is none in PEM form/,
   ],
   [
     `common_tls_context: { tls_certificate_sds_secret_configs: [ { name: nobody } ] }`,
@@ -165,7 +169,31 @@ const listenerProblems: readonly (readonly [string, RegExp])[] = [
   ],
   [
     `ocsp_staple_policy: MUST_STAPLE, common_tls_context: { tls_certificates: [ ${pair()} ] }`,
-    /not supported yet: ocsp_staple_policy/,
+    /Required OCSP response is missing from TLS context/,
+  ],
+  [
+    `common_tls_context: { key_log: { path: /nowhere }, tls_certificates: [ ${pair()} ] }`,
+    /not supported: key_log: secrets of connections are never written down/,
+  ],
+  [
+    `common_tls_context: { tls_certificates: [ { pkcs12: { filename: ${good.key} } } ] }`,
+    /tls_certificates\[0\]\.pkcs12: it is no PKCS #12 file/,
+  ],
+  [
+    `common_tls_context: { tls_certificates: [ { pkcs12: { inline_string: x }, private_key: { filename: ${good.key} } } ] }`,
+    /pkcs12 and private_key cannot stand together/,
+  ],
+  [
+    `common_tls_context: { tls_certificates: [ { certificate_chain: { filename: ${good.certificate} }, private_key: { filename: ${good.key} }, ocsp_staple: { filename: ${staple} } } ] }`,
+    /tls_certificates\[0\]\.ocsp_staple: OCSP response does not match its TLS certificate/,
+  ],
+  [
+    `common_tls_context: { tls_certificates: [ { certificate_chain: { filename: ${must.certificate} }, private_key: { filename: ${must.key} } } ] }`,
+    /OCSP response is required for must-staple certificate/,
+  ],
+  [
+    `full_scan_certs_on_sni_mismatch: true, common_tls_context: { tls_certificates: [ ${pair(rsa)}, { certificate_chain: { filename: ${other.certificate} }, private_key: { filename: ${other.key} }, ocsp_staple: { filename: ${staple} } } ] }`,
+    /not supported for a name that has certificates of several kinds/,
   ],
   [
     `session_ticket_keys: { keys: [ { inline_string: short } ] }, common_tls_context: { tls_certificates: [ ${pair()} ] }`,
@@ -188,7 +216,7 @@ for (const [context, wanted] of listenerProblems) {
 
 test("a cluster's context is refused", () => {
   const cases: readonly (readonly [string, RegExp])[] = [
-    [clusterOf("allow_renegotiation: true"), /not supported yet: allow_renegotiation/],
+    [clusterOf("allow_renegotiation: true"), /not supported: allow_renegotiation: hosts cannot renegotiate/],
     [
       clusterOf(`common_tls_context: { tls_certificates: [ ${pair()}, ${pair(other)} ] }`),
       /multiple TLS certificates are not supported for client contexts/,
@@ -218,6 +246,43 @@ test("a cluster's context is refused", () => {
       JSON.stringify(errors),
     );
   }
+});
+
+test("a PKCS #12 file, an OCSP response, keys of tickets from files: all are watched", () => {
+  const keys = join(folder, "tickets");
+  writeFileSync(keys, Buffer.alloc(80, 1));
+  const { tls } = snapshotOf(
+    listenerOf(`ocsp_staple_policy: STRICT_STAPLING, session_ticket_keys: { keys: [ { filename: ${keys} } ] },
+      common_tls_context: { tls_certificates: [ { pkcs12: { filename: ${root.store(other, "secret")} }, password: { inline_string: secret },
+        ocsp_staple: { filename: ${staple} } } ] }`),
+  ).listeners[0]!.filterChains[0]!;
+  const [certificate] = tls!.certificates;
+  assert.deepEqual(
+    [
+      tls!.ocspStaplePolicy,
+      certificate!.form,
+      certificate!.key.file,
+      certificate!.ocspStaple!.file,
+      tls!.ticketKey!.source.file,
+    ],
+    ["STRICT_STAPLING", "pkcs12", other.certificate.replace(".pem", ".p12"), staple, keys],
+  );
+});
+
+test("what listeners are not: datagrams, internal, matched by another tree", () => {
+  const cases: readonly (readonly [string, RegExp])[] = [
+    ["udp_listener_config: {},", /not supported: udp_listener_config: listeners are TCP listeners/],
+    ["internal_listener: {},", /not supported: internal_listener: use a unix socket/],
+    ["filter_chain_matcher: {},", /not supported: filter_chain_matcher: use filter_chain_match of each chain/],
+    ["enable_mptcp: true,", /not supported: enable_mptcp/],
+  ];
+  for (const [listener, wanted] of cases)
+    assert.ok(
+      load(bootstrap({ listener })).errors.some(({ message }) => wanted.test(message)),
+      listener,
+    );
+  const datagrams = bootstrap().replace("socket_address: {", "socket_address: { protocol: UDP,");
+  assert.match(load(datagrams).errors[0]!.message, /not supported yet: UDP/);
 });
 
 test("a password opens a key; a wrong one does not", () => {
@@ -280,7 +345,7 @@ test("a context that is loaded again without a change is the same, ticket key an
   assert.deepEqual(first.listeners, second.listeners);
   const third = snapshotOf(listenerOf(`common_tls_context: { tls_certificates: [ ${pair(other)} ] }`));
   const keys = [first, third].map((one) =>
-    Buffer.from(one.listeners[0]!.filterChains[0]!.tls!.ticketKey!).toString("hex"),
+    Buffer.from(one.listeners[0]!.filterChains[0]!.tls!.ticketKey!.source.bytes).toString("hex"),
   );
   assert.notEqual(keys[0], keys[1]);
 });

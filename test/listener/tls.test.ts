@@ -14,7 +14,7 @@ import type { DownstreamTlsConfig } from "../../runtime/config/tls-snapshot.ts";
 import type { ListenerConfig } from "../../runtime/config/snapshot.ts";
 import { compileFormat } from "../../runtime/observe/format.ts";
 import { Engine, fixedOrigin, route } from "../http/engine.ts";
-import { Authority, type Issued, read } from "../tls/certificates.ts";
+import { Authority, type Issued, read, selfSigned } from "../tls/certificates.ts";
 import { downstreamTls, exactName, source, validation } from "../tls/contexts.ts";
 import { until } from "../upstream/fixtures.ts";
 import { chain } from "./fixture.ts";
@@ -31,7 +31,17 @@ const expired = root.issue("expired.test", { to: "20210101000000Z" });
 const strange = stranger.issue("strange.test");
 const revoked = root.issue("revoked.test");
 const serverOnly = root.issue("server-only.test", { usage: "serverAuth" });
+const middle = new Authority(folder, "middle", root);
+const below = middle.issue("below.test", { usage: "clientAuth" });
+const belowRevoked = middle.issue("below-revoked.test");
 const crl = root.revoke(revoked);
+const crlBelow = middle.revoke(belowRevoked);
+const crls = join(folder, "both.crl");
+writeFileSync(crls, Buffer.concat([read(crl), read(crlBelow)]));
+const alone = selfSigned(folder, "alone.test");
+const named = root.issue("named.test", {
+  names: "email:who@named.test,IP:192.0.2.7,otherName:1.3.6.1.4.1.311.20.2.3;UTF8:who@ad.test,DNS:*.named.test",
+});
 const TRUST = validation({ trustedCa: source(root.certificate) });
 
 async function engine(
@@ -70,7 +80,11 @@ function curl(...args: readonly string[]): Promise<string> {
   );
 }
 
-const as = ({ certificate, key }: Issued): readonly string[] => ["-cert", certificate, "-key", key];
+/** With the authority in between, for those that it has issued. */
+const as = ({ certificate, key }: Issued): readonly string[] =>
+  ["-cert", certificate, "-key", key].concat(
+    [below, belowRevoked].some((one) => one.certificate === certificate) ? ["-cert_chain", middle.certificate] : [],
+  );
 
 test("the certificate is the one of the name that is asked for, or the first", async (t) => {
   const { port } = await engine(t, downstreamTls([first, second]));
@@ -125,9 +139,15 @@ test("the protocol is agreed on in our order", async (t) => {
   const { port } = await engine(t, downstreamTls([first], { alpn: ["http/1.1", "http/1.0"] }));
   assert.match(await client(port, "-alpn", "h2,http/1.0,http/1.1"), /ALPN protocol: http\/1\.1/);
   assert.match(await client(port), /No ALPN negotiated/);
+  const offered = await engine(t, downstreamTls([first], { alpn: ["h2", "http/1.1"] }));
+  assert.match(await client(offered.port, "-alpn", "http/1.1,h2"), /ALPN protocol: h2/);
+  assert.match(await client(offered.port, "-alpn", "nothing,else"), /alert no application protocol/);
+  assert.equal(offered.counter("listener.test.ssl.connection_error"), 1);
   const none = await engine(t, downstreamTls([first]));
   assert.match(await client(none.port, "-alpn", "h2"), /No ALPN negotiated/);
 });
+
+const OIDS: Readonly<Record<string, string>> = { OTHER_NAME: "1.3.6.1.4.1.311.20.2.3" };
 
 /** Who calls, what the listener wants, whether there is an answer, and what is counted. */
 const CALLERS: readonly {
@@ -187,6 +207,59 @@ const CALLERS: readonly {
     reason: /certificate revoked/,
   },
   {
+    name: "self-signed",
+    caller: alone,
+    tls: { validation: TRUST },
+    served: false,
+    counts: "fail_verify_error",
+    reason: /self-signed certificate/,
+  },
+  { name: "over another authority", caller: below, tls: { validation: TRUST }, served: true },
+  {
+    name: "over another authority, of which there is no revocation list",
+    caller: below,
+    tls: { validation: { ...TRUST, crl: source(crl) } },
+    served: false,
+    counts: "fail_verify_error",
+    reason: /unable to get certificate CRL/,
+  },
+  {
+    name: "over another authority, revocation lists of both",
+    caller: below,
+    tls: { validation: { ...TRUST, crl: source(crls) } },
+    served: true,
+  },
+  {
+    name: "revoked by another authority",
+    caller: belowRevoked,
+    tls: { validation: { ...TRUST, crl: source(crls) } },
+    served: false,
+    counts: "fail_verify_error",
+    reason: /depth 0: certificate revoked/,
+  },
+  {
+    name: "only the leaf is looked up: good",
+    caller: below,
+    tls: { validation: { ...TRUST, crl: source(crlBelow), crlOfLeafOnly: true } },
+    served: true,
+  },
+  {
+    name: "only the leaf is looked up: revoked",
+    caller: belowRevoked,
+    tls: { validation: { ...TRUST, crl: source(crlBelow), crlOfLeafOnly: true } },
+    served: false,
+    counts: "fail_verify_error",
+    reason: /depth 0: certificate revoked/,
+  },
+  {
+    name: "only the leaf is looked up: no list of its issuer",
+    caller: below,
+    tls: { validation: { ...TRUST, crl: source(crl), crlOfLeafOnly: true } },
+    served: false,
+    counts: "fail_verify_error",
+    reason: /unable to get certificate CRL/,
+  },
+  {
     name: "made for servers",
     caller: serverOnly,
     tls: { validation: TRUST },
@@ -207,6 +280,24 @@ const CALLERS: readonly {
     counts: "fail_verify_san",
     reason: /verify SAN list/,
   },
+  ...(
+    [
+      ["EMAIL", "who@named.test", true],
+      ["EMAIL", "else@named.test", false],
+      ["IP_ADDRESS", "192.0.2.7", true],
+      ["IP_ADDRESS", "192.0.2.8", false],
+      ["DNS", "any.named.test", true],
+      ["DNS", "any.other.test", false],
+      ["OTHER_NAME", "who@ad.test", true],
+      ["OTHER_NAME", "else@ad.test", false],
+    ] as const
+  ).map(([type, value, served]) => ({
+    name: `the name ${value} of the kind ${type}`,
+    caller: named,
+    tls: { validation: { ...TRUST, sanMatchers: [{ ...exactName(type, value), oid: OIDS[type] ?? "" }] } },
+    served,
+    counts: served ? "handshake" : "fail_verify_san",
+  })),
   {
     name: "another key",
     caller,
@@ -264,6 +355,117 @@ async function startKnown(
   const made = await engine(t, downstreamTls([first], { validation: TRUST }));
   return { port: made.port, finished: made.finished, counter: (name) => made.counter(name) };
 }
+
+/** What is configured, whether downstream asks, whether it is served, whether it gets a response, and what is counted. */
+const STAPLES: readonly {
+  readonly name: string;
+  readonly days?: number;
+  readonly policy: DownstreamTlsConfig["ocspStaplePolicy"];
+  readonly mustStaple?: boolean;
+  readonly silent?: boolean;
+  readonly served: boolean;
+  readonly counts?: string;
+}[] = [
+  { name: "lenient, none", policy: "LENIENT_STAPLING", served: true, counts: "omitted" },
+  { name: "lenient, one that holds", policy: "LENIENT_STAPLING", days: 1, served: true, counts: "responses" },
+  { name: "lenient, expired", policy: "LENIENT_STAPLING", days: 0, served: true, counts: "omitted" },
+  { name: "lenient, nobody asks", policy: "LENIENT_STAPLING", days: 1, silent: true, served: true },
+  { name: "strict, none", policy: "STRICT_STAPLING", served: true, counts: "omitted" },
+  { name: "strict, one that holds", policy: "STRICT_STAPLING", days: 1, served: true, counts: "responses" },
+  { name: "strict, expired", policy: "STRICT_STAPLING", days: 0, served: false, counts: "failed" },
+  { name: "strict, expired, nobody asks", policy: "STRICT_STAPLING", days: 0, silent: true, served: true },
+  { name: "must, one that holds", policy: "MUST_STAPLE", days: 1, served: true, counts: "responses" },
+  { name: "must, expired", policy: "MUST_STAPLE", days: 0, served: false, counts: "failed" },
+  {
+    name: "the certificate says must, expired",
+    policy: "LENIENT_STAPLING",
+    days: 0,
+    mustStaple: true,
+    served: false,
+    counts: "failed",
+  },
+];
+
+for (const version of ["-tls1_2", "-tls1_3"]) {
+  for (const { name, days, policy, mustStaple, silent, served, counts } of STAPLES) {
+    test(`OCSP responses, ${version}: ${name}`, async (t) => {
+      const own = mustStaple === true ? root.issue("must.test", { extensions: ["tlsfeature=status_request"] }) : second;
+      const tls = downstreamTls([first, own], { ocspStaplePolicy: policy });
+      const all = tls.certificates.map((one, at) => {
+        const response = days === undefined ? undefined : source(root.staple([first, own][at]!, at === 0 ? 9 : days));
+        return { ...one, ocspStaple: response };
+      });
+      const made = await engine(t, { ...tls, certificates: all });
+      const asked = silent === true ? [] : ["-status"];
+      const names = mustStaple === true ? "must.test" : "second.test";
+      const said = await client(made.port, version, "-servername", names, ...asked);
+      assert.equal(/\nhello\n/.test(said), served, said);
+      assert.equal(/OCSP Response Status: successful/.test(said), counts === "responses", said);
+      for (const one of ["responses", "omitted", "failed"])
+        assert.equal(made.counter(`listener.test.ssl.ocsp_staple_${one}`), one === counts ? 1 : 0, one);
+      assert.equal(made.counter("listener.test.ssl.ocsp_staple_requests"), silent === true ? 0 : 1);
+      assert.equal(made.counter("listener.test.ssl.connection_error"), served ? 0 : 1);
+    });
+  }
+}
+
+test("an OCSP response is replaced when its file is", async (t) => {
+  const path = join(folder, "current.ocsp");
+  writeFileSync(path, read(root.staple(first, 0)));
+  const tls = downstreamTls([first]);
+  const made = await engine(t, { ...tls, certificates: [{ ...tls.certificates[0]!, ocspStaple: source(path) }] });
+  assert.match(await client(made.port, "-status"), /OCSP response: no response sent/);
+  writeFileSync(path, read(root.staple(first, 1)));
+  await until(() => made.counter("listener.test.server_ssl_socket_factory.ssl_context_update_by_sds") === 1);
+  assert.match(await client(made.port, "-status"), /OCSP Response Status: successful/);
+});
+
+test("certificates from a PKCS #12 file; its other authorities are not trusted for it", async (t) => {
+  const stored = stranger.issue("stored.test");
+  const file = source(stranger.store(stored, "secret"));
+  const password = { bytes: Buffer.from("secret\n"), file: "" };
+  const certificate = { form: "pkcs12", chain: file, key: file, password, ocspStaple: undefined } as const;
+  const made = await engine(t, { ...downstreamTls([], { validation: TRUST }), certificates: [certificate] });
+  const said = await client(made.port, "-CAfile", stranger.certificate);
+  assert.match(said, /subject=.*CN = stored.test\n/);
+  assert.match(said, /Verify return code: 0 \(ok\)/);
+  assert.match(said, /\nhello\n/);
+  assert.doesNotMatch(await client(made.port, ...as(strange)), /\nhello\n/);
+});
+
+test("a key of session tickets comes from a file: tickets of another process are taken, those of an old key are not", async (t) => {
+  const path = join(folder, "tickets.key");
+  writeFileSync(path, Buffer.alloc(80, 1));
+  const tls = downstreamTls([first], { ticketKey: { source: source(path), rotates: false } });
+  const [one, two] = [await engine(t, tls), await engine(t, tls)];
+  const session = join(folder, "shared.pem");
+  const reused = (): number => two.counter("listener.test.ssl.session_reused");
+  const again = (): Promise<string> => client(two.port, "-tls1_2", "-sess_in", session);
+  await client(one.port, "-tls1_2", "-sess_out", session);
+  assert.match(await again(), /Reused, TLSv1.2/);
+  assert.equal(reused(), 1);
+  const updated = (): number => two.counter("listener.test.server_ssl_socket_factory.ssl_context_update_by_sds");
+  writeFileSync(path, Buffer.alloc(80, 2));
+  await until(() => updated() === 1);
+  assert.match(await again(), /New, TLSv1.2/);
+  writeFileSync(path, Buffer.alloc(79, 2));
+  await until(() => two.counter("listener.test.server_ssl_socket_factory.ssl_context_update_failed") === 1);
+  writeFileSync(path, Buffer.alloc(80, 1));
+  await until(() => updated() === 2);
+  assert.match(await again(), /Reused, TLSv1.2/);
+});
+
+test("our own key of session tickets is replaced as time goes by", async (t) => {
+  const made = await engine(
+    t,
+    downstreamTls([first], { ticketKey: { source: { bytes: Buffer.alloc(48, 3), file: "" }, rotates: true } }),
+  );
+  const session = join(folder, "own.pem");
+  await client(made.port, "-tls1_2", "-sess_out", session);
+  assert.match(await client(made.port, "-tls1_2", "-sess_in", session), /Reused, TLSv1.2/);
+  t.mock.timers.enable({ apis: ["Date"], now: Date.now() + 2 * 86_400_000 });
+  assert.match(await client(made.port, "-tls1_2", "-sess_in", session), /New, TLSv1.2/);
+});
 
 test("sessions without tickets are kept here, unless they are not", async (t) => {
   const resumed = async (tls: Partial<DownstreamTlsConfig>): Promise<number> => {

@@ -22,6 +22,8 @@ export interface Wanted {
   readonly to?: string;
   readonly usage?: "serverAuth" | "clientAuth";
   readonly authority?: boolean;
+  /** Lines of the extensions' section, as openssl wants them. */
+  readonly extensions?: readonly string[];
 }
 
 /** One folder of keys; each authority has its own name in it. */
@@ -69,6 +71,7 @@ export class Authority {
         : "basicConstraints=CA:false",
       ...(names === "" ? [] : [`subjectAltName=${names}`]),
       ...(wanted.usage === undefined ? [] : [`extendedKeyUsage=${wanted.usage}`]),
+      ...(wanted.extensions ?? []),
     ];
     writeFileSync(at("ext"), extensions.join("\n"));
     const kind = wanted.rsa === true ? ["rsa:2048"] : ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
@@ -96,6 +99,35 @@ export class Authority {
     openssl(["pkey", "-in", key, "-aes256", "-passout", `pass:${password}`, "-out", to]);
   }
 
+  /** An OCSP response for a certificate, for the days given; the path of its DER file. 0: it does not say how long it holds. */
+  staple({ certificate }: Issued, days: number): string {
+    const path = certificate.replace(/\.pem$/, `.${days}.ocsp`);
+    openssl(
+      [
+        "ocsp",
+        "-index",
+        join(this.folder, `${this.#name}.index`),
+        "-CA",
+        this.certificate,
+        "-issuer",
+        this.certificate,
+      ],
+      ["-rsigner", this.certificate, "-rkey", this.key, "-cert", certificate, "-respout", path, "-noverify"],
+      days === 0 ? [] : ["-ndays", String(days)],
+    );
+    return path;
+  }
+
+  /** A PKCS #12 file with a certificate, its key and this authority; `more` as openssl wants it. */
+  store({ certificate, key }: Issued, password: string, more: readonly string[] = []): string {
+    const path = certificate.replace(/\.pem$/, ".p12");
+    openssl(
+      ["pkcs12", "-export", "-in", certificate, "-inkey", key, "-certfile", this.certificate],
+      ["-passout", `pass:${password}`, "-out", path, ...more],
+    );
+    return path;
+  }
+
   /** A list of revoked certificates; the path of its PEM file. */
   revoke(...revoked: readonly Issued[]): string {
     const own = ["-config", this.#config, "-cert", this.certificate, "-keyfile", this.key];
@@ -104,6 +136,16 @@ export class Authority {
     openssl(["ca", ...own, "-gencrl", "-out", path]);
     return path;
   }
+}
+
+/** A certificate that nobody but itself vouches for. */
+export function selfSigned(folder: string, name: string): Issued {
+  const [certificate, key] = [join(folder, `${name}.pem`), join(folder, `${name}.key`)];
+  openssl(
+    ["req", "-x509", "-new", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-days", "30"],
+    ["-keyout", key, "-out", certificate, "-subj", `/CN=${name}`, "-addext", "basicConstraints=CA:false"],
+  );
+  return { certificate, key };
 }
 
 /** A folder that is gone after the test. */

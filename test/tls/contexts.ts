@@ -1,5 +1,4 @@
 /** TLS contexts of a snapshot, in short form. */
-import { createHash } from "node:crypto";
 import type {
   DownstreamTlsConfig,
   SecretSource,
@@ -17,7 +16,7 @@ export function source(path: string): SecretSource {
 }
 
 export function pair({ certificate, key }: Issued): TlsCertificateConfig {
-  return { chain: source(certificate), key: source(key), password: undefined };
+  return { form: "pem", chain: source(certificate), key: source(key), password: undefined, ocspStaple: undefined };
 }
 
 export function validation(over: Partial<TlsValidationConfig> = {}): TlsValidationConfig {
@@ -25,6 +24,7 @@ export function validation(over: Partial<TlsValidationConfig> = {}): TlsValidati
     trustedCa: undefined,
     systemRoots: false,
     crl: undefined,
+    crlOfLeafOnly: false,
     spki: [],
     hashes: [],
     sanMatchers: [],
@@ -49,7 +49,15 @@ const COMMON: TlsContextConfig = {
 };
 
 export function upstreamTls(over: Partial<UpstreamTlsConfig> = {}): UpstreamTlsConfig {
-  return { ...COMMON, sni: "", autoHostSni: false, autoSniSanValidation: false, maxSessionKeys: 1, ...over };
+  return {
+    ...COMMON,
+    sni: "",
+    autoHostSni: false,
+    autoSniSanValidation: false,
+    maxSessionKeys: 1,
+    enforceRsaKeyUsage: false,
+    ...over,
+  };
 }
 
 export function downstreamTls(
@@ -61,11 +69,12 @@ export function downstreamTls(
     certificates: certificates.map(pair),
     requireClientCertificate: false,
     requireSni: false,
-    ticketKey: new Uint8Array(createHash("sha384").update("test").digest()),
+    ticketKey: { source: { bytes: Buffer.alloc(80, 7), file: "" }, rotates: false },
     statefulResumption: true,
     sessionTimeoutSeconds: 7200,
     fullScan: false,
     preferClientCiphers: false,
+    ocspStaplePolicy: "LENIENT_STAPLING",
     ...over,
   };
 }

@@ -16,7 +16,7 @@ import { DEFAULT_MAX_VERSION } from "node:tls";
 import type { ClusterConfig } from "../../runtime/config/snapshot.ts";
 import type { UpstreamTlsConfig } from "../../runtime/config/tls-snapshot.ts";
 import { Certificate, pemCertificates } from "../../runtime/tls/certificate.ts";
-import { Authority, read } from "../tls/certificates.ts";
+import { Authority, read, selfSigned } from "../tls/certificates.ts";
 import { exactName, pair, source, upstreamTls, validation } from "../tls/contexts.ts";
 import { clusterConfig, clusterUnderTest, endpoint, get, type MemoryStats, type Recorder, until } from "./fixtures.ts";
 
@@ -33,6 +33,11 @@ const strangeAndOld = stranger.issue("old.test", { to: "20210101000000Z" });
 const revoked = root.issue("revoked.test");
 const caller = root.issue("caller.test", { usage: "clientAuth" });
 const crl = root.revoke(revoked);
+const usage = (name: string, bits: string): ReturnType<Authority["issue"]> =>
+  root.issue(name, { rsa: true, extensions: [`keyUsage=${bits}`] });
+const signs = usage("signs.test", "digitalSignature");
+const encryptsOnly = usage("encrypts.test", "keyEncipherment");
+const alone = selfSigned(folder, "alone.test");
 const chained = join(folder, "chained.pem");
 writeFileSync(chained, Buffer.concat([read(below.certificate), read(middle.certificate)]));
 const trusted = source(root.certificate);
@@ -107,6 +112,35 @@ const CASES: readonly {
     shown: strange,
     tls: { validation: TRUST },
     failure: `${CHAIN}0: unable to get local issuer certificate${END}`,
+    counts: "ssl.fail_verify_error",
+  },
+  {
+    name: "self-signed",
+    shown: alone,
+    tls: { validation: TRUST },
+    failure: `${CHAIN}0: self-signed certificate${END}`,
+    counts: "ssl.fail_verify_error",
+  },
+  { name: "an RSA key that may sign", shown: signs, tls: { enforceRsaKeyUsage: true }, failure: "" },
+  {
+    name: "an RSA key that must not sign is counted",
+    shown: encryptsOnly,
+    tls: {},
+    failure: "",
+    counts: "ssl.was_key_usage_invalid",
+  },
+  {
+    name: "an RSA key that must not sign is refused",
+    shown: encryptsOnly,
+    tls: { enforceRsaKeyUsage: true },
+    failure: `TLS_error:|268435456:SSL routines:OPENSSL_internal:KEY_USAGE_BIT_INCORRECT${END}`,
+    counts: "ssl.was_key_usage_invalid",
+  },
+  {
+    name: "only the leaf is looked up among the revoked",
+    shown: revoked,
+    tls: { validation: { ...TRUST, crl: source(crl), crlOfLeafOnly: true } },
+    failure: `${CHAIN}0: certificate revoked${END}`,
     counts: "ssl.fail_verify_error",
   },
   {

@@ -8,6 +8,7 @@ import type {
   DownstreamTlsConfig,
   SanMatcherConfig,
   SecretSource,
+  TicketKeyConfig,
   TlsCertificateConfig,
   TlsContextConfig,
   TlsValidationConfig,
@@ -29,8 +30,6 @@ const CIPHER_SUITES =
 const CURVES = "X25519:P-256";
 /** TLS 1.3 has suites of its own, which Envoy does not let anybody choose. */
 const TLS13_SUITES = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
-/** Bytes of a key in TlsSessionTicketKeys; OpenSSL gets a digest of 48. */
-const ENVOY_TICKET_KEY_BYTES = 80;
 const TICKET_SEED_BYTES = 48;
 
 /** The TLS context of a message with a `transport_socket`; undefined: plain bytes, or a problem that was reported. */
@@ -50,6 +49,7 @@ export function buildDownstreamTls(context: BuildContext, owner: Message): Downs
     return undefined;
   }
   const stateless = !message.flag("disable_stateless_session_resumption");
+  const policy = context.enumName(message, "ocsp_staple_policy") as DownstreamTlsConfig["ocspStaplePolicy"];
   const config: DownstreamTlsConfig = {
     ...base,
     requireClientCertificate: message.wrappedFlag("require_client_certificate", false),
@@ -59,6 +59,7 @@ export function buildDownstreamTls(context: BuildContext, owner: Message): Downs
     sessionTimeoutSeconds: Math.floor(message.millis("session_timeout", TLS_SESSION_SECONDS * 1000) / 1000),
     fullScan: message.wrappedFlag("full_scan_certs_on_sni_mismatch", false),
     preferClientCiphers: message.flag("prefer_client_ciphers"),
+    ocspStaplePolicy: policy,
   };
   if (config.requireClientCertificate && config.validation === undefined)
     context.warn(
@@ -90,6 +91,7 @@ export function buildUpstreamTls(context: BuildContext, owner: Message): Upstrea
     autoHostSni: message.flag("auto_host_sni"),
     autoSniSanValidation: message.flag("auto_sni_san_validation"),
     maxSessionKeys: message.wrappedNumber("max_session_keys", 1),
+    enforceRsaKeyUsage: message.wrappedFlag("enforce_rsa_key_usage", false),
   };
   if (
     config.autoSniSanValidation &&
@@ -195,18 +197,30 @@ function buildCertificate(
   watch(message, watched);
   const chain = source(context, message, "certificate_chain");
   const key = source(context, message, "private_key");
+  const more = {
+    password: source(context, message, "password"),
+    ocspStaple: source(context, message, "ocsp_staple"),
+  };
+  if (message.has("pkcs12")) {
+    for (const field of ["certificate_chain", "private_key"])
+      if (message.has(field)) context.error(message, field, "tls", `pkcs12 and ${field} cannot stand together`);
+    const store = source(context, message, "pkcs12");
+    return store === undefined ? undefined : { form: "pkcs12", chain: store, key: store, ...more };
+  }
   if (chain === undefined || key === undefined) {
     for (const field of ["certificate_chain", "private_key"])
-      if (!message.has(field) && !message.has("pkcs12"))
-        context.error(message, field, "tls", `a certificate needs ${field}`);
+      if (!message.has(field)) context.error(message, field, "tls", `a certificate needs ${field} (or pkcs12)`);
     return undefined;
   }
-  return { chain, key, password: source(context, message, "password") };
+  return { form: "pem", chain, key, ...more };
 }
 
 function source(context: BuildContext, owner: Message, field: string): SecretSource | undefined {
   const message = owner.message(field);
-  if (message === undefined) return undefined;
+  return message === undefined ? undefined : secretOf(context, message);
+}
+
+function secretOf(context: BuildContext, message: Message): SecretSource | undefined {
   const bytes = readDataSource(context, message, MAX_SECRET_BYTES);
   if (bytes === undefined) return undefined;
   return { bytes, file: message.which("specifier") === "filename" ? configuredPath(message, "filename") : "" };
@@ -260,6 +274,7 @@ function buildValidation(
     trustedCa,
     systemRoots,
     crl,
+    crlOfLeafOnly: any("only_verify_leaf_cert_crl"),
     spki: texts("verify_certificate_spki"),
     hashes: texts("verify_certificate_hash").map((hash) => hash.replaceAll(":", "").toLowerCase()),
     sanMatchers,
@@ -292,17 +307,21 @@ function anySan(context: BuildContext, message: Message): SanMatcherConfig[] {
  * A key of this process alone, the same whenever the same certificates are configured: a configuration that is loaded
  * again without a change must not look changed, and its sessions go on.
  */
-function ownTicketKey(certificates: readonly TlsCertificateConfig[]): Uint8Array {
+function ownTicketKey(certificates: readonly TlsCertificateConfig[]): TicketKeyConfig {
   ticketSeed ??= randomBytes(TICKET_SEED_BYTES);
   const hash = createHash("sha384").update(ticketSeed);
   for (const { chain } of certificates) hash.update(chain.file === "" ? chain.bytes : chain.file).update("\0");
-  return new Uint8Array(hash.digest());
+  return { source: { bytes: new Uint8Array(hash.digest()), file: "" }, rotates: true };
 }
 
 let ticketSeed: Buffer | undefined;
 
 /** One key for all workers: a downstream comes back to any of them. */
-function ticketKey(context: BuildContext, message: Message, certificates: readonly TlsCertificateConfig[]): Uint8Array {
+function ticketKey(
+  context: BuildContext,
+  message: Message,
+  certificates: readonly TlsCertificateConfig[],
+): TicketKeyConfig | undefined {
   const given =
     message.message("session_ticket_keys") ??
     (message.has("session_ticket_keys_sds_secret_config")
@@ -317,16 +336,6 @@ function ticketKey(context: BuildContext, message: Message, certificates: readon
       "tls",
       "tickets of the second key and those after it are not taken: Node knows one key",
     );
-  const bytes = readDataSource(context, first, MAX_SECRET_BYTES);
-  if (bytes !== undefined && bytes.length !== ENVOY_TICKET_KEY_BYTES)
-    context.itemError(given, "keys", 0, {
-      rule: "tls",
-      text: `incorrect TLS session ticket key length, ${bytes.length} bytes, but should be ${ENVOY_TICKET_KEY_BYTES}`,
-    });
-  // Envoy's key has longer parts than OpenSSL's; its digest is as secret as it is, and the same everywhere.
-  return new Uint8Array(
-    createHash("sha384")
-      .update(bytes ?? "")
-      .digest(),
-  );
+  const source = secretOf(context, first);
+  return source === undefined ? undefined : { source, rotates: false };
 }

@@ -139,11 +139,11 @@ export const SUPPORTED_FIELDS: ReadonlyMap<string, ReadonlySet<string>> = new Ma
   ),
   fields(
     "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
-    "common_tls_context require_client_certificate require_sni session_ticket_keys session_ticket_keys_sds_secret_config disable_stateless_session_resumption disable_stateful_session_resumption session_timeout full_scan_certs_on_sni_mismatch prefer_client_ciphers",
+    "common_tls_context require_client_certificate require_sni session_ticket_keys session_ticket_keys_sds_secret_config disable_stateless_session_resumption disable_stateful_session_resumption session_timeout ocsp_staple_policy full_scan_certs_on_sni_mismatch prefer_client_ciphers",
   ),
   fields(
     "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
-    "common_tls_context sni max_session_keys auto_host_sni auto_sni_san_validation",
+    "common_tls_context sni max_session_keys enforce_rsa_key_usage auto_host_sni auto_sni_san_validation",
   ),
   fields(
     "envoy.extensions.transport_sockets.tls.v3.CommonTlsContext",
@@ -151,11 +151,11 @@ export const SUPPORTED_FIELDS: ReadonlyMap<string, ReadonlySet<string>> = new Ma
   ),
   fields(
     "envoy.extensions.transport_sockets.tls.v3.TlsCertificate",
-    "certificate_chain private_key password watched_directory",
+    "certificate_chain private_key pkcs12 password watched_directory ocsp_staple",
   ),
   fields(
     "envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext",
-    "trusted_ca system_root_certs watched_directory verify_certificate_spki verify_certificate_hash match_typed_subject_alt_names match_subject_alt_names crl allow_expired_certificate trust_chain_verification max_verify_depth",
+    "trusted_ca system_root_certs watched_directory verify_certificate_spki verify_certificate_hash match_typed_subject_alt_names match_subject_alt_names crl only_verify_leaf_cert_crl allow_expired_certificate trust_chain_verification max_verify_depth",
   ),
   fields("envoy.extensions.filters.http.router.v3.Router", "suppress_envoy_headers respect_expected_rq_timeout"),
   fields(
@@ -342,9 +342,6 @@ export const IGNORED_FIELDS: ReadonlyMap<string, ReadonlyMap<string, string>> = 
   ignored("envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector", {
     initial_read_buffer_size: TUNING,
   }),
-  ignored("envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext", {
-    enforce_rsa_key_usage: TUNING,
-  }),
   ignored("envoy.extensions.wasm.v3.VmConfig", {
     allow_precompiled: "precompiled code is never used",
   }),
@@ -354,10 +351,51 @@ export const IGNORED_FIELDS: ReadonlyMap<string, ReadonlyMap<string, string>> = 
   }),
 ]);
 
+const ONE_TLS = "certificates and their checks are those of Node's OpenSSL, and come from files, the text or secrets";
+
+/** Fields that are no gap to be filled: why they are refused, and what to do instead. */
+export const REFUSED_FIELDS: ReadonlyMap<string, ReadonlyMap<string, string>> = new Map([
+  refused("envoy.config.listener.v3.Listener", {
+    udp_listener_config: "listeners are TCP listeners",
+    api_listener: "that is a part of Envoy Mobile",
+    internal_listener: "use a unix socket: address.pipe",
+    enable_mptcp: "Node makes no MPTCP sockets",
+    filter_chain_matcher: "use filter_chain_match of each chain",
+  }),
+  refused("envoy.config.listener.v3.FilterChain", {
+    use_proxy_proto: "use the listener filter envoy.filters.listener.proxy_protocol",
+  }),
+  refused("envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext", {
+    allow_renegotiation: "hosts cannot renegotiate: TLS 1.3 knows no such thing, and before it is not safe",
+  }),
+  refused("envoy.extensions.transport_sockets.tls.v3.CommonTlsContext", {
+    key_log: "secrets of connections are never written down",
+    custom_handshaker: ONE_TLS,
+    tls_certificate_certificate_provider: ONE_TLS,
+    tls_certificate_certificate_provider_instance: ONE_TLS,
+    tls_certificate_provider_instance: ONE_TLS,
+    validation_context_certificate_provider: ONE_TLS,
+    validation_context_certificate_provider_instance: ONE_TLS,
+  }),
+  refused("envoy.extensions.transport_sockets.tls.v3.TlsCertificate", {
+    private_key_provider: ONE_TLS,
+    signed_certificate_timestamp: "Node has no way to send one",
+  }),
+  refused("envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext", {
+    custom_validator_config: ONE_TLS,
+    ca_certificate_provider_instance: ONE_TLS,
+    require_signed_certificate_timestamp: "Node does not tell of them",
+  }),
+]);
+
 function fields(message: string, names: string): [string, ReadonlySet<string>] {
   return [message, new Set(names.split(" "))];
 }
 
 function ignored(message: string, reasons: Readonly<Record<string, string>>): [string, ReadonlyMap<string, string>] {
   return [message, new Map(Object.entries(reasons))];
+}
+
+function refused(message: string, reasons: Readonly<Record<string, string>>): [string, ReadonlyMap<string, string>] {
+  return ignored(message, reasons);
 }

@@ -5,7 +5,7 @@
 import { isDefault } from "../document/merge.ts";
 import { Message, type Slot } from "../document/message.ts";
 import type { Problems } from "../problem.ts";
-import { IGNORED_FIELDS, SUPPORTED_FIELDS } from "./support-table.ts";
+import { IGNORED_FIELDS, REFUSED_FIELDS, SUPPORTED_FIELDS } from "./support-table.ts";
 
 /** Reports fields and message types that are not supported yet, and warns of the ones that have no effect. */
 export function checkSupport(message: Message, problems: Problems): void {
@@ -18,7 +18,9 @@ export function checkSupport(message: Message, problems: Problems): void {
     if (supported !== undefined && !supported.has(name) && isUsed(slot)) {
       const path = message.pathOf(name);
       const reason = ignored?.get(name) ?? ignored?.get("*");
-      if (reason === undefined) problems.error(slot.at, path, "not-supported", `not supported yet: ${name}`);
+      const refusal = REFUSED_FIELDS.get(message.type.name)?.get(name);
+      if (refusal !== undefined) problems.error(slot.at, path, "not-supported", `not supported: ${name}: ${refusal}`);
+      else if (reason === undefined) problems.error(slot.at, path, "not-supported", `not supported yet: ${name}`);
       else problems.warn(slot.at, path, "ignored", `the field has no effect: ${reason}`);
       continue;
     }
