@@ -580,8 +580,16 @@ export const DEV_REDRAW_MS = 30;
 export const DEV_DRAIN_MS = 3000;
 /** Lines of the proxy's log that the screen can show. */
 export const MAX_DEV_LOG_LINES = 200;
-/** Requests that are sent again to a new version: the newest ones. */
+/** Requests, or connections, that are sent again to a new version: the newest ones. */
 export const MAX_REPLAYED_REQUESTS = 8;
+/** Connections under way of which the bytes are kept: an author tries by hand. */
+export const MAX_OPEN_RECORDINGS = 64;
+/** Bytes of one connection that are kept of what comes back when it is sent again. */
+export const MAX_REPLAYED_BYTES = 64 * 1024;
+/** Milliseconds that a connection which is sent again waits for bytes that came the first time. */
+export const REPLAY_ANSWER_MS = 1000;
+/** Milliseconds without a byte after which a connection that is sent again counts as answered. */
+export const REPLAY_QUIET_MS = 100;
 /** Lines that are shown of one answer's differences. */
 export const MAX_SHOWN_DIFFERENCES = 8;
 /** Milliseconds that an answer to a request that is sent again may take. */

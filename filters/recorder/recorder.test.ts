@@ -21,3 +21,32 @@ test("leaves large requests out", async () => {
   assert.deepEqual([answer.status, answer.log.length], [200, 0]);
   filter.close();
 });
+
+test("tells a connection, by where it comes from", async () => {
+  const filter = await loadFilter({ kind: "network", rootId: "connections" });
+  const connection = await filter.connect("192.0.2.7:4711");
+  await connection.send("one");
+  await connection.answer("welcome");
+  await connection.send("two", { end: true });
+  await connection.close();
+  assert.deepEqual(
+    filter.log.map((line) => line.replace(/^.* connection /, "")),
+    ["opens", "sends 6f6e65", "gets 7", "sends 74776f", "ends", "closes"].map((what) => `192.0.2.7:4711 ${what}`),
+  );
+  assert.equal(connection.upstream.toString(), "onetwo");
+  filter.close();
+});
+
+test("says that a connection is too large, and no more of it", async () => {
+  const filter = await loadFilter({ kind: "network", rootId: "connections" });
+  const connection = await filter.connect();
+  await connection.send("x".repeat(40_000));
+  await connection.send("more");
+  await connection.answer("more");
+  assert.deepEqual(
+    filter.log.map((line) => line.replace(/^.* /, "")),
+    ["opens", "large"],
+  );
+  assert.equal(connection.upstream.length, 40_004);
+  filter.close();
+});

@@ -1,6 +1,7 @@
 /**
  * Tells each request to the log, for `sluice dev` to send it again: headers as pairs and the body, in hexadecimal.
  * Requests that are sent again say so in a header, which goes no further; requests that are too large are left out.
+ * With the root id "connections" it is a network filter (connections.ts).
  */
 import { CONTINUE } from "../../abi/action.ts";
 import { requestBody } from "../sdk/body.ts";
@@ -8,12 +9,11 @@ import { DecoderFilter, RootContext, StreamContext } from "../sdk/context.ts";
 import { register } from "../sdk/contexts.ts";
 import { requestHeaders } from "../sdk/headers.ts";
 import * as log from "../sdk/log.ts";
+import { ConnectionsRoot } from "./connections.ts";
+import { hex, MOST } from "./hex.ts";
 
 /** Marks requests that are sent again. */
 const REPLAY = "x-sluice-replay";
-/** Bytes of headers and body that fit into one line of the log, in hexadecimal. */
-const MOST: i32 = 30_000;
-const DIGITS = "0123456789abcdef";
 
 class RecorderRoot extends RootContext {
   override createFilter(): StreamContext {
@@ -67,15 +67,5 @@ class Recorder extends DecoderFilter {
   }
 }
 
-function hex(bytes: ArrayBuffer): string {
-  const view = Uint8Array.wrap(bytes);
-  const text = new StaticArray<u16>(view.length * 2);
-  for (let at = 0; at < view.length; at++) {
-    const byte = <i32>view[at];
-    text[at * 2] = <u16>DIGITS.charCodeAt(byte >> 4);
-    text[at * 2 + 1] = <u16>DIGITS.charCodeAt(byte & 15);
-  }
-  return String.UTF16.decodeUnsafe(changetype<usize>(text), text.length * 2);
-}
-
 register((): RootContext => new RecorderRoot());
+register((): RootContext => new ConnectionsRoot(), "connections");

@@ -1,4 +1,5 @@
 /** Requests that `sluice dev` has seen, sent again to each new version, and where the answers differ. */
+import type { Difference, Replays } from "./dev-screen.ts";
 import { decodePairs } from "../wasm/values/pairs.ts";
 import { MAX_REPLAYED_REQUESTS, MAX_SHOWN_DIFFERENCES, REPLAY_TIMEOUT_MS } from "../limits.ts";
 
@@ -14,12 +15,6 @@ interface Answer {
   readonly status: number;
   readonly headers: ReadonlyMap<string, string>;
   readonly body: string;
-}
-
-/** A request whose answer is another one than before; `lines` begin with - and +. */
-export interface Difference {
-  readonly request: string;
-  readonly lines: readonly string[];
 }
 
 /** Fields that differ from answer to answer without a reason. */
@@ -50,7 +45,8 @@ export function parseRecorded(message: string): Recorded | undefined {
   return { method, path, headers, body: Buffer.from(found[2]!, "hex") };
 }
 
-export class Replays {
+export class RequestReplays implements Replays {
+  readonly what = "request";
   readonly #requests = new Map<string, Recorded>();
   readonly #answers = new Map<string, Answer>();
 
@@ -58,8 +54,15 @@ export class Replays {
     return this.#requests.size;
   }
 
+  take(message: string): boolean {
+    const recorded = parseRecorded(message);
+    if (recorded === undefined || recorded.method === "CONNECT") return false;
+    this.#add(recorded);
+    return true;
+  }
+
   /** The newest few are kept, each once. */
-  add(request: Recorded): void {
+  #add(request: Recorded): void {
     const key = keyOf(request);
     this.#requests.delete(key);
     this.#requests.set(key, request);
@@ -70,13 +73,11 @@ export class Replays {
     }
   }
 
-  /** Sends what has no answer yet to the version that serves, so that there is something to compare with. */
   async prime(origin: string): Promise<void> {
     for (const [key, request] of this.#requests)
       if (!this.#answers.has(key)) this.#answers.set(key, await ask(origin, request));
   }
 
-  /** Sends everything again; where the answers are others than those of the version before. */
   async compare(origin: string): Promise<Difference[]> {
     const differences: Difference[] = [];
     for (const [key, request] of this.#requests) {
@@ -87,7 +88,7 @@ export class Replays {
       const lines = differenceOf(before, answer);
       if (lines.length > 0)
         differences.push({
-          request: `${request.method} ${request.path}`,
+          what: `${request.method} ${request.path}`,
           lines: lines.slice(0, MAX_SHOWN_DIFFERENCES),
         });
     }

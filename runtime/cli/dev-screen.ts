@@ -1,11 +1,30 @@
 /** What `sluice dev` shows: one screen on a terminal, lines elsewhere. */
 import colors from "picocolors";
-import type { Difference } from "./dev-replay.ts";
 import { MAX_DEV_LOG_LINES } from "../limits.ts";
+
+/** A request or connection whose answer is another one than before; `lines` begin with - and +. */
+export interface Difference {
+  readonly what: string;
+  readonly lines: readonly string[];
+}
+
+/** What the recorder has told, to be sent again. */
+export interface Replays {
+  /** One of them, for people. */
+  readonly what: string;
+  /** How many are kept. */
+  readonly size: number;
+  /** Reads a line of the recorder's; true when there is something new without an answer. */
+  take(message: string): boolean;
+  /** Sends what has no answer yet to the version that serves, so that there is something to compare with. */
+  prime(origin: string): Promise<void>;
+  /** Sends everything again; where the answers are others than those of the version before. */
+  compare(origin: string): Promise<Difference[]>;
+}
 
 export interface DevState {
   readonly name: string;
-  /** Where the proxy listens, and its admin interface; "" until it does. */
+  /** Where the filter's listener listens, and the admin interface; "" until they do. */
   origin: string;
   admin: string;
   /** Of the version that serves; 0 before the first. */
@@ -14,6 +33,8 @@ export interface DevState {
   /** What the last save has come to. */
   news: DevNews;
   replayed: number;
+  /** What one of those is called. */
+  unit: string;
   differences: readonly Difference[];
   readonly log: string[];
 }
@@ -80,12 +101,12 @@ function newsLines(news: DevNews): string[] {
   }
 }
 
-function replayLines({ replayed, differences }: DevState): string[] {
+function replayLines({ replayed, unit, differences }: DevState): string[] {
   if (replayed === 0) return [];
-  const count = replayed === 1 ? "1 request" : `${replayed} requests`;
+  const count = `${replayed} ${unit}${replayed === 1 ? "" : "s"}`;
   if (differences.length === 0) return [`sent ${count} again: the same answers`];
   return [
     `sent ${count} again: ${differences.length === 1 ? "one answer differs" : `${differences.length} answers differ`}`,
-    ...differences.flatMap(({ request, lines }) => [`  ${request}`, ...lines.map((line) => `    ${line}`)]),
+    ...differences.flatMap(({ what, lines }) => [`  ${what}`, ...lines.map((line) => `    ${line}`)]),
   ];
 }

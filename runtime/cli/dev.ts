@@ -13,9 +13,12 @@ import { ProxyError } from "../errors.ts";
 import { DEV_DEBOUNCE_MS, DEV_DRAIN_MS, DEV_REDRAW_MS } from "../limits.ts";
 import { DevCompiler } from "./dev-compiler.ts";
 import { devConfig, RECORDER } from "./dev-config.ts";
-import { parseRecorded, Replays } from "./dev-replay.ts";
+import { ConnectionReplays } from "./dev-connections.ts";
+import { findPlace } from "./dev-place.ts";
+import type { DevPlace } from "./dev-place.ts";
+import { RequestReplays } from "./dev-replay.ts";
 import { addLogLine, screenLines } from "./dev-screen.ts";
-import type { DevNews, DevState } from "./dev-screen.ts";
+import type { DevNews, DevState, Replays } from "./dev-screen.ts";
 import { readSnapshot, readSources } from "./validate.ts";
 
 export interface DevOptions {
@@ -50,7 +53,10 @@ class DevSession {
   readonly #concurrency: number;
   readonly #state: DevState;
   readonly #compiler: DevCompiler;
-  readonly #replays = new Replays();
+  #place: DevPlace | null = null;
+  /** null: nothing is sent again. */
+  #replays: Replays | null = null;
+  #priming: Promise<void> = Promise.resolve();
   #proxy: ChildProcess | null = null;
   #watcher: FSWatcher | null = null;
   #savedMs = 0;
@@ -75,6 +81,7 @@ class DevSession {
       size: 0,
       news: { kind: "starting" },
       replayed: 0,
+      unit: "",
       differences: [],
       log: [],
     };
@@ -105,15 +112,13 @@ class DevSession {
     const snapshot = readSnapshot(options, readSources(options));
     if (snapshot === undefined) return false;
     const built = resolve(compilation.result.path);
-    this.#plugins = [
-      ...new Set(
-        snapshot.plugins
-          .filter(({ code }) => code.kind === "file" && resolve(code.path) === built)
-          .map((plugin) => plugin.name),
-      ),
-    ];
-    if (this.#plugins.length === 0)
+    const place = findPlace(snapshot, built);
+    if (place === undefined)
       throw new ProxyError("NO_PLUGIN", "config", `${this.#configPath} has no plugin with the module ${built}`);
+    this.#place = place;
+    this.#plugins = place.plugins;
+    if (!place.tls) this.#replays = place.kind === "http" ? new RequestReplays() : new ConnectionReplays();
+    this.#state.unit = this.#replays?.what ?? "";
     this.#startProxy();
     this.#watcher = watch(this.#folder, { recursive: true }, (_event, file) => this.#onChange(String(file)));
     return true;
@@ -148,16 +153,12 @@ class DevSession {
   #onLine(line: string): void {
     const { message, level } = logLine(line);
     if (message.includes(` ${RECORDER} `)) {
-      const recorded = parseRecorded(message);
-      if (recorded !== undefined && recorded.method !== "CONNECT") {
-        this.#replays.add(recorded);
-        if (!this.#busy) void this.#replays.prime(this.#state.origin);
-      }
+      if (this.#replays?.take(message) === true && !this.#busy) void this.#prime();
       return;
     }
-    const listener = /^listener \S+ on (\S+)$/.exec(message)?.[1];
-    if (listener !== undefined && this.#state.origin === "")
-      this.#state.origin = `http://${listener.replace(/^0\.0\.0\.0:/, "127.0.0.1:")}`;
+    const [, listener = "", address = ""] = /^listener (\S+) on (\S+)$/.exec(message) ?? [];
+    if (address !== "" && listener === this.#place?.listener && this.#state.origin === "")
+      this.#state.origin = originOf(this.#place, address);
     const admin = /^admin on (\S+)$/.exec(message)?.[1];
     if (admin !== undefined) this.#state.admin = `http://${admin}`;
     if (this.#state.origin !== "" && this.#state.admin !== "" && this.#state.version === 0) {
@@ -215,6 +216,8 @@ class DevSession {
       this.#tell({ kind: "unchanged" });
       return;
     }
+    // There must be something to compare with.
+    await this.#prime();
     let swapMs = 0;
     for (const plugin of this.#plugins) {
       const outcome = await this.#load(plugin, path);
@@ -228,10 +231,19 @@ class DevSession {
     this.#sha256 = sha256;
     this.#state.size = size;
     this.#tell({ kind: "live", compileMs: milliseconds, swapMs, totalMs: performance.now() - savedMs });
-    this.#state.differences = await this.#replays.compare(this.#state.origin);
-    this.#state.replayed = this.#replays.size;
-    if (this.#state.replayed > 0) this.#tellReplays();
+    if (this.#replays !== null) {
+      this.#state.differences = await this.#replays.compare(this.#state.origin);
+      this.#state.replayed = this.#replays.size;
+      if (this.#state.replayed > 0) this.#tellReplays();
+    }
     this.#draw();
+  }
+
+  /** One after the other. */
+  #prime(): Promise<void> {
+    const replays = this.#replays;
+    if (replays !== null) this.#priming = this.#priming.then(() => replays.prime(this.#state.origin));
+    return this.#priming;
   }
 
   async #load(plugin: string, path: string): Promise<{ readonly number: number; readonly took_ms: number } | string> {
@@ -286,6 +298,12 @@ class DevSession {
     proxy?.kill("SIGTERM");
     setTimeout(() => proxy?.kill("SIGKILL"), DEV_DRAIN_MS).unref();
   }
+}
+
+/** What a person would try: a URL, or an address. */
+function originOf({ kind, tls }: DevPlace, address: string): string {
+  const near = address.replace(/^0\.0\.0\.0:/, "127.0.0.1:").replace(/^\[::\]:/, "[::1]:");
+  return kind === "http" ? `${tls ? "https" : "http"}://${near}` : near;
 }
 
 function colors(): boolean {

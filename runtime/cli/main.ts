@@ -14,6 +14,7 @@ import type { AdminOptions } from "./admin-client.ts";
 import type { LoadFileOptions } from "./plugins.ts";
 import type { QuickstartOptions } from "./quickstart.ts";
 import type { DevOptions } from "./dev.ts";
+import type { FilterKind } from "./new.ts";
 import type { FilterTestOptions } from "./test.ts";
 import type { RunOptions } from "./run.ts";
 import type { ConfigOptions } from "./validate.ts";
@@ -103,9 +104,14 @@ function authorCommands(sluice: Command, report: (status: number) => void): void
     .command("new")
     .description("make the folder of a new filter: source, configuration, test, and a bootstrap that runs it")
     .argument("<folder>", "the folder, named like the filter: small letters, digits and _")
-    .action(async (folder: string) => {
+    .addOption(
+      new Option("--kind <kind>", "what it filters: requests and responses, or bytes of connections")
+        .choices(["http", "network"])
+        .default("http"),
+    )
+    .action(async (folder: string, { kind }: { readonly kind: FilterKind }) => {
       const { newFilter } = await import("./new.ts");
-      process.stdout.write(`${newFilter(folder).join("\n")}\n`);
+      process.stdout.write(`${newFilter(folder, kind).join("\n")}\n`);
     });
   sluice
     .command("test")

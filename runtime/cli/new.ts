@@ -6,7 +6,16 @@ import { ProxyError } from "../errors.ts";
 import { MAX_FILTER_NAME } from "../limits.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
-const SAMPLE = join(ROOT, "samples", "new-filter");
+
+/** What a new filter may filter: its sample, and what to try once it runs. */
+const KINDS = {
+  http: { sample: "new-filter", tries: ["curl -i 127.0.0.1:10000/"] },
+  network: {
+    sample: "new-network-filter",
+    tries: ["echo hello | curl -sm1 telnet://127.0.0.1:10000"],
+  },
+} as const;
+export type FilterKind = keyof typeof KINDS;
 
 /** Files of the sample, and what they are called in the new folder; `NAME` stands for its name. */
 const FILES: readonly (readonly [from: string, to: string])[] = [
@@ -23,7 +32,8 @@ const FILES: readonly (readonly [from: string, to: string])[] = [
  * Makes the folder `path`, named like the filter. Returns lines for people: what to do next.
  * Throws ProxyError FILTER_NAME or FILTER_EXISTS.
  */
-export function newFilter(path: string): string[] {
+export function newFilter(path: string, kind: FilterKind = "http"): string[] {
+  const { sample, tries } = KINDS[kind];
   const folder = resolve(path);
   const name = basename(folder);
   if (!/^[a-z][a-z0-9_]*$/.test(name) || name.length > MAX_FILTER_NAME) {
@@ -36,16 +46,16 @@ export function newFilter(path: string): string[] {
   if (existsSync(folder))
     throw new ProxyError("FILTER_EXISTS", "config", `${folder} is there already; choose another name`);
   for (const [from, to] of FILES)
-    write(folder, to.replace("NAME", name), named(readFileSync(join(SAMPLE, from), "utf8"), name));
+    write(folder, to.replace("NAME", name), named(readFileSync(join(ROOT, "samples", sample, from), "utf8"), name));
   for (const [file, content] of Object.entries(editorFiles(folder, name))) write(folder, file, json(content));
   const shown = relative(process.cwd(), folder);
   const place = shown.startsWith("..") ? folder : shown;
   return [
-    `${place}: a filter with its configuration, a test and a bootstrap. Next:`,
+    `${place}: ${kind === "http" ? "an HTTP" : "a network"} filter with its configuration, a test and a bootstrap. Next:`,
     "",
     `  npx sluice test ${place}`,
     `  npx sluice dev ${place}`,
-    "  curl -i 127.0.0.1:10000/",
+    ...tries.map((line) => `  ${line}`),
   ];
 }
 

@@ -41,6 +41,8 @@ export interface FilterOptions {
   /** Name of the plugin. Default: the one in the module's manifest. */
   readonly name?: string;
   readonly rootId?: string;
+  /** Where it stands, for a module that filters both; default: among the HTTP filters. */
+  readonly kind?: "http" | "network";
   /**
    * The plugin's configuration: the fields of the filter's own message (checked against the schema in the module), any
    * message with its `@type`, or a text that the filter gets as it is.
@@ -335,8 +337,9 @@ function bootstrapOf(options: FilterOptions, path: string): Json {
   };
 }
 
-/** A module that says to be both is tested as an HTTP filter. */
-function isNetworkFilter({ typedConfig }: FilterOptions, { kinds = [] }: ModuleManifest): boolean {
+/** What is not said shows by the module. */
+function isNetworkFilter({ kind, typedConfig }: FilterOptions, { kinds = [] }: ModuleManifest): boolean {
+  if (kind !== undefined) return kind === "network";
   const message = typedConfig?.["@type"];
   if (typeof message === "string") return message.includes(".filters.network.");
   return kinds.includes("network") && !kinds.includes("http");

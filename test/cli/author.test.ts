@@ -30,30 +30,42 @@ function run(file: string, args: readonly string[], cwd = scratch): Promise<Outc
 
 const sluice = (...args: string[]): Promise<Outcome> => run(SLUICE, args);
 
-describe("a new filter", () => {
+for (const kind of ["http", "network"] as const) {
+  describe(`a new filter of kind ${kind}`, () => {
+    const name = `gate_${kind}`;
+    const folder = join(scratch, name);
+    before(async () => {
+      const made = await sluice("new", name, "--kind", kind);
+      assert.equal(made.status, 0, made.output);
+      assert.match(made.output, new RegExp(`npx sluice test ${name}\n`));
+    });
+
+    it("passes its own tests", async () => {
+      const { status, output } = await sluice("test", name);
+      assert.equal(status, 0, output);
+      assert.match(output, /pass 3\b/);
+    });
+
+    it("builds from within its folder, and its bootstrap is valid", async () => {
+      const built = await run(SLUICE, ["build"], folder);
+      assert.equal(built.status, 0, built.output);
+      const valid = await run(SLUICE, ["validate", "-c", "sluice.yaml"], folder);
+      assert.equal(valid.status, 0, valid.output);
+    });
+
+    it("is checked by editors as AssemblyScript, without a mistake", async () => {
+      const { status, output } = await run(TSC, ["-p", folder]);
+      assert.equal(status, 0, output);
+    });
+  });
+}
+
+describe("a filter of an author's", () => {
   const folder = join(scratch, "gate_keeper");
   before(async () => {
     const made = await sluice("new", "gate_keeper");
     assert.equal(made.status, 0, made.output);
-    assert.match(made.output, /npx sluice test gate_keeper/);
-  });
-
-  it("passes its own tests", async () => {
-    const { status, output } = await sluice("test", "gate_keeper");
-    assert.equal(status, 0, output);
-    assert.match(output, /pass 3\b/);
-  });
-
-  it("builds from within its folder, and its bootstrap is valid", async () => {
-    const built = await run(SLUICE, ["build"], folder);
-    assert.equal(built.status, 0, built.output);
-    const valid = await run(SLUICE, ["validate", "-c", "sluice.yaml"], folder);
-    assert.equal(valid.status, 0, valid.output);
-  });
-
-  it("is checked by editors as AssemblyScript, without a mistake", async () => {
-    const { status, output } = await run(TSC, ["-p", folder]);
-    assert.equal(status, 0, output);
+    assert.match(made.output, /an HTTP filter/);
   });
 
   it("says where a test's expectation fails", async () => {

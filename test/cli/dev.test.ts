@@ -1,63 +1,25 @@
 /** `sluice dev`: saves become served versions, mistakes and refusals leave the version before, and answers are compared. */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import type { ChildProcess } from "node:child_process";
-import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { after, before, describe, it } from "node:test";
-import { fileURLToPath } from "node:url";
 import { stripVTControlCharacters } from "node:util";
 import { devConfig } from "../../runtime/cli/dev-config.ts";
 import { differenceOf, parseRecorded } from "../../runtime/cli/dev-replay.ts";
 import { screenLines } from "../../runtime/cli/dev-screen.ts";
 import type { DevState } from "../../runtime/cli/dev-screen.ts";
-import { newFilter } from "../../runtime/cli/new.ts";
-
-const SLUICE = fileURLToPath(new URL("../../runtime/cli/sluice.js", import.meta.url));
+import { DevProcess } from "./dev-process.ts";
 
 describe("sluice dev", () => {
-  const scratch = mkdtempSync(join(tmpdir(), "sluice-dev-"));
-  const folder = join(scratch, "greeter");
-  const source = join(folder, "greeter.ts");
-  let child: ChildProcess;
-  let output = "";
-  let origin = "";
-
-  /** Resolves once the pattern is in what was printed since `from`. */
-  async function printed(pattern: RegExp, from = 0): Promise<RegExpExecArray> {
-    for (let n = 0; n < 1200; n++) {
-      const found = pattern.exec(output.slice(from));
-      if (found !== null) return found;
-      if (child.exitCode !== null) break;
-      await sleep(50);
-    }
-    throw new Error(`${pattern} was not printed:\n${output}`);
-  }
-
-  const edit = (from: string | RegExp, to: string): number => {
-    const mark = output.length;
-    writeFileSync(source, readFileSync(source, "utf8").replace(from, to));
-    return mark;
-  };
-  const header = async (name: string): Promise<string | null> => (await fetch(`${origin}/hello`)).headers.get(name);
+  let author: DevProcess;
+  const edit = (from: string, to: string): number => author.edit(from, to);
+  const printed = (pattern: RegExp, from?: number): Promise<RegExpExecArray> => author.printed(pattern, from);
+  const header = async (name: string): Promise<string | null> =>
+    (await fetch(`${author.origin}/hello`)).headers.get(name);
 
   before(async () => {
-    newFilter(folder);
-    const config = join(folder, "sluice.yaml");
-    writeFileSync(config, readFileSync(config, "utf8").replaceAll(/port_value: \d+/g, "port_value: 0"));
-    child = spawn(process.execPath, [SLUICE, "dev", folder], { stdio: ["ignore", "pipe", "pipe"] });
-    for (const stream of [child.stdout!, child.stderr!])
-      stream.on("data", (piece: Buffer) => (output += piece.toString()));
-    origin = (await printed(/(http:\S+) +admin http:\S+\n✓ serving/))[1]!;
+    author = await DevProcess.start("greeter", "http");
   });
-  after(async () => {
-    child.kill("SIGTERM");
-    if (child.exitCode === null) await once(child, "exit");
-    rmSync(scratch, { recursive: true });
-  });
+  after(() => author.end());
 
   it("serves the filter", async () => {
     assert.equal(await header("x-greeter"), "hello");
@@ -87,11 +49,9 @@ describe("sluice dev", () => {
   });
 
   it("ends with its proxy", async () => {
-    child.kill("SIGINT");
-    const [status] = (await once(child, "exit")) as [number | null];
-    assert.equal(status, 0);
+    assert.equal(await author.interrupt(), 0);
     for (let n = 0; n < 100; n++) {
-      const up = await fetch(origin).then(
+      const up = await fetch(author.origin).then(
         () => true,
         () => false,
       );
@@ -111,7 +71,8 @@ describe("its screen", () => {
     size: 20_480,
     news: { kind: "live", compileMs: 91.2, swapMs: 30.4, totalMs: 140.5 },
     replayed: 2,
-    differences: [{ request: "GET /hello", lines: ["- status: 200", "+ status: 401"] }],
+    unit: "request",
+    differences: [{ what: "GET /hello", lines: ["- status: 200", "+ status: 401"] }],
     log: Array.from({ length: 50 }, (_, n) => `line ${n}`),
   };
 

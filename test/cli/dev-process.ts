@@ -1,0 +1,81 @@
+/** `sluice dev` as a process, on a filter that was just made; ports are free ones. */
+import { spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { newFilter } from "../../runtime/cli/new.ts";
+import type { FilterKind } from "../../runtime/cli/new.ts";
+import { freePort } from "../bench/processes.ts";
+
+const SLUICE = fileURLToPath(new URL("../../runtime/cli/sluice.js", import.meta.url));
+
+export class DevProcess {
+  readonly #scratch: string;
+  readonly #source: string;
+  readonly #child: ChildProcess;
+  #output = "";
+  /** Where the filter's listener listens, as it was printed. */
+  origin = "";
+
+  private constructor(scratch: string, name: string) {
+    this.#scratch = scratch;
+    this.#source = join(scratch, name, `${name}.ts`);
+    this.#child = spawn(process.execPath, [SLUICE, "dev", join(scratch, name)], { stdio: ["ignore", "pipe", "pipe"] });
+    for (const stream of [this.#child.stdout!, this.#child.stderr!])
+      stream.on("data", (piece: Buffer) => (this.#output += piece.toString()));
+  }
+
+  /** Resolves once the filter is served. */
+  static async start(name: string, kind: FilterKind): Promise<DevProcess> {
+    const scratch = mkdtempSync(join(tmpdir(), "sluice-dev-"));
+    newFilter(join(scratch, name), kind);
+    const config = join(scratch, name, "sluice.yaml");
+    const upstream = await freePort();
+    const text = readFileSync(config, "utf8")
+      .replaceAll("port_value: 10001", `port_value: ${upstream}`)
+      .replaceAll(/port_value: (?:10000|9901)/g, "port_value: 0");
+    writeFileSync(config, text);
+    const author = new DevProcess(scratch, name);
+    author.origin = (await author.printed(/(\S+) +admin http:\S+\n✓ serving/))[1]!;
+    return author;
+  }
+
+  /** Resolves once the pattern is in what was printed since `from`. */
+  async printed(pattern: RegExp, from = 0): Promise<RegExpExecArray> {
+    for (let n = 0; n < 1200; n++) {
+      const found = pattern.exec(this.#output.slice(from));
+      if (found !== null) return found;
+      if (this.#child.exitCode !== null) break;
+      await sleep(50);
+    }
+    throw new Error(`${pattern} was not printed:\n${this.#output}`);
+  }
+
+  /** Saves a change of the source; answers where in the output what comes of it begins. */
+  edit(from: string, to: string): number {
+    const mark = this.#output.length;
+    const text = readFileSync(this.#source, "utf8");
+    if (!text.includes(from)) throw new Error(`${from} is not in\n${text}`);
+    writeFileSync(this.#source, text.replace(from, to));
+    return mark;
+  }
+
+  /** As ctrl-c does; answers the exit status. */
+  async interrupt(): Promise<number | null> {
+    this.#child.kill("SIGINT");
+    const [status] = (await once(this.#child, "exit")) as [number | null];
+    return status;
+  }
+
+  async end(): Promise<void> {
+    if (this.#child.exitCode === null) {
+      this.#child.kill("SIGTERM");
+      await once(this.#child, "exit");
+    }
+    rmSync(this.#scratch, { recursive: true });
+  }
+}
