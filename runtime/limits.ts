@@ -530,8 +530,14 @@ export const MAX_FILTER_NAME = 40;
 export const MAX_ARTIFACT_BYTES = 2 * MAX_MODULE_BYTES;
 /** Bytes of a manifest, an index or a list of tags: registries take 4 MiB. */
 export const MAX_MANIFEST_JSON_BYTES = 4 * 1024 * 1024;
-/** Entries of a manifest's or an index's list. */
+/** Layers of an artifact. */
 export const MAX_ARTIFACT_LAYERS = 200;
+/** Entries of an index: the list of what refers to an artifact grows with each scan of it. */
+export const MAX_INDEX_ENTRIES = 10_000;
+/** What refers to one artifact, over all pages: entries that are looked at. */
+export const MAX_REFERRERS = 10_000;
+/** Pages of a list that are asked for: registries send a hundred entries at least, hostile ones none and no end. */
+export const MAX_LIST_PAGES = 1000;
 /** Entries of an archive that are looked at. */
 export const MAX_TAR_ENTRIES = 10_000;
 /** Bytes of a registry's answer other than manifests and blobs: errors and tokens. */
@@ -554,6 +560,10 @@ export const UPLOAD_PIECE_BYTES = 8 * 1024 * 1024;
 export const ARTIFACT_CONNECT_MS = 10_000;
 /** Milliseconds without a byte from a registry. */
 export const ARTIFACT_IDLE_MS = 30_000;
+/** Milliseconds for one whole answer of a registry that is no blob: a few kilobytes, over a bad line. */
+export const ARTIFACT_ANSWER_MS = 60_000;
+/** Milliseconds for a blob or a piece of an upload: the largest one at 2 Mbit/s. A trickle of bytes must not hold a start up for ever. */
+export const ARTIFACT_TRANSFER_MS = 600_000;
 /** Milliseconds that a credential helper may take: some ask a person. */
 export const CREDENTIAL_HELPER_MS = 60_000;
 /** Bytes of a file with credentials. */

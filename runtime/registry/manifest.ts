@@ -1,5 +1,5 @@
 /** Manifests and indexes of the OCI image specification, and the media types that Wasm modules come in. */
-import { MAX_ARTIFACT_LAYERS, MAX_MANIFEST_JSON_BYTES } from "../limits.ts";
+import { MAX_ARTIFACT_LAYERS, MAX_INDEX_ENTRIES, MAX_MANIFEST_JSON_BYTES } from "../limits.ts";
 import { ProxyError } from "../errors.ts";
 
 export const MediaType = {
@@ -67,12 +67,12 @@ export function parseManifest(bytes: Uint8Array, what: string): Manifest | Index
   if (!isObject(parsed) || parsed["schemaVersion"] !== 2) throw wrong("its manifest has no schemaVersion 2");
   const mediaType = typeof parsed["mediaType"] === "string" ? parsed["mediaType"] : undefined;
   if (Array.isArray(parsed["manifests"])) {
-    const manifests = descriptors(parsed["manifests"], "manifests", wrong);
+    const manifests = descriptors(parsed["manifests"], "manifests", MAX_INDEX_ENTRIES, wrong);
     return { schemaVersion: 2, mediaType: mediaType ?? MediaType.INDEX, manifests };
   }
   if (!Array.isArray(parsed["layers"])) throw wrong("its manifest has neither layers nor manifests");
   const config = descriptor(parsed["config"], "config", wrong);
-  const layers = descriptors(parsed["layers"], "layers", wrong);
+  const layers = descriptors(parsed["layers"], "layers", MAX_ARTIFACT_LAYERS, wrong);
   const { subject, annotations, artifactType } = parsed;
   return {
     schemaVersion: 2,
@@ -96,8 +96,8 @@ export function manifestBytes(manifest: Manifest | Index): Buffer {
 
 type Wrong = (why: string) => ProxyError;
 
-function descriptors(list: readonly unknown[], field: string, wrong: Wrong): Descriptor[] {
-  if (list.length > MAX_ARTIFACT_LAYERS) throw wrong(`${field} has more than ${MAX_ARTIFACT_LAYERS} entries`);
+function descriptors(list: readonly unknown[], field: string, most: number, wrong: Wrong): Descriptor[] {
+  if (list.length > most) throw wrong(`${field} has more than ${most} entries`);
   return list.map((one, n) => descriptor(one, `${field}[${n}]`, wrong));
 }
 
@@ -115,7 +115,15 @@ function descriptor(value: unknown, field: string, wrong: Wrong): Descriptor {
     size,
     ...(annotations === undefined || annotations === null ? {} : { annotations: texts(annotations, wrong) }),
     ...(typeof artifactType === "string" ? { artifactType } : {}),
-    ...(isObject(platform) ? { platform } : {}),
+    ...(isObject(platform) ? { platform: platformOf(platform) } : {}),
+  };
+}
+
+/** What is no text in it is as good as absent. */
+function platformOf({ os, architecture }: Record<string, unknown>): NonNullable<Descriptor["platform"]> {
+  return {
+    ...(typeof os === "string" ? { os } : {}),
+    ...(typeof architecture === "string" ? { architecture } : {}),
   };
 }
 

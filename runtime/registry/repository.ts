@@ -2,7 +2,9 @@
 import {
   MAX_ARTIFACT_BYTES,
   MAX_BLOB_TRIES,
+  MAX_LIST_PAGES,
   MAX_MANIFEST_JSON_BYTES,
+  MAX_REFERRERS,
   MAX_TAGS,
   UPLOAD_PIECE_BYTES,
 } from "../limits.ts";
@@ -11,7 +13,7 @@ import { checkDigest, digestOf } from "./digest.ts";
 import { isIndex, manifestBytes, MediaType, parseManifest } from "./manifest.ts";
 import type { Descriptor, Index, Manifest } from "./manifest.ts";
 import { discard, headerOf, readBody, RegistryHttp } from "./registry-http.ts";
-import type { RegistryAnswer, RegistryOptions } from "./registry-http.ts";
+import type { RegistryAnswer, RegistryOptions, RegistryRequest } from "./registry-http.ts";
 
 /** Bytes done so far of those there are. */
 export type Progress = (done: number, total: number) => void;
@@ -23,6 +25,11 @@ export interface Stored {
 }
 
 const ACCEPTED = [MediaType.MANIFEST, MediaType.INDEX, MediaType.DOCKER_MANIFEST, MediaType.DOCKER_LIST].join(", ");
+
+const TRANSFER = { transfer: true } as const;
+
+/** What a request has beside the usual. */
+type More = Pick<RegistryRequest, "headers" | "body" | "transfer">;
 
 /** One repository of one registry. Everything rejects with ProxyError: ARTIFACT_REGISTRY, ARTIFACT_UNREACHABLE, ARTIFACT_DIGEST … */
 export class Repository {
@@ -94,7 +101,7 @@ export class Repository {
         `/blobs/${digest}`,
         what,
         [200, 206],
-        from === 0 ? {} : { headers: { range: `bytes=${from}-` } },
+        from === 0 ? TRANSFER : { ...TRANSFER, headers: { range: `bytes=${from}-` } },
       );
       if (answer.status === 200) done = 0;
       try {
@@ -139,6 +146,7 @@ export class Repository {
     const target = new URL(location);
     target.searchParams.set("digest", digest);
     const answer = await this.#sendTo("PUT", target.href, what, [201], {
+      ...TRANSFER,
       headers: { "content-type": "application/octet-stream" },
       body: rest,
     });
@@ -151,12 +159,9 @@ export class Repository {
   async tags(): Promise<string[]> {
     const what = `tags of ${this.name}`;
     const tags: string[] = [];
-    let path: string | undefined = `${this.#base}/tags/list?n=1000`;
-    while (path !== undefined) {
-      const answer: RegistryAnswer = await this.#sendTo("GET", path, what, [200], {});
-      tags.push(...tagsIn(await readBody(answer, MAX_MANIFEST_JSON_BYTES, what), what));
-      const next: string | undefined = /<([^>]+)>;\s*rel="?next"?/.exec(headerOf(answer, "link"))?.[1];
-      path = next === undefined || tags.length >= MAX_TAGS ? undefined : URL.parse(next, answer.url)?.href;
+    for await (const answer of this.#pages("/tags/list?n=1000", what, [200])) {
+      for (const tag of tagsIn(await readBody(answer, MAX_MANIFEST_JSON_BYTES, what), what)) tags.push(tag);
+      if (tags.length >= MAX_TAGS) break;
     }
     return tags;
   }
@@ -164,25 +169,31 @@ export class Repository {
   /** What refers to a manifest: by the referrers API, else by the tag that stands for it (specification 1.1). */
   async referrers(digest: string): Promise<readonly Descriptor[]> {
     const what = `referrers of ${this.name}@${digest}`;
-    const answer = await this.#send("GET", `/referrers/${digest}`, what, [200, 404, 400, 405]);
-    if (answer.status === 200) {
+    const found: Descriptor[] = [];
+    for await (const answer of this.#pages(`/referrers/${digest}`, what, [200, 404, 400, 405])) {
+      if (answer.status !== 200) {
+        await discard(answer);
+        return this.#referrersByTag(digest);
+      }
       const index = parseManifest(await readBody(answer, MAX_MANIFEST_JSON_BYTES, what), what);
-      return isIndex(index) ? index.manifests : [];
+      if (isIndex(index)) for (const one of index.manifests) found.push(one);
+      if (found.length >= MAX_REFERRERS) break;
     }
-    await discard(answer);
+    return found;
+  }
+
+  async #referrersByTag(digest: string): Promise<readonly Descriptor[]> {
     const stored = await this.manifest(referrersTag(digest));
     return stored !== undefined && isIndex(stored.manifest) ? stored.manifest.manifests : [];
   }
 
-  /** Stores a manifest that refers to another (`subject`), and adds it to the list by tag where the registry keeps none. */
-  async putReferrer(manifest: Manifest): Promise<string> {
-    const bytes = manifestBytes(manifest);
+  /** Stores a manifest (as `bytes`, when it is somebody else's) that refers to another (`subject`), and adds it to the list by tag where the registry keeps none. */
+  async putReferrer(manifest: Manifest, bytes = manifestBytes(manifest)): Promise<string> {
     const digest = digestOf(bytes);
     const listed = await this.putManifest(digest, bytes, manifest.mediaType);
     if (listed) return digest;
     const tag = referrersTag(manifest.subject!.digest);
-    const stored = await this.manifest(tag);
-    const known = stored !== undefined && isIndex(stored.manifest) ? stored.manifest.manifests : [];
+    const known = await this.#referrersByTag(manifest.subject!.digest);
     const entry: Descriptor = {
       mediaType: manifest.mediaType,
       digest,
@@ -199,11 +210,23 @@ export class Repository {
     return digest;
   }
 
+  /** The answers of a list that comes in pages: each names the next one in its Link header (RFC 8288). */
+  async *#pages(first: string, what: string, accept: readonly number[]): AsyncGenerator<RegistryAnswer, void> {
+    let path: string | undefined = this.#base + first;
+    for (let page = 0; path !== undefined && page < MAX_LIST_PAGES; page++) {
+      const answer: RegistryAnswer = await this.#sendTo("GET", path, what, accept, {});
+      const next = /<([^<>]+)>;\s*rel="?next"?/.exec(headerOf(answer, "link"))?.[1];
+      path = next === undefined ? undefined : URL.parse(next, answer.url)?.href;
+      yield answer;
+    }
+  }
+
   async #uploadPieces(bytes: Buffer, first: string, what: string, progress: Progress): Promise<string> {
     let location = first;
     for (let at = 0; at < bytes.length; at += UPLOAD_PIECE_BYTES) {
       const piece = bytes.subarray(at, at + UPLOAD_PIECE_BYTES);
       const answer = await this.#sendTo("PATCH", location, what, [202], {
+        ...TRANSFER,
         headers: { "content-type": "application/octet-stream", "content-range": `${at}-${at + piece.length - 1}` },
         body: piece,
       });
@@ -219,7 +242,7 @@ export class Repository {
     path: string,
     what: string,
     accept: readonly number[],
-    more: { readonly headers?: Record<string, string>; readonly body?: Uint8Array } = {},
+    more: More = {},
   ): Promise<RegistryAnswer> {
     return this.#sendTo(method, this.#base + path, what, accept, more);
   }
@@ -229,7 +252,7 @@ export class Repository {
     url: string,
     what: string,
     accept: readonly number[],
-    more: { readonly headers?: Record<string, string>; readonly body?: Uint8Array },
+    more: More,
   ): Promise<RegistryAnswer> {
     const actions = method === "GET" || method === "HEAD" ? "pull" : "pull,push";
     return this.#http.send({ method, url, what, accept, scope: `repository:${this.name}:${actions}`, ...more });

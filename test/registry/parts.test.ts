@@ -14,6 +14,7 @@ import type { Descriptor, Manifest } from "../../runtime/registry/manifest.ts";
 import { formatReference, parseReference } from "../../runtime/registry/reference.ts";
 import { looksLikeTar, readTar, writeTar } from "../../runtime/registry/tar.ts";
 import { unbox } from "../../runtime/registry/unbox.ts";
+import { ProxyError } from "../../runtime/errors.ts";
 import { MAX_ARTIFACT_BYTES } from "../../runtime/limits.ts";
 import { barText } from "../../runtime/cli/progress-bar.ts";
 
@@ -194,6 +195,30 @@ describe("manifests", () => {
       assert.throws(() => parseManifest(Buffer.from(text), "x"), why);
     });
   }
+
+  it("with anything in place of anything are refused with a word, or chosen from", () => {
+    const entry = { ...one, artifactType: "application/wasm", platform: { os: "wasip1", architecture: "wasm" } };
+    const index = { schemaVersion: 2, mediaType: MediaType.INDEX, manifests: [entry, one], annotations: { a: "b" } };
+    const junk = [null, true, 5, "x", [], [[]], {}, { os: 5 }];
+    const damaged = function* (value: unknown): Generator<unknown> {
+      yield* junk;
+      if (typeof value !== "object" || value === null) return;
+      for (const [key, part] of Object.entries(value))
+        for (const other of damaged(part))
+          yield Array.isArray(value) ? value.with(Number(key), other) : { ...value, [key]: other };
+    };
+    for (const text of [index, { ...manifest, subject: one, artifactType: "x" }].flatMap((whole) => [
+      ...damaged(whole),
+    ])) {
+      try {
+        const parsed = parseManifest(Buffer.from(JSON.stringify(text)), "x");
+        if (isIndex(parsed)) chooseFromIndex(parsed, "x");
+        else moduleLayer(parsed, "x");
+      } catch (error) {
+        assert.ok(error instanceof ProxyError, `${JSON.stringify(text)}: ${String(error)}`);
+      }
+    }
+  });
 
   it("never crash on anything that is JSON", () => {
     fc.assert(
