@@ -59,15 +59,17 @@ export async function push(file: string, target: string, options: PushOptions): 
   }
   const reference = taggedReference(target);
   await withRepository(reference, options, async (repository) => {
+    let pushed = "";
     for (const layout of new Set([options.layout, ...options.also])) {
       const tag = layout === options.layout ? reference.tag! : `${reference.tag}-${layout}`;
       const bar = progressBar(`push ${reference.repository}:${tag}`);
       const digest = await storeModule(repository, tag, module, layout, facts, bar.update);
       bar.end();
+      if (layout === options.layout) pushed = digest;
       say(`${formatReference({ ...reference, tag })}@${digest}  layout ${layout}, ${module.length} bytes`);
     }
     if (options.sign !== undefined) {
-      const resolved = await resolve(repository, reference);
+      const resolved = await resolve(repository, { ...reference, digest: pushed });
       await signResolved(repository, reference, resolved, options.sign, "bundle");
     }
   });

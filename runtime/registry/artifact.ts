@@ -2,6 +2,7 @@
 import { readFileSync, statSync } from "node:fs";
 import { MAX_ARTIFACT_BYTES, MAX_INDEX_DEPTH } from "../limits.ts";
 import { ProxyError } from "../errors.ts";
+import { digestOf } from "./digest.ts";
 import { chooseFromIndex, moduleLayer, pack } from "./layout.ts";
 import type { Facts, Layout } from "./layout.ts";
 import { isImageLayout, layoutManifest, openImageLayout } from "./image-layout.ts";
@@ -79,8 +80,8 @@ export async function storeModule(
   for (const blob of blobs) await repository.putBlob(blob, progress);
   const bytes = manifestBytes(manifest);
   await repository.putManifest(tag, bytes, manifest.mediaType);
-  const stored = await need(repository, tag, tag);
-  return stored.digest;
+  // Not by the tag: somebody else may have pushed to it by now, and theirs would be signed.
+  return (await need(repository, digestOf(bytes), tag)).digest;
 }
 
 async function need(repository: Repository, reference: string, what: string): Promise<Stored> {

@@ -2,7 +2,13 @@
 import type { Readable } from "node:stream";
 import { request } from "undici";
 import type { Agent, Dispatcher } from "undici";
-import { MAX_REDIRECTS, MAX_REGISTRY_ANSWER_BYTES, MAX_SHOWN_ANSWER } from "../limits.ts";
+import {
+  ARTIFACT_ANSWER_MS,
+  ARTIFACT_TRANSFER_MS,
+  MAX_REDIRECTS,
+  MAX_REGISTRY_ANSWER_BYTES,
+  MAX_SHOWN_ANSWER,
+} from "../limits.ts";
 import { shownText } from "../observe/wire-text.ts";
 import { ProxyError } from "../errors.ts";
 import { checkHost, fetchAgent, ForbiddenAddress } from "./fetch-guard.ts";
@@ -16,6 +22,8 @@ export interface RegistryOptions {
   readonly ca?: string | undefined;
   /** Instead of what the environment knows; null: none. */
   readonly credentials?: Credentials | null | undefined;
+  /** Gives everything up. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface RegistryRequest {
@@ -30,6 +38,8 @@ export interface RegistryRequest {
   readonly accept: readonly number[];
   /** What this is for, in errors. */
   readonly what: string;
+  /** A blob or a piece of one, which may take longer than other answers. */
+  readonly transfer?: true;
 }
 
 export interface RegistryAnswer {
@@ -42,6 +52,8 @@ export interface RegistryAnswer {
 
 export class RegistryHttp {
   readonly base: URL;
+  /** As people write it: what its credentials are kept under. */
+  readonly #registry: string;
   readonly #agent: Agent;
   readonly #options: RegistryOptions;
   /** Authorization by scope. */
@@ -52,6 +64,7 @@ export class RegistryHttp {
     const host = registry === "docker.io" ? "registry-1.docker.io" : registry;
     const plain = options.plainHttp ?? isLocal(host);
     this.base = new URL(`${plain ? "http" : "https"}://${host}`);
+    this.#registry = registry;
     this.#agent = fetchAgent(options.ca);
     this.#options = options;
   }
@@ -64,7 +77,8 @@ export class RegistryHttp {
   /** Rejects with ProxyError ARTIFACT_REGISTRY that has the registry's own code, or ARTIFACT_UNREACHABLE. */
   async send(ask: RegistryRequest): Promise<RegistryAnswer> {
     let answer = await this.#follow(ask);
-    if (answer.status === 401) {
+    // Only the registry itself is told who we are: not a store that it redirects to, nor a realm that such a store names.
+    if (answer.status === 401 && answer.url.origin === this.base.origin) {
       const challenge = headerOf(answer, "www-authenticate");
       const told = await errorText(answer);
       await this.#authorize(challenge, ask, told);
@@ -74,13 +88,16 @@ export class RegistryHttp {
     throw new ProxyError(
       "ARTIFACT_REGISTRY",
       "config",
-      `${ask.what}: ${this.base.host} answered ${answer.status}${await errorText(answer)}${hint(answer.status, ask)}`,
+      `${ask.what}: ${answer.url.host} answered ${answer.status}${await errorText(answer)}${hint(answer.status, ask)}`,
     );
   }
 
   async #follow(ask: RegistryRequest): Promise<RegistryAnswer> {
+    let from = this.base;
     let url = new URL(ask.url, this.base);
     for (let hop = 0; hop <= MAX_REDIRECTS; hop++) {
+      if (url.protocol !== "https:" && !(url.protocol === "http:" && from.protocol === "http:"))
+        throw unreachable(ask.what, `${from.host} redirects to ${url.protocol}//, which is refused`);
       const answer = await this.#once(ask, url);
       if (![301, 302, 303, 307, 308].includes(answer.statusCode) || (ask.method !== "GET" && ask.method !== "HEAD"))
         return { status: answer.statusCode, headers: answer.headers, body: answer.body, url };
@@ -88,8 +105,7 @@ export class RegistryHttp {
       const location = answer.headers["location"];
       const next = typeof location === "string" ? URL.parse(location, url) : null;
       if (next === null) throw unreachable(ask.what, `${url.host} redirects nowhere`);
-      if (next.protocol !== "https:" && !(next.protocol === "http:" && url.protocol === "http:"))
-        throw unreachable(ask.what, `${url.host} redirects to ${next.protocol}//, which is refused`);
+      from = url;
       url = next;
     }
     throw unreachable(ask.what, `${this.base.host} redirects more than ${MAX_REDIRECTS} times`);
@@ -99,20 +115,35 @@ export class RegistryHttp {
     const headers: Record<string, string> = { "user-agent": "sluice", ...ask.headers };
     // What proves who we are is for this registry alone, not for where it redirects to.
     const known = this.#authorizations.get(ask.scope);
-    if (known !== undefined && url.host === this.base.host && known.untilMs > Date.now())
+    if (known !== undefined && url.origin === this.base.origin && known.untilMs > Date.now())
       headers["authorization"] = known.value;
     try {
-      checkHost(url.hostname);
-      return await request(url, { method: ask.method, headers, body: ask.body ?? null, dispatcher: this.#agent });
+      return await this.#request(url, { method: ask.method, headers, body: ask.body ?? null }, ask.transfer === true);
     } catch (cause) {
-      throw unreachable(ask.what, reason(cause, url), cause);
+      throw unreachable(ask.what, connectReason(cause, url), cause);
     }
+  }
+
+  /** Rejects with what undici says; the body, too, has to come within the time. */
+  async #request(
+    url: URL,
+    options: Pick<Dispatcher.RequestOptions, "method" | "headers" | "body">,
+    transfer: boolean,
+  ): Promise<Dispatcher.ResponseData> {
+    checkHost(url.hostname);
+    const time = AbortSignal.timeout(transfer ? ARTIFACT_TRANSFER_MS : ARTIFACT_ANSWER_MS);
+    const { signal = time } = this.#options;
+    return request(url, {
+      ...(options as { method: Dispatcher.HttpMethod }),
+      signal: signal === time ? time : AbortSignal.any([signal, time]),
+      dispatcher: this.#agent,
+    });
   }
 
   async #authorize(challenge: string, ask: RegistryRequest, told: string): Promise<void> {
     this.#credentials ??=
       this.#options.credentials === undefined
-        ? findCredentials(this.base.host)
+        ? findCredentials(this.#registry)
         : Promise.resolve(this.#options.credentials ?? undefined);
     const credentials = await this.#credentials;
     const refused = (why: string): ProxyError =>
@@ -122,7 +153,7 @@ export class RegistryHttp {
         `${ask.what}: ${this.base.host} asks for authentication${told}: ${why}`,
       );
     if (/^basic\b/i.test(challenge)) {
-      if (credentials === undefined) throw refused(`log in with: sluice login ${this.base.host}`);
+      if (credentials === undefined) throw refused(`log in with: sluice login ${this.#registry}`);
       this.#authorizations.set(ask.scope, { value: basic(credentials), untilMs: Infinity });
       return;
     }
@@ -147,7 +178,7 @@ export class RegistryHttp {
       url === undefined ||
       (url.protocol !== "https:" && !(url.protocol === "http:" && this.base.protocol === "http:"))
     )
-      throw refused(`its realm "${realm}" is no https URL`);
+      throw refused(`its realm "${shownText(realm, MAX_SHOWN_ANSWER)}" is no https URL`);
     const identity = credentials?.identityToken;
     const headers: Record<string, string> = { "user-agent": "sluice" };
     let body: string | null = null;
@@ -167,15 +198,14 @@ export class RegistryHttp {
     }
     let answer: Dispatcher.ResponseData;
     try {
-      checkHost(url.hostname);
-      answer = await request(url, { method: body === null ? "GET" : "POST", headers, body, dispatcher: this.#agent });
+      answer = await this.#request(url, { method: body === null ? "GET" : "POST", headers, body }, false);
     } catch (cause) {
-      throw refused(reason(cause, url));
+      throw refused(connectReason(cause, url));
     }
     const bytes = await shortBody(answer);
     if (answer.statusCode === 401 || answer.statusCode === 403)
       throw refused(
-        credentials === undefined ? `log in with: sluice login ${this.base.host}` : "user name or password are wrong",
+        credentials === undefined ? `log in with: sluice login ${this.#registry}` : "user name or password are wrong",
       );
     if (answer.statusCode !== 200) throw refused(`${url.host} answered ${answer.statusCode}`);
     const parsed = json(bytes) as { token?: unknown; access_token?: unknown; expires_in?: unknown };
@@ -201,8 +231,7 @@ export async function readBody({ body }: Body, limit: number, what: string): Pro
     }
   } catch (cause) {
     if (cause instanceof ProxyError) throw cause;
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw unreachable(what, `the answer broke off after ${size} bytes: ${why}`, cause);
+    throw unreachable(what, `the answer broke off after ${size} bytes: ${reason(cause)}`, cause);
   }
   return Buffer.concat(pieces);
 }
@@ -267,12 +296,19 @@ function isLocal(registry: string): boolean {
   return host === "localhost" || host === "[::1]" || /^127\.\d+\.\d+\.\d+$/.test(host);
 }
 
-function reason(cause: unknown, url: URL): string {
+function connectReason(cause: unknown, url: URL): string {
   if (cause instanceof ForbiddenAddress) return cause.message;
-  const { code, message } = cause as NodeJS.ErrnoException;
+  const { code } = cause as NodeJS.ErrnoException;
   if (code === "ECONNREFUSED") return `nothing listens on ${url.host}`;
   if (code === "ENOTFOUND") return `there is no host ${url.hostname}`;
-  return `${url.host}: ${message || code || String(cause)}`;
+  return `${url.host}: ${reason(cause)}`;
+}
+
+function reason(cause: unknown): string {
+  const { name, code, message } = cause as NodeJS.ErrnoException;
+  if (name === "TimeoutError") return "its time is over";
+  if (name === "AbortError") return "given up";
+  return message || code || String(cause);
 }
 
 function unreachable(what: string, why: string, cause?: unknown): ProxyError {

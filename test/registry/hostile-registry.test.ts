@@ -2,17 +2,22 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer } from "node:http";
+import { createServer as createTlsServer } from "node:https";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { after, afterEach, describe, it } from "node:test";
+import type { TestContext } from "node:test";
 import { ProxyError } from "../../runtime/errors.ts";
-import { findCredentials } from "../../runtime/registry/credentials.ts";
+import { MAX_LIST_PAGES } from "../../runtime/limits.ts";
+import { storeModule } from "../../runtime/registry/artifact.ts";
+import { findCredentials, storeCredentials } from "../../runtime/registry/credentials.ts";
 import { digestOf } from "../../runtime/registry/digest.ts";
 import { checkHost } from "../../runtime/registry/fetch-guard.ts";
 import { descriptor } from "../../runtime/registry/layout.ts";
 import { manifestBytes, MediaType } from "../../runtime/registry/manifest.ts";
 import type { Manifest } from "../../runtime/registry/manifest.ts";
 import { Repository } from "../../runtime/registry/repository.ts";
+import { Authority, folder, read } from "../tls/certificates.ts";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -158,6 +163,44 @@ describe("authentication", () => {
     });
   }
 
+  it("is for the registry alone: a store that it redirects to is told nothing, whatever realm it names", async () => {
+    const asked: string[] = [];
+    const store: string = await serve((request, response, url) => {
+      asked.push(`${url.pathname} ${request.headers.authorization ?? "nobody"}`);
+      response.writeHead(401, { "www-authenticate": `Bearer realm="http://${store}/token"` }).end();
+    });
+    const host = await serve(
+      (_request, response) => void response.writeHead(307, { location: `http://${store}/x` }).end(),
+    );
+    await assert.rejects(
+      open(host, { username: "a", password: "b" }).blob(LAYER),
+      new RegExp(`ARTIFACT_REGISTRY: .*${store} answered 401`),
+    );
+    assert.deepEqual(asked, ["/x nobody"]);
+  });
+
+  it("looks for credentials under the name that the registry was given", async () => {
+    const place = mkdtempSync(join(tmpdir(), "sluice-login-"));
+    const before = process.env["DOCKER_CONFIG"];
+    process.env["DOCKER_CONFIG"] = place;
+    const name = (
+      await serve((request, response) => {
+        if (request.headers.authorization === undefined) response.writeHead(401, { "www-authenticate": "Basic" }).end();
+        else response.end(JSON.stringify({ schemaVersion: 2, manifests: [] }));
+      })
+    ).replace("127.0.0.1", "LocalHost");
+    const repository = new Repository(name, "team/gate", { plainHttp: true });
+    try {
+      storeCredentials(name, { username: "a", password: "b" });
+      assert.ok(await repository.manifest("1"));
+    } finally {
+      await repository.close();
+      if (before === undefined) delete process.env["DOCKER_CONFIG"];
+      else process.env["DOCKER_CONFIG"] = before;
+      rmSync(place, { recursive: true });
+    }
+  });
+
   it("shows a registry's own words without its control characters", async () => {
     const host = await serve(
       (_request, response) =>
@@ -188,6 +231,95 @@ describe("authentication", () => {
     assert.ok(await repository.manifest("1"));
     assert.equal(new URLSearchParams(body).get("refresh_token"), "refresh");
     assert.equal(new URLSearchParams(body).get("scope"), "repository:team/gate:pull");
+  });
+});
+
+describe("time", () => {
+  it("is bounded: whoever asked can give a trickle of bytes up", async () => {
+    const host = await serve((_request, response) => {
+      response.writeHead(200, { "content-length": 1000 });
+      const drip = setInterval(() => response.write("x"), 20);
+      response.on("close", () => clearInterval(drip));
+    });
+    const end = new AbortController();
+    const repository = new Repository(host, "team/gate", { credentials: null, signal: end.signal });
+    repositories.push(repository);
+    const parts: number[] = [];
+    await assert.rejects(
+      repository.blob(LAYER, (done) => {
+        parts.push(done);
+        if (parts.length === 2) end.abort();
+      }),
+      /ARTIFACT_UNREACHABLE: .*given up/,
+    );
+    await assert.rejects(repository.manifest("1"), /ARTIFACT_UNREACHABLE: .*given up/);
+  });
+});
+
+describe("lists", () => {
+  const entry = descriptor(MediaType.MANIFEST, Buffer.from("one"));
+
+  it("are asked for page by page, and a hostile registry's end", async () => {
+    let pages = 0;
+    const host = await serve((_request, response) => {
+      response.setHeader("link", `</v2/team/gate/tags/list?page=${++pages}>; rel="next"`);
+      response.end(JSON.stringify({ tags: pages === 1 ? ["a"] : [] }));
+    });
+    assert.deepEqual(await open(host).tags(), ["a"]);
+    assert.equal(pages, MAX_LIST_PAGES);
+  });
+
+  it("of referrers have pages too, and more entries than an artifact has layers", async () => {
+    const many = Array.from({ length: 300 }, () => entry);
+    const host = await serve((_request, response, url) => {
+      if (!url.search) response.setHeader("link", `<${url.pathname}?page=2>; rel="next"`);
+      response.end(JSON.stringify({ schemaVersion: 2, manifests: url.search ? [entry] : many }));
+    });
+    assert.equal((await open(host).referrers(entry.digest)).length, 301);
+  });
+
+  it("do not go on over plain HTTP when they began with TLS", async (t) => {
+    const place = folder(t as TestContext);
+    const authority = new Authority(place, "authority");
+    const issued = authority.issue("localhost");
+    const server = createTlsServer({ cert: read(issued.certificate), key: read(issued.key) }, (_request, response) => {
+      response.setHeader("link", '<http://127.0.0.1:9/more>; rel="next"');
+      response.end(JSON.stringify({ tags: ["a"] }));
+    });
+    servers.push(server);
+    server.listen(0, "localhost");
+    await once(server, "listening");
+    const repository = new Repository(`localhost:${(server.address() as AddressInfo).port}`, "team/gate", {
+      plainHttp: false,
+      ca: read(authority.certificate).toString(),
+      credentials: null,
+    });
+    repositories.push(repository);
+    await assert.rejects(repository.tags(), /ARTIFACT_UNREACHABLE: .*redirects to http:/);
+  });
+});
+
+describe("pushes", () => {
+  it("tell the digest of what was pushed, even when the tag stands for something else by then", async () => {
+    const stored = new Map<string, Buffer>();
+    const other = Buffer.from(JSON.stringify({ schemaVersion: 2, manifests: [] }));
+    const host = await serve((request, response, url) => {
+      if (request.method === "HEAD") return void response.writeHead(200).end();
+      if (request.method === "PUT") {
+        const pieces: Buffer[] = [];
+        request.on("data", (piece: Buffer) => pieces.push(piece));
+        request.on("end", () => {
+          const bytes = Buffer.concat(pieces);
+          stored.set(digestOf(bytes), bytes);
+          response.writeHead(201).end();
+        });
+        return undefined;
+      }
+      return void response.end(stored.get(url.pathname.split("/").at(-1)!) ?? other);
+    });
+    const module = Buffer.from("0061736d01000000", "hex");
+    const digest = await storeModule(open(host), "1", module, "istio", { annotations: {}, manifest: undefined });
+    assert.deepEqual([...stored.keys()], [digest]);
   });
 });
 
@@ -314,11 +446,11 @@ describe("uploads", () => {
 });
 
 describe("credentials", () => {
-  const folder = mkdtempSync(join(tmpdir(), "sluice-credentials-"));
-  after(() => rmSync(folder, { recursive: true }));
+  const home = mkdtempSync(join(tmpdir(), "sluice-credentials-"));
+  after(() => rmSync(home, { recursive: true }));
   const config = (value: unknown): NodeJS.ProcessEnv => {
-    writeFileSync(join(folder, "config.json"), typeof value === "string" ? value : JSON.stringify(value));
-    return { DOCKER_CONFIG: folder };
+    writeFileSync(join(home, "config.json"), typeof value === "string" ? value : JSON.stringify(value));
+    return { DOCKER_CONFIG: home };
   };
   const auth = Buffer.from("a:b:c").toString("base64");
 
@@ -336,7 +468,7 @@ describe("credentials", () => {
 
   it("come from a file that is named, and from no other then", async () => {
     const environment = config({ auths: { "x.y": { auth } } });
-    const pull = join(folder, "pull-secret.json");
+    const pull = join(home, "pull-secret.json");
     writeFileSync(pull, JSON.stringify({ auths: { "z.y": { auth } } }));
     assert.deepEqual(await findCredentials("z.y", environment, pull), { username: "a", password: "b:c" });
     assert.equal(await findCredentials("x.y", environment, pull), undefined);
