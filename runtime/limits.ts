@@ -574,6 +574,10 @@ export const MAX_INDEX_DEPTH = 3;
 export const MAX_KEY_BYTES = 16 * 1024;
 /** Signatures of one artifact that are looked at, of each form: entries. */
 export const MAX_SIGNATURES = 50;
+/** Bytes of one signature's payload or bundle: a log's proof of inclusion and a chain of certificates have 20 KiB. */
+export const MAX_SIGNATURE_BYTES = 256 * 1024;
+/** Bytes of memory that the key of a private key's file may take: four times what cosign asks for. */
+export const MAX_SCRYPT_BYTES = 256 * 1024 * 1024;
 /** Milliseconds after which a transfer shows a bar on a terminal, and between two looks at it. */
 export const PROGRESS_AFTER_MS = 500;
 export const PROGRESS_EVERY_MS = 100;

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { isAbsolute } from "node:path";
 import type { TrustRuleConfig } from "../config/snapshot.ts";
 import { ProxyError } from "../errors.ts";
-import { MAX_KEY_BYTES } from "../limits.ts";
+import { MAX_SIGNATURE_BYTES } from "../limits.ts";
 import type { Log } from "../observe/log.ts";
 import { fileRefusal, readPublicKey } from "../registry/signature.ts";
 import type { Signature } from "../registry/signature.ts";
@@ -72,7 +72,7 @@ function approveFile(keys: readonly NamedKey[], bytes: Buffer, source: string): 
 function signatureBeside(path: string): string | undefined {
   try {
     const text = readFileSync(`${path}.sig`, "utf8");
-    return text.length > MAX_KEY_BYTES ? "" : text;
+    return text.length > MAX_SIGNATURE_BYTES ? "" : text;
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === "ENOENT") return undefined;

@@ -1,7 +1,8 @@
 /**
  * Keyed signatures over an artifact's manifest, in cosign's two forms: the classic one (simple signing payloads in an image
  * with the tag `sha256-….sig`; cosign's SIGNATURE_SPEC) and the Sigstore bundle as a referrer (BUNDLE_SPEC, cosign 3).
- * ECDSA P-256 with SHA-256, or Ed25519.
+ * ECDSA, Ed25519, and RSA with PKCS #1 padding. Signed with SHA-256, as cosign signs; verified with the curve's own hash
+ * too, which cosign takes for larger curves since 2.6.
  */
 import {
   createHash,
@@ -13,6 +14,9 @@ import {
 } from "node:crypto";
 import type { KeyObject } from "node:crypto";
 import { ProxyError } from "../errors.ts";
+import { MAX_SHOWN_ANSWER } from "../limits.ts";
+import { shownText } from "../observe/wire-text.ts";
+import { isCosignKey, openCosignKey } from "./cosign-key.ts";
 import { MediaType } from "./manifest.ts";
 
 /** A signature over a payload that names the manifest's digest. */
@@ -22,13 +26,18 @@ export interface Signature {
   readonly payload: Buffer;
   /** Raw signature; empty for a bundle, which holds its own. */
   readonly signature: Buffer;
+  /** Why it was not fetched, and is good for nobody. */
+  readonly unread?: string;
 }
 
 /** Annotation of a layer with its signature in base64 (SIGNATURE_SPEC). */
 export const SIGNATURE_ANNOTATION = "dev.cosignproject.cosign/signature";
 const STATEMENT = "https://in-toto.io/Statement/v1";
 const IN_TOTO = "application/vnd.in-toto+json";
-const PREDICATE = "https://sigstore.dev/cosign/sign/v1";
+/** What a signature states: this is the one. Other predicates are attestations. */
+export const PREDICATE = "https://sigstore.dev/cosign/sign/v1";
+/** Hashes of curves that are larger than P-256 (Sigstore's registry of algorithms). */
+const OWN_HASHES: Readonly<Record<string, string>> = { secp384r1: "sha384", secp521r1: "sha512" };
 
 export interface KeyPair {
   readonly privatePem: string;
@@ -47,11 +56,11 @@ export function generateKeyPair(password: string | undefined): KeyPair {
 
 /** Reads a private key. Throws ProxyError SIGNATURE_KEY. */
 export function readPrivateKey(pem: string, password: string | undefined, what: string): KeyObject {
-  if (pem.includes("SIGSTORE PRIVATE KEY") || pem.includes("COSIGN PRIVATE KEY"))
-    throw keyError(
-      what,
-      "cosign's own format of private keys is not read; make a key with: sluice generate-key-pair (cosign verifies with its public half)",
-    );
+  if (isCosignKey(pem)) {
+    const opened = openCosignKey(pem, password ?? "");
+    if (typeof opened === "string") throw keyError(what, opened);
+    return checkKind(opened, what);
+  }
   try {
     return checkKind(createPrivateKey({ key: pem, ...(password === undefined ? {} : { passphrase: password }) }), what);
   } catch (cause) {
@@ -131,15 +140,18 @@ export function signFile(key: KeyObject, bytes: Buffer): string {
   return rawSign(key, bytes).toString("base64");
 }
 
-/** undefined when a file's signature is good, else why not. */
+/** undefined when a file's signature (base64, or a bundle of `cosign sign-blob`) is good, else why not. */
 export function fileRefusal(key: KeyObject, bytes: Buffer, text: string): string | undefined {
-  const signature = base64(text.trim());
+  const bundled = field(field(json(Buffer.from(text)), "messageSignature"), "signature");
+  const signature = base64(bundled ?? text.trim());
   if (signature === undefined) return "the signature is no base64";
   return rawVerify(key, bytes, signature) ? undefined : "the signature is not this key's";
 }
 
 /** undefined when the signature is good for this manifest and key, else why not. Never throws. */
-export function refusal(key: KeyObject, { form, payload, signature }: Signature, digest: string): string | undefined {
+export function refusal(key: KeyObject, signed: Signature, digest: string): string | undefined {
+  const { form, payload, signature, unread } = signed;
+  if (unread !== undefined) return unread;
   return form === "classic" ? classicRefusal(key, payload, signature, digest) : bundleRefusal(key, payload, digest);
 }
 
@@ -161,17 +173,7 @@ function bundleRefusal(key: KeyObject, bundle: Buffer, digest: string): string |
   const type = field(parsed, "mediaType");
   if (typeof type !== "string" || !/^application\/vnd\.dev\.sigstore\.bundle(?:\.v0\.3)?\+json/.test(type))
     return "it is no Sigstore bundle of version 0.3";
-  const message = field(parsed, "messageSignature");
-  if (message !== undefined) {
-    // A signature over the manifest's own digest.
-    const hash = field(field(message, "messageDigest"), "digest");
-    const sig = base64(field(message, "signature"));
-    if (hash !== Buffer.from(digest.slice("sha256:".length), "hex").toString("base64"))
-      return "it signs another manifest";
-    return sig === undefined
-      ? "it has no signature"
-      : "a signature over the manifest's bytes cannot be checked by its digest alone";
-  }
+  if (field(parsed, "messageSignature") !== undefined) return "it signs a file, not an artifact";
   const envelope = field(parsed, "dsseEnvelope");
   const payload = base64(field(envelope, "payload"));
   const payloadType = field(envelope, "payloadType");
@@ -188,6 +190,10 @@ function bundleRefusal(key: KeyObject, bundle: Buffer, digest: string): string |
   const subjects = field(statement, "subject");
   if (field(statement, "_type") !== STATEMENT || !Array.isArray(subjects))
     return "the signed statement is of an unknown type";
+  // The same keys sign what scanners found, bad news too: only this predicate says that the artifact is approved.
+  const predicate = field(statement, "predicateType");
+  if (predicate !== PREDICATE)
+    return `it is no signature but an attestation (${shownText(String(predicate), MAX_SHOWN_ANSWER)})`;
   const named = subjects.some(
     (one: unknown) => field(field(one, "digest"), "sha256") === digest.slice("sha256:".length),
   );
@@ -199,17 +205,21 @@ function preAuthentication(type: string, body: Buffer): Buffer {
   return Buffer.concat([Buffer.from(`DSSEv1 ${Buffer.byteLength(type)} ${type} ${body.length} `), body]);
 }
 
-function rawSign(key: KeyObject, bytes: Buffer): Buffer {
-  return signBytes(key.asymmetricKeyType === "ed25519" ? null : "sha256", bytes, key);
-}
-
+/** True when one of a key's hashes fits. */
 function rawVerify(key: KeyObject, bytes: Buffer, signature: Buffer): boolean {
+  const { asymmetricKeyType, asymmetricKeyDetails } = key;
+  const own = OWN_HASHES[asymmetricKeyDetails?.namedCurve ?? ""];
+  const hashes = asymmetricKeyType === "ed25519" ? [null] : ["sha256", ...(own === undefined ? [] : [own])];
   try {
-    return verifyBytes(key.asymmetricKeyType === "ed25519" ? null : "sha256", bytes, key, signature);
+    return hashes.some((hash) => verifyBytes(hash, bytes, key, signature));
   } catch {
     // A signature that cannot even be read is no good one.
     return false;
   }
+}
+
+function rawSign(key: KeyObject, bytes: Buffer): Buffer {
+  return signBytes(key.asymmetricKeyType === "ed25519" ? null : "sha256", bytes, key);
 }
 
 function checkKind(key: KeyObject, what: string): KeyObject {

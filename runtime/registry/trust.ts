@@ -1,13 +1,23 @@
 /** Signatures where they lie: attached to an artifact in a registry, found, checked, and copied with it. */
 import type { KeyObject } from "node:crypto";
-import { MAX_SIGNATURES } from "../limits.ts";
+import { MAX_SIGNATURE_BYTES, MAX_SIGNATURES } from "../limits.ts";
 import { ProxyError } from "../errors.ts";
 import { descriptor } from "./layout.ts";
 import { isIndex, manifestBytes, MediaType } from "./manifest.ts";
 import type { Descriptor, Manifest } from "./manifest.ts";
 import type { Repository } from "./repository.ts";
-import { keyFingerprint, refusal, SIGNATURE_ANNOTATION, signBundle, signClassic } from "./signature.ts";
+import { keyFingerprint, PREDICATE, refusal, SIGNATURE_ANNOTATION, signBundle, signClassic } from "./signature.ts";
 import type { Signature } from "./signature.ts";
+
+/** Annotation of a bundle's manifest: what its statement says (BUNDLE_SPEC). */
+const PREDICATE_ANNOTATION = "dev.sigstore.bundle.predicateType";
+/** What is wrong with one signature and no other. That a registry cannot be reached is no such thing. */
+const DAMAGED: ReadonlySet<string> = new Set([
+  "ARTIFACT_DIGEST",
+  "ARTIFACT_MANIFEST",
+  "ARTIFACT_REGISTRY",
+  "ARTIFACT_TOO_LARGE",
+]);
 
 /** A key with the name that people know it by: its file. */
 export interface NamedKey {
@@ -81,7 +91,7 @@ async function attachBundle(repository: Repository, subject: Descriptor, { paylo
     subject: { mediaType: subject.mediaType, digest: subject.digest, size: subject.size },
     annotations: {
       "dev.sigstore.bundle.content": "dsse-envelope",
-      "dev.sigstore.bundle.predicateType": "https://sigstore.dev/cosign/sign/v1",
+      [PREDICATE_ANNOTATION]: PREDICATE,
     },
   });
 }
@@ -94,20 +104,48 @@ export async function findSignatures(repository: Repository, digest: string): Pr
     for (const layer of classic.manifest.layers.slice(0, MAX_SIGNATURES)) {
       if (layer.mediaType !== MediaType.SIMPLE_SIGNING) continue;
       const signature = Buffer.from(layer.annotations?.[SIGNATURE_ANNOTATION] ?? "", "base64");
-      found.push({ form: "classic", payload: await repository.blob(layer), signature });
+      found.push(await read("classic", signature, () => small(repository, layer)));
     }
   }
-  const referrers = (await repository.referrers(digest)).filter(
-    ({ artifactType }) => artifactType?.startsWith("application/vnd.dev.sigstore.bundle") === true,
-  );
+  const referrers = (await repository.referrers(digest)).filter(isSignature);
   for (const referrer of referrers.slice(0, MAX_SIGNATURES)) {
-    const stored = await repository.manifest(referrer.digest);
-    if (stored === undefined || isIndex(stored.manifest) || stored.manifest.subject?.digest !== digest) continue;
-    const [layer] = stored.manifest.layers;
-    if (layer !== undefined)
-      found.push({ form: "bundle", payload: await repository.blob(layer), signature: Buffer.alloc(0) });
+    found.push(
+      await read("bundle", Buffer.alloc(0), async () => {
+        const stored = await repository.manifest(referrer.digest);
+        const manifest = stored === undefined || isIndex(stored.manifest) ? undefined : stored.manifest;
+        const layer = manifest?.subject?.digest === digest ? manifest.layers[0] : undefined;
+        // As good as no bundle at all.
+        return layer === undefined ? Buffer.alloc(0) : small(repository, layer);
+      }),
+    );
   }
   return found;
+}
+
+/** False for bundles that say themselves that they are something else: attestations can be many, and large. */
+function isSignature({ artifactType, annotations }: Descriptor): boolean {
+  if (artifactType?.startsWith("application/vnd.dev.sigstore.bundle") !== true) return false;
+  return (annotations?.[PREDICATE_ANNOTATION] ?? PREDICATE) === PREDICATE;
+}
+
+/** A signature, or why it is none: one that is damaged must not hide those that are good. */
+async function read(form: Signature["form"], signature: Buffer, fetch: () => Promise<Buffer>): Promise<Signature> {
+  try {
+    return { form, payload: await fetch(), signature };
+  } catch (error) {
+    if (!(error instanceof ProxyError) || !DAMAGED.has(error.code)) throw error;
+    return { form, payload: Buffer.alloc(0), signature, unread: error.message };
+  }
+}
+
+async function small(repository: Repository, layer: Descriptor): Promise<Buffer> {
+  if (layer.size <= MAX_SIGNATURE_BYTES) return repository.blob(layer);
+  const what = `${repository.name}@${layer.digest}`;
+  throw new ProxyError(
+    "ARTIFACT_TOO_LARGE",
+    "config",
+    `${what}: a signature has ${layer.size} bytes, and ${MAX_SIGNATURE_BYTES} are allowed`,
+  );
 }
 
 /** Which of the keys have signed this manifest. */

@@ -179,10 +179,6 @@ describe("keys", () => {
     assert.throws(() => readPrivateKey(privatePem, undefined, "k"), /its password is wrong or missing/);
     assert.throws(() => readPrivateKey("hello", undefined, "k"), /no private key/);
     assert.throws(() => readPublicKey(privatePem, "k"), /the public one verifies/);
-    assert.throws(
-      () => readPrivateKey("-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----", undefined, "k"),
-      /cosign's own format/,
-    );
     const weak = generateKeyPairSync("rsa", { modulusLength: 1024 }).publicKey.export({
       type: "spki",
       format: "pem",
