@@ -6,7 +6,6 @@ import { createServer as createTlsServer } from "node:https";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { after, afterEach, describe, it } from "node:test";
-import type { TestContext } from "node:test";
 import { ProxyError } from "../../runtime/errors.ts";
 import { MAX_LIST_PAGES } from "../../runtime/limits.ts";
 import { storeModule } from "../../runtime/registry/artifact.ts";
@@ -279,7 +278,7 @@ describe("lists", () => {
   });
 
   it("do not go on over plain HTTP when they began with TLS", async (t) => {
-    const place = folder(t as TestContext);
+    const place = folder(t);
     const authority = new Authority(place, "authority");
     const issued = authority.issue("localhost");
     const server = createTlsServer({ cert: read(issued.certificate), key: read(issued.key) }, (_request, response) => {

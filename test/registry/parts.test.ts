@@ -200,7 +200,7 @@ describe("manifests", () => {
     const entry = { ...one, artifactType: "application/wasm", platform: { os: "wasip1", architecture: "wasm" } };
     const index = { schemaVersion: 2, mediaType: MediaType.INDEX, manifests: [entry, one], annotations: { a: "b" } };
     const junk = [null, true, 5, "x", [], [[]], {}, { os: 5 }];
-    const damaged = function* (value: unknown): Generator<unknown> {
+    const damaged = function* (value: unknown): Generator {
       yield* junk;
       if (typeof value !== "object" || value === null) return;
       for (const [key, part] of Object.entries(value))
