@@ -36,6 +36,8 @@ export interface HotLoadSetup {
   readonly log: Log;
   readonly concurrency: number;
   readonly startedAt: Date;
+  /** Until all answers of replaced listeners ask downstream to leave. */
+  readonly drainOverMs: number;
   /** Where code comes from that is not on this machine, and what lets code in. */
   readonly code: PluginCode;
   /** Another snapshot is in force. */
@@ -172,7 +174,7 @@ export class HotLoad {
   /** After the plugins: chains refer to configurations on routes that only the new versions have. */
   async #commitListeners(change: PluginChange, listeners: ListenerChange, snapshot: Snapshot): Promise<void> {
     change.settled(this.#versions.inForce(snapshot), this.#standing());
-    await listeners.commit(change, snapshot.hotLoad.drainMs);
+    await listeners.commit(change, this.#setup.drainOverMs, snapshot.hotLoad.drainMs);
   }
 
   /** What the workers say, with what is known here, in the order of the configuration. */

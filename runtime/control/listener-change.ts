@@ -3,6 +3,8 @@ import { isDeepStrictEqual } from "node:util";
 import type { ListenerConfig } from "../config/snapshot.ts";
 import { ProxyError } from "../errors.ts";
 import type { BoundAddress } from "../listener/bind.ts";
+import type { ListenerDrain } from "../listener/listener-update.ts";
+import { connectionLimitKeys } from "../network/connection-limit.ts";
 import type { PluginChange } from "../worker/pool.ts";
 import type { Reply } from "../worker/questions.ts";
 
@@ -24,7 +26,7 @@ export class ListenerChange {
 
   /** Worker 0 binds first: the others join the ports it got. Rejects with ProxyError, and leaves nothing behind. */
   async prepare(change: PluginChange): Promise<void> {
-    const names = this.#after.map(({ name }) => name);
+    const names = [...this.#after.map(({ name }) => name), ...connectionLimitKeys(this.#after)];
     const message = { kind: "prepare_listeners", id: this.#id, listeners: this.#after } as const;
     try {
       const first = { ...message, sockets: change.socketsFor(names, this.#leaving, []) };
@@ -42,10 +44,11 @@ export class ListenerChange {
     change.post({ kind: "drop_listeners", id: this.#id });
   }
 
-  /** Connections of listeners and chains that are gone finish within `drainMs`. */
-  async commit(change: PluginChange, drainMs: number): Promise<void> {
+  /** Connections of listeners and chains that are gone are asked to leave over `overMs`, and ended after `endMs`. */
+  async commit(change: PluginChange, overMs: number, endMs: number): Promise<void> {
+    const drain: ListenerDrain = { overMs, endMs: Math.max(overMs, endMs) };
     change.listenersSettled(this.#leaving, this.#bound);
-    await change.ask({ kind: "commit_listeners", id: this.#id, drainMs }, "all");
+    await change.ask({ kind: "commit_listeners", id: this.#id, drain }, "all");
   }
 }
 

@@ -1,5 +1,6 @@
 /** What a changed configuration changes, and whether that can be done while the proxy runs. */
 import { isDeepStrictEqual } from "node:util";
+import { sameConfig } from "../config/same.ts";
 import type { PluginConfig, Snapshot } from "../config/snapshot.ts";
 import { ProxyError } from "../errors.ts";
 
@@ -27,7 +28,7 @@ export function changesOf(before: Snapshot, after: Snapshot, live: (index: numbe
   const parts = new Set([...Object.keys(before), ...Object.keys(after)] as (keyof Snapshot)[]);
   const refused: string[] = [];
   for (const part of parts) {
-    if (!CHANGEABLE.has(part) && !isDeepStrictEqual(before[part], after[part])) refused.push(NAMES[part] ?? part);
+    if (!CHANGEABLE.has(part) && !sameConfig(before[part], after[part])) refused.push(NAMES[part] ?? part);
   }
   // Filter chains know plugins by their number.
   const places = ({ plugins }: Snapshot): unknown[] =>
@@ -42,6 +43,6 @@ export function changesOf(before: Snapshot, after: Snapshot, live: (index: numbe
   }
   return {
     plugins: after.plugins.flatMap((config, index) => (isDeepStrictEqual(config, live(index)) ? [] : [index])),
-    listeners: !isDeepStrictEqual(before.listeners, after.listeners),
+    listeners: !sameConfig(before.listeners, after.listeners),
   };
 }

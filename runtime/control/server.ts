@@ -266,6 +266,7 @@ export class Server implements AdminSubject, PoolOwner {
       log: this.#log,
       concurrency: this.#options.concurrency,
       startedAt: this.startedAt,
+      drainOverMs: this.#drainOverMs,
       code: await this.#codeOf(this.#snapshot!),
       onSnapshot: (snapshot) => (this.#snapshot = snapshot),
     });

@@ -18,7 +18,6 @@ export class CodecChoice extends Deadline implements TerminalFilter {
   #chosen: TerminalFilter | null = null;
   /** What came and is as much of the preface as it is. */
   #early: Buffer = NO_BYTES;
-  #retiring = false;
 
   constructor(manager: ConnectionManager, connection: ConnectionView) {
     super();
@@ -45,12 +44,6 @@ export class CodecChoice extends Deadline implements TerminalFilter {
   onDraining(): void {
     if (this.#chosen === null) this.#connection.close(this.#manager.config.delayedCloseTimeoutMs);
     else this.#chosen.onDraining();
-  }
-
-  /** A first request may be on its way: it is answered. */
-  onRetiring(): void {
-    if (this.#chosen === null) this.#retiring = true;
-    else this.#chosen.onRetiring?.();
   }
 
   onClose(local: boolean): void {
@@ -83,9 +76,7 @@ export class CodecChoice extends Deadline implements TerminalFilter {
     this.#chosen = chosen;
     this.#early = NO_BYTES;
     chosen.begin();
-    if (this.#retiring && chosen instanceof Session) chosen.onRetiring();
     chosen.onData(bytes, endStream);
-    if (this.#retiring && chosen instanceof H2Session) chosen.onRetiring();
   }
 }
 

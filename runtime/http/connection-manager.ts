@@ -14,8 +14,9 @@ import type {
   Snapshot,
 } from "../config/snapshot.ts";
 import type { RateLimitConfig } from "../config/rate-limit-snapshot.ts";
+import { sameConfig } from "../config/same.ts";
 import { ProxyError } from "../errors.ts";
-import type { ConnectionView, TerminalFilter, TerminalFilterFactory } from "../network/filter.ts";
+import type { ConnectionView, NetworkFilterFactory, TerminalFilter, TerminalFilterFactory } from "../network/filter.ts";
 import type { StreamLog } from "../observe/access-log.ts";
 import { ResponseCodeStats } from "../observe/response-code-stats.ts";
 import type { Counter, Gauge, Histogram, Stats } from "../observe/stats.ts";
@@ -24,6 +25,7 @@ import type { Upstream, Upstreams } from "../upstream/request.ts";
 import { Phase } from "./filter.ts";
 import type { HttpFilterFactory } from "./filter.ts";
 import { CodecChoice } from "./codec-choice.ts";
+import { DrainRamp } from "./drain-ramp.ts";
 import { H2Session } from "./h2-session.ts";
 import { RequestHeaders } from "./request-headers.ts";
 import { describeOwnRateLimits, describeRateLimits } from "./rate-limit-descriptors.ts";
@@ -194,10 +196,14 @@ export class ConnectionManager implements TerminalFilterFactory {
   /** False: no route carries any configuration for a filter. */
   readonly mayOverride: boolean;
   readonly bufferLimitBytes: number;
-  readonly drainState: DrainState;
   readonly requestHeaders: RequestHeaders;
   readonly parserOptions: RequestParserOptions;
   readonly #accessLog: StreamLog | undefined;
+  readonly #drainState: DrainState;
+  /** Drains alone: its chain is not in force any more. */
+  #ramp: DrainRamp | null = null;
+  /** In force in its place. */
+  #successor: ConnectionManager | null = null;
   readonly #clusterConfigs = new Map<string, ClusterConfig>();
   readonly #clusters = new Map<string, RoutedCluster>();
   readonly #environment: HttpEnvironment;
@@ -213,7 +219,7 @@ export class ConnectionManager implements TerminalFilterFactory {
     this.config = config;
     this.bufferLimitBytes = bufferLimitBytes;
     this.#environment = environment;
-    this.drainState = environment.drainState ?? NO_DRAIN;
+    this.#drainState = environment.drainState ?? NO_DRAIN;
     this.requestHeaders = new RequestHeaders(config, environment.node);
     this.parserOptions = {
       maxHeadBytes: config.maxRequestHeadersBytes,
@@ -246,6 +252,33 @@ export class ConnectionManager implements TerminalFilterFactory {
     // What ALPN has agreed on, or nobody but HTTP/1 is wanted.
     if (codecType === "HTTP1" || agreed !== "") return new Session(this, connection);
     return new CodecChoice(this, connection);
+  }
+
+  /** Streams differ, connections do not. */
+  succeed(next: NetworkFilterFactory): boolean {
+    if (!(next instanceof ConnectionManager)) return false;
+    const { routeConfig, httpFilters, accessLogs } = this.config;
+    if (next.bufferLimitBytes !== this.bufferLimitBytes) return false;
+    if (!sameConfig({ ...next.config, routeConfig, httpFilters, accessLogs }, this.config)) return false;
+    this.#successor = next;
+    return true;
+  }
+
+  /** What new streams of a connection begin with: this one, or what has taken its place. */
+  get newest(): ConnectionManager {
+    if (this.#successor === null) return this;
+    let newest = this.#successor;
+    while (newest.#successor !== null) newest = newest.#successor;
+    return newest;
+  }
+
+  retire(overMs: number): void {
+    this.#ramp = new DrainRamp(overMs);
+  }
+
+  /** Whether an answer asks downstream to leave: looked at once for each. */
+  asksToLeave(): boolean {
+    return this.#drainState.asks() || (this.#ramp !== null && this.#ramp.asks());
   }
 
   /** Some filter sees response bodies, or holds responses, and may keep bytes of them. Filters may change while streams run. */

@@ -24,7 +24,8 @@ const NO_ERROR = 0;
 const LAST_STREAM_ID = 2 ** 31 - 1;
 
 export class H2Session extends Deadline implements TerminalFilter {
-  readonly manager: ConnectionManager;
+  /** Of the newest stream; a configuration that has come since has another one. */
+  manager: ConnectionManager;
   readonly connection: ConnectionView;
   readonly #wire: H2Wire;
   readonly #session: ServerHttp2Session;
@@ -106,10 +107,6 @@ export class H2Session extends Deadline implements TerminalFilter {
     if (this.#streams.size === 0) this.#finish();
   }
 
-  onRetiring(): void {
-    this.onDraining();
-  }
-
   onClose(): void {
     this.disarm();
     this.#drainAlarm?.disarm();
@@ -139,7 +136,7 @@ export class H2Session extends Deadline implements TerminalFilter {
 
   /** The answer goes out while the proxy drains, or asks downstream to leave. */
   noteResponse(): void {
-    if (this.#draining || !this.manager.drainState.asks()) return;
+    if (this.#draining || !this.manager.asksToLeave()) return;
     this.manager.stats.cxDrainClose.inc();
     this.onDraining();
   }
@@ -151,7 +148,7 @@ export class H2Session extends Deadline implements TerminalFilter {
   }
 
   #onStream(wire: ServerHttp2Stream, flags: number, raw: string[]): void {
-    const { stats, config } = this.manager;
+    const { stats, config } = (this.manager = this.manager.newest);
     stats.downstreamRqHttp2Total.inc();
     this.#requests++;
     const stream = new H2Stream(this, wire);

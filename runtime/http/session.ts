@@ -26,7 +26,8 @@ import type { DownstreamSession } from "./stream.ts";
 const CONTINUE_LINE = "HTTP/1.1 100 Continue\r\n\r\n";
 
 export class Session extends Deadline implements TerminalFilter, RequestSink, DownstreamSession {
-  readonly #manager: ConnectionManager;
+  /** Of the newest stream; a configuration that has come since has another one. */
+  #manager: ConnectionManager;
   readonly #connection: ConnectionView;
   readonly #parser: RequestParser;
   readonly #encoder = new ResponseEncoder();
@@ -112,10 +113,6 @@ export class Session extends Deadline implements TerminalFilter, RequestSink, Do
     if (this.#stream === null) this.#close();
   }
 
-  onRetiring(): void {
-    this.#draining = true;
-  }
-
   onClose(_local: boolean): void {
     this.#closed = true;
     this.disarm();
@@ -183,9 +180,9 @@ export class Session extends Deadline implements TerminalFilter, RequestSink, Do
   // ---- requests, from the parser --------------------------------------------------------------
 
   onRequestHead(headers: HeaderMap, flags: number): void {
-    const manager = this.#manager;
     if (this.#headAlarm !== null) this.#headAlarm.disarm();
     const stream = this.#newStream(headers);
+    const manager = this.#manager;
     const http10 = (flags & HeadFlag.HTTP_1_0) !== 0;
     if (http10) stream.info.protocol = "HTTP/1.0";
     this.#http10 = http10 && manager.config.acceptHttp10;
@@ -219,7 +216,7 @@ export class Session extends Deadline implements TerminalFilter, RequestSink, Do
   }
 
   #newStream(headers: HeaderMap): Stream {
-    const manager = this.#manager;
+    const manager = (this.#manager = this.#manager.newest);
     const stats = manager.stats;
     stats.downstreamRqTotal.inc();
     stats.downstreamRqHttp1Total.inc();
@@ -271,7 +268,7 @@ export class Session extends Deadline implements TerminalFilter, RequestSink, Do
     const manager = this.#manager;
     const stream = this.#stream!;
     mutateResponseHeaders(headers, manager.config, stream.info);
-    const draining = this.#draining || manager.drainState.asks();
+    const draining = this.#draining || manager.asksToLeave();
     if (draining && !this.#closing) manager.stats.cxDrainClose.inc();
     // A response ahead of the request's end leaves a body nobody wants on the connection: it cannot go on.
     if (!stream.requestComplete) {

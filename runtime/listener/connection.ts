@@ -159,11 +159,6 @@ export class DownstreamConnection implements ConnectionView, WalkOwner {
     this.#terminal?.onDraining();
   }
 
-  /** The next answer is the last one; until then the connection lives on. */
-  retire(): void {
-    this.#terminal?.onRetiring?.();
-  }
-
   /** Ends at once, whatever is under way. */
   destroy(): void {
     this.closeNow();

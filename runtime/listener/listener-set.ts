@@ -5,7 +5,7 @@ import { AddressBook } from "./address-book.ts";
 import type { BoundAddress } from "./bind.ts";
 import { Listener } from "./listener.ts";
 import { ListenerUpdate } from "./listener-update.ts";
-import type { ListenerChanges } from "./listener-update.ts";
+import type { ListenerChanges, ListenerDrain } from "./listener-update.ts";
 import type { ListenerEnvironment } from "./listener.ts";
 import type { LentSocket } from "./listening-socket.ts";
 import { closeDescriptor } from "./native-sockets.ts";
@@ -60,18 +60,20 @@ export class ListenerSet implements ParcelOwner {
     return ListenerUpdate.prepare(this.#listeners, configs, make);
   }
 
-  /** Puts a prepared list in force. Connections of listeners and chains that are gone finish within `drainMs`. */
-  commit(update: ListenerUpdate, drainMs: number): void {
-    this.#listeners = update.commit(drainMs, {
+  /** Puts a prepared list in force. Resolves when the connections of listeners and chains that are gone are over. */
+  commit(update: ListenerUpdate, drain: ListenerDrain): Promise<void> {
+    const { listeners, gone } = update.commit(drain, {
       onRetired: (listener) => this.#retired.add(listener),
       onGone: (listener) => {
         this.#retired.delete(listener);
         this.#draining.set(this.#retired.size);
       },
     });
-    this.#active.set(this.#listeners.length);
+    this.#listeners = listeners;
+    this.#active.set(listeners.length);
     this.#draining.set(this.#retired.size);
     if (this.#environment.workerIndex === 0) this.#count(update.changes);
+    return gone;
   }
 
   /** Every worker does the same: one counts. */

@@ -2,7 +2,7 @@
  * A new list of listeners beside the one in force: what stays, what changes how, and the new sockets, bound but
  * not accepting. A failure leaves everything as it was. Life: prepare → commit or abort.
  */
-import { isDeepStrictEqual } from "node:util";
+import { sameConfig } from "../config/same.ts";
 import type { ListenerConfig } from "../config/snapshot.ts";
 import type { BoundAddress } from "./bind.ts";
 import type { Listener } from "./listener.ts";
@@ -16,6 +16,14 @@ export interface ListenerChanges {
   readonly updatedInPlace: readonly string[];
   readonly modified: readonly string[];
   readonly removed: readonly string[];
+}
+
+/** How connections of what is gone end. */
+export interface ListenerDrain {
+  /** Answers ask downstream to leave, the more of them the more of this time is over; after it all do. 0: all do. */
+  readonly overMs: number;
+  /** Those that are left then are ended. */
+  readonly endMs: number;
 }
 
 /** What becomes of one listener of the new list. */
@@ -80,23 +88,24 @@ export class ListenerUpdate {
   }
 
   /**
-   * Puts the new list in force. Connections of what is gone finish within `drainMs`; `onRetired` is called for each
-   * listener that leaves, and `onGone` when its last connection has ended.
+   * Puts the new list in force. `onRetired` is called for each listener that leaves, and `onGone` when its last
+   * connection has ended. `gone` resolves when nobody uses anything of the old list any more.
    */
   commit(
-    drainMs: number,
+    drain: ListenerDrain,
     owner: { onRetired(listener: Listener): void; onGone(listener: Listener): void },
-  ): Listener[] {
+  ): { readonly listeners: Listener[]; readonly gone: Promise<void> } {
+    const ends: Promise<void>[] = [];
     const kept = new Set(this.#steps.flatMap(({ listener }) => [...listener.pending.values()]));
     for (const listener of this.#leaving) {
       owner.onRetired(listener);
-      void listener.retire(kept, drainMs).then(() => owner.onGone(listener));
+      ends.push(listener.retire(kept, drain).then(() => owner.onGone(listener)));
     }
     for (const step of this.#steps) {
-      if (step.kind === "in_place") step.listener.replaceChains(step.config, step.chains, drainMs);
+      if (step.kind === "in_place") ends.push(step.listener.replaceChains(step.config, step.chains, drain));
       else if (step.kind === "fresh") step.listener.open();
     }
-    return this.#steps.map(({ listener }) => listener);
+    return { listeners: this.#steps.map(({ listener }) => listener), gone: Promise.all(ends).then(() => {}) };
   }
 
   /** Gives everything up that was prepared. */
@@ -107,9 +116,9 @@ export class ListenerUpdate {
 
 function stepOf(config: ListenerConfig, old: Listener | undefined, make: (config: ListenerConfig) => Listener): Step {
   if (old === undefined) return { kind: "fresh", listener: make(config) };
-  if (isDeepStrictEqual(old.config, config)) return { kind: "kept", listener: old };
+  if (sameConfig(old.config, config)) return { kind: "kept", listener: old };
   const { filterChains, defaultFilterChain } = old.config;
-  if (isDeepStrictEqual({ ...config, filterChains, defaultFilterChain }, old.config))
+  if (sameConfig({ ...config, filterChains, defaultFilterChain }, old.config))
     return { kind: "in_place", listener: old, config, chains: old.prepareChains(config) };
   return { kind: "fresh", listener: make(config) };
 }

@@ -19,17 +19,19 @@ import type { BoundAddress } from "./bind.ts";
 import { connectionInfo } from "./connection-info.ts";
 import { DownstreamConnection } from "./connection.ts";
 import type { ConnectionOwner } from "./connection.ts";
+import { Departures } from "./departures.ts";
 import { FilterPipeline } from "./filter-pipeline.ts";
 import type { SocketOwner } from "./filter-pipeline.ts";
 import { SocketFacts } from "./listener-filter.ts";
 import { listenerFilters } from "./listener-filters.ts";
 import { ListenerStats } from "./listener-stats.ts";
+import type { ListenerDrain } from "./listener-update.ts";
 import { ListeningSocket, socketKey } from "./listening-socket.ts";
 import type { SocketTaker } from "./listening-socket.ts";
 import { closeDescriptor } from "./native-sockets.ts";
 import { unpack } from "./peers.ts";
 import type { Peers, SocketParcel } from "./peers.ts";
-import { ServedChains } from "./served-chains.ts";
+import { askToLeave, ServedChains } from "./served-chains.ts";
 import type { ServedChain } from "./served-chains.ts";
 import { SocketCounts } from "./socket-counts.ts";
 
@@ -65,7 +67,7 @@ export const ALL_LISTENERS = "";
 
 /** What is known of a connection besides itself. */
 interface Served {
-  readonly chain: ServedChain;
+  chain: ServedChain;
   readonly startMs: number;
 }
 
@@ -87,6 +89,9 @@ export class Listener implements ConnectionOwner, SocketOwner, SocketTaker {
   #counts: SocketCounts;
   #allCounts: SocketCounts;
   #idle: (() => void) | null = null;
+  /** Sockets and connections that are this listener's to look after. */
+  #cared = 0;
+  readonly #departures = new Departures();
   #destroyed = false;
 
   /** Builds chains at once, so that a chain that cannot be built throws here; binds nothing yet. */
@@ -193,25 +198,36 @@ export class Listener implements ConnectionOwner, SocketOwner, SocketTaker {
 
   /** Gives prepared chains up. */
   abandonChains(chains: ServedChains): void {
-    for (const chain of chains.all) if (!this.#chains.all.includes(chain)) chain.tls?.close();
+    for (const { tls } of chains.all) if (!this.#chains.has(tls)) tls?.close();
   }
 
-  /** Puts prepared chains in force; connections of chains that are gone end within `drainMs`. */
-  replaceChains(config: ListenerConfig, chains: ServedChains, drainMs: number): void {
-    const gone = this.#chains.all.filter((chain) => !chains.all.includes(chain));
+  /** Puts prepared chains in force. Connections of chains that are gone go on with what replaced them, or drain. Resolves when none is left. */
+  async replaceChains(config: ListenerConfig, chains: ServedChains, drain: ListenerDrain): Promise<void> {
+    const before = this.#chains;
+    const gone = before.all.filter((chain) => !chains.all.includes(chain));
     this.#config = config;
     this.#chains = chains;
-    for (const chain of gone) chain.retired = true;
-    void this.#retire(gone, drainMs);
+    chains.succeed(before);
+    for (const served of this.#connections.values()) inherit(served);
+    const retired = gone.filter(({ heir }) => heir === null);
+    askToLeave(retired, drain.overMs);
+    this.#stats.chainsDraining.add(retired.length);
+    await this.#departures.until(() => gone.every(({ users }) => users === 0), drain.endMs);
+    this.#stats.chainsDraining.add(-retired.length);
+    for (const [connection, { chain }] of this.#connections) if (retired.includes(chain)) connection.destroy();
+    for (const { tls } of gone) if (!this.#chains.has(tls)) tls?.close();
   }
 
-  /** Another listener has its place, and its sockets as far as `kept` says; connections end within `drainMs`. */
-  async retire(kept: ReadonlySet<ListeningSocket>, drainMs: number): Promise<void> {
+  /** Another listener has its place, and its sockets as far as `kept` says. Resolves when its last connection has ended. */
+  async retire(kept: ReadonlySet<ListeningSocket>, drain: ListenerDrain): Promise<void> {
     this.#book.remove(this);
     for (const socket of this.#sockets) if (!kept.has(socket)) socket.close();
     this.#sockets = [];
-    for (const chain of this.#chains.all) chain.retired = true;
-    await this.#retire(this.#chains.all, drainMs);
+    const { all } = this.#chains;
+    askToLeave(all, drain.overMs);
+    this.#stats.chainsDraining.add(all.length);
+    await this.#departures.until(() => this.#cared === 0, drain.endMs);
+    this.#stats.chainsDraining.add(-all.length);
     this.destroy();
   }
 
@@ -240,6 +256,7 @@ export class Listener implements ConnectionOwner, SocketOwner, SocketTaker {
       return;
     }
     this.#allCounts.enter();
+    this.#cared++;
     this.#pipeline.run(socket, Object.assign(new SocketFacts(socket), parcel.facts), this);
   }
 
@@ -277,8 +294,9 @@ export class Listener implements ConnectionOwner, SocketOwner, SocketTaker {
   }
 
   onConnectionClosed(connection: DownstreamConnection): void {
-    const { startMs } = this.#connections.get(connection)!;
+    const { chain, startMs } = this.#connections.get(connection)!;
     this.#connections.delete(connection);
+    chain.users--;
     this.#letGo();
     this.#stats.onClosed(performance.now() - startMs);
     if (this.#accessLog !== undefined) this.#accessLog.log(connection.stream);
@@ -339,6 +357,7 @@ export class Listener implements ConnectionOwner, SocketOwner, SocketTaker {
       if (worker !== workerIndex && this.#give(worker, socket, facts)) return;
     }
     this.#allCounts.enter();
+    this.#cared++;
     this.#pipeline.run(socket, facts ?? new SocketFacts(socket), this);
   }
 
@@ -359,6 +378,8 @@ export class Listener implements ConnectionOwner, SocketOwner, SocketTaker {
   #letGo(): void {
     this.#counts.leave();
     this.#allCounts.leave();
+    this.#cared--;
+    this.#departures.note();
   }
 
   /** Gives a socket that passed the listener filters to the chain that matches it. */
@@ -374,6 +395,7 @@ export class Listener implements ConnectionOwner, SocketOwner, SocketTaker {
       return;
     }
     this.#stats.onConnection();
+    chain.users++;
     const startMs = performance.now();
     const { name } = chain.config;
     if (chain.tls === null) {
@@ -383,41 +405,34 @@ export class Listener implements ConnectionOwner, SocketOwner, SocketTaker {
     chain.tls.accept(socket, facts.serverName, {
       onSecure: (secured, secure) =>
         this.#serve(secured, connectionInfo(facts, this.#config, name, secure), chain, startMs),
-      onFailed: (failure) => this.#endHandshake(connectionInfo(facts, this.#config, name), failure, startMs),
+      onFailed: (failure) => {
+        chain.users--;
+        this.#endHandshake(connectionInfo(facts, this.#config, name), failure, startMs);
+      },
     });
   }
 
   #serve(socket: Socket, info: ConnectionInfo, chain: ServedChain, startMs: number): void {
     const connection = new DownstreamConnection(socket, info, this.#config.perConnectionBufferLimitBytes, this);
-    this.#connections.set(connection, { chain, startMs });
-    connection.start(chain.factories);
-    // Its listener filters or its handshake took until after the drain had begun.
+    const served = { chain, startMs };
+    // Its handshake took until another chain had taken the place of this one.
+    inherit(served);
+    this.#connections.set(connection, served);
+    connection.start(served.chain.factories);
+    // The same, for a drain.
     if (this.#idle !== null) connection.drain();
-    else if (chain.retired) connection.retire();
   }
 
-  readonly #makeChain = (chain: FilterChainConfig): ServedChain => ({
+  readonly #makeChain = (chain: FilterChainConfig, tls: DownstreamTls | null): ServedChain => ({
     config: chain,
     factories: this.#environment.chainFactories(chain, this.#config),
-    tls: this.#createTls(chain),
-    retired: false,
+    tls: tls ?? this.#createTls(chain),
+    users: 0,
+    heir: null,
   });
 
   #addresses(): readonly Address[] {
     return [this.#config.address, ...this.#config.additionalAddresses];
-  }
-
-  /** Lets connections of some chains finish, and ends those that are left after `drainMs`. */
-  async #retire(chains: readonly ServedChain[], drainMs: number): Promise<void> {
-    if (chains.length === 0) return;
-    const connections = (): DownstreamConnection[] =>
-      [...this.#connections].filter(([, { chain }]) => chains.includes(chain)).map(([connection]) => connection);
-    for (const connection of connections()) connection.retire();
-    this.#stats.chainsDraining.add(chains.length);
-    await new Promise((resolve) => setTimeout(resolve, drainMs).unref());
-    this.#stats.chainsDraining.add(-chains.length);
-    for (const connection of connections()) connection.destroy();
-    for (const { tls } of chains) tls?.close();
   }
 
   #createTls(chain: FilterChainConfig): DownstreamTls | null {
@@ -460,5 +475,14 @@ export class Listener implements ConnectionOwner, SocketOwner, SocketTaker {
     info.setFlag(ResponseFlag.NR);
     info.responseCodeDetails = details;
     this.#accessLog!.log(info);
+  }
+}
+
+/** A connection goes on with what has taken the place of its chain. */
+function inherit(served: Served): void {
+  while (served.chain.heir !== null) {
+    served.chain.users--;
+    served.chain = served.chain.heir;
+    served.chain.users++;
   }
 }

@@ -1,7 +1,7 @@
 /** The filter chains of a listener with what they make, and the choice among them. */
-import { isDeepStrictEqual } from "node:util";
 import { FilterChainTree } from "../config/filter-chain-tree.ts";
 import type { ChainFacts } from "../config/filter-chain-tree.ts";
+import { sameConfig } from "../config/same.ts";
 import type { FilterChainConfig, ListenerConfig } from "../config/snapshot.ts";
 import type { NetworkFilterFactory } from "../network/filter.ts";
 import type { DownstreamTls } from "../tls/downstream.ts";
@@ -12,9 +12,13 @@ export interface ServedChain {
   readonly factories: readonly NetworkFilterFactory[];
   /** Null: plain bytes. */
   readonly tls: DownstreamTls | null;
-  /** A configuration without it is in force: its connections end. */
-  retired: boolean;
+  /** Sockets and connections that have it. */
+  users: number;
+  /** In force in its place: what its connections go on with. */
+  heir: ServedChain | null;
 }
+
+type ChainMaker = (chain: FilterChainConfig, tls: DownstreamTls | null) => ServedChain;
 
 export class ServedChains {
   /** Every chain, the default one last. */
@@ -22,8 +26,11 @@ export class ServedChains {
   readonly #tree = new FilterChainTree<ServedChain>();
   readonly #fallback: ServedChain | null;
 
-  /** Chains of `before` whose configuration is the same are taken over; `make` makes the others and may throw. */
-  constructor(config: ListenerConfig, make: (chain: FilterChainConfig) => ServedChain, before?: ServedChains) {
+  /**
+   * Chains of `before` whose configuration is the same are taken over. `make` makes the others, with the TLS of the one
+   * that such a chain is to replace, and may throw.
+   */
+  constructor(config: ListenerConfig, make: ChainMaker, before?: ServedChains) {
     const known = new Map<string, ServedChain[]>();
     for (const chain of before?.all ?? []) {
       const key = keyOf(chain.config);
@@ -31,9 +38,9 @@ export class ServedChains {
     }
     const made: ServedChain[] = [];
     const serve = (chain: FilterChainConfig): ServedChain => {
-      const same = known.get(keyOf(chain))?.find((one) => isDeepStrictEqual(one.config, chain));
+      const same = known.get(keyOf(chain))?.find((one) => sameConfig(one.config, chain));
       if (same !== undefined) return same;
-      const fresh = make(chain);
+      const fresh = make(chain, before?.precursor(chain)?.tls ?? null);
       made.push(fresh);
       return fresh;
     };
@@ -45,15 +52,44 @@ export class ServedChains {
       this.all = this.#fallback === null ? all : [...all, this.#fallback];
     } catch (error) {
       // One chain that cannot be made ends them all; files of certificates are watched no more.
-      for (const { tls } of made) tls?.close();
+      for (const { tls } of made) if (before?.has(tls) !== true) tls?.close();
       throw error;
     }
+  }
+
+  /** What connections under `chain` had before it, as far as listeners can tell: the terminal filter may differ. */
+  precursor(chain: FilterChainConfig): ServedChain | undefined {
+    const but = ({ filters, ...rest }: FilterChainConfig): unknown => [
+      rest,
+      filters.slice(0, -1),
+      filters.at(-1)?.name,
+    ];
+    return this.all.find(({ config }) => sameConfig(but(config), but(chain)));
+  }
+
+  /** Connections under chains of `before` go on with those of this list, as far as their terminal filters can. */
+  succeed(before: ServedChains): void {
+    for (const chain of this.all) {
+      const old = before.all.includes(chain) ? undefined : before.precursor(chain.config);
+      const [last, next] = [old?.factories.at(-1), chain.factories.at(-1)];
+      if (old !== undefined && next !== undefined && last?.terminal === true && last.succeed?.(next) === true)
+        old.heir = chain;
+    }
+  }
+
+  has(tls: DownstreamTls | null): boolean {
+    return this.all.some((chain) => chain.tls === tls);
   }
 
   /** Null: no chain matches, and there is no default one. */
   find(facts: ChainFacts): ServedChain | null {
     return this.#tree.find(facts) ?? this.#fallback;
   }
+}
+
+/** Connections of these chains are asked to leave, the more often the more of `overMs` is over. */
+export function askToLeave(chains: readonly ServedChain[], overMs: number): void {
+  for (const { factories } of chains) for (const factory of factories) if (factory.terminal) factory.retire?.(overMs);
 }
 
 /** Tells most chains apart at little cost. */

@@ -39,8 +39,6 @@ export interface TerminalFilter {
   onWritable(): void;
   /** The listener drains: finish what is under way, then close. */
   onDraining(): void;
-  /** A configuration without this chain is in force: close with the next answer, for want of one at the end of the drain time. */
-  onRetiring?(): void;
   onClose(local: boolean): void;
 }
 
@@ -48,6 +46,16 @@ export interface TerminalFilterFactory {
   readonly name: string;
   readonly terminal: true;
   create(connection: ConnectionView): TerminalFilter;
+  /**
+   * A configuration with `next` in this one's place is in force: connections that are there begin what they begin from now
+   * on with `next`. False, and nothing has changed: they cannot.
+   */
+  succeed?(next: NetworkFilterFactory): boolean;
+  /**
+   * A configuration without this one is in force: connections that are there ask downstream to leave, the more often the
+   * more of `overMs` is over. Those that are left later end without a word.
+   */
+  retire?(overMs: number): void;
 }
 
 /** Makes the filter of each connection; one per entry of a chain and worker. */

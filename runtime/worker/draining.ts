@@ -5,6 +5,7 @@
  */
 import type { ListenerConfig } from "../config/snapshot.ts";
 import type { DrainState } from "../http/connection-manager.ts";
+import { DrainRamp } from "../http/drain-ramp.ts";
 
 /**
  * Why answers ask. Listeners of the drain type MODIFY_ONLY ignore a failed health check; the last is one of
@@ -15,14 +16,8 @@ export type DrainReason = "health_check" | "drain" | "drain_inbound";
 /** envoy.config.core.v3.TrafficDirection. */
 const INBOUND = 1;
 
-interface Ramp {
-  /** As `performance.now` of this thread counts. */
-  readonly fromMs: number;
-  readonly overMs: number;
-}
-
 export class Draining {
-  readonly #ramps = new Map<DrainReason, Ramp>();
+  readonly #ramps = new Map<DrainReason, DrainRamp>();
   readonly #random: () => number;
 
   /** `random` gives numbers from 0 to 1, as `Math.random` does. */
@@ -32,7 +27,7 @@ export class Draining {
 
   /** Begins to drain for a reason, since `elapsedMs` already; it takes `overMs` until every answer asks. */
   begin(reason: DrainReason, overMs: number, elapsedMs: number): void {
-    if (!this.#ramps.has(reason)) this.#ramps.set(reason, { fromMs: performance.now() - elapsedMs, overMs });
+    if (!this.#ramps.has(reason)) this.#ramps.set(reason, new DrainRamp(overMs, elapsedMs, this.#random));
   }
 
   end(reason: DrainReason): void {
@@ -44,13 +39,6 @@ export class Draining {
     const reasons: DrainReason[] = ["drain"];
     if (trafficDirection === INBOUND) reasons.push("drain_inbound");
     if (drainsOnHealthCheckFail) reasons.push("health_check");
-    return { asks: () => this.#ramps.size > 0 && reasons.some((reason) => this.#asks(reason)) };
-  }
-
-  #asks(reason: DrainReason): boolean {
-    const ramp = this.#ramps.get(reason);
-    if (ramp === undefined) return false;
-    const elapsedMs = performance.now() - ramp.fromMs;
-    return elapsedMs >= ramp.overMs || this.#random() * ramp.overMs < elapsedMs;
+    return { asks: () => this.#ramps.size > 0 && reasons.some((reason) => this.#ramps.get(reason)?.asks() === true) };
   }
 }

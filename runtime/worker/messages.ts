@@ -4,6 +4,7 @@
  */
 import type { ListenerConfig, Snapshot } from "../config/snapshot.ts";
 import type { BoundAddress } from "../listener/bind.ts";
+import type { ListenerDrain } from "../listener/listener-update.ts";
 import type { LentSocket } from "../listener/listening-socket.ts";
 import type { PeerLink } from "../listener/peers.ts";
 import type { LogLevel } from "../observe/log.ts";
@@ -116,7 +117,7 @@ export type ToWorker =
       readonly sockets: KnownSockets;
     }
   /** Put it in force, answer `listeners_changed`. */
-  | { readonly kind: "commit_listeners"; readonly id: number; readonly drainMs: number }
+  | { readonly kind: "commit_listeners"; readonly id: number; readonly drain: ListenerDrain }
   /** Give it up; without an effect when there is no such thing. */
   | { readonly kind: "drop_listeners"; readonly id: number }
   /** Answer `clusters` with the same id. */

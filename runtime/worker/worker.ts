@@ -207,10 +207,10 @@ class DataPlane {
     }
   }
 
-  commitListeners(id: number, drainMs: number): FromWorker {
+  commitListeners({ id, drain }: Extract<ToWorker, { kind: "commit_listeners" }>): FromWorker {
     const update = this.#updates.get(id);
     this.#updates.delete(id);
-    if (update !== undefined) this.#listeners.commit(update, drainMs);
+    if (update !== undefined) void this.#listeners.commit(update, drain);
     return { kind: "listeners_changed", id, error: undefined, bound: [] };
   }
 
@@ -343,7 +343,7 @@ function onMessage(message: ToWorker): void {
     case "prepare_listeners":
       return void plane.prepareListeners(message).then(say, fail);
     case "commit_listeners":
-      return say(plane.commitListeners(message.id, message.drainMs));
+      return say(plane.commitListeners(message));
     case "drop_listeners":
       return plane.dropListeners(message.id);
     case "try_plugins":

@@ -9,15 +9,18 @@ import type {
   Address,
   ClusterConfig,
   EndpointConfig,
+  FilterChainConfig,
   ForwardAction,
   HeaderMutation,
   HttpConnectionManagerConfig,
   ListenerConfig,
+  NetworkFilterConfig,
   RouteAction,
   RouteConfigEntry,
   VirtualHostConfig,
 } from "../../runtime/config/snapshot.ts";
 import { ConnectionManager } from "../../runtime/http/connection-manager.ts";
+import type { HttpEnvironment } from "../../runtime/http/connection-manager.ts";
 import type { HttpFilterFactory } from "../../runtime/http/filter.ts";
 import { ListenerSet } from "../../runtime/listener/listener-set.ts";
 import { AccessLog } from "../../runtime/observe/access-log.ts";
@@ -166,14 +169,16 @@ export class Engine {
   readonly #listeners: ListenerSet;
   readonly #clusters: ClusterSet;
 
+  #options: EngineOptions;
   #config: ListenerConfig;
 
   private constructor(
+    options: EngineOptions,
     config_: ListenerConfig,
     { listeners, clusters }: { readonly listeners: ListenerSet; readonly clusters: ClusterSet },
-    stats: StatsStore,
-    finished: StreamInfo[],
+    { stats, finished }: { readonly stats: StatsStore; readonly finished: StreamInfo[] },
   ) {
+    this.#options = options;
     this.#config = config_;
     this.#listeners = listeners;
     this.#clusters = clusters;
@@ -183,9 +188,15 @@ export class Engine {
   }
 
   /** Puts another listener in the place of the first, which retires. */
-  async replaceListener(more: Partial<ListenerConfig>): Promise<void> {
-    this.#config = { ...this.#config, ...more };
-    this.#listeners.commit(await this.#listeners.prepare([this.#config]), 60_000);
+  async replaceListener(more: Partial<ListenerConfig>, overMs = 0): Promise<void> {
+    this.#config = managed({ ...this.#config, ...more }, this.#options);
+    void this.#listeners.commit(await this.#listeners.prepare([this.#config]), { overMs, endMs: 60_000 });
+  }
+
+  /** Puts another connection manager in the place of the first, in a chain that is the same otherwise. */
+  replaceManager(more: Partial<EngineOptions>, overMs = 0): Promise<void> {
+    this.#options = { ...this.#options, ...more };
+    return this.replaceListener({}, overMs);
   }
 
   static async start(options: EngineOptions): Promise<Engine> {
@@ -196,7 +207,7 @@ export class Engine {
     await clusters.start();
     const limit = options.bufferLimitBytes ?? 1024 * 1024;
     const factories = options.filters ?? [];
-    const manager = new ConnectionManager("hcm", managerConfig(options, factories), limit, {
+    const http: HttpEnvironment = {
       stats,
       upstreams: clusters,
       clusters: clusterConfigs,
@@ -204,14 +215,16 @@ export class Engine {
       node: { id: "", cluster: "", zone: "", region: "", subZone: "", metadata: {}, serialized: new Uint8Array(0) },
       filterFactory: (config) => factories[config.plugin]!,
       accessLog: () => new Recorder(finished, stats),
-    });
-    const config_ = { ...listenerConfig(limit), ...options.listener };
+    };
+    const managerOf = ({ filters: [filter] }: FilterChainConfig): ConnectionManager =>
+      new ConnectionManager("hcm", (filter as ManagerFilter).hcm, limit, http);
+    const config_ = managed({ ...listenerConfig(limit), ...options.listener }, options);
     const listeners = new ListenerSet(
       [config_],
-      environment(stats, () => [manager], options.log === undefined ? {} : { log: options.log }),
+      environment(stats, (made) => [managerOf(made)], options.log === undefined ? {} : { log: options.log }),
     );
     await listeners.start();
-    return new Engine(config_, { listeners, clusters }, stats, finished);
+    return new Engine(options, config_, { listeners, clusters }, { stats, finished });
   }
 
   counter(name: string): number {
@@ -238,6 +251,15 @@ class Recorder extends AccessLog {
   override log(info: StreamInfo): void {
     this.#finished.push(info);
   }
+}
+
+type ManagerFilter = Extract<NetworkFilterConfig, { kind: "http_connection_manager" }>;
+
+/** With a connection manager in each chain. */
+function managed(listener: ListenerConfig, options: EngineOptions): ListenerConfig {
+  const hcm = managerConfig(options, options.filters ?? []);
+  const filters: ManagerFilter[] = [{ kind: "http_connection_manager", name: "hcm", hcm }];
+  return { ...listener, filterChains: listener.filterChains.map((one) => ({ ...one, filters })) };
 }
 
 function listenerConfig(limit: number): ListenerConfig {

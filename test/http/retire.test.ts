@@ -52,9 +52,75 @@ test("HTTP/2: streams under way finish, and the connection says goodbye", async 
   const goodbye = once(session, "goaway");
   const closed = once(session, "close");
   await engine.replaceListener({ perConnectionBufferLimitBytes: 4096 });
+  assert.equal(await ask(), 200);
   const [code] = (await goodbye) as [number];
   assert.equal(code, 0);
   await closed;
+});
+
+test("gradually: the share of answers that ask to leave grows with the drain time", async (t) => {
+  const engine = await Engine.start({ routes: ROUTES });
+  t.after(() => engine.close());
+  const all = await Promise.all(Array.from({ length: 40 }, () => Downstream.open(engine.port)));
+  const ask = async (downstream: Downstream): Promise<boolean> => {
+    downstream.received = "";
+    downstream.send(GET);
+    const text = await downstream.until((answer) => answer.endsWith("ok"));
+    return text.includes("connection: close");
+  };
+  for (const downstream of all) assert.equal(await ask(downstream), false);
+  // So long that the chance is next to nothing, then so short that it is all.
+  await engine.replaceListener({ perConnectionBufferLimitBytes: 4096 }, 1e12);
+  for (const downstream of all) assert.equal(await ask(downstream), false);
+  const fresh = await Downstream.open(engine.port);
+  assert.equal(await ask(fresh), false);
+  await engine.replaceListener({ perConnectionBufferLimitBytes: 4097 }, 1);
+  await new Promise((resolve) => setTimeout(resolve, 2));
+  assert.equal(await ask(fresh), true);
+  for (const downstream of [...all, fresh]) downstream.close();
+});
+
+for (const codecType of ["HTTP1", "AUTO"] as const) {
+  test(`routes and filters alone, with the codec ${codecType}: connections live on, and new streams have the new ones`, async (t) => {
+    const engine = await Engine.start({ routes: ROUTES, manager: { codecType } });
+    t.after(() => engine.close());
+    const [used, silent] = [await Downstream.open(engine.port), await Downstream.open(engine.port)];
+    const ask = async (downstream: Downstream, says: string): Promise<void> => {
+      downstream.received = "";
+      downstream.send(GET);
+      const text = await downstream.until((answer) => answer.endsWith(says));
+      assert.doesNotMatch(text, /connection: close/);
+    };
+    await ask(used, "ok");
+    for (const body of ["second", "third"]) {
+      await engine.replaceManager({ routes: [route("/", { kind: "direct_response", status: 200, body })] });
+      await ask(used, body);
+    }
+    await ask(silent, "third");
+    const gone = "listener_manager.total_filter_chains_draining";
+    assert.equal(engine.stats.gauge(gone, "max").value, 0);
+    // What is of the connection is another chain.
+    await engine.replaceManager({ manager: { codecType, idleTimeoutMs: 12_345 } });
+    used.send(GET);
+    assert.match(await used.end(), /connection: close/);
+    used.close();
+    silent.close();
+  });
+}
+
+test("HTTP/2: routes change on the connection that is there", async (t) => {
+  const engine = await Engine.start({ routes: ROUTES, manager: { codecType: "AUTO" } });
+  t.after(() => engine.close());
+  const session = connectHttp2(`http://127.0.0.1:${engine.port}`);
+  await once(session, "connect");
+  const ask = async (): Promise<string> => {
+    const stream = session.request({ ":path": "/" });
+    return (await stream.setEncoding("utf8").toArray()).join("");
+  };
+  assert.equal(await ask(), "ok");
+  await engine.replaceManager({ routes: [route("/", { kind: "direct_response", status: 200, body: "new" })] });
+  assert.equal(await ask(), "new");
+  session.close();
 });
 
 test("under wrk: listeners are replaced and updated in place, and no request fails", async (t) => {

@@ -11,32 +11,44 @@ import type { TestContext } from "node:test";
 import type { ListenerConfig } from "../../runtime/config/snapshot.ts";
 import { ListenerSet } from "../../runtime/listener/listener-set.ts";
 import type { ListenerChanges } from "../../runtime/listener/listener-update.ts";
-import type { ConnectionView, NetworkFilterFactory, TerminalFilter } from "../../runtime/network/filter.ts";
+import type { ConnectionView, TerminalFilter, TerminalFilterFactory } from "../../runtime/network/filter.ts";
 import { StatsStore } from "../../runtime/observe/stats.ts";
 import { chain, config, environment, ip, open, say } from "./fixture.ts";
 
 /** Answers each byte with the name of its chain, and with a mark when that was the last answer. */
 class Answering implements TerminalFilter {
   readonly #connection: ConnectionView;
-  readonly #name: string;
-  #last = false;
-  constructor(connection: ConnectionView, name: string) {
+  readonly #chain: AnsweringChain;
+  constructor(connection: ConnectionView, chain_: AnsweringChain) {
     this.#connection = connection;
-    this.#name = name;
+    this.#chain = chain_;
   }
   onNewConnection(): void {}
   onData(data: Buffer, endStream: boolean): void {
-    if (data.length > 0) this.#connection.write(`${this.#name}${this.#last ? "!" : ""};`);
-    if (endStream || this.#last) this.#connection.close(1000);
+    const { name, last } = this.#chain;
+    if (data.length > 0) this.#connection.write(`${name}${last ? "!" : ""};`);
+    if (endStream || last) this.#connection.close(1000);
   }
   onWritable(): void {}
   onDraining(): void {
     this.#connection.close(1000);
   }
-  onRetiring(): void {
-    this.#last = true;
-  }
   onClose(): void {}
+}
+
+class AnsweringChain implements TerminalFilterFactory {
+  readonly terminal = true;
+  readonly name: string;
+  last = false;
+  constructor(name: string) {
+    this.name = name;
+  }
+  create(connection: ConnectionView): TerminalFilter {
+    return new Answering(connection, this);
+  }
+  retire(): void {
+    this.last = true;
+  }
 }
 
 interface Stage {
@@ -44,23 +56,18 @@ interface Stage {
   readonly stats: StatsStore;
   /** How often chains were made, by name. */
   readonly made: Map<string, number>;
-  update(configs: readonly ListenerConfig[], drainMs?: number): Promise<ListenerChanges>;
+  update(configs: readonly ListenerConfig[], endMs?: number): Promise<ListenerChanges>;
 }
 
 async function stage(t: TestContext, configs: readonly ListenerConfig[]): Promise<Stage> {
   const stats = new StatsStore(() => {});
   const made = new Map<string, number>();
-  const factory = (name: string): NetworkFilterFactory => ({
-    name,
-    terminal: true,
-    create: (connection) => new Answering(connection, name),
-  });
   const set = new ListenerSet(
     configs,
     environment(stats, ({ name }) => {
       if (name === "broken") throw new Error("no such chain");
       made.set(name, (made.get(name) ?? 0) + 1);
-      return [factory(name)];
+      return [new AnsweringChain(name)];
     }),
   );
   t.after(() => set.close());
@@ -69,9 +76,9 @@ async function stage(t: TestContext, configs: readonly ListenerConfig[]): Promis
     set,
     stats,
     made,
-    async update(next, drainMs = 60_000) {
+    async update(next, endMs = 60_000) {
       const prepared = await set.prepare(next);
-      set.commit(prepared, drainMs);
+      void set.commit(prepared, { overMs: 0, endMs });
       return prepared.changes;
     },
   };
@@ -163,8 +170,8 @@ test("connections that do not end by themselves are ended after the drain time",
 test("another setting: a new listener takes the socket over, and the old one's connections finish", async (t) => {
   const { update, set, stats } = await stage(t, [named("a")]);
   const { port } = set.bound[0]!;
-  const before = await talk(t, port);
-  assert.equal(await before.ask(), "a;");
+  const [before, silent] = [await talk(t, port), await talk(t, port)];
+  assert.deepEqual([await before.ask(), await silent.ask()], ["a;", "a;"]);
   const changes = await update([named("a", { perConnectionBufferLimitBytes: 2048, filterChains: [chain("new")] })]);
   assert.deepEqual(changes, { added: [], updatedInPlace: [], modified: ["a"], removed: [] });
   assert.equal(set.bound[0]!.port, port);
@@ -172,7 +179,10 @@ test("another setting: a new listener takes the socket over, and the old one's c
   assert.equal(await before.ask(), "a!;");
   await once(before.socket, "close");
   assert.equal(stats.counter("listener_manager.listener_modified").value, 1);
-  assert.equal(stats.gauge("listener_manager.total_listeners_draining", "max").value, 1);
+  const draining = stats.gauge("listener_manager.total_listeners_draining", "max");
+  assert.equal(draining.value, 1);
+  silent.socket.destroy();
+  await until(() => draining.value === 0);
 });
 
 test("an address more, an address less: the socket of the one that stays is kept", async (t) => {
@@ -225,7 +235,7 @@ test("what is prepared can be given up", async (t) => {
   assert.equal(await say({ host: "127.0.0.1", port: set.bound[0]!.port }, "x"), "a;");
   const again = await set.prepare([named("a"), named("b")]);
   const early = await open({ host: "127.0.0.1", port: again.bound[0]!.port });
-  set.commit(again, 1000);
+  void set.commit(again, { overMs: 0, endMs: 1000 });
   early.write("x");
   const [answer] = (await once(early, "data")) as [Buffer];
   assert.equal(answer.toString(), "b;");
