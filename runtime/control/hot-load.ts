@@ -25,7 +25,7 @@ import { namesOf, outcomeOf, outcomeText, versionName } from "./outcome.ts";
 import type { Outcome } from "./outcome.ts";
 import { bare, PluginVersions } from "./plugin-versions.ts";
 import type { Version } from "./plugin-versions.ts";
-import { changesOf } from "./reload.ts";
+import { changesOf, needsCode } from "./reload.ts";
 import { TrialRun } from "./trial-run.ts";
 
 export interface HotLoadSetup {
@@ -50,11 +50,6 @@ export interface PluginReport {
   readonly kept: readonly Version[];
   readonly previous: Version | undefined;
   readonly trial: TrialRun | undefined;
-}
-
-/** The bound of its memory is part of a module once it is compiled. */
-function needsCode(live: PluginConfig, config: PluginConfig): boolean {
-  return JSON.stringify(config.code) !== JSON.stringify(live.code) || config.memoryBytes !== live.memoryBytes;
 }
 
 export class HotLoad {

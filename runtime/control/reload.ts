@@ -46,3 +46,8 @@ export function changesOf(before: Snapshot, after: Snapshot, live: (index: numbe
     listeners: !sameConfig(before.listeners, after.listeners),
   };
 }
+
+/** True when a plugin cannot go on with the module that it has: the bound of its memory is part of that once it is compiled. */
+export function needsCode(live: PluginConfig, config: PluginConfig): boolean {
+  return JSON.stringify(config.code) !== JSON.stringify(live.code) || config.memoryBytes !== live.memoryBytes;
+}
