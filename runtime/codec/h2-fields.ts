@@ -24,6 +24,35 @@ export function wireFields(headers: HeaderMap): string[] {
   return fields;
 }
 
+/** A request for another protocol as extended CONNECT (RFC 8441 section 4). */
+export function extendedConnect(headers: HeaderMap): HeaderMap {
+  const { list } = headers;
+  const fields = [":method", "CONNECT", ":protocol", headers.get("upgrade") ?? ""];
+  for (let at = 0; at < list.length; at += 2) {
+    if (list[at] !== ":method") fields.push(list[at]!, list[at + 1]!);
+  }
+  return new HeaderMap(fields);
+}
+
+/** The answer that agrees to extended CONNECT, as HTTP/1 has it: 101 with the protocol of `request`. */
+export function switched(response: HeaderMap, request: HeaderMap): HeaderMap {
+  response.set(":status", "101");
+  response.set("connection", "upgrade");
+  response.set("upgrade", request.get(":protocol") ?? "");
+  return response;
+}
+
+/** Extended CONNECT as HTTP/1 asks for another protocol; false, changing nothing, when `headers` are none. */
+export function fromExtendedConnect(headers: HeaderMap): boolean {
+  const protocol = headers.get(":protocol");
+  if (protocol === undefined || headers.get(":method") !== "CONNECT") return false;
+  headers.remove(":protocol");
+  headers.set(":method", "GET");
+  headers.set("connection", "upgrade");
+  headers.set("upgrade", protocol);
+  return true;
+}
+
 /** Trailers by name, without pseudo-fields, as `node:http2` takes them. */
 export function trailerFields(trailers: HeaderMap | null): Record<string, string[]> {
   const fields: Record<string, string[]> = {};

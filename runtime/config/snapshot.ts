@@ -137,6 +137,14 @@ export interface HttpConnectionManagerConfig {
   readonly http2?: Http2Options | undefined;
   /** Absent: SANITIZE. */
   readonly clientCert?: ClientCertForwarding | undefined;
+  readonly upgrades: readonly UpgradeConfig[];
+}
+
+/** HttpConnectionManager.UpgradeConfig, and RouteAction.UpgradeConfig, which has the last word. */
+export interface UpgradeConfig {
+  /** Lower case. */
+  readonly type: string;
+  readonly enabled: boolean;
 }
 
 /** envoy.config.core.v3.Http2ProtocolOptions. */
@@ -144,6 +152,8 @@ export interface Http2Options {
   readonly maxConcurrentStreams: number;
   readonly streamWindowBytes: number;
   readonly connectionWindowBytes: number;
+  /** Extended CONNECT (RFC 8441). */
+  readonly allowConnect: boolean;
 }
 
 /** HttpConnectionManager.forward_client_cert_details and set_current_client_cert_details. */
@@ -293,6 +303,7 @@ export interface ForwardAction {
   readonly retryPolicy: RetryPolicy | undefined;
   readonly rateLimits: readonly RateLimitConfig[];
   readonly includeVhRateLimits: boolean;
+  readonly upgrades: readonly UpgradeConfig[];
 }
 export interface WeightedCluster {
   readonly name: string;

@@ -133,6 +133,9 @@ export class ManagerStats {
   readonly rqNonRelativePath: Counter;
   readonly rqFailedPathNormalization: Counter;
   readonly rqResponseBeforeRqComplete: Counter;
+  readonly rqWsOnNonWsRoute: Counter;
+  readonly cxUpgradesTotal: Counter;
+  readonly cxUpgradesActive: Gauge;
   readonly pausedReading: Counter;
   readonly resumedReading: Counter;
   readonly codes: ResponseCodeStats;
@@ -172,6 +175,9 @@ export class ManagerStats {
     this.rqNonRelativePath = counter("downstream_rq_non_relative_path");
     this.rqFailedPathNormalization = counter("downstream_rq_failed_path_normalization");
     this.rqResponseBeforeRqComplete = counter("downstream_rq_response_before_rq_complete");
+    this.rqWsOnNonWsRoute = counter("downstream_rq_ws_on_non_ws_route");
+    this.cxUpgradesTotal = counter("downstream_cx_upgrades_total");
+    this.cxUpgradesActive = stats.gauge(`${prefix}downstream_cx_upgrades_active`);
     this.pausedReading = counter("downstream_flow_control_paused_reading_total");
     this.resumedReading = counter("downstream_flow_control_resumed_reading_total");
     this.codes = new ResponseCodeStats(stats, `${prefix}downstream_rq_`, false);
@@ -336,6 +342,7 @@ export class ConnectionManager implements TerminalFilterFactory {
     const info = stream.info;
     const stats = this.stats;
     stats.downstreamRqActive.dec();
+    if (stream.upgrade !== "") stats.cxUpgradesActive.dec();
     stats.downstreamRqTime.record(info.completeMs - info.startMs);
     if (info.responseCode > 0) stats.codes.charge(info.responseCode);
     if (this.#accessLog !== undefined) this.#accessLog.log(info);

@@ -51,6 +51,7 @@ export class H2Session extends Deadline implements TerminalFilter {
         maxConcurrentStreams,
         initialWindowSize: config.http2?.streamWindowBytes ?? H2_STREAM_WINDOW_BYTES,
         maxHeaderListSize: config.maxRequestHeadersBytes,
+        enableConnectProtocol: config.http2?.allowConnect === true,
       },
     });
     this.#session = session;

@@ -1,6 +1,6 @@
 /** One HTTP/2 stream from downstream, between `node:http2` and the host's own stream. */
 import type { ServerHttp2Stream } from "node:http2";
-import { requestHead, trailerFields, wireFields } from "../codec/h2-fields.ts";
+import { fromExtendedConnect, requestHead, trailerFields, wireFields } from "../codec/h2-fields.ts";
 import { isAuthority, isPath } from "../codec/h1-target.ts";
 import { HeaderMap } from "../codec/headers.ts";
 import { checkRequest } from "./request-checks.ts";
@@ -8,6 +8,7 @@ import type { H2Session } from "./h2-session.ts";
 import type { LocalReply } from "./filter.ts";
 import { REPLIES } from "./local-reply.ts";
 import { mutateResponseHeaders } from "./response-headers.ts";
+import { admitUpgrade, SWITCHING_PROTOCOLS } from "./upgrade.ts";
 import { type DownstreamSession, Stream } from "./stream.ts";
 
 /** RFC 9113 sections 6.2 and 7. */
@@ -27,6 +28,8 @@ export class H2Stream implements DownstreamSession {
   /** Bytes that content-length still promises; -1: it promises nothing. */
   #promised = -1;
   #over = false;
+  /** Nobody reads what comes: downstream was to go on with another protocol, and may not. */
+  #unread = false;
 
   constructor(session: H2Session, wire: ServerHttp2Stream) {
     const { manager, connection } = session;
@@ -49,6 +52,7 @@ export class H2Stream implements DownstreamSession {
     const headers = requestHead(raw);
     const stream = this.#stream;
     const endStream = (flags & END_STREAM) !== 0;
+    const upgrade = fromExtendedConnect(headers);
     this.#bodiless = headers.get(":method") === "HEAD";
     if (this.#wire.destroyed) {
       // Reset in the same read that brought the head: its close is on its way.
@@ -63,8 +67,13 @@ export class H2Stream implements DownstreamSession {
     }
     this.#expectContinue(headers);
     manager.requestHeaders.mutate(headers, stream.info);
-    if (!endStream) this.#listen();
-    stream.start(headers, endStream);
+    this.#unread = upgrade;
+    if (upgrade && !admitUpgrade(stream, headers)) {
+      stream.sendLocalReply(REPLIES.upgradeFailed);
+      return;
+    }
+    if (!endStream && !upgrade) this.#listen();
+    stream.start(headers, endStream && !upgrade);
     if (!this.#over) stream.onRequestReadComplete();
   }
 
@@ -136,18 +145,25 @@ export class H2Stream implements DownstreamSession {
     const { manager } = this.#session;
     const stream = this.#stream;
     mutateResponseHeaders(headers, manager.config, stream.info);
-    if (!stream.requestComplete) manager.stats.rqResponseBeforeRqComplete.inc();
     this.#session.noteResponse();
     const status = stream.info.responseCode;
+    const switches = status === SWITCHING_PROTOCOLS;
+    if (!stream.requestComplete && !switches) manager.stats.rqResponseBeforeRqComplete.inc();
     this.#bodiless = this.#bodiless || status === 204 || status === 304;
     const length = headers.get("content-length");
     if (!this.#bodiless && !endStream && length !== undefined && /^\d{1,15}$/.test(length))
       this.#promised = Number(length);
     const ends = endStream || this.#bodiless;
     if (this.#wire.destroyed || this.#wire.headersSent) return;
+    // RFC 8441 section 5: what is 101 elsewhere is any 2xx here.
+    if (switches) headers.set(":status", "200");
     try {
       this.#wire.respond(wireFields(headers), { endStream: ends, waitForTrailers: !ends });
       this.#responseEnded = endStream;
+      if (switches && !endStream) {
+        this.#unread = false;
+        this.#listen();
+      }
     } catch {
       // Fields that HTTP/2 cannot carry, from a guest perhaps: this stream fails, nothing else.
       setImmediate(failStream, this.#stream);
@@ -207,7 +223,7 @@ export class H2Stream implements DownstreamSession {
     this.#over = true;
     const wire = this.#wire;
     if (!this.#responseEnded) setImmediate(closeWire, wire, INTERNAL_ERROR);
-    else if (!clean) setImmediate(closeWire, wire, NO_ERROR);
+    else if (!clean || this.#unread) setImmediate(closeWire, wire, NO_ERROR);
     this.#session.onStreamOver(this);
   }
 }

@@ -15,6 +15,7 @@ import { RetryState } from "./retry.ts";
 import { finalizeRequestHeaders, finalizeResponseHeaders, redirectLocation, rewriteHost } from "./route-apply.ts";
 import type { ResolvedRoute } from "./route-table.ts";
 import type { Stream } from "./stream.ts";
+import { SWITCHING_PROTOCOLS } from "./upgrade.ts";
 
 export class Router extends Deadline implements UpstreamHandler {
   readonly #stream: Stream;
@@ -162,7 +163,10 @@ export class Router extends Deadline implements UpstreamHandler {
     this.#upstream = upstream;
     this.#autoHost(upstream.hostname);
     if (this.#readingPaused) upstream.pauseReading();
-    upstream.sendHeaders(this.#headers!, endStream);
+    const { upgrade } = this.#stream;
+    // The protocol is the host's, whatever a filter has made of the field.
+    if (upgrade !== "") this.#headers!.set("upgrade", upgrade);
+    upstream.sendHeaders(this.#headers!, endStream, upgrade !== "");
   }
 
   /** RouteAction.auto_host_rewrite: the host is known only now, and may be another one in each attempt. */
@@ -267,6 +271,7 @@ export class Router extends Deadline implements UpstreamHandler {
     }
     this.#responseStarted = true;
     this.#replay = null;
+    if (stream.upgrade !== "") this.#onUpgradeAnswer(status);
     const info = stream.info;
     info.upstreamFirstByteMs = now();
     info.responseCodeDetails = "via_upstream";
@@ -281,6 +286,16 @@ export class Router extends Deadline implements UpstreamHandler {
     }
     finalizeResponseHeaders(this.#route!, headers, info);
     stream.onResponseHeaders(headers, endStream);
+  }
+
+  /** The timeouts of a route are those of messages; a stream that has changed protocols has its idle timeout. */
+  #onUpgradeAnswer(status: number): void {
+    if (status === SWITCHING_PROTOCOLS) {
+      this.#timeoutMs = 0;
+      this.#stream.switchProtocol();
+    } else {
+      this.#requestIsComplete();
+    }
   }
 
   onUpstreamData(chunk: Buffer, endStream: boolean): void {

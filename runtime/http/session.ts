@@ -20,6 +20,7 @@ import type { LocalReply } from "./filter.ts";
 import { reply, REPLIES } from "./local-reply.ts";
 import { checkRequest } from "./request-checks.ts";
 import { mutateResponseHeaders } from "./response-headers.ts";
+import { admitUpgrade, SWITCHING_PROTOCOLS } from "./upgrade.ts";
 import { Stream } from "./stream.ts";
 import type { DownstreamSession } from "./stream.ts";
 
@@ -50,6 +51,8 @@ export class Session extends Deadline implements TerminalFilter, RequestSink, Do
   /** Only the end of the connection tells where the current response ends. */
   #closeDelimited = false;
   #writable = true;
+  /** The stream has changed protocols: bytes pass the parser by. */
+  #switched = false;
   #requests = 0;
   #lastActiveMs = performance.now();
   #pipelinePaused = false;
@@ -93,7 +96,8 @@ export class Session extends Deadline implements TerminalFilter, RequestSink, Do
   #onBytes(data: Buffer): void {
     this.#manager.stats.cxRxBytes.add(data.length);
     // The last request may still be on its way; what follows it, or a malformed one, is nobody's.
-    if (!this.#deaf && (this.#stream !== null || !this.#closing)) this.#parse(data);
+    if (this.#switched) this.#stream?.onRequestData(Buffer.from(data), false);
+    else if (!this.#deaf && (this.#stream !== null || !this.#closing)) this.#parse(data);
     const stream = this.#stream;
     if (stream !== null) {
       stream.onRequestReadComplete();
@@ -138,6 +142,12 @@ export class Session extends Deadline implements TerminalFilter, RequestSink, Do
       this.#close();
       return;
     }
+    if (this.#switched) {
+      // Other protocols may end one direction first.
+      stream.onRequestData(EMPTY, true);
+      stream.onRequestReadComplete();
+      return;
+    }
     this.#stream = null;
     this.#manager.stats.cxDestroyActiveRq.inc();
     this.#manager.stats.rqRxReset.inc();
@@ -166,7 +176,8 @@ export class Session extends Deadline implements TerminalFilter, RequestSink, Do
 
   /** Pipelined bytes wait in the parser; the socket is not read meanwhile, so they stay few. */
   #holdPipeline(stream: Stream): void {
-    if (this.#pipelinePaused || !stream.requestComplete || this.#parser.pendingBytes === 0) return;
+    const whole = stream.requestComplete || (stream.upgrade !== "" && !this.#switched);
+    if (this.#pipelinePaused || !whole || this.#parser.pendingBytes === 0) return;
     this.#pipelinePaused = true;
     this.#connection.pauseReading();
   }
@@ -201,7 +212,9 @@ export class Session extends Deadline implements TerminalFilter, RequestSink, Do
     }
     if ((flags & HeadFlag.EXPECT_CONTINUE) !== 0) this.#expectContinue(headers);
     manager.requestHeaders.mutate(headers, stream.info);
-    stream.start(headers, (flags & HeadFlag.END_STREAM) !== 0);
+    const upgrade = (flags & HeadFlag.UPGRADE) !== 0;
+    if (upgrade && !admitUpgrade(stream, headers)) stream.sendLocalReply(REPLIES.upgradeFailed);
+    else stream.start(headers, (flags & HeadFlag.END_STREAM) !== 0 && !upgrade);
   }
 
   onRequestData(chunk: Buffer, endStream: boolean): void {
@@ -237,7 +250,7 @@ export class Session extends Deadline implements TerminalFilter, RequestSink, Do
         headers.set(":authority", config.defaultHostForHttp10);
     }
     if (headers.get(":authority") === "") return REPLIES.missingHost;
-    if ((flags & HeadFlag.UPGRADE) !== 0 || headers.get(":method") === "CONNECT") return REPLIES.upgradeFailed;
+    if (headers.get(":method") === "CONNECT") return REPLIES.upgradeFailed;
     return checkRequest(headers, this.#manager, this.#connection.info.localAddress);
   }
 
@@ -270,14 +283,16 @@ export class Session extends Deadline implements TerminalFilter, RequestSink, Do
     mutateResponseHeaders(headers, manager.config, stream.info);
     const draining = this.#draining || manager.asksToLeave();
     if (draining && !this.#closing) manager.stats.cxDrainClose.inc();
+    const status = stream.info.responseCode;
+    const switches = status === SWITCHING_PROTOCOLS;
     // A response ahead of the request's end leaves a body nobody wants on the connection: it cannot go on.
-    if (!stream.requestComplete) {
+    if (!stream.requestComplete && !switches) {
       manager.stats.rqResponseBeforeRqComplete.inc();
       this.#closing = true;
     }
     if (draining) this.#closing = true;
-    const status = stream.info.responseCode;
     const flags =
+      (switches ? WriteFlag.UPGRADE : 0) |
       (this.#headOnly ? WriteFlag.HEAD : 0) |
       (this.#http10 ? WriteFlag.HTTP_1_0 : 0) |
       (this.#closing ? WriteFlag.CLOSE : 0);
@@ -287,6 +302,21 @@ export class Session extends Deadline implements TerminalFilter, RequestSink, Do
     this.#closeDelimited = encoder.closeAfter && !this.#closing;
     if (encoder.closeAfter) this.#closing = true;
     if (endStream) this.#endResponse();
+    else if (switches) this.#switch(stream);
+  }
+
+  /** What came behind the head belongs to the other protocol. */
+  #switch(stream: Stream): void {
+    this.#switched = true;
+    this.flushResponse();
+    const early = this.#parser.takePending();
+    if (this.#pipelinePaused) {
+      this.#pipelinePaused = false;
+      this.#connection.resumeReading();
+    }
+    if (early.length === 0) return;
+    stream.onRequestData(Buffer.from(early), false);
+    stream.onRequestReadComplete();
   }
 
   sendResponseData(chunk: Buffer, endStream: boolean): boolean {

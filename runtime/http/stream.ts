@@ -22,6 +22,7 @@ import type { ResolvedRoute } from "./route-table.ts";
 import { finalizeResponseHeaders } from "./route-apply.ts";
 import { Router } from "./router.ts";
 import { RequestWalk, ResponseWalk } from "./stream-walks.ts";
+import { SWITCHING_PROTOCOLS } from "./upgrade.ts";
 
 /** The downstream session as a stream sees it. */
 export interface DownstreamSession {
@@ -49,6 +50,10 @@ export class Stream extends Deadline implements PacedSink {
   readonly request: RequestWalk;
   readonly response: ResponseWalk;
   readonly router: Router;
+  /** The protocol that the stream is to go on with, as downstream wrote it; "": HTTP. */
+  upgrade = "";
+  /** Upstream has agreed to it. */
+  #switched = false;
   #resolved: ResolvedRoute | null | undefined = undefined;
   #idleTimeoutMs: number;
   #touchedMs = 0;
@@ -96,7 +101,7 @@ export class Stream extends Deadline implements PacedSink {
   start(headers: HeaderMap, endStream: boolean): void {
     this.prepare(headers);
     const config = this.manager.config;
-    if (config.requestTimeoutMs > 0 && !endStream) {
+    if (config.requestTimeoutMs > 0 && !endStream && this.upgrade === "") {
       this.#requestAlarm = new Alarm(() => this.#onRequestTimeout());
       this.#requestAlarm.arm(config.requestTimeoutMs);
     }
@@ -147,6 +152,11 @@ export class Stream extends Deadline implements PacedSink {
     if (this.info.responseCodeDetails === "" || !this.responseStarted)
       this.info.responseCodeDetails = "downstream_remote_disconnect";
     this.#finish(false);
+  }
+
+  /** Upstream answered 101: what follows, in both directions, is the other protocol's. */
+  switchProtocol(): void {
+    this.#switched = true;
   }
 
   #completeRequest(): void {
@@ -244,8 +254,11 @@ export class Stream extends Deadline implements PacedSink {
     const info = this.info;
     const status = statusOf(headers.get(":status"));
     // A guest can write anything into :status; what cannot be sent is our failure, not the peer's.
-    info.responseCode = status >= 200 && status <= 999 ? status : 502;
-    if (info.responseCode !== status) headers.set(":status", "502");
+    const sendable = (status >= 200 && status <= 999) || (status === SWITCHING_PROTOCOLS && this.#switched);
+    info.responseCode = sendable ? status : 502;
+    if (!sendable) headers.set(":status", "502");
+    // Whatever else it is, it answers a request that has no body.
+    if (this.upgrade !== "" && status !== SWITCHING_PROTOCOLS) this.#completeRequest();
     info.responseHeaders = headers;
     info.responseFirstByteMs = now();
     this.session.sendResponseHeaders(headers, endStream);

@@ -157,6 +157,11 @@ export class H1Connection extends Deadline implements PoolConnection<H1Request>,
     this.#pool.resources.stats.flowResumedReading.inc();
   }
 
+  /** The other protocol has ended in this direction, behind everything that is written; the response may go on. */
+  endSending(request: H1Request): void {
+    if (this.#request === request) this.#socket.end();
+  }
+
   /** The request's user does not want it any more. */
   abandon(request: H1Request, timedOut: boolean): void {
     if (this.#request !== request) return;
@@ -287,7 +292,7 @@ export class H1Connection extends Deadline implements PoolConnection<H1Request>,
   #start(request: H1Request): void {
     if (request.started) return;
     request.started = true;
-    this.#parser.expect(request.method);
+    this.#parser.expect(request.method, request.upgrade);
   }
 
   #backUp(): false {
@@ -298,7 +303,7 @@ export class H1Connection extends Deadline implements PoolConnection<H1Request>,
   /** The response has ended: nothing more may reach the handler after the call that says so. */
   #complete(request: H1Request): void {
     // A response that ends first leaves the connection in the middle of a request that nobody will finish.
-    this.#requestWasWhole = request.ended;
+    this.#requestWasWhole = request.ended || request.upgrade;
     this.#responseDone = true;
     request.done = true;
     this.#detach(request);

@@ -17,6 +17,8 @@ export class H1Request extends QueueLink implements PoolRequest {
   method = "";
   /** The whole request was handed over by the caller. */
   ended = false;
+  /** It asks for another protocol. */
+  upgrade = false;
   /** Bytes of it may have left. */
   started = false;
   readingPaused = false;
@@ -45,11 +47,12 @@ export class H1Request extends QueueLink implements PoolRequest {
     return this.#pool.host.hostname;
   }
 
-  sendHeaders(headers: HeaderMap, endStream: boolean): void {
+  sendHeaders(headers: HeaderMap, endStream: boolean, upgrade = false): void {
     if (this.done) return;
+    this.upgrade = upgrade;
     this.method = headers.get(":method") ?? "GET";
     const encoder = this.#encoder;
-    this.#held = encoder.head(headers, endStream);
+    this.#held = encoder.head(headers, endStream, upgrade);
     this.#chunked = encoder.chunked;
     this.#remaining = encoder.remaining;
     this.ended = endStream;
@@ -60,7 +63,7 @@ export class H1Request extends QueueLink implements PoolRequest {
     const connection = this.connection;
     if (connection === null) return;
     connection.announce(this);
-    if (endStream) this.flush();
+    if (endStream || upgrade) this.flush();
   }
 
   sendData(chunk: Buffer, endStream: boolean): boolean {
@@ -69,7 +72,9 @@ export class H1Request extends QueueLink implements PoolRequest {
     this.ended = endStream;
     if (chunk.length > 0) this.#hold(chunk);
     if (endStream && this.#chunked) this.#holdText(LAST_CHUNK);
-    return this.#push();
+    const room = this.#push();
+    if (endStream && this.upgrade) this.connection?.endSending(this);
+    return room;
   }
 
   sendTrailers(trailers: HeaderMap): void {

@@ -84,6 +84,9 @@ export class H2Connection extends Deadline implements PoolConnection<H2Request> 
     pool.resources.stats.cxHttp2Total.inc();
   }
 
+  /** The host takes extended CONNECT; undefined until it has said what it takes. */
+  takesProtocols: boolean | undefined = undefined;
+
   get connected(): boolean {
     return this.#connected;
   }
@@ -184,6 +187,9 @@ export class H2Connection extends Deadline implements PoolConnection<H2Request> 
 
   /** The host's limit on streams is known now: more may wait, or fewer may go. */
   #onSettings(): void {
+    const first = this.takesProtocols === undefined;
+    this.takesProtocols = this.#session.remoteSettings.enableConnectProtocol === true;
+    if (first) for (const request of [...this.#requests]) request.onSettings();
     if (this.#connected && !this.#closed) this.#pool.release(this);
   }
 

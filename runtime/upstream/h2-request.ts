@@ -1,6 +1,6 @@
 /** One HTTP/2 request: waits for a connection if it must, then is a stream of `node:http2`. */
 import type { ClientHttp2Stream } from "node:http2";
-import { trailerFields } from "../codec/h2-fields.ts";
+import { extendedConnect, switched, trailerFields } from "../codec/h2-fields.ts";
 import { HeaderMap } from "../codec/headers.ts";
 import { ResetReason } from "../errors.ts";
 import type { H2Connection } from "./h2-connection.ts";
@@ -28,6 +28,8 @@ export class H2Request extends QueueLink implements PoolRequest {
   #trailers: HeaderMap | null = null;
   #responseTrailers: HeaderMap | null = null;
   #ended = false;
+  /** It asks for another protocol. */
+  #upgrade = false;
   #readingPaused = false;
   #backedUp = false;
 
@@ -43,13 +45,14 @@ export class H2Request extends QueueLink implements PoolRequest {
     return this.#pool.host.hostname;
   }
 
-  sendHeaders(headers: HeaderMap, endStream: boolean): void {
+  sendHeaders(headers: HeaderMap, endStream: boolean, upgrade = false): void {
     if (this.done) return;
-    this.#headers = headers;
+    this.#headers = upgrade ? extendedConnect(headers) : headers;
+    this.#upgrade = upgrade;
     this.#ended = endStream;
     if (this.connection === null) return;
     this.connection.announce(this);
-    if (endStream) this.flush();
+    if (endStream || upgrade) this.flush();
   }
 
   sendData(chunk: Buffer, endStream: boolean): boolean {
@@ -76,6 +79,7 @@ export class H2Request extends QueueLink implements PoolRequest {
     if (this.done || connection === null || this.#headers === null) return;
     let stream = this.#stream;
     if (stream === null) {
+      if (this.#upgrade && !this.#mayConnect(connection)) return;
       const bodiless = this.#ended && this.#held.length === 0 && this.#trailers === null;
       // Trailers may come as long as nobody said that the request has ended without them.
       const waitForTrailers = !this.#ended || this.#trailers !== null;
@@ -96,6 +100,13 @@ export class H2Request extends QueueLink implements PoolRequest {
       this.#backedUp = true;
       this.#pool.resources.stats.flowBackedUp.inc();
     }
+  }
+
+  /** RFC 8441 section 3: only a host that said so takes other protocols, and its settings may still be on their way. */
+  #mayConnect(connection: H2Connection): boolean {
+    if (connection.takesProtocols === undefined) return false;
+    if (!connection.takesProtocols) setImmediate(failLocally, this);
+    return connection.takesProtocols;
   }
 
   pauseReading(): void {
@@ -135,8 +146,13 @@ export class H2Request extends QueueLink implements PoolRequest {
     if (this.done) return;
     const wasBackedUp = this.#backedUp;
     this.#backedUp = false;
-    if (this.#ended || this.#held.length > 0) this.flush();
+    if (this.#ended || this.#upgrade || this.#held.length > 0) this.flush();
     if (wasBackedUp && !this.#backedUp && !this.done) this.handler.onUpstreamDrain();
+  }
+
+  /** What the host takes is known now. */
+  onSettings(): void {
+    if (this.#upgrade) this.flush();
   }
 
   /** The attempt failed. */
@@ -180,7 +196,9 @@ export class H2Request extends QueueLink implements PoolRequest {
     else this.#pool.host.rqSuccess++;
     const endStream = (flags & END_STREAM) !== 0;
     if (endStream) this.#complete();
-    this.handler.onUpstreamHeaders(status, headers, endStream);
+    if (this.#upgrade && !endStream && status >= 200 && status < 300)
+      this.handler.onUpstreamHeaders(101, switched(headers, this.#headers!), false);
+    else this.handler.onUpstreamHeaders(status, headers, endStream);
     if (!this.done) this.handler.onUpstreamReadComplete();
   }
 

@@ -34,8 +34,11 @@ export interface UpstreamHandler {
 export interface UpstreamRequest {
   /** Name of the host that was picked (endpoint.hostname, or the DNS name it came from); "" when it has none. */
   readonly hostname: string;
-  /** `headers` holds `:method`, `:path`, `:authority`, `:scheme`. */
-  sendHeaders(headers: HeaderMap, endStream: boolean): void;
+  /**
+   * `headers` holds `:method`, `:path`, `:authority`, `:scheme`. `upgrade`: they ask for the protocol in their field
+   * `upgrade`; data follows only once the response has status 101.
+   */
+  sendHeaders(headers: HeaderMap, endStream: boolean, upgrade?: boolean): void;
   /** False: more is taken, but the caller should stop until `onUpstreamDrain`. */
   sendData(chunk: Buffer, endStream: boolean): boolean;
   sendTrailers(trailers: HeaderMap): void;

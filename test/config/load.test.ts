@@ -108,7 +108,11 @@ const REFUSED: readonly [title: string, parts: Parts, path: string, rule: string
   ["type that Envoy has", { filters: "{ name: f, typed_config: { '@type': x/envoy.extensions.filters.http.lua.v3.Lua, a: 1 } }," }, "http_filters[0].typed_config", "not-supported"],
   ["not an HTTP filter", { filters: "{ name: f, typed_config: { '@type': x/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog } }," }, "typed_config", "any"],
   ["no type", { filters: "{ name: f }," }, "typed_config", "any"],
-  ["upgrade", { manager: "upgrade_configs: [ { upgrade_type: websocket } ]," }, "upgrade_configs", "not-supported"],
+  ["upgrade with filters", { manager: "upgrade_configs: [ { upgrade_type: websocket, filters: [ { name: x } ] } ]," }, "filters", "not-supported"],
+  ["upgrade without a type", { manager: "upgrade_configs: [ {} ]," }, "upgrade_type", "upgrade"],
+  ["upgrade twice", { manager: "upgrade_configs: [ { upgrade_type: websocket }, { upgrade_type: WebSocket } ]," }, "upgrade_type", "upgrade"],
+  ["upgrade to h2c", { manager: "upgrade_configs: [ { upgrade_type: h2c } ]," }, "upgrade_type", "upgrade"],
+  ["CONNECT", { manager: "upgrade_configs: [ { upgrade_type: CONNECT } ]," }, "upgrade_type", "not-supported"],
   ["rds", { manager: "rds: { route_config_name: a, config_source: { ads: {} } }," }, ".rds", "not-supported"],
   ["listener filter without a type", { listener: "listener_filters: [ { name: a } ]," }, "typed_config", "any"],
   [
@@ -182,7 +186,7 @@ describe("the snapshot", () => {
       addUserAgent: false, proxy100Continue: false, maxRequestHeadersBytes: 61_440, maxHeadersCount: 100, streamIdleTimeoutMs: 300_000,
       requestTimeoutMs: 0, requestHeadersTimeoutMs: 60_000, idleTimeoutMs: 3_600_000, maxConnectionDurationMs: 0, maxStreamDurationMs: 0,
       delayedCloseTimeoutMs: 1000, drainTimeoutMs: 5000, maxRequestsPerConnection: 0, headersWithUnderscores: "ALLOW", acceptHttp10: false,
-      defaultHostForHttp10: "", enableTrailers: false, normalizePath: false, mergeSlashes: false, stripPort: "none", stripTrailingHostDot: false, internalCidrs: [],
+      defaultHostForHttp10: "", enableTrailers: false, normalizePath: false, mergeSlashes: false, stripPort: "none", stripTrailingHostDot: false, internalCidrs: [], upgrades: [],
     }); // prettier-ignore
     const action = routeConfig.virtualHosts[0]?.routes[0]?.action;
     assert.ok(action?.kind === "route");

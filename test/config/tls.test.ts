@@ -382,6 +382,7 @@ test("HTTP/2 of downstream: streams and windows", () => {
     maxConcurrentStreams: 7,
     streamWindowBytes: 65_535,
     connectionWindowBytes: 24 * 1024 * 1024,
+    allowConnect: false,
   });
   const { snapshot, warnings } = load(bootstrap({ manager: options("max_concurrent_streams: 5000") }));
   assert.equal(managerOf(snapshot!).http2!.maxConcurrentStreams, 1024);

@@ -124,6 +124,7 @@ export function forward(clusterName: string, more: Partial<ForwardAction> = {}):
     retryPolicy: undefined,
     rateLimits: [],
     includeVhRateLimits: false,
+    upgrades: [],
     ...more,
   };
 }
@@ -336,6 +337,7 @@ function managerConfig(options: EngineOptions, factories: readonly HttpFilterFac
     stripPort: "none",
     stripTrailingHostDot: false,
     internalCidrs: [],
+    upgrades: [],
     accessLogs: [],
     ...options.manager,
   };

@@ -230,7 +230,12 @@ test("a hundred streams at once, HEAD, no content, expect, CONNECT, and no path"
 test("as many streams as configured, and no more", async (t) => {
   const up = await origin((socket) => socket.resume());
   t.after(() => up.close());
-  const http2 = { maxConcurrentStreams: 2, streamWindowBytes: 65_535, connectionWindowBytes: 65_535 };
+  const http2 = {
+    maxConcurrentStreams: 2,
+    streamWindowBytes: 65_535,
+    connectionWindowBytes: 65_535,
+    allowConnect: false,
+  };
   const engine = await start(t, {
     routes: [route("/", forward("up"))],
     clusters: [cluster("up", [up.port])],

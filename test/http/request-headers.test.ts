@@ -19,6 +19,7 @@ function run(
   const facts = info(peer);
   const whole = {
     internalCidrs: [],
+    upgrades: [],
     routeConfig: { internalOnlyHeaders: ["x-secret"] },
     xffNumTrustedHops: 0,
     via: "",

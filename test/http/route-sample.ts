@@ -43,6 +43,7 @@ export function forward(parts: Partial<ForwardAction> & { to?: string } = {}): F
     retryPolicy: undefined,
     rateLimits: [],
     includeVhRateLimits: false,
+    upgrades: [],
     ...rest,
   };
 }

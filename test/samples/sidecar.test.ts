@@ -28,7 +28,19 @@ const WEB = `
   http.createServer((request, response) => {
     const { localAddress, localPort } = request.socket;
     response.end("application " + localAddress.replace("::ffff:", "") + " " + localPort + " for " + request.headers["x-evangelist"]);
+  }).on("upgrade", (request, socket) => {
+    socket.write("HTTP/1.1 101 Switching Protocols\\r\\nConnection: upgrade\\r\\nUpgrade: websocket\\r\\n\\r\\n");
+    socket.on("data", (data) => socket.end(data + " for " + request.headers["x-evangelist"]));
   }).listen(8080, "::", () => console.log("ready"));
+`;
+/** Goes over to another protocol, as WebSocket clients do, says a word and prints the answer. */
+const UPGRADE = `
+  const http = require("node:http");
+  const headers = { connection: "upgrade", upgrade: "websocket" };
+  http.get({ host: "${FOUR}", port: 8080, path: "/socket", headers }).on("upgrade", (response, socket) => {
+    socket.on("data", (data) => process.stdout.write(data)).on("end", () => socket.end());
+    socket.write("a word");
+  });
 `;
 /** MariaDB of the test's own namespace, on a port of this one: unix sockets know no networks. */
 const BRIDGE = (socket: string): string => `
@@ -105,6 +117,8 @@ test("two applications talk through two sidecars: HTTP and MySQL, IPv4 and IPv6"
     await until(() => here.log().includes(`http outbound-http GET /cart 200 to ${address}:8080`));
     await until(() => there.log().includes(`http inbound-http GET /cart 200 to ${address}:8080`));
   }
+  assert.equal(await client.ask(...APPLICATION, process.execPath, "-e", UPGRADE), "a word for outbound sidecar");
+  await until(() => there.log().includes(`http inbound-http GET /socket 101 to ${FOUR}:8080`));
   const sql = "USE shop; INSERT INTO orders VALUES (7); SELECT id FROM orders;";
   for (const address of [FOUR, SIX]) {
     const told = await client.ask(

@@ -9,6 +9,7 @@ import type { BuildContext } from "./context.ts";
 import { buildHttpFilters, httpFilterNames } from "./http-filter.ts";
 import type { FilterNames } from "./per-filter.ts";
 import { buildRouteConfig } from "./route.ts";
+import { buildUpgrades } from "./upgrade.ts";
 
 /** Milliseconds between the two signs of a graceful end, as in Envoy. */
 const DRAIN_TIMEOUT_MS = 5000;
@@ -35,6 +36,7 @@ export function buildConnectionManager(
     accessLogs: buildAccessLogs(context, manager, "access_log", { statPrefix: `http.${statPrefix}.`, direction }),
     ...http2Options(context, manager),
     ...clientCert(context, manager),
+    upgrades: buildUpgrades(context, manager),
   };
 }
 
@@ -54,6 +56,7 @@ function http2Options(context: BuildContext, manager: Message): Pick<HttpConnect
       maxConcurrentStreams: Math.min(wanted, limits.H2_CONCURRENT_STREAMS),
       streamWindowBytes: options.wrappedNumber("initial_stream_window_size", limits.H2_STREAM_WINDOW_BYTES),
       connectionWindowBytes: options.wrappedNumber("initial_connection_window_size", limits.H2_CONNECTION_WINDOW_BYTES),
+      allowConnect: options.flag("allow_connect"),
     },
   };
 }

@@ -9,6 +9,7 @@ import { readDataSource } from "./data-source.ts";
 import { buildHeaderMutation } from "./header-mutation.ts";
 import { buildPerFilter } from "./per-filter.ts";
 import { buildRateLimits } from "./rate-limit.ts";
+import { buildUpgrades } from "./upgrade.ts";
 
 const REDIRECT_STATUS = [301, 302, 303, 307, 308];
 const CLUSTER_NOT_FOUND_STATUS = [503, 404, 500];
@@ -73,6 +74,7 @@ function forward(scope: RouteScope, action: Message): ForwardAction {
     retryPolicy: buildRetryPolicy(scope, action),
     rateLimits: buildRateLimits(context, action),
     includeVhRateLimits: action.wrappedFlag("include_vh_rate_limits", false),
+    upgrades: buildUpgrades(context, action),
   };
 }
 

@@ -29,11 +29,15 @@ export const SUPPORTED_FIELDS: ReadonlyMap<string, ReadonlySet<string>> = new Ma
   fields("envoy.config.listener.v3.Filter", "name typed_config"),
   fields(
     "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-    "codec_type stat_prefix route_config rds scoped_routes http_filters add_user_agent common_http_protocol_options http_protocol_options http2_protocol_options server_name server_header_transformation via max_request_headers_kb stream_idle_timeout request_timeout request_headers_timeout drain_timeout delayed_close_timeout access_log use_remote_address forward_client_cert_details set_current_client_cert_details generate_request_id proxy_100_continue xff_num_trusted_hops skip_xff_append internal_address_config normalize_path merge_slashes preserve_external_request_id always_set_request_id_in_response strip_matching_host_port strip_any_host_port strip_trailing_host_dot",
+    "codec_type stat_prefix route_config rds scoped_routes http_filters add_user_agent common_http_protocol_options http_protocol_options http2_protocol_options server_name server_header_transformation via max_request_headers_kb stream_idle_timeout request_timeout request_headers_timeout drain_timeout delayed_close_timeout access_log use_remote_address forward_client_cert_details set_current_client_cert_details generate_request_id proxy_100_continue xff_num_trusted_hops skip_xff_append internal_address_config normalize_path merge_slashes preserve_external_request_id always_set_request_id_in_response strip_matching_host_port strip_any_host_port strip_trailing_host_dot upgrade_configs",
   ),
   fields(
     "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter",
     "name typed_config is_optional disabled",
+  ),
+  fields(
+    "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig",
+    "upgrade_type enabled",
   ),
   fields(
     "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.InternalAddressConfig",
@@ -46,7 +50,7 @@ export const SUPPORTED_FIELDS: ReadonlyMap<string, ReadonlySet<string>> = new Ma
   fields("envoy.config.core.v3.Http1ProtocolOptions", "accept_http_10 default_host_for_http_10 enable_trailers"),
   fields(
     "envoy.config.core.v3.Http2ProtocolOptions",
-    "max_concurrent_streams initial_stream_window_size initial_connection_window_size",
+    "max_concurrent_streams initial_stream_window_size initial_connection_window_size allow_connect",
   ),
   fields("envoy.config.core.v3.UpstreamHttpProtocolOptions", ""),
   fields(
@@ -90,8 +94,9 @@ export const SUPPORTED_FIELDS: ReadonlyMap<string, ReadonlySet<string>> = new Ma
   ),
   fields(
     "envoy.config.route.v3.RouteAction",
-    "cluster cluster_header weighted_clusters cluster_specifier_plugin inline_cluster_specifier_plugin cluster_not_found_response_code timeout idle_timeout prefix_rewrite regex_rewrite host_rewrite_literal auto_host_rewrite host_rewrite_header host_rewrite_path_regex append_x_forwarded_host retry_policy rate_limits include_vh_rate_limits",
+    "cluster cluster_header weighted_clusters cluster_specifier_plugin inline_cluster_specifier_plugin cluster_not_found_response_code timeout idle_timeout prefix_rewrite regex_rewrite host_rewrite_literal auto_host_rewrite host_rewrite_header host_rewrite_path_regex append_x_forwarded_host retry_policy rate_limits include_vh_rate_limits upgrade_configs",
   ),
+  fields("envoy.config.route.v3.RouteAction.UpgradeConfig", "upgrade_type enabled"),
   fields("envoy.config.route.v3.WeightedCluster", "clusters"),
   fields(
     "envoy.config.route.v3.WeightedCluster.ClusterWeight",
