@@ -406,6 +406,13 @@ export const DNS_START_TIMEOUT_MS = 5000;
 export const MAX_DNS_HOSTS = 1024;
 /** Percent of usable hosts below which all are used. Envoy: `healthy_panic_threshold`, 50. */
 export const HEALTHY_PANIC_PERCENT = 50;
+/** Places of a ring of hashes. Envoy: `minimum_ring_size`, 1,024, and `maximum_ring_size`, 8 Mi. */
+export const MIN_RING_SIZE = 1024;
+export const MAX_RING_SIZE = 8 * 1024 * 1024;
+/** Places of Maglev's table, a prime. Envoy: `table_size`, 65,537. */
+export const MAGLEV_TABLE_SIZE = 65_537;
+/** Subsets of one selector that one host may be in: lists in its metadata multiply (`list_as_any`). */
+export const MAX_HOST_SUBSETS = 1000;
 /** Percent by which the share of usable hosts of a priority counts. Envoy: `overprovisioning_factor`, 140. */
 export const OVERPROVISIONING_PERCENT = 140;
 /** Bytes of one buffered response to a guest's HTTP call. Envoy: the async client's buffer limit, 32 MiB; guests hold it in their memory. */

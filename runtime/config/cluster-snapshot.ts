@@ -11,3 +11,36 @@ export interface OriginalDstConfig {
   /** A host that took nothing for that long is forgotten. Envoy: `cleanup_interval`, 5 s. */
   readonly cleanupIntervalMs: number;
 }
+
+/** How hosts are found by hashes: ring_hash_lb_config, maglev_lb_config and consistent_hashing_lb_config of a cluster. */
+export interface HashingConfig {
+  /** Of the policy RING_HASH. Envoy: 1,024 and 8,388,608. */
+  readonly minimumRingSize: number;
+  readonly maximumRingSize: number;
+  readonly function: "XX_HASH" | "MURMUR_HASH_2";
+  /** Places of the table of the policy MAGLEV, a prime. Envoy: 65,537. */
+  readonly tableSize: number;
+  /** Hosts are told apart by name and not by address. */
+  readonly useHostname: boolean;
+}
+
+/** envoy.config.cluster.v3.Cluster.LbSubsetConfig, of clusters that have selectors. */
+export interface SubsetsConfig {
+  readonly fallback: "NO_FALLBACK" | "ANY_ENDPOINT" | "DEFAULT_SUBSET";
+  readonly defaultSubset: Readonly<Record<string, unknown>>;
+  readonly selectors: readonly SubsetSelector[];
+  readonly panicModeAny: boolean;
+  readonly listAsAny: boolean;
+  /** `metadata_fallback_policy: FALLBACK_LIST`. */
+  readonly fallbackList: boolean;
+}
+
+/** Hosts that have the same values under these keys are one subset. */
+export interface SubsetSelector {
+  /** Sorted, each once. */
+  readonly keys: readonly string[];
+  readonly fallback: "NOT_DEFINED" | "NO_FALLBACK" | "ANY_ENDPOINT" | "DEFAULT_SUBSET" | "KEYS_SUBSET";
+  /** Some of `keys`, of the fallback KEYS_SUBSET. */
+  readonly fallbackKeys: readonly string[];
+  readonly singleHost: boolean;
+}

@@ -1,4 +1,5 @@
 /** The part of the snapshot that configures the network filters of the host itself. */
+import type { ConnectionHashPolicy } from "./hash-policy-snapshot.ts";
 import type { AccessLogConfig, StringMatcher } from "./snapshot.ts";
 
 /** Every network filter but http_connection_manager and Wasm modules. */
@@ -14,7 +15,16 @@ export type NativeFilterConfig =
 export interface TcpProxyConfig {
   readonly statPrefix: string;
   /** One entry for `cluster`, several for `weighted_clusters`. */
-  readonly clusters: readonly { readonly name: string; readonly weight: number }[];
+  readonly clusters: readonly {
+    readonly name: string;
+    readonly weight: number;
+    /** Added to tcp_proxy's own. */
+    readonly metadataMatch?: Readonly<Record<string, unknown>> | undefined;
+  }[];
+  /** The metadata `envoy.lb` that hosts must have; absent: any. */
+  readonly metadataMatch?: Readonly<Record<string, unknown>> | undefined;
+  /** Absent: connections have no hash. */
+  readonly hashPolicy?: ConnectionHashPolicy | undefined;
   /** 0: never. Envoy: `idle_timeout`, 1 hour. */
   readonly idleTimeoutMs: number;
   /** 0: never. Envoy: `max_downstream_connection_duration`. */

@@ -3,7 +3,8 @@
  * structured clone). Names follow Envoy's v3 messages; values have their final units.
  * Everything right of `config` reads this and nothing else of the configuration.
  */
-import type { OriginalDstConfig } from "./cluster-snapshot.ts";
+import type { HashingConfig, OriginalDstConfig, SubsetsConfig } from "./cluster-snapshot.ts";
+import type { HttpHashPolicy } from "./hash-policy-snapshot.ts";
 import type { HotLoadConfig } from "./hot-load-snapshot.ts";
 import type { FilterChainMatch, ListenerConfig } from "./listener-snapshot.ts";
 import type { NativeFilterConfig } from "./network-snapshot.ts";
@@ -304,10 +305,16 @@ export interface ForwardAction {
   readonly rateLimits: readonly RateLimitConfig[];
   readonly includeVhRateLimits: boolean;
   readonly upgrades: readonly UpgradeConfig[];
+  /** The metadata `envoy.lb` that hosts must have; absent: any. */
+  readonly metadataMatch?: Readonly<Record<string, unknown>> | undefined;
+  /** Absent: streams have no hash. */
+  readonly hashPolicy?: readonly HttpHashPolicy[] | undefined;
 }
 export interface WeightedCluster {
   readonly name: string;
   readonly weight: number;
+  /** Added to the route's. */
+  readonly metadataMatch?: Readonly<Record<string, unknown>> | undefined;
   readonly requestHeaders: HeaderMutation;
   readonly responseHeaders: HeaderMutation;
   readonly perFilter: PerFilterConfig;
@@ -376,7 +383,13 @@ export interface ClusterConfig {
   /** `cluster.<statName>.` */
   readonly statName: string;
   readonly type: "STATIC" | "STRICT_DNS" | "LOGICAL_DNS" | "ORIGINAL_DST";
-  readonly lbPolicy: "ROUND_ROBIN" | "LEAST_REQUEST" | "RANDOM" | "CLUSTER_PROVIDED";
+  readonly lbPolicy: "ROUND_ROBIN" | "LEAST_REQUEST" | "RANDOM" | "RING_HASH" | "MAGLEV" | "CLUSTER_PROVIDED";
+  /** Of the policies RING_HASH and MAGLEV. */
+  readonly hashing?: HashingConfig | undefined;
+  /** Absent: hosts are not divided. */
+  readonly subsets?: SubsetsConfig | undefined;
+  /** Percent of usable hosts below which all are used; absent: the host's own. */
+  readonly healthyPanicPercent?: number | undefined;
   /** Of the type ORIGINAL_DST. */
   readonly originalDst?: OriginalDstConfig;
   readonly connectTimeoutMs: number;

@@ -15,6 +15,8 @@ import type {
 } from "../config/snapshot.ts";
 import { compileRegexRewrite, type Rewrite } from "../observe/regex-rewrite.ts";
 import type { StreamInfo } from "../observe/stream-info.ts";
+import { MetadataMatch } from "../upstream/metadata-match.ts";
+import { HashPolicy } from "./hash-policy.ts";
 import { compileMutations, type CompiledMutation } from "./header-mutation.ts";
 import { RouteDomains } from "./route-domains.ts";
 import { compileMatch, type RouteTest } from "./route-match.ts";
@@ -36,6 +38,9 @@ export class ResolvedRoute {
   readonly pathRewrite: Rewrite | null;
   /** RouteAction.host_rewrite_path_regex. */
   readonly hostFromPath: Rewrite | null;
+  /** What hosts' metadata must say; null: nothing. */
+  readonly metadataMatch: MetadataMatch | null;
+  readonly hashPolicy: HashPolicy | null;
   readonly #perFilter: ReadonlyMap<string, PerFilterConfig[string]> | null;
 
   constructor(parts: ResolvedParts) {
@@ -49,6 +54,8 @@ export class ResolvedRoute {
     this.responseMutations = parts.responseMutations;
     this.pathRewrite = parts.pathRewrite;
     this.hostFromPath = parts.hostFromPath;
+    this.metadataMatch = parts.metadataMatch;
+    this.hashPolicy = parts.hashPolicy;
     this.#perFilter = parts.perFilter;
   }
 
@@ -68,6 +75,8 @@ interface ResolvedParts {
   readonly responseMutations: readonly CompiledMutation[] | null;
   readonly pathRewrite: Rewrite | null;
   readonly hostFromPath: Rewrite | null;
+  readonly metadataMatch: MetadataMatch | null;
+  readonly hashPolicy: HashPolicy | null;
   readonly perFilter: ReadonlyMap<string, PerFilterConfig[string]> | null;
 }
 
@@ -176,6 +185,8 @@ function partsFor(place: Place, weighted: WeightedCluster | null, clusterName: s
       action.kind === "route" && action.hostRewrite.kind === "path_regex"
         ? compileRegexRewrite(action.hostRewrite.rewrite)
         : null,
+    metadataMatch: action.kind === "route" ? MetadataMatch.of(action.metadataMatch, weighted?.metadataMatch) : null,
+    hashPolicy: action.kind === "route" && action.hashPolicy !== undefined ? new HashPolicy(action.hashPolicy) : null,
     perFilter: mergePerFilter(levels.map((level) => level.perFilter)),
   };
 }

@@ -7,9 +7,14 @@ import type { HeaderMap } from "../codec/headers.ts";
 import { ResetReason, ResponseFlag } from "../errors.ts";
 import { MAX_DEAD_CONNECTION_RETRIES, REPLAY_BODY_BYTES } from "../limits.ts";
 import { Alarm, Deadline, now } from "../timers.ts";
-import type { SecureFacts } from "../observe/stream-info.ts";
+import type { SecureFacts, StreamInfo } from "../observe/stream-info.ts";
+import type { Hash64 } from "../upstream/hash64.ts";
+import { choosesByHash } from "../upstream/load-balancer.ts";
+import type { MetadataMatch } from "../upstream/metadata-match.ts";
+import { type PickContext, wantedMetadata } from "../upstream/pick.ts";
 import type { UpstreamHandler, UpstreamRequest } from "../upstream/request.ts";
 import type { ConnectionManager, RoutedCluster } from "./connection-manager.ts";
+import type { HashPolicy } from "./hash-policy.ts";
 import { reply, REPLIES, resetFlag, upstreamResetReply } from "./local-reply.ts";
 import { RetryState } from "./retry.ts";
 import { finalizeRequestHeaders, finalizeResponseHeaders, redirectLocation, rewriteHost } from "./route-apply.ts";
@@ -17,7 +22,7 @@ import type { ResolvedRoute } from "./route-table.ts";
 import type { Stream } from "./stream.ts";
 import { SWITCHING_PROTOCOLS } from "./upgrade.ts";
 
-export class Router extends Deadline implements UpstreamHandler {
+export class Router extends Deadline implements UpstreamHandler, PickContext {
   readonly #stream: Stream;
   readonly #manager: ConnectionManager;
   readonly #limitBytes: number;
@@ -38,6 +43,9 @@ export class Router extends Deadline implements UpstreamHandler {
   #readingPaused = false;
   #deadConnections = 0;
   #retried = false;
+  #hash: Hash64 | null = null;
+  /** `set-cookie` fields that the hash policy wants in the response. */
+  #cookies: string[] | null = null;
   #backoff: Alarm | null = null;
   #perTry: Alarm | null = null;
 
@@ -129,6 +137,8 @@ export class Router extends Deadline implements UpstreamHandler {
     if (policy !== undefined || headers.has("x-envoy-retry-on") || headers.has("x-envoy-retry-grpc-on")) {
       this.#retry = RetryState.of(policy, headers);
     }
+    if (route.hashPolicy !== null && choosesByHash(cluster.config.lbPolicy))
+      this.#hashRequest(route.hashPolicy, headers);
     finalizeRequestHeaders(route, headers, stream.info, !this.#manager.router.suppressEnvoyHeaders);
     if (!this.#manager.router.suppressEnvoyHeaders && this.#timeoutMs > 0) {
       headers.set("x-envoy-expected-rq-timeout-ms", this.#expectedTimeout());
@@ -159,7 +169,7 @@ export class Router extends Deadline implements UpstreamHandler {
     if (this.#route!.virtualHost.includeRequestAttemptCount) {
       this.#headers!.set("x-envoy-attempt-count", String(info.upstreamAttempts));
     }
-    const upstream = this.#cluster!.upstream.request(this, this.#stream.info);
+    const upstream = this.#cluster!.upstream.request(this, this);
     this.#upstream = upstream;
     this.#autoHost(upstream.hostname);
     if (this.#readingPaused) upstream.pauseReading();
@@ -167,6 +177,32 @@ export class Router extends Deadline implements UpstreamHandler {
     // The protocol is the host's, whatever a filter has made of the field.
     if (upgrade !== "") this.#headers!.set("upgrade", upgrade);
     upstream.sendHeaders(this.#headers!, endStream, upgrade !== "");
+  }
+
+  /** Once for all attempts, over the headers as the filters left them. */
+  #hashRequest(policy: HashPolicy, headers: HeaderMap): void {
+    const hash = { hi: 0, lo: 0 };
+    const cookies: string[] = [];
+    if (policy.hash({ headers, info: this.#stream.info, cookies }, hash)) this.#hash = hash;
+    if (cookies.length > 0) this.#cookies = cookies;
+  }
+
+  // ---- what the cluster may pick the host by --------------------------------------------------
+
+  get info(): StreamInfo {
+    return this.#stream.info;
+  }
+
+  metadataMatch(): MetadataMatch | null {
+    return wantedMetadata(this.#route!.metadataMatch, this.#stream.info);
+  }
+
+  hash(into: Hash64): boolean {
+    const hash = this.#hash;
+    if (hash === null) return false;
+    into.hi = hash.hi;
+    into.lo = hash.lo;
+    return true;
   }
 
   /** RouteAction.auto_host_rewrite: the host is known only now, and may be another one in each attempt. */
@@ -284,6 +320,7 @@ export class Router extends Deadline implements UpstreamHandler {
     if (this.#route!.virtualHost.includeAttemptCountInResponse) {
       headers.set("x-envoy-attempt-count", String(info.upstreamAttempts));
     }
+    if (this.#cookies !== null) for (const cookie of this.#cookies) headers.add("set-cookie", cookie);
     finalizeResponseHeaders(this.#route!, headers, info);
     stream.onResponseHeaders(headers, endStream);
   }

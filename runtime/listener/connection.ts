@@ -58,6 +58,7 @@ export class DownstreamConnection implements ConnectionView, WalkOwner {
   get stream(): StreamInfo {
     if (this.#stream === null) {
       this.#stream = new StreamInfo(this.info, this.info.startTimeMs, this.#startMs);
+      this.info.stream = this.#stream;
       this.#stream.filterState = this.info.filterState ??= new Map();
       this.#stream.protocol = "";
       this.#stream.recordType = "NotSet";

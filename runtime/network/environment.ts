@@ -3,14 +3,14 @@ import type { AccessLogConfig, ClusterConfig, Snapshot } from "../config/snapsho
 import type { StreamLog } from "../observe/access-log.ts";
 import type { Stats } from "../observe/stats.ts";
 import type { ResetReason } from "../errors.ts";
-import type { StreamInfo } from "../observe/stream-info.ts";
+import type { PickContext } from "../upstream/pick.ts";
 import type { TcpConnection, TcpHandler } from "../upstream/tcp-connection.ts";
 
 /** A cluster, for those who want connections instead of requests. */
 export interface TcpUpstream {
   readonly config: ClusterConfig;
-  /** Opens a connection of its own to a host. A reason instead: OVERFLOW or NO_HEALTHY_UPSTREAM, counted. The host may depend on `stream`. */
-  connect(handler: TcpHandler, stream?: StreamInfo): TcpConnection | ResetReason;
+  /** Opens a connection of its own to a host. A reason instead: OVERFLOW or NO_HEALTHY_UPSTREAM, counted. The host may depend on `context`. */
+  connect(handler: TcpHandler, context?: PickContext): TcpConnection | ResetReason;
   /** Counts that somebody stopped asking for a connection, having asked as often as he may. */
   giveUpConnecting(): void;
 }

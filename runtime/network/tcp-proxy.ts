@@ -3,6 +3,7 @@ import type { TcpProxyConfig } from "../config/network-snapshot.ts";
 import type { StreamLog } from "../observe/access-log.ts";
 import type { Counter, Gauge, Stats } from "../observe/stats.ts";
 import type { RecordType, StreamInfo } from "../observe/stream-info.ts";
+import { MetadataMatch } from "../upstream/metadata-match.ts";
 import type { NetworkEnvironment, TcpUpstream } from "./environment.ts";
 import type { ConnectionView, TerminalFilter, TerminalFilterFactory } from "./filter.ts";
 import { CLUSTER_STATE, IDLE_TIMEOUT_STATE, stateText } from "./filter-state.ts";
@@ -43,6 +44,19 @@ class TcpProxyStats {
   }
 }
 
+interface WeightedEntry {
+  readonly name: string;
+  readonly weight: number;
+  readonly metadataMatch: MetadataMatch | null;
+}
+
+/** Where a connection is to go. */
+export interface TcpTarget {
+  readonly upstream: TcpUpstream | undefined;
+  /** What the host's metadata must say; null: nothing. */
+  readonly metadataMatch: MetadataMatch | null;
+}
+
 export class TcpProxy implements TerminalFilterFactory {
   readonly name: string;
   readonly terminal = true;
@@ -50,7 +64,9 @@ export class TcpProxy implements TerminalFilterFactory {
   readonly stats: TcpProxyStats;
   readonly #environment: NetworkEnvironment;
   readonly #accessLog: StreamLog | undefined;
+  readonly #entries: readonly WeightedEntry[];
   readonly #totalWeight: number;
+  readonly #metadataMatch: MetadataMatch | null;
 
   constructor(name: string, config: TcpProxyConfig, environment: NetworkEnvironment) {
     this.name = name;
@@ -58,6 +74,12 @@ export class TcpProxy implements TerminalFilterFactory {
     this.stats = new TcpProxyStats(environment.stats, config.statPrefix);
     this.#environment = environment;
     this.#accessLog = environment.accessLog(config.accessLogs);
+    this.#entries = config.clusters.map(({ name: cluster, weight, metadataMatch }) => ({
+      name: cluster,
+      weight,
+      metadataMatch: MetadataMatch.of(config.metadataMatch, metadataMatch),
+    }));
+    this.#metadataMatch = MetadataMatch.of(config.metadataMatch);
     this.#totalWeight = config.clusters.reduce((sum, { weight }) => sum + weight, 0);
   }
 
@@ -65,9 +87,13 @@ export class TcpProxy implements TerminalFilterFactory {
     return new TcpSession(this, connection);
   }
 
-  /** The cluster of the next attempt; undefined when there is none of that name. */
-  pickCluster(stream: StreamInfo): TcpUpstream | undefined {
-    return this.#environment.upstreams.get(stateText(stream, CLUSTER_STATE) ?? this.#pickName());
+  /** Where the next attempt goes; its cluster is undefined when there is none of that name. */
+  pickTarget(stream: StreamInfo): TcpTarget {
+    const { upstreams } = this.#environment;
+    const named = stateText(stream, CLUSTER_STATE);
+    if (named !== undefined) return { upstream: upstreams.get(named), metadataMatch: this.#metadataMatch };
+    const { name, metadataMatch } = this.#pickEntry();
+    return { upstream: upstreams.get(name), metadataMatch };
   }
 
   /** Milliseconds; 0: never. */
@@ -83,11 +109,11 @@ export class TcpProxy implements TerminalFilterFactory {
     stream.recordType = "NotSet";
   }
 
-  #pickName(): string {
-    const { clusters } = this.config;
-    if (clusters.length === 1) return clusters[0]!.name;
+  #pickEntry(): WeightedEntry {
+    const entries = this.#entries;
+    if (entries.length === 1) return entries[0]!;
     let at = Math.random() * this.#totalWeight;
-    for (const { name, weight } of clusters) if ((at -= weight) < 0) return name;
-    return clusters.at(-1)!.name;
+    for (const entry of entries) if ((at -= entry.weight) < 0) return entry;
+    return entries.at(-1)!;
   }
 }

@@ -6,8 +6,12 @@
  * fires, how long the connection has really been idle.
  */
 import { ResetReason, ResponseFlag } from "../errors.ts";
+import type { StreamInfo } from "../observe/stream-info.ts";
 import { BodyBuffer } from "../codec/body.ts";
 import { Alarm, Deadline, now } from "../timers.ts";
+import type { Hash64 } from "../upstream/hash64.ts";
+import type { MetadataMatch } from "../upstream/metadata-match.ts";
+import { hashOfConnection, type PickContext, wantedMetadata } from "../upstream/pick.ts";
 import type { TcpConnection, TcpHandler } from "../upstream/tcp-connection.ts";
 import type { ConnectionView, TerminalFilter } from "./filter.ts";
 import type { TcpProxy } from "./tcp-proxy.ts";
@@ -21,7 +25,7 @@ const CloseReason = {
 /** Number of Envoy's UpstreamFailureReason behind NOT_CONNECTED. */
 const Failure = { CONNECT_FAILED: 0, NO_HEALTHY_UPSTREAM: 1, RESOURCE_LIMIT: 2, NO_ROUTE: 3 } as const;
 
-export class TcpSession extends Deadline implements TerminalFilter, TcpHandler {
+export class TcpSession extends Deadline implements TerminalFilter, TcpHandler, PickContext {
   readonly #proxy: TcpProxy;
   readonly #connection: ConnectionView;
   #upstream: TcpConnection | null = null;
@@ -34,6 +38,7 @@ export class TcpSession extends Deadline implements TerminalFilter, TcpHandler {
   #ended = false;
   #readingPaused = true;
   #upstreamPaused = false;
+  #metadataMatch: MetadataMatch | null = null;
   #attempts = 0;
   #idleTimeoutMs = 0;
   #lastActiveMs = 0;
@@ -194,6 +199,21 @@ export class TcpSession extends Deadline implements TerminalFilter, TcpHandler {
     this.#retry();
   }
 
+  // ---- what the cluster may pick the host by --------------------------------------------------
+
+  get info(): StreamInfo {
+    return this.#connection.stream;
+  }
+
+  metadataMatch(): MetadataMatch | null {
+    return wantedMetadata(this.#metadataMatch, this.info);
+  }
+
+  hash(into: Hash64): boolean {
+    const { hashPolicy } = this.#proxy.config;
+    return hashPolicy !== undefined && hashOfConnection(hashPolicy, this.info, this.info.connection.remoteIp, into);
+  }
+
   // ---- timers ---------------------------------------------------------------------------------
 
   onDeadline(): void {
@@ -232,7 +252,8 @@ export class TcpSession extends Deadline implements TerminalFilter, TcpHandler {
   #connect(): void {
     const { stats, config } = this.#proxy;
     const { stream } = this.#connection;
-    const cluster = this.#proxy.pickCluster(stream);
+    const { upstream: cluster, metadataMatch } = this.#proxy.pickTarget(stream);
+    this.#metadataMatch = metadataMatch;
     if (cluster === undefined) {
       stats.cxNoRoute.inc();
       this.#refuse(ResponseFlag.NC, Failure.NO_ROUTE);
@@ -245,7 +266,7 @@ export class TcpSession extends Deadline implements TerminalFilter, TcpHandler {
       return;
     }
     this.#attempts++;
-    const upstream = cluster.connect(this, stream);
+    const upstream = cluster.connect(this, this);
     if (upstream === ResetReason.OVERFLOW) this.#refuse(ResponseFlag.UO, Failure.RESOURCE_LIMIT);
     else if (typeof upstream === "string") this.#refuse(ResponseFlag.UH, Failure.NO_HEALTHY_UPSTREAM);
     else {

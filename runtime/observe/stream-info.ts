@@ -77,6 +77,8 @@ export interface ConnectionInfo {
   readonly startTimeMs: number;
   /** Filter state of the connection: its network filters and all streams on it share it. */
   filterState?: Map<string, Uint8Array>;
+  /** The connection as a stream of bytes, once somebody has asked for it. */
+  stream?: StreamInfo;
   /** Called once each when the connection has closed and its streams are over. */
   closers?: (() => void)[];
 }

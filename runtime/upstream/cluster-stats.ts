@@ -1,5 +1,6 @@
 /** Statistics of one cluster, created once when the cluster is set up; names are Envoy's. */
 import type { Counter, Gauge, Histogram, Stats } from "../observe/stats.ts";
+import type { TableSizes } from "./consistent-hash.ts";
 
 export class ClusterStats {
   readonly cxTotal: Counter;
@@ -98,5 +99,28 @@ export class ClusterStats {
     this.updateFailure = counter("update_failure");
     this.updateEmpty = counter("update_empty");
     this.updateNoRebuild = counter("update_no_rebuild");
+  }
+}
+
+/** Of clusters that choose hosts by hashes: places of the table, and of the hosts with the fewest and the most. */
+export class HashTableStats {
+  readonly #size: Gauge | null;
+  readonly #min: Gauge;
+  readonly #max: Gauge;
+
+  constructor(stats: Stats, statName: string, policy: string) {
+    const ring = policy === "RING_HASH";
+    const gauge = (name: string): Gauge =>
+      stats.gauge(`cluster.${statName}.${ring ? "ring_hash_lb" : "maglev_lb"}.${name}`, "max");
+    const unit = ring ? "hashes" : "entries";
+    this.#size = ring ? gauge("size") : null;
+    this.#min = gauge(`min_${unit}_per_host`);
+    this.#max = gauge(`max_${unit}_per_host`);
+  }
+
+  set({ size, min, max }: TableSizes): void {
+    this.#size?.set(size);
+    this.#min.set(min);
+    this.#max.set(max);
   }
 }

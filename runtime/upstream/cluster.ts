@@ -4,17 +4,20 @@ import type { Address, ClusterConfig, EndpointConfig } from "../config/snapshot.
 import { ResetReason } from "../errors.ts";
 import type { Stats } from "../observe/stats.ts";
 import { UpstreamTls } from "../tls/upstream.ts";
-import type { StreamInfo } from "../observe/stream-info.ts";
 import { ClusterResources } from "./cluster-resources.ts";
+import { HashTableStats } from "./cluster-stats.ts";
 import { DnsTarget, type Lookup } from "./dns-target.ts";
 import { FailedRequest } from "./failed-request.ts";
 import { http1 } from "./h1-connection.ts";
 import { http2 } from "./h2-connection.ts";
 import { addressText, Host, type HostFacts, type HostPool } from "./host.ts";
-import { LoadBalancer } from "./load-balancer.ts";
+import { type BalancerOptions, LoadBalancer } from "./load-balancer.ts";
+import { LB_NAMESPACE } from "./metadata-match.ts";
 import { OriginalDst } from "./original-dst.ts";
+import type { PickContext } from "./pick.ts";
 import { Pool } from "./pool.ts";
 import type { Upstream, UpstreamHandler, UpstreamRequest } from "./request.ts";
+import { SubsetBalancer } from "./subset-balancer.ts";
 import { TcpConnection, type TcpHandler } from "./tcp-connection.ts";
 
 /** What clusters are given. */
@@ -28,7 +31,7 @@ export class Cluster implements Upstream {
   readonly config: ClusterConfig;
   readonly resources: ClusterResources;
   readonly #tls: readonly UpstreamTls[];
-  readonly #balancer: LoadBalancer;
+  readonly #balancer: LoadBalancer | SubsetBalancer;
   /** Instead of the balancer, in clusters of the type ORIGINAL_DST. */
   readonly #originalDst: OriginalDst | null;
   readonly #createPool: (host: Host) => HostPool;
@@ -46,7 +49,7 @@ export class Cluster implements Upstream {
     this.#tls = (config.tls ?? []).map(
       (tls) => new UpstreamTls(tls, { stats, statPrefix: `cluster.${config.statName}.`, log }),
     );
-    this.#balancer = new LoadBalancer(config.lbPolicy, () => this.resources.stats.lbHealthyPanic.inc());
+    this.#balancer = this.#createBalancer(stats, log);
     this.#createPool = poolMaker(config, this.resources);
     this.#originalDst = config.originalDst === undefined ? null : this.#destinations(config.originalDst, stats);
     this.#byEndpoint = config.endpoints.map(() => []);
@@ -72,21 +75,21 @@ export class Cluster implements Upstream {
     await Promise.all(this.#targets.map((target) => target.refresh()));
   }
 
-  request(handler: UpstreamHandler, stream?: StreamInfo): UpstreamRequest {
-    const host = this.#pick(stream);
+  request(handler: UpstreamHandler, context?: PickContext): UpstreamRequest {
+    const host = this.#pick(context);
     if (host !== null) return host.pool.request(handler);
     this.resources.stats.cxNoneHealthy.inc();
     return new FailedRequest(handler, ResetReason.NO_HEALTHY_UPSTREAM);
   }
 
   /** Opens a connection of its own to a host. A reason instead: OVERFLOW or NO_HEALTHY_UPSTREAM, counted. */
-  connect(handler: TcpHandler, stream?: StreamInfo): TcpConnection | ResetReason {
+  connect(handler: TcpHandler, context?: PickContext): TcpConnection | ResetReason {
     const { resources } = this;
     if (!resources.canConnect) {
       resources.stats.cxOverflow.inc();
       return ResetReason.OVERFLOW;
     }
-    const host = this.#pick(stream);
+    const host = this.#pick(context);
     if (host === null) {
       resources.stats.cxNoneHealthy.inc();
       return ResetReason.NO_HEALTHY_UPSTREAM;
@@ -124,8 +127,26 @@ export class Cluster implements Upstream {
     for (const connection of this.#tcp) connection.abandon();
   }
 
-  #pick(stream: StreamInfo | undefined): Host | null {
-    return this.#originalDst === null ? this.#balancer.pick() : this.#originalDst.pick(stream);
+  #pick(context: PickContext | undefined): Host | null {
+    return this.#originalDst === null ? this.#balancer.pick(context) : this.#originalDst.pick(context?.info);
+  }
+
+  #createBalancer(stats: Stats, log: ClusterTools["log"]): LoadBalancer | SubsetBalancer {
+    const { lbPolicy, hashing, subsets, statName, name } = this.config;
+    const tableStats = hashing === undefined ? undefined : new HashTableStats(stats, statName, lbPolicy);
+    const options: BalancerOptions = {
+      policy: lbPolicy,
+      hashing,
+      panicPercent: this.config.healthyPanicPercent,
+      onPanic: () => this.resources.stats.lbHealthyPanic.inc(),
+      onTable: (sizes) => tableStats?.set(sizes),
+    };
+    if (subsets === undefined) return new LoadBalancer(options);
+    return new SubsetBalancer(subsets, options, {
+      stats,
+      statName,
+      log: (message) => log("warn", `cluster ${name}: ${message}`),
+    });
   }
 
   #destinations(config: OriginalDstConfig, stats: Stats): OriginalDst {
@@ -155,7 +176,8 @@ export class Cluster implements Upstream {
     const resolved = named && address.kind === "ip" ? address.host : "";
     const hostname = endpoint.hostname || resolved;
     const tls = endpoint.tls === undefined ? null : (this.#tls[endpoint.tls] ?? null);
-    const facts: HostFacts = { target, hostname, weight, priority, healthy, tls };
+    const lbMetadata = endpoint.metadata?.[LB_NAMESPACE] as HostFacts["lbMetadata"];
+    const facts: HostFacts = { target, hostname, weight, priority, healthy, tls, lbMetadata };
     return new Host(facts, this.#createPool);
   }
 

@@ -21,6 +21,8 @@ export interface HostFacts {
   readonly healthy: boolean;
   /** Absent: plain bytes. */
   readonly tls?: UpstreamTls | null;
+  /** What balancers read of the endpoint's metadata: the namespace `envoy.lb`; absent: nothing. */
+  readonly lbMetadata?: Readonly<Record<string, unknown>> | undefined;
 }
 
 export class Host {
@@ -33,6 +35,7 @@ export class Host {
   readonly priority: number;
   readonly healthy: boolean;
   readonly tls: UpstreamTls | null;
+  readonly lbMetadata: Readonly<Record<string, unknown>> | undefined;
   readonly pool: HostPool;
 
   cxActive = 0;
@@ -52,6 +55,7 @@ export class Host {
     this.priority = facts.priority;
     this.healthy = facts.healthy;
     this.tls = facts.tls ?? null;
+    this.lbMetadata = facts.lbMetadata;
     this.pool = createPool(this);
   }
 

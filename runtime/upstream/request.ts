@@ -4,7 +4,8 @@
  */
 import type { HeaderMap } from "../codec/headers.ts";
 import type { ResetReason } from "../errors.ts";
-import type { SecureFacts, StreamInfo } from "../observe/stream-info.ts";
+import type { SecureFacts } from "../observe/stream-info.ts";
+import type { PickContext } from "./pick.ts";
 
 /** Events of one upstream request. After `onUpstreamReset`, or after the call that ended the response, none comes. */
 export interface UpstreamHandler {
@@ -57,10 +58,10 @@ export interface UpstreamRequest {
 export interface Upstream {
   readonly name: string;
   /**
-   * Picks a host and a connection (or queues); events may come at once only from a later task. `stream` is what
+   * Picks a host and a connection (or queues); events may come at once only from a later task. `context` is what
    * a cluster may pick the host by; calls that belong to no stream have none.
    */
-  request(handler: UpstreamHandler, stream?: StreamInfo): UpstreamRequest;
+  request(handler: UpstreamHandler, context?: PickContext): UpstreamRequest;
   /** Number of hosts known now. */
   readonly hostCount: number;
 }

@@ -3,22 +3,16 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { EdfScheduler } from "../../runtime/upstream/edf.ts";
-import { Host } from "../../runtime/upstream/host.ts";
+import type { Host } from "../../runtime/upstream/host.ts";
 import { LoadBalancer } from "../../runtime/upstream/load-balancer.ts";
-
-const noPool = { request: () => assert.fail("no request here"), drain: () => {}, close: () => {} };
-
-function host(name: string, over: Partial<{ weight: number; priority: number; healthy: boolean }> = {}): Host {
-  const target = { kind: "ip", host: name, port: 80, ipv4Compat: false } as const;
-  return new Host({ target, hostname: name, weight: 1, priority: 0, healthy: true, ...over }, () => noPool);
-}
+import { hostNamed as host } from "./pick-fixtures.ts";
 
 function balancer(
   policy: "ROUND_ROBIN" | "LEAST_REQUEST" | "RANDOM",
   hosts: Host[],
 ): { lb: LoadBalancer; panics: () => number } {
   let panics = 0;
-  const lb = new LoadBalancer(policy, () => panics++);
+  const lb = new LoadBalancer({ policy, onPanic: () => panics++ });
   lb.update(hosts);
   return { lb, panics: () => panics };
 }

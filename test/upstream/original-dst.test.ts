@@ -11,6 +11,7 @@ import type { UpstreamHandler } from "../../runtime/upstream/request.ts";
 import { bootstrap, brief, load, snapshotOf } from "../config/fixture.ts";
 import { connectionSample } from "../observe/stream-sample.ts";
 import { clusterConfig, clusterUnderTest, get, type MemoryStats, onRequests, origin, until } from "./fixtures.ts";
+import { contextOf } from "./pick-fixtures.ts";
 
 const OK = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 const NAMED = { key: "ns", path: ["at", "host"] };
@@ -53,7 +54,10 @@ async function stage(
     hosts: () => cluster.hostCount,
     async ask(wanted) {
       const info = stream(wanted);
-      const answer = await get({ request: (handler: UpstreamHandler) => cluster.request(handler, info) }, "/");
+      const answer = await get(
+        { request: (handler: UpstreamHandler) => cluster.request(handler, contextOf({ info })) },
+        "/",
+      );
       return answer.resetReason === undefined || answer.resetReason === null ? answer.address : answer.resetReason;
     },
   };

@@ -4,6 +4,7 @@ import type { Message } from "../document/message.ts";
 import type { CircuitBreakers, ClusterConfig, EndpointConfig } from "../snapshot.ts";
 import { addressText, buildAddress } from "./address.ts";
 import type { BuildContext } from "./context.ts";
+import { buildLoadBalancing } from "./load-balancing.ts";
 import { filterMetadata } from "./metadata.ts";
 import { TransportSockets } from "./transport-sockets.ts";
 import { buildOriginalDst } from "./original-dst.ts";
@@ -28,7 +29,7 @@ export function buildCluster(context: BuildContext, cluster: Message): ClusterCo
     name,
     statName: (cluster.text("alt_stat_name") || name).replaceAll(":", "_"),
     type,
-    lbPolicy: lbPolicy(context, cluster, type),
+    ...buildLoadBalancing(context, cluster, type),
     ...(type === "ORIGINAL_DST" ? { originalDst: buildOriginalDst(context, cluster) } : {}),
     connectTimeoutMs: context.millis(cluster, "connect_timeout", CONNECT_TIMEOUT_MS),
     perConnectionBufferLimitBytes: cluster.wrappedNumber("per_connection_buffer_limit_bytes", CONNECTION_BUFFER_BYTES),
@@ -68,26 +69,6 @@ function clusterType(context: BuildContext, cluster: Message): ClusterConfig["ty
   if (cluster.has("cluster_type")) context.unsupported(cluster, "cluster_type", "custom cluster types");
   else if (type !== "") context.unsupported(cluster, "type", `clusters of the type ${type}`);
   return "STATIC";
-}
-
-function lbPolicy(context: BuildContext, cluster: Message, type: ClusterConfig["type"]): ClusterConfig["lbPolicy"] {
-  const policy = context.enumName(cluster, "lb_policy");
-  if (type === "ORIGINAL_DST") {
-    // Like Envoy, this takes the policy that is not set for a wrong one: it means ROUND_ROBIN.
-    if (policy !== "CLUSTER_PROVIDED")
-      context.error(
-        cluster,
-        "lb_policy",
-        "cluster",
-        `LB policy ${policy} is not valid for Cluster type ORIGINAL_DST. Only 'CLUSTER_PROVIDED' is allowed with cluster type 'ORIGINAL_DST'`,
-      );
-    return "CLUSTER_PROVIDED";
-  }
-  if (policy === "ROUND_ROBIN" || policy === "LEAST_REQUEST" || policy === "RANDOM") return policy;
-  if (policy === "CLUSTER_PROVIDED")
-    context.error(cluster, "lb_policy", "cluster", `LB policy CLUSTER_PROVIDED is not valid for Cluster type ${type}`);
-  else if (policy !== "") context.unsupported(cluster, "lb_policy", `the policy ${policy}`);
-  return "ROUND_ROBIN";
 }
 
 interface HttpOptions {

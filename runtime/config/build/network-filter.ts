@@ -5,6 +5,8 @@ import type { ConnectionLimitConfig, NativeFilterConfig, TcpProxyConfig } from "
 import { buildAccessLogs } from "./access-log.ts";
 import type { BuildContext } from "./context.ts";
 import { readDataSource } from "./data-source.ts";
+import { buildConnectionHashPolicy } from "./hash-policy.ts";
+import { metadataMatch } from "./metadata.ts";
 import { buildNetworkRbac } from "./rbac.ts";
 
 const NETWORK = "envoy.extensions.filters.network.";
@@ -51,9 +53,12 @@ function buildTcpProxy(context: BuildContext, proxy: Message, direction: number)
     }
   }
   const log = options ?? proxy;
+  const hashPolicy = buildConnectionHashPolicy(proxy);
   return {
     statPrefix: proxy.text("stat_prefix"),
     clusters: clusters(context, proxy),
+    ...metadataMatch(proxy),
+    ...(hashPolicy === undefined ? {} : { hashPolicy }),
     idleTimeoutMs: context.millis(proxy, "idle_timeout", TCP_IDLE_TIMEOUT_MS),
     maxConnectionDurationMs: context.millis(proxy, "max_downstream_connection_duration", 0),
     maxConnectionDurationJitterPercent:
@@ -80,9 +85,11 @@ function connectsOnData(context: BuildContext, proxy: Message): boolean {
 function clusters(context: BuildContext, proxy: Message): TcpProxyConfig["clusters"] {
   const weighted = proxy.message("weighted_clusters");
   if (weighted === undefined) return [{ name: context.cluster(proxy, "cluster"), weight: 1 }];
-  const entries = weighted
-    .messages("clusters")
-    .map((entry) => ({ name: context.cluster(entry, "name"), weight: entry.number("weight") }));
+  const entries = weighted.messages("clusters").map((entry) => ({
+    name: context.cluster(entry, "name"),
+    weight: entry.number("weight"),
+    ...metadataMatch(entry),
+  }));
   if (entries.reduce((sum, { weight }) => sum + weight, 0) > MAX_WEIGHTS)
     context.error(weighted, "clusters", "weighted-cluster", "the weights must add up to less than 2^32");
   return entries;

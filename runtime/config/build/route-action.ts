@@ -6,7 +6,9 @@ import type { Message } from "../document/message.ts";
 import type { ForwardAction, RegexRewrite, RetryPolicy, RouteAction, WeightedCluster } from "../snapshot.ts";
 import type { RouteScope } from "./route.ts";
 import { readDataSource } from "./data-source.ts";
+import { buildHashPolicies } from "./hash-policy.ts";
 import { buildHeaderMutation } from "./header-mutation.ts";
+import { metadataMatch } from "./metadata.ts";
 import { buildPerFilter } from "./per-filter.ts";
 import { buildRateLimits } from "./rate-limit.ts";
 import { buildUpgrades } from "./upgrade.ts";
@@ -61,6 +63,7 @@ function forward(scope: RouteScope, action: Message): ForwardAction {
   );
   if (rewrites.length > 1)
     context.error(action, "regex_rewrite", "rewrite", "only one of prefix_rewrite and regex_rewrite may be set");
+  const hashPolicy = buildHashPolicies(context, action, (owner, field) => regexRewrite(scope, owner, field));
   return {
     kind: "route",
     cluster: clusterOf(scope, action),
@@ -75,6 +78,8 @@ function forward(scope: RouteScope, action: Message): ForwardAction {
     rateLimits: buildRateLimits(context, action),
     includeVhRateLimits: action.wrappedFlag("include_vh_rate_limits", false),
     upgrades: buildUpgrades(context, action),
+    ...metadataMatch(action),
+    ...(hashPolicy === undefined ? {} : { hashPolicy }),
   };
 }
 
@@ -103,6 +108,7 @@ function weightedClusters(scope: RouteScope, weighted: Message): ForwardAction["
       requestHeaders: buildHeaderMutation(scope.context, entry, "request"),
       responseHeaders: buildHeaderMutation(scope.context, entry, "response"),
       perFilter: buildPerFilter(scope.context, scope.filters, entry),
+      ...metadataMatch(entry),
     };
   });
   const total = clusters.reduce((sum, { weight }) => sum + weight, 0);

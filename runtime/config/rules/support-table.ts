@@ -55,9 +55,12 @@ export const SUPPORTED_FIELDS: ReadonlyMap<string, ReadonlySet<string>> = new Ma
   fields("envoy.config.core.v3.UpstreamHttpProtocolOptions", ""),
   fields(
     "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
-    "stat_prefix cluster weighted_clusters idle_timeout max_connect_attempts backoff_options upstream_connect_mode max_early_data_bytes max_downstream_connection_duration max_downstream_connection_duration_jitter_percentage access_log access_log_flush_interval flush_access_log_on_connected access_log_options",
+    "stat_prefix cluster weighted_clusters idle_timeout max_connect_attempts backoff_options upstream_connect_mode max_early_data_bytes max_downstream_connection_duration max_downstream_connection_duration_jitter_percentage access_log access_log_flush_interval flush_access_log_on_connected access_log_options metadata_match hash_policy",
   ),
-  fields("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight", "name weight"),
+  fields(
+    "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight",
+    "name weight metadata_match",
+  ),
   fields(
     "envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit",
     "stat_prefix max_connections delay runtime_enabled",
@@ -94,13 +97,13 @@ export const SUPPORTED_FIELDS: ReadonlyMap<string, ReadonlySet<string>> = new Ma
   ),
   fields(
     "envoy.config.route.v3.RouteAction",
-    "cluster cluster_header weighted_clusters cluster_specifier_plugin inline_cluster_specifier_plugin cluster_not_found_response_code timeout idle_timeout prefix_rewrite regex_rewrite host_rewrite_literal auto_host_rewrite host_rewrite_header host_rewrite_path_regex append_x_forwarded_host retry_policy rate_limits include_vh_rate_limits upgrade_configs",
+    "cluster cluster_header weighted_clusters cluster_specifier_plugin inline_cluster_specifier_plugin cluster_not_found_response_code timeout idle_timeout prefix_rewrite regex_rewrite host_rewrite_literal auto_host_rewrite host_rewrite_header host_rewrite_path_regex append_x_forwarded_host retry_policy rate_limits include_vh_rate_limits upgrade_configs metadata_match hash_policy",
   ),
   fields("envoy.config.route.v3.RouteAction.UpgradeConfig", "upgrade_type enabled"),
   fields("envoy.config.route.v3.WeightedCluster", "clusters"),
   fields(
     "envoy.config.route.v3.WeightedCluster.ClusterWeight",
-    "name cluster_header weight request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove typed_per_filter_config",
+    "name cluster_header weight request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove typed_per_filter_config metadata_match",
   ),
   fields(
     "envoy.config.route.v3.RetryPolicy",
@@ -118,8 +121,14 @@ export const SUPPORTED_FIELDS: ReadonlyMap<string, ReadonlySet<string>> = new Ma
   fields("envoy.config.core.v3.DataSource", "filename inline_bytes inline_string environment_variable"),
   fields(
     "envoy.config.cluster.v3.Cluster",
-    "name alt_stat_name type cluster_type connect_timeout per_connection_buffer_limit_bytes lb_policy load_assignment circuit_breakers dns_refresh_rate dns_failure_refresh_rate dns_lookup_family typed_extension_protocol_options http_protocol_options http2_protocol_options common_http_protocol_options max_requests_per_connection metadata transport_socket transport_socket_matches original_dst_lb_config cleanup_interval",
+    "name alt_stat_name type cluster_type connect_timeout per_connection_buffer_limit_bytes lb_policy load_assignment circuit_breakers dns_refresh_rate dns_failure_refresh_rate dns_lookup_family typed_extension_protocol_options http_protocol_options http2_protocol_options common_http_protocol_options max_requests_per_connection metadata transport_socket transport_socket_matches original_dst_lb_config cleanup_interval lb_subset_config ring_hash_lb_config maglev_lb_config common_lb_config",
   ),
+  fields(
+    "envoy.config.cluster.v3.Cluster.LbSubsetConfig",
+    "fallback_policy default_subset subset_selectors panic_mode_any list_as_any metadata_fallback_policy",
+  ),
+  fields("envoy.config.cluster.v3.Cluster.CommonLbConfig", "healthy_panic_threshold consistent_hashing_lb_config"),
+  fields("envoy.config.cluster.v3.Cluster.CommonLbConfig.ConsistentHashingLbConfig", "use_hostname_for_hashing"),
   fields("envoy.extensions.upstreams.http.v3.HttpProtocolOptions", "common_http_protocol_options explicit_http_config"),
   fields("envoy.config.cluster.v3.CircuitBreakers", "thresholds"),
   fields(
@@ -246,13 +255,8 @@ export const IGNORED_FIELDS: ReadonlyMap<string, ReadonlyMap<string, string>> = 
     "*": "the server name is that of the UpstreamTlsContext",
   }),
   ignored("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy", {
-    metadata_match: "there are no subsets yet",
-    hash_policy: "no supported policy of a cluster uses a hash",
     downstream_idle_timeout: "idle_timeout holds for both sides, as in Envoy",
     upstream_idle_timeout: "idle_timeout holds for both sides, as in Envoy",
-  }),
-  ignored("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight", {
-    metadata_match: "there are no subsets yet",
   }),
   ignored("envoy.config.route.v3.RouteConfiguration", {
     metadata: "nothing reads it yet",
@@ -271,15 +275,10 @@ export const IGNORED_FIELDS: ReadonlyMap<string, ReadonlyMap<string, string>> = 
   ignored("envoy.config.route.v3.RouteAction", {
     priority: "there is one priority",
     early_data_policy: "there is no early data",
-    metadata_match: "there are no subsets yet",
-    hash_policy: "no supported policy of a cluster uses a hash",
   }),
   ignored("envoy.config.route.v3.WeightedCluster", {
     total_weight: "the sum is worked out",
     runtime_key_prefix: "weights are not read from the runtime",
-  }),
-  ignored("envoy.config.route.v3.WeightedCluster.ClusterWeight", {
-    metadata_match: "there are no subsets yet",
   }),
   ignored("envoy.config.route.v3.RetryPolicy", {
     host_selection_retry_max_attempts: "hosts are chosen anew by the policy",
@@ -306,7 +305,6 @@ export const IGNORED_FIELDS: ReadonlyMap<string, ReadonlyMap<string, string>> = 
     use_tcp_for_dns_lookups: "the system's resolver is used",
     wait_for_warm_on_init: "listeners open once names have been looked up",
     upstream_connection_options: TUNING,
-    common_lb_config: TUNING,
     round_robin_lb_config: TUNING,
     least_request_lb_config: TUNING,
     track_cluster_stats: TUNING,
@@ -315,6 +313,14 @@ export const IGNORED_FIELDS: ReadonlyMap<string, ReadonlyMap<string, string>> = 
     close_connections_on_host_health_failure: "there are no health checks yet",
     ignore_health_on_host_removal: "there are no health checks yet",
     protocol_selection: "the protocol is the configured one",
+  }),
+  ignored("envoy.config.cluster.v3.Cluster.CommonLbConfig", {
+    zone_aware_lb_config: "hosts of all localities are one set",
+    locality_weighted_lb_config: "hosts of all localities are one set",
+    update_merge_window: TUNING,
+    ignore_new_hosts_until_first_hc: "there are no health checks yet",
+    close_connections_on_host_set_change: TUNING,
+    override_host_status: "no filter names a host",
   }),
   ignored("envoy.extensions.upstreams.http.v3.HttpProtocolOptions", {
     upstream_http_protocol_options: "the server name is that of the UpstreamTlsContext",

@@ -1,0 +1,170 @@
+/** Configurations of load balancing: policies, tables, subsets, and what routes and tcp_proxy want of them. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { ClusterConfig } from "../../runtime/config/snapshot.ts";
+import { bootstrap, brief, load, managerOf, snapshotOf } from "./fixture.ts";
+
+function clusterOf(text: string): Partial<ClusterConfig> {
+  const { lbPolicy, hashing, subsets, healthyPanicPercent } = snapshotOf(bootstrap({ cluster: text })).clusters[0]!;
+  return { lbPolicy, hashing, subsets, healthyPanicPercent };
+}
+const rules = (text: string): string[] =>
+  brief(load(text).errors).map((line) => line.replace(/^\S+ static_resources\.clusters\[0\]\./, ""));
+const errorsOf = (text: string): string[] => rules(bootstrap({ cluster: text }));
+
+test("policies that choose by hashes", () => {
+  const hashing = {
+    minimumRingSize: 1024,
+    maximumRingSize: 8_388_608,
+    function: "XX_HASH",
+    tableSize: 65_537,
+    useHostname: false,
+  };
+  const none = { subsets: undefined, healthyPanicPercent: undefined };
+  assert.deepEqual(clusterOf("lb_policy: RING_HASH,"), { lbPolicy: "RING_HASH", hashing, ...none });
+  assert.deepEqual(clusterOf("lb_policy: MAGLEV,"), { lbPolicy: "MAGLEV", hashing, ...none });
+  assert.deepEqual(
+    clusterOf(
+      `lb_policy: RING_HASH, ring_hash_lb_config: { minimum_ring_size: 10, maximum_ring_size: 20, hash_function: MURMUR_HASH_2 },
+       common_lb_config: { healthy_panic_threshold: { value: 0 }, consistent_hashing_lb_config: { use_hostname_for_hashing: true } },`,
+    ),
+    {
+      lbPolicy: "RING_HASH",
+      hashing: { ...hashing, minimumRingSize: 10, maximumRingSize: 20, function: "MURMUR_HASH_2", useHostname: true },
+      subsets: undefined,
+      healthyPanicPercent: 0,
+    },
+  );
+  assert.equal(clusterOf("lb_policy: MAGLEV, maglev_lb_config: { table_size: 65521 },").hashing?.tableSize, 65_521);
+  assert.deepEqual(clusterOf("lb_policy: RANDOM,"), { lbPolicy: "RANDOM", hashing: undefined, ...none });
+});
+
+test("tables that cannot be", () => {
+  const cases = [
+    [
+      "lb_policy: RING_HASH, ring_hash_lb_config: { minimum_ring_size: 21, maximum_ring_size: 20 },",
+      "ring_hash_lb_config.minimum_ring_size ring-hash",
+    ],
+    ["lb_policy: RING_HASH, ring_hash_lb_config: { minimum_ring_size: 0 },", "ring_hash_lb_config ring-hash"],
+    [
+      "lb_policy: RING_HASH, ring_hash_lb_config: { maximum_ring_size: 8388609 },",
+      "ring_hash_lb_config.maximum_ring_size uint64.lte",
+    ],
+    ["lb_policy: MAGLEV, maglev_lb_config: { table_size: 65536 },", "maglev_lb_config.table_size maglev"],
+    ["lb_policy: MAGLEV, maglev_lb_config: { table_size: 1 },", "maglev_lb_config.table_size maglev"],
+    [
+      "lb_policy: MAGLEV, common_lb_config: { consistent_hashing_lb_config: { hash_balance_factor: 150 } },",
+      "common_lb_config.consistent_hashing_lb_config.hash_balance_factor not-supported",
+    ],
+  ] as const;
+  for (const [text, wanted] of cases) assert.deepEqual(errorsOf(text), [wanted], text);
+});
+
+test("subsets", () => {
+  assert.deepEqual(
+    clusterOf(
+      `lb_subset_config: { fallback_policy: DEFAULT_SUBSET, default_subset: { stage: prod, n: 1 }, panic_mode_any: true, list_as_any: true,
+         metadata_fallback_policy: FALLBACK_LIST, subset_selectors: [ { keys: [ version, stage, version ] },
+         { keys: [ a, b ], fallback_policy: KEYS_SUBSET, fallback_keys_subset: [ b ] }, { keys: [ id ], single_host_per_subset: true, fallback_policy: NO_FALLBACK } ] },`,
+    ).subsets,
+    {
+      fallback: "DEFAULT_SUBSET",
+      defaultSubset: { stage: "prod", n: 1 },
+      selectors: [
+        { keys: ["stage", "version"], fallback: "NOT_DEFINED", fallbackKeys: [], singleHost: false },
+        { keys: ["a", "b"], fallback: "KEYS_SUBSET", fallbackKeys: ["b"], singleHost: false },
+        { keys: ["id"], fallback: "NO_FALLBACK", fallbackKeys: [], singleHost: true },
+      ],
+      panicModeAny: true,
+      listAsAny: true,
+      fallbackList: true,
+    },
+  );
+  assert.equal(clusterOf("lb_subset_config: { fallback_policy: ANY_ENDPOINT },").subsets, undefined);
+  const selector = (text: string): string => `lb_subset_config: { subset_selectors: [ { keys: [ a, b ], ${text} } ] },`;
+  const at = "lb_subset_config.subset_selectors[0].fallback_keys_subset subset";
+  const cases = [
+    [selector("fallback_policy: KEYS_SUBSET"), at],
+    [selector("fallback_policy: KEYS_SUBSET, fallback_keys_subset: [ c ]"), at],
+    [selector("fallback_policy: KEYS_SUBSET, fallback_keys_subset: [ b, a ]"), at],
+    ["lb_subset_config: { scale_locality_weight: true },", "lb_subset_config.scale_locality_weight not-supported"],
+    ["lb_subset_config: { locality_weight_aware: true },", "lb_subset_config.locality_weight_aware not-supported"],
+  ] as const;
+  for (const [text, wanted] of cases) assert.deepEqual(errorsOf(text), [wanted], text);
+  const original = bootstrap({
+    clusters:
+      "- { name: o, type: ORIGINAL_DST, lb_policy: CLUSTER_PROVIDED, lb_subset_config: { subset_selectors: [ { keys: [ a ] } ] } }",
+  });
+  assert.match(brief(load(original).errors).join(), /clusters\[1\]\.lb_subset_config cluster$/);
+});
+
+test("what routes want", () => {
+  const metadata = (fields: string): string =>
+    `metadata_match: { filter_metadata: { envoy.lb: { ${fields} }, other: { a: b } } }`;
+  const routes = `{ match: { prefix: /a }, route: { cluster: up, ${metadata("version: '1'")}, hash_policy: [
+      { header: { header_name: X-User, regex_rewrite: { pattern: { regex: a }, substitution: b } }, terminal: true },
+      { cookie: { name: c } }, { cookie: { name: d, ttl: 90.5s, path: /p, attributes: [ { name: SameSite, value: Lax } ] } },
+      { connection_properties: { source_ip: true } }, { connection_properties: {} }, { query_parameter: { name: q } }, { filter_state: { key: k } } ] } },
+    { match: { prefix: / }, route: { weighted_clusters: { clusters: [ { name: up, weight: 1, ${metadata("n: 2")} } ] }, metadata_match: { filter_metadata: { other: {} } } } }`;
+  const [first, second] = managerOf(snapshotOf(bootstrap({ routes }))).routeConfig.virtualHosts[0]!.routes;
+  assert.ok(first?.action.kind === "route" && second?.action.kind === "route");
+  assert.deepEqual(first.action.metadataMatch, { version: "1" });
+  const terminal = false;
+  assert.deepEqual(first.action.hashPolicy, [
+    { kind: "header", name: "x-user", rewrite: { regex: "a", substitution: "b" }, terminal: true },
+    { kind: "cookie", name: "c", generate: undefined, terminal },
+    {
+      kind: "cookie",
+      name: "d",
+      generate: { ttlSeconds: 90, path: "/p", attributes: [{ name: "SameSite", value: "Lax" }] },
+      terminal,
+    },
+    { kind: "source_ip", terminal },
+    { kind: "query_parameter", name: "q", terminal },
+    { kind: "filter_state", key: "k", terminal },
+  ]);
+  assert.equal(second.action.metadataMatch, undefined);
+  assert.ok(second.action.cluster.kind === "weighted");
+  assert.deepEqual(second.action.cluster.clusters[0]?.metadataMatch, { n: 2 });
+  const bad = (policy: string): string[] =>
+    brief(
+      load(bootstrap({ routes: `{ match: { prefix: / }, route: { cluster: up, hash_policy: [ ${policy} ] } }` }))
+        .errors,
+    ).map((line) => line.slice(line.indexOf("hash_policy")));
+  assert.deepEqual(bad(`{ cookie: { name: "a b", ttl: 0s } }`), ["hash_policy[0].cookie.name cookie"]);
+  assert.deepEqual(bad(`{ cookie: { name: a, path: "/;x", ttl: 0s } }`), ["hash_policy[0].cookie.path cookie"]);
+  assert.deepEqual(bad(`{ cookie: { name: a, ttl: 0s, attributes: [ { name: b, value: "c; d" } ] } }`), [
+    "hash_policy[0].cookie.attributes cookie",
+  ]);
+  assert.deepEqual(bad(`{ header: { header_name: a, regex_rewrite: { pattern: { regex: "(" } } } }`), [
+    "hash_policy[0].header.regex_rewrite.pattern.regex regex",
+  ]);
+});
+
+test("what tcp_proxy wants", () => {
+  const proxy = (fields: string): unknown => {
+    const chain = `filter_chain_match: {}, filters: [ { name: tcp, typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, stat_prefix: s, ${fields} } } ]`;
+    const text = `static_resources: { listeners: [ { name: l, address: { socket_address: { address: 127.0.0.1, port_value: 0 } }, filter_chains: [ { ${chain} } ] } ],
+      clusters: [ { name: up, load_assignment: { cluster_name: up } } ] }`;
+    const filter = snapshotOf(text).listeners[0]?.filterChains[0]?.filters[0];
+    assert.ok(filter?.kind === "tcp_proxy");
+    const { clusters, metadataMatch, hashPolicy } = filter.tcp;
+    return { clusters, metadataMatch, hashPolicy };
+  };
+  const match = (text: string): string => `metadata_match: { filter_metadata: { envoy.lb: { ${text} } } }`;
+  assert.deepEqual(proxy(`cluster: up, ${match("a: 1")}, hash_policy: [ { source_ip: {} } ]`), {
+    clusters: [{ name: "up", weight: 1 }],
+    metadataMatch: { a: 1 },
+    hashPolicy: { kind: "source_ip" },
+  });
+  assert.deepEqual(
+    proxy(
+      `weighted_clusters: { clusters: [ { name: up, weight: 1, ${match("b: 2")} } ] }, hash_policy: [ { filter_state: { key: k } } ]`,
+    ),
+    {
+      clusters: [{ name: "up", weight: 1, metadataMatch: { b: 2 } }],
+      metadataMatch: undefined,
+      hashPolicy: { kind: "filter_state", key: "k" },
+    },
+  );
+});
