@@ -34,6 +34,7 @@ export class H2Session extends Deadline implements TerminalFilter {
   #lastActiveMs = performance.now();
   #draining = false;
   #drainAlarm: Alarm | null = null;
+  #closeAlarm: Alarm | null = null;
   #durationAlarm: Alarm | null = null;
 
   constructor(manager: ConnectionManager, connection: ConnectionView) {
@@ -111,6 +112,7 @@ export class H2Session extends Deadline implements TerminalFilter {
   onClose(): void {
     this.disarm();
     this.#drainAlarm?.disarm();
+    this.#closeAlarm?.disarm();
     this.#durationAlarm?.disarm();
     const { stats } = this.manager;
     stats.cxActive.dec();
@@ -145,7 +147,7 @@ export class H2Session extends Deadline implements TerminalFilter {
   onStreamOver(stream: H2Stream): void {
     if (!this.#streams.delete(stream)) return;
     this.#lastActiveMs = performance.now();
-    if (this.#draining && this.#streams.size === 0) setImmediate(() => this.#finish());
+    if ((this.#draining || this.#session.closed) && this.#streams.size === 0) setImmediate(() => this.#finish());
   }
 
   #onStream(wire: ServerHttp2Stream, flags: number, raw: string[]): void {
@@ -169,6 +171,12 @@ export class H2Session extends Deadline implements TerminalFilter {
 
   /** No new streams; the connection ends with those that are there. */
   #finish(): void {
-    if (!this.#session.destroyed && !this.#session.closed) this.#session.close();
+    if (this.#session.destroyed) return;
+    if (!this.#session.closed) this.#session.close();
+    if (this.#streams.size > 0 || this.#closeAlarm !== null) return;
+    // Its last frames may wait for a peer that reads nothing any more.
+    const ms = this.manager.config.delayedCloseTimeoutMs;
+    this.#closeAlarm = new Alarm(() => this.connection.close(ms));
+    this.#closeAlarm.arm(Math.max(1, ms));
   }
 }

@@ -433,7 +433,7 @@ export class Session extends Deadline implements TerminalFilter, RequestSink, Do
     if (this.#closed) return;
     this.#closed = true;
     if (this.#closeDelimited) this.#connection.reset();
-    else this.#connection.close(0);
+    else this.#connection.close(this.#manager.config.delayedCloseTimeoutMs);
   }
 
   onDeadline(): void {

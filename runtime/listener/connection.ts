@@ -12,10 +12,10 @@ import type {
 } from "../network/filter.ts";
 import type { BodyBuffer } from "../codec/body.ts";
 import { type ConnectionInfo, StreamInfo } from "../observe/stream-info.ts";
-import { beginEvent, endEvent } from "../timers.ts";
+import { Alarm, beginEvent, endEvent } from "../timers.ts";
 import { takesDirectWrites, writeDirect } from "../upstream/direct-write.ts";
 import { Hold, type Place, ReadWalk, type WalkOwner, WriteWalk } from "./chain-walk.ts";
-import { readInto, resetSocket } from "./read-buffer.ts";
+import { bytesTaken, readInto, resetSocket } from "./read-buffer.ts";
 
 /** What a connection tells the listener that accepted it. */
 export interface ConnectionOwner {
@@ -44,7 +44,7 @@ export class DownstreamConnection implements ConnectionView, WalkOwner {
   readonly #direct: boolean;
   /** Bytes that the socket did not count since the system took them at once. */
   #directBytes = 0;
-  #closeTimer: NodeJS.Timeout | null = null;
+  #closeAlarm: Alarm | null = null;
 
   /** `accepted` was not read from yet (`pauseOnConnect`). */
   constructor(accepted: Socket, info: ConnectionInfo, limitBytes: number, owner: ConnectionOwner) {
@@ -106,8 +106,9 @@ export class DownstreamConnection implements ConnectionView, WalkOwner {
   }
 
   write(data: Buffer | string): boolean {
-    const socket = this.#socket;
+    if (this.#localClose) return false;
     if (this.#writes !== null) return this.sendFrom(this.#places.length, data, false);
+    const socket = this.#socket;
     return this.#noteRoom(typeof data === "string" ? socket.write(data, "latin1") : socket.write(data));
   }
 
@@ -137,12 +138,18 @@ export class DownstreamConnection implements ConnectionView, WalkOwner {
     // What still comes in is read and dropped, so that the peer sees our answer and not a reset (RFC 9112 9.6).
     this.#pauses = 0;
     socket.resume();
-    if (delayedMs > 0) {
-      this.#closeTimer = setTimeout(() => socket.destroy(), delayedMs);
-      this.#closeTimer.unref();
-    } else {
-      socket.destroySoon();
-    }
+    if (delayedMs > 0) this.#awaitPeer(delayedMs);
+    else socket.destroySoon();
+  }
+
+  /** The peer has this long to close its side, and as long again while it takes what was written. */
+  #awaitPeer(ms: number): void {
+    const taken = bytesTaken(this.#socket);
+    this.#closeAlarm = new Alarm(() => {
+      if (bytesTaken(this.#socket) > taken) this.#awaitPeer(ms);
+      else this.#socket.destroy();
+    });
+    this.#closeAlarm.arm(ms);
   }
 
   closeNow(reason = ""): void {
@@ -222,7 +229,7 @@ export class DownstreamConnection implements ConnectionView, WalkOwner {
   }
 
   #onClose(): void {
-    if (this.#closeTimer !== null) clearTimeout(this.#closeTimer);
+    this.#closeAlarm?.disarm();
     if (this.#stream !== null) this.#complete(this.#stream);
     const local = this.#localClose || this.#endedHere;
     for (const [at, { filter }] of this.#places.entries()) if (this.#knows(at)) filter.onClose(local);

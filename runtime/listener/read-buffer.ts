@@ -12,8 +12,19 @@ import { DOWNSTREAM_READ_BYTES } from "../limits.ts";
 
 const readBuffer = Buffer.allocUnsafeSlow(DOWNSTREAM_READ_BYTES);
 
+interface Handle {
+  reading?: boolean;
+  readStart?(): number;
+  readStop?(): number;
+  /** Given to the system or waiting for it, and of these the waiting ones. */
+  readonly bytesWritten?: number;
+  readonly writeQueueSize?: number;
+  /** What lies below TLS. */
+  readonly _parent?: Handle;
+}
+
 interface Handed {
-  _handle: { reading?: boolean; readStart?(): number; readStop?(): number } | null;
+  _handle: Handle | null;
 }
 
 /** Starts reading; also after {@link stopReading}, of which the stream itself knows nothing. */
@@ -65,6 +76,13 @@ export function readInto(accepted: Socket, limitBytes: number, onBytes: (data: B
   const socket = new Socket(options as unknown as SocketConstructorOpts);
   if (early !== null) process.nextTick(deliver, socket, early, onBytes);
   return socket;
+}
+
+/** Bytes that the system has taken of what was written, under TLS those of its records: more of them, and the peer reads. */
+export function bytesTaken(socket: Socket): number {
+  const { _handle: handle } = socket as unknown as Handed;
+  const { bytesWritten = 0, writeQueueSize = 0 } = handle?._parent ?? handle ?? {};
+  return bytesWritten - writeQueueSize;
 }
 
 /** Ends a connection with RST. Under TLS it is the accepted socket that can, which Node keeps in a field of the other. */

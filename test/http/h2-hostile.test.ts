@@ -6,39 +6,7 @@ import type { TestContext } from "node:test";
 import { until } from "../upstream/fixtures.ts";
 import { ResponseFlag } from "../../runtime/errors.ts";
 import { cluster, Engine, forward, origin, route } from "./engine.ts";
-
-const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-/** RFC 9113 section 6. */
-const Frame = { DATA: 0, HEADERS: 1, RST_STREAM: 3, SETTINGS: 4, GOAWAY: 7 } as const;
-const END_STREAM = 1;
-const END_HEADERS = 4;
-
-function frame(type: number, flags: number, stream: number, payload: Buffer = Buffer.alloc(0)): Buffer {
-  const head = Buffer.alloc(9);
-  head.writeUIntBE(payload.length, 0, 3);
-  head[3] = type;
-  head[4] = flags;
-  head.writeUInt32BE(stream, 5);
-  return Buffer.concat([head, payload]);
-}
-
-/** RFC 7541 section 6.2.2: every field literal, names included. */
-function block(fields: readonly string[]): Buffer {
-  const parts: Buffer[] = [];
-  for (const [at, text] of fields.entries()) {
-    if (at % 2 === 0) parts.push(Buffer.from([0]));
-    parts.push(Buffer.from([text.length]), Buffer.from(text, "latin1"));
-  }
-  return Buffer.concat(parts);
-}
-
-/** The frames that came so far, as type and stream, and the flags of the last one. */
-function frames(bytes: Buffer): { readonly type: number; readonly stream: number; readonly flags: number }[] {
-  const found = [];
-  for (let at = 0; at + 9 <= bytes.length; at += 9 + bytes.readUIntBE(at, 3))
-    found.push({ type: bytes[at + 3]!, flags: bytes[at + 4]!, stream: bytes.readUInt32BE(at + 5) });
-  return found;
-}
+import { block, END_HEADERS, END_STREAM, Frame, frame, frames, head, PREFACE } from "./h2-frames.ts";
 
 /** Sends frames on a connection of its own; resolves when stream 1 is over: answered, reset, or refused with all. */
 async function send(
@@ -62,10 +30,6 @@ async function send(
   return ended() ? "answered" : came(Frame.GOAWAY) ? "goaway" : "reset";
 }
 
-const head = (method: string, path: string, authority = "a.test"): string[] => [
-  ...[":method", method, ":scheme", "http"],
-  ...[":path", path, ":authority", authority],
-];
 const GET = head("GET", "/");
 const POST = head("POST", "/");
 /** The fields that every request gets here. */
