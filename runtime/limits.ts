@@ -38,6 +38,8 @@ export const REQUEST_HEAD_TIMEOUT_MS = 60_000;
 export const ROUTE_TIMEOUT_MS = 15_000;
 /** Milliseconds a closing connection may take to be read out. Envoy: `delayed_close_timeout`, 1 s. */
 export const DELAYED_CLOSE_TIMEOUT_MS = 1000;
+/** What a timer of Node takes at most, in milliseconds, 25 days: a longer one would fire at once. Longer times are waited for in parts. */
+export const MAX_TIMER_MS = 0x7fff_ffff;
 
 // ---- Listeners ----------------------------------------------------------------------------------
 

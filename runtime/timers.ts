@@ -4,6 +4,8 @@
  * list, there is one list per duration, appended at its end, and one Node timer per list.
  */
 
+import { MAX_TIMER_MS } from "./limits.ts";
+
 /** Time of the socket event that is being handled, 0 outside of one. */
 let eventMs = 0;
 
@@ -92,7 +94,7 @@ class DeadlineList {
   }
 
   #start(ms: number): void {
-    this.#timer = setTimeout(() => this.#fire(), Math.max(1, Math.ceil(ms)));
+    this.#timer = setTimeout(() => this.#fire(), Math.min(MAX_TIMER_MS, Math.max(1, Math.ceil(ms))));
     this.#timer.unref();
   }
 

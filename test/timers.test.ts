@@ -55,3 +55,16 @@ test("many different durations leave nothing behind", async () => {
   await sleep(80);
   assert.equal(fired, 200);
 });
+
+test("a time longer than a timer can wait does not fire, nor make the timer fire again and again", async (t) => {
+  const warnings: Error[] = [];
+  const note = (warning: Error): void => void warnings.push(warning);
+  process.on("warning", note);
+  t.after(() => process.off("warning", note));
+  const alarm = new Alarm(() => assert.fail("25 days are over"));
+  alarm.arm(2 ** 31);
+  await sleep(20);
+  assert.deepEqual(warnings, []);
+  assert.ok(alarm.armed);
+  alarm.disarm();
+});

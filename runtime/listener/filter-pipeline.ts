@@ -6,6 +6,7 @@ import type { Socket } from "node:net";
 import type { ListenerConfig } from "../config/snapshot.ts";
 import { MAX_LISTENER_FILTER_BYTES } from "../limits.ts";
 import type { Counter, Gauge, Stats } from "../observe/stats.ts";
+import { Alarm } from "../timers.ts";
 import { Verdict } from "./listener-filter.ts";
 import type { ListenerFilter, SocketFacts } from "./listener-filter.ts";
 import type { ConfiguredFilter } from "./listener-filters.ts";
@@ -86,7 +87,7 @@ class PendingSocket {
   /** The filter that waits for bytes. */
   #current: ListenerFilter | null = null;
   #bytes: Buffer = NO_BYTES;
-  #timer: NodeJS.Timeout | null = null;
+  #alarm: Alarm | null = null;
   #reading = false;
   readonly #onBytes = (data: Buffer): void => this.#onData(data);
   readonly #onEnd = (): void => this.refuse(this.#pipeline.remoteCloses, "");
@@ -132,7 +133,10 @@ class PendingSocket {
     this.#reading = true;
     const socket = this.#socket;
     const { timeoutMs } = this.#pipeline;
-    if (timeoutMs > 0) this.#timer = setTimeout(() => this.#onTimeout(), timeoutMs);
+    if (timeoutMs > 0) {
+      this.#alarm = new Alarm(() => this.#onTimeout());
+      this.#alarm.arm(timeoutMs);
+    }
     this.#pipeline.note(this, true);
     socket.on("data", this.#onBytes).on("end", this.#onEnd).on("error", this.#onError).on("close", this.#onEnd);
     startReading(socket);
@@ -177,7 +181,7 @@ class PendingSocket {
   }
 
   #settle(): void {
-    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#alarm?.disarm();
     this.#pipeline.active.dec();
     if (!this.#reading) return;
     this.#pipeline.note(this, false);
