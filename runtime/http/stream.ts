@@ -313,13 +313,10 @@ export class Stream extends Deadline implements PacedSink {
   /** Downstream shall send no more of the request; each pause needs its resume, or the end of the stream. */
   pauseRequest(): void {
     if (this.#finished) return;
-    this.#requestPauses++;
-    this.session.pauseRequest();
+    if (this.#requestPauses++ === 0) this.session.pauseRequest();
   }
   resumeRequest(): void {
-    if (this.#requestPauses === 0) return;
-    this.#requestPauses--;
-    this.session.resumeRequest();
+    if (this.#requestPauses > 0 && --this.#requestPauses === 0) this.session.resumeRequest();
   }
 
   pauseResponse(): void {
@@ -395,7 +392,8 @@ export class Stream extends Deadline implements PacedSink {
     this.response.closed = true;
     this.router.abandon();
     // Whoever pushed the request back may never let it go now; the connection's next request must be read.
-    while (this.#requestPauses > 0) this.resumeRequest();
+    if (this.#requestPauses > 0) this.session.resumeRequest();
+    this.#requestPauses = 0;
     const info = this.info;
     info.completeMs = now();
     const slots = this.slots;
