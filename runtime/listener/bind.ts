@@ -4,7 +4,14 @@ import type { ListenOptions, Server } from "node:net";
 import type { Address, ListenerConfig } from "../config/snapshot.ts";
 import { ProxyError } from "../errors.ts";
 import { formatAddress, formatIpPort } from "./address.ts";
-import { descriptorOf, duplicate, listenerOptions, listenNatively, listenOnPath } from "./native-sockets.ts";
+import {
+  descriptorOf,
+  duplicate,
+  isServedPath,
+  listenerOptions,
+  listenNatively,
+  listenOnPath,
+} from "./native-sockets.ts";
 
 /** A bound address, as told to the main thread. */
 export interface BoundAddress {
@@ -43,14 +50,24 @@ export function listen(server: Server, address: Address, config: ListenerConfig,
     server.once("error", refuse);
     try {
       server.listen(listenOptions(address, config, options), () => {
-        if (address.kind === "pipe" && address.mode > 0 && !address.path.startsWith("@"))
-          chmodSync(address.path, address.mode);
-        resolve();
+        try {
+          setMode(address);
+          resolve();
+        } catch (cause) {
+          server.close();
+          refuse(cause);
+        }
       });
     } catch (cause) {
       refuse(cause);
     }
   });
+}
+
+/** Gives the file of a unix socket its mode. Throws the error of chmod(2). */
+export function setMode(address: Address): void {
+  if (address.kind === "pipe" && address.mode > 0 && !address.path.startsWith("@"))
+    chmodSync(address.path, address.mode);
 }
 
 /** What `listen` takes for a socket that is there already; its published types leave it out. */
@@ -68,9 +85,10 @@ function listenOptions(
   if (options.inherited !== undefined) return { fd: options.inherited, backlog };
   if (options.shared !== undefined) return { fd: duplicate(options.shared), backlog };
   if (address.kind === "pipe") {
-    removeStaleSocket(address.path);
     const path = pipePath(address.path);
-    return process.platform === "linux" ? { fd: listenOnPath(path, backlog), backlog } : { path, backlog };
+    const native = process.platform === "linux";
+    if (!address.path.startsWith("@")) removeStaleSocket(path, native);
+    return native ? { fd: listenOnPath(path, backlog), backlog } : { path, backlog };
   }
   const port = address.port === 0 ? options.givenPort : address.port;
   const reusePort = hasOwnSocket(config, address);
@@ -111,11 +129,10 @@ export function removeSocketFile(address: Address, file: number | undefined): vo
     rmSync(address.path, { force: true });
 }
 
-/** A unix socket file outlives its process; only a socket is ever removed, never another file. */
-function removeStaleSocket(path: string): void {
-  if (path.startsWith("@")) return;
+/** A unix socket file outlives its process; only a socket that nobody serves is ever removed, never another file. */
+function removeStaleSocket(path: string, native: boolean): void {
   const found = lstatSync(path, { throwIfNoEntry: false });
-  if (found?.isSocket() === true) unlinkSync(path);
+  if (found?.isSocket() === true && !(native && isServedPath(path))) unlinkSync(path);
 }
 
 /** Where a server is bound. */

@@ -14,7 +14,8 @@ import { StreamInfo } from "../observe/stream-info.ts";
 import type { ConnectionInfo } from "../observe/stream-info.ts";
 import { DownstreamTls, type HandshakeFailure } from "../tls/downstream.ts";
 import type { AddressBook } from "./address-book.ts";
-import { hasOwnSocket } from "./bind.ts";
+import { formatAddress } from "./address.ts";
+import { hasOwnSocket, setMode } from "./bind.ts";
 import type { BoundAddress } from "./bind.ts";
 import { connectionInfo } from "./connection-info.ts";
 import { DownstreamConnection } from "./connection.ts";
@@ -180,9 +181,20 @@ export class Listener implements ConnectionOwner, SocketOwner, SocketTaker {
       this.#bound.push(place);
       this.#book.add(address, place.port, this);
       this.#sockets.push(socket);
+      this.#setMode(address);
       socket.give(this);
     }
     this.#pending.clear();
+  }
+
+  /** A socket that is taken over may have had another one. */
+  #setMode(address: Address): void {
+    try {
+      setMode(address);
+    } catch (error) {
+      const { name } = this.#config;
+      this.#environment.log("warn", `listener ${name}: ${formatAddress(address)} keeps its mode: ${String(error)}`);
+    }
   }
 
   /** Gives up what was bound and not opened, but for sockets that others have. */

@@ -1,6 +1,7 @@
 /**
- * One listening socket, or several with the same address that came from a process with more workers. Listeners come and go with configurations, the socket stays: whoever owns it gets what is
- * accepted. Life: bind → give → (give to the next) → close. Before it has an owner it keeps what it accepts.
+ * One listening socket, or several with the same address that came from a process with more workers. Listeners come
+ * and go with configurations, the socket stays: whoever owns it gets what is accepted.
+ * Life: bind → give → (give to the next) → close. Before it has an owner it keeps what it accepts.
  */
 import { createServer } from "node:net";
 import type { Server, Socket } from "node:net";
@@ -100,9 +101,13 @@ export class ListeningSocket {
   }
 }
 
-/** What makes the socket of an address what it is. Without a port of its own it belongs to one listener's address. */
+/**
+ * What makes the socket of an address what it is. Without a port of its own it belongs to one listener's address. A
+ * path belongs to one socket at a time, which goes on with another mode and with the backlog that it has.
+ */
 export function socketKey(config: ListenerConfig, index: number): string {
   const address = [config.address, ...config.additionalAddresses][index];
+  if (address?.kind === "pipe") return `unix ${address.path}`;
   const { options, ...settings } = config.socket;
   const owner = address?.kind === "ip" && address.port === 0 ? `${config.name}/${index}` : "";
   const parts = [owner, address, config.reusePort, config.backlog, settings, options[index] ?? []];

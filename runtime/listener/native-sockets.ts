@@ -5,7 +5,7 @@
  */
 import { createRequire } from "node:module";
 import type { Server, Socket } from "node:net";
-import { endianness } from "node:os";
+import { constants, endianness } from "node:os";
 import { getSystemErrorMap } from "node:util";
 import type { SocketOptionConfig } from "../config/listener-snapshot.ts";
 import { ProxyError } from "../errors.ts";
@@ -236,6 +236,19 @@ export function listenOnPath(path: string, backlog: number): number {
   if (error === null) return fd;
   c.close(fd);
   throw error;
+}
+
+/** True when a process listens at the path of a unix socket; a file that a dead one left behind refuses. Throws as {@link listenNatively} does. */
+export function isServedPath(path: string): boolean {
+  const address = unixAddress(path);
+  const c = libc();
+  const fd = c.socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) throw failed("socket");
+  const connected = c.connect(fd, address, address.length) === 0;
+  // EAGAIN: it listens, and has more waiting connections than it may.
+  const full = !connected && c.errno() === constants.errno.EAGAIN;
+  c.close(fd);
+  return connected || full;
 }
 
 /** struct sockaddr_un, as long as it is. */

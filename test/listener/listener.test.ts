@@ -7,6 +7,7 @@ import { test } from "node:test";
 import type { Address } from "../../runtime/config/snapshot.ts";
 import { ProxyError } from "../../runtime/errors.ts";
 import { formatAddress, plainIp } from "../../runtime/listener/address.ts";
+import { closeDescriptor, listenOnPath } from "../../runtime/listener/native-sockets.ts";
 import type { NetworkFilterFactory } from "../../runtime/network/filter.ts";
 import { drainLogFiles } from "../../runtime/observe/log-file.ts";
 import { chain, config, echo, Echo, ip, open, say, start } from "./fixture.ts";
@@ -43,10 +44,14 @@ test("unix sockets: mode, stale socket files, and files that are none", async (t
   assert.equal(statSync(path).mode & 0o777, 0o600);
   assert.equal(await say({ path }, "hello"), "hello");
   assert.equal(JSON.parse(await say({ path }, "who")).directRemoteAddress, path);
+  // A path that is served is not taken away from whoever serves it.
+  await assert.rejects(start(t, [config(address)]), /BIND_FAILED: .* the address is in use/);
+  assert.equal(await say({ path }, "still"), "still");
+  first.set.close();
   // A process that died leaves its socket file: the next one takes the name over.
+  closeDescriptor(listenOnPath(path, 1));
   const second = await start(t, [config(address)]);
   assert.equal(await say({ path }, "again"), "again");
-  first.set.close();
   second.set.close();
   const file = join(folder, "file");
   writeFileSync(file, "precious");

@@ -1,7 +1,7 @@
 /** Another configuration while connections are served: what stays, what ends, and that nobody notices. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, statSync } from "node:fs";
 import { connect } from "node:net";
 import type { Socket } from "node:net";
 import { tmpdir } from "node:os";
@@ -295,8 +295,16 @@ test("a unix socket whose listener is replaced keeps its file, and loses it with
   // The same socket goes on.
   await update([pipe({ perConnectionBufferLimitBytes: 2048 })]);
   assert.equal(await say({ path }, "x"), "a;");
-  // Another socket takes the name over before the old one is closed.
   await update([pipe({ backlog: 7 })]);
+  assert.equal(await say({ path }, "x"), "a;");
+  // A change that fails leaves socket, file and mode alone.
+  const open = { ...pipe(), address: { kind: "pipe", path, mode: 0o666 } as const };
+  const taken = config(ip("192.0.2.1", 1), { name: "b" });
+  await assert.rejects(update([open, taken]), /BIND_FAILED: listener b/);
+  assert.equal(statSync(path).mode & 0o777, 0o600);
+  assert.equal(await say({ path }, "x"), "a;");
+  await update([open]);
+  assert.equal(statSync(path).mode & 0o777, 0o666);
   assert.equal(await say({ path }, "x"), "a;");
   await update([]);
   assert.equal(existsSync(path), false);
