@@ -279,8 +279,14 @@ export const CALLBACKS_PER_SAMPLE = 64;
 /** Made-up streams that a new version of a plugin is shown before it serves, and milliseconds after which no more: enough for V8 to have compiled what streams run. */
 export const REHEARSAL_STREAMS = 200;
 export const REHEARSAL_MS = 50;
-/** Bytes of body that a shadow may hold back: it takes memory, and nobody waits for it. */
+/** Bytes of body that a shadow may hold back, or that wait for it: they take memory, and nobody waits for it. Of what it lets go only a digest is kept. */
 export const SHADOW_BODY_BYTES = 1024 * 1024;
+/** Calls, and names of metadata and filter state, that are compared for each stream: filters have a few. */
+export const SHADOW_ACTS = 32;
+/** Examples of differences that are kept for each plugin; names in each of its parts; characters of a name. */
+export const SHADOW_EXAMPLES = 5;
+export const SHADOW_EXAMPLE_NAMES = 6;
+export const SHADOW_NAME_CHARS = 64;
 /** Instances in one process: each memory reserves 8 GiB of the 128 TiB of addresses, so V8 ends at about 16,000. */
 export const MAX_PROCESS_INSTANCES = 15_000;
 /** Different configurations that routes may give one plugin: each is a root context in every instance. */

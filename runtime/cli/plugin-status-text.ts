@@ -28,10 +28,10 @@ interface TrialJson {
   readonly failures: number;
   readonly mean_ms: number;
   readonly other_mean_ms?: number;
+  readonly shadowed?: number;
   readonly undecided?: number;
-  readonly different_headers?: number;
-  readonly different_status?: number;
-  readonly different_local_replies?: number;
+  readonly [different: `different_${string}`]: number;
+  readonly examples?: readonly { readonly time: string; readonly request: string; readonly text: string }[];
 }
 
 export function statusText(plugins: readonly PluginJson[]): string {
@@ -41,7 +41,7 @@ export function statusText(plugins: readonly PluginJson[]): string {
 
 function pluginText({ name, versions, trial, failures, last_failure: last }: PluginJson): string {
   const lines = [name, ...table(versions.map(versionCells)).map((line) => `  ${line}`)];
-  if (trial !== undefined) lines.push(`  ${trialText(trial)}`);
+  if (trial !== undefined) lines.push(`  ${trialText(trial)}`, ...examplesText(trial));
   const counts = Object.entries(failures).map(([reason, count]) => `${reason} ${count}`);
   if (counts.length > 0) lines.push(`  failures: ${counts.join(", ")}`);
   if (last !== undefined) lines.push(`  last: ${last.time} ${last.text.split("\n")[0]}`);
@@ -73,11 +73,22 @@ function trialText(trial: TrialJson): string {
       return `version ${version} has ${percent} % of the streams${who}: ${seen}, ${mean_ms} ms on average (others ${other_mean_ms} ms)`;
     }
     case "shadow": {
-      const { different_headers, different_status, different_local_replies, undecided } = trial;
-      const differences = `other headers ${different_headers}, other status ${different_status}, other answers ${different_local_replies}, undecided ${undecided}`;
-      return `version ${version} is shown copies of ${percent} % of the streams: ${seen}; ${differences}`;
+      const different = Object.entries(trial).flatMap(([key, count]) =>
+        key.startsWith("different_") && Number(count) > 0
+          ? [`${key.slice("different_".length).replaceAll("_", " ")} ${String(count)}`]
+          : [],
+      );
+      const differences = different.length === 0 ? "no differences" : `different: ${different.join(", ")}`;
+      const undecided = trial.undecided === 0 ? "" : `; undecided ${trial.undecided}`;
+      return `version ${version} is shown copies of ${percent} % of the streams: ${seen}; ${differences}${undecided}`;
     }
   }
+}
+
+function examplesText({ examples = [] }: TrialJson): string[] {
+  return examples.map(
+    ({ time, request, text }) => `    ${time}${request === "" ? "" : ` request ${request}`}: ${text}`,
+  );
 }
 
 function ageText(seconds: number): string {

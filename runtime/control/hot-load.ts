@@ -12,7 +12,6 @@ import type { Stats } from "../observe/stats.ts";
 import type { LoadedModule } from "../wasm/module/module.ts";
 import type { PluginStatus } from "../wasm/plugin-status.ts";
 import { rehearse } from "../wasm/rehearsal.ts";
-import type { ToWorker } from "../worker/messages.ts";
 import { compileFor, loadModules } from "../worker/modules.ts";
 import type { Approval } from "../worker/modules.ts";
 import type { PluginChange, PluginsInForce, WorkerPool } from "../worker/pool.ts";
@@ -27,6 +26,7 @@ import { bare, PluginVersions } from "./plugin-versions.ts";
 import type { Version } from "./plugin-versions.ts";
 import { changesOf, needsCode } from "./reload.ts";
 import { TrialRun } from "./trial-run.ts";
+import { Trials } from "./trials.ts";
 
 export interface HotLoadSetup {
   readonly pool: WorkerPool;
@@ -55,7 +55,7 @@ export interface PluginReport {
 export class HotLoad {
   readonly #setup: HotLoadSetup;
   readonly #versions: PluginVersions;
-  readonly #trials = new Map<number, TrialRun>();
+  readonly #trials: Trials;
   #snapshot: Snapshot;
   /** One change after the other. */
   #last: Promise<unknown> = Promise.resolve();
@@ -64,6 +64,7 @@ export class HotLoad {
     this.#setup = setup;
     this.#snapshot = setup.inForce.snapshot;
     this.#versions = new PluginVersions(setup.inForce, setup.startedAt);
+    this.#trials = new Trials(this.#versions);
     for (const { name } of this.#snapshot.plugins) this.#setup.stats.gauge(`wasm.${name}.version`).set(1);
   }
 
@@ -96,7 +97,7 @@ export class HotLoad {
   promote(name: string): Promise<Outcome> {
     return this.#inTurn(async () => {
       const from = performance.now();
-      const trial = this.#trialOf(this.#versions.named(name));
+      const trial = this.#trials.of(this.#versions.named(name));
       if (trial === undefined || trial.kind === "probation")
         throw new ProxyError("PLUGIN_NO_CANDIDATE", "config", `no version of ${name} is on trial`);
       const plan = { routing: undefined, bounds: this.#snapshot.hotLoad.bounds, rehearse: false };
@@ -113,7 +114,7 @@ export class HotLoad {
     return this.#inTurn(async () => {
       const from = performance.now();
       const named = this.#versions.named(name);
-      const trial = this.#trialOf(named);
+      const trial = this.#trials.of(named);
       if (number === undefined && trial !== undefined && trial.kind !== "probation") {
         await this.#takeBack(trial, "given up by the operator");
         return outcomeOf(trial.spec.versions, "dropped", from);
@@ -168,7 +169,7 @@ export class HotLoad {
 
   /** After the plugins: chains refer to configurations on routes that only the new versions have. */
   async #commitListeners(change: PluginChange, listeners: ListenerChange, snapshot: Snapshot): Promise<void> {
-    change.settled(this.#versions.inForce(snapshot), this.#standing());
+    change.settled(this.#versions.inForce(snapshot), this.#trials.standing());
     await listeners.commit(change, this.#setup.drainOverMs, snapshot.hotLoad.drainMs);
   }
 
@@ -179,7 +180,7 @@ export class HotLoad {
       status,
       kept: this.#versions.kept(index),
       previous: this.#versions.previous(index),
-      trial: this.#trialOf([index]),
+      trial: this.#trials.of([index]),
     }));
   }
 
@@ -191,11 +192,11 @@ export class HotLoad {
 
   /** A worker says that versions on trial fail. */
   onFailing(id: number): void {
-    this.#trials.get(id)?.failing();
+    this.#trials.failing(id);
   }
 
   stop(): void {
-    for (const trial of this.#trials.values()) trial.end();
+    this.#trials.stop();
   }
 
   // ---- what to change -------------------------------------------------------------------------
@@ -311,7 +312,7 @@ export class HotLoad {
       return this.#told(versions, outcomeOf(versions, plan.routing?.kind ?? "live", from, times));
     } catch (error) {
       // One that has served can be brought back later, and one on trial stays there.
-      if (this.#trialOf(versions.map(({ index }) => index))?.spec.versions !== versions)
+      if (this.#trials.of(versions.map(({ index }) => index))?.spec.versions !== versions)
         this.#versions.forget(versions);
       throw error;
     }
@@ -339,10 +340,10 @@ export class HotLoad {
   }
 
   #tryOut(change: PluginChange, id: number, versions: readonly Version[], plan: Plan): void {
-    this.#endTrials(change, versions);
+    this.#trials.end(change, versions, this.#snapshot.hotLoad.drainMs);
     const trial = this.#watch(id, versions, plan);
     change.post(trial.message());
-    change.settled(this.#versions.inForce(this.#snapshot), this.#standing());
+    change.settled(this.#versions.inForce(this.#snapshot), this.#trials.standing());
   }
 
   /** Resolves with the longest time of a worker. */
@@ -350,14 +351,14 @@ export class HotLoad {
     change: PluginChange,
     { id, versions, plan }: { readonly id: number; readonly versions: readonly Version[]; readonly plan: Plan },
   ): Promise<number> {
-    this.#endTrials(change, versions, id);
+    this.#trials.end(change, versions, this.#snapshot.hotLoad.drainMs, id);
     this.#versions.committed(versions);
     const previous = versions.every(({ index }) => this.#versions.previous(index) !== undefined);
     // Without a version to go back to there is nothing to watch for.
     const trial = previous && plan.bounds !== undefined ? this.#watch(id, versions, plan) : undefined;
     const { drainMs } = this.#snapshot.hotLoad;
     // Before the answers: a worker that dies now comes back with it.
-    change.settled(this.#versions.inForce(this.#snapshot), this.#standing());
+    change.settled(this.#versions.inForce(this.#snapshot), this.#trials.standing());
     const replies = await change.ask({ kind: "commit_plugins", id, drainMs, trial: trial?.plan });
     // One that was replaced meanwhile, and could not build it, comes up with it when it is replaced once more.
     for (const { index, answer } of replies) {
@@ -392,14 +393,14 @@ export class HotLoad {
       },
       stats,
     );
-    this.#trials.set(id, trial);
+    this.#trials.add(trial);
     return trial;
   }
 
   /** The new version is not wanted: the old one serves all streams again. */
   async #takeBack(trial: TrialRun, reason: string): Promise<void> {
-    const { id, versions } = trial.spec;
-    if (this.#trials.get(id) !== trial) return;
+    const { versions } = trial.spec;
+    if (!this.#trials.runs(trial)) return;
     const { log, pool } = this.#setup;
     const name = namesOf(versions);
     this.#versions.failed(versions, reason);
@@ -409,8 +410,8 @@ export class HotLoad {
     );
     if (trial.kind !== "probation") {
       await pool.changePlugins((change) => {
-        this.#endTrials(change, versions);
-        change.settled(this.#versions.inForce(this.#snapshot), this.#standing());
+        this.#trials.end(change, versions, this.#snapshot.hotLoad.drainMs);
+        change.settled(this.#versions.inForce(this.#snapshot), this.#trials.standing());
         return Promise.resolve();
       });
       log.error(`plugin ${name}: ${versionName(versions)} was taken back: ${reason}`);
@@ -422,43 +423,16 @@ export class HotLoad {
   }
 
   async #nextWindow(trial: TrialRun): Promise<void> {
-    if (this.#trials.get(trial.spec.id) !== trial) return;
+    if (!this.#trials.runs(trial)) return;
     const { pool, log } = this.#setup;
     const { versions } = trial.spec;
     await pool.changePlugins((change) => {
       if (trial.kind === "probation") {
-        this.#endTrials(change, versions);
+        this.#trials.end(change, versions, this.#snapshot.hotLoad.drainMs);
         log.info(`plugin ${namesOf(versions)}: ${versionName(versions)} has stood its probation`);
       } else change.post(trial.message());
-      change.settled(this.#versions.inForce(this.#snapshot), this.#standing());
+      change.settled(this.#versions.inForce(this.#snapshot), this.#trials.standing());
       return Promise.resolve();
-    });
-  }
-
-  /** Ends what is on trial among the same plugins; the version of the change `but` goes on. */
-  #endTrials(change: PluginChange, versions: readonly Version[], but = -1): void {
-    const indices = versions.map(({ index }) => index);
-    for (const [id, trial] of this.#trials) {
-      if (!trial.spec.versions.some(({ index }) => indices.includes(index))) continue;
-      trial.end();
-      this.#trials.delete(id);
-      const { drainMs } = this.#snapshot.hotLoad;
-      if (trial.kind === "probation") change.post({ kind: "end_trials", indices });
-      else if (id !== but) change.post({ kind: "drop_plugins", id, drainMs });
-    }
-  }
-
-  #trialOf(indices: readonly number[]): TrialRun | undefined {
-    return [...this.#trials.values()].find(({ spec }) => spec.versions.some(({ index }) => indices.includes(index)));
-  }
-
-  /** For workers that start while trials run. */
-  #standing(): ToWorker[] {
-    return [...this.#trials.values()].flatMap((trial): ToWorker[] => {
-      if (trial.spec.routing === undefined) return [];
-      const { id, versions, routing } = trial.spec;
-      const silent = routing.kind === "shadow";
-      return [{ kind: "prepare_plugins", id, versions: versions.map(bare), silent }, trial.message()];
     });
   }
 

@@ -123,10 +123,10 @@ export class PluginVersions {
     }
   }
 
-  /** It never served, or was taken back, because of `failure`. It can be looked at, and put in force by its number. */
+  /** It never served, or was taken back, because of `failure`, if no other reason is known. It can be looked at, and put in force by its number. */
   failed(versions: readonly Version[], failure: string): void {
     for (const version of versions) {
-      version.failure = failure;
+      if (version.failure === "") version.failure = failure;
       this.#trim(this.#place(version.index));
     }
   }

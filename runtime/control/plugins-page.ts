@@ -60,7 +60,7 @@ function pluginJson(report: PluginReport): Json {
     version_number: status.number,
     ...(previous === undefined ? {} : { previous_version: previous.number }),
     versions: versionsJson(report),
-    ...(trial === undefined ? {} : { trial: trialJson(trial) }),
+    ...(trial === undefined ? {} : { trial: trialJson(trial, status.examples) }),
   };
 }
 
@@ -101,7 +101,7 @@ function versionJson(number: number, running: VersionStatus | undefined, kept: V
   };
 }
 
-function trialJson(trial: TrialRun): Json {
+function trialJson(trial: TrialRun, examples: PluginStatus["examples"]): Json {
   const { spec, startedAt, kind } = trial;
   const numbers = trial.numbers();
   const { routing } = spec;
@@ -122,10 +122,12 @@ function trialJson(trial: TrialRun): Json {
     ...(kind !== "shadow"
       ? {}
       : {
+          shadowed: numbers.shadowed,
           undecided: numbers.undecided,
-          different_headers: numbers.differences.headers,
-          different_status: numbers.differences.status,
-          different_local_replies: numbers.differences.localReplies,
+          ...Object.fromEntries(
+            Object.entries(numbers.differences).map(([kind, count]) => [`different_${kind}`, count]),
+          ),
+          examples: examples.map(({ atMs, request, text }) => ({ time: new Date(atMs).toISOString(), request, text })),
         }),
   };
 }

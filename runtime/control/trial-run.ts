@@ -3,8 +3,8 @@ import type { RollbackBounds } from "../config/hot-load-snapshot.ts";
 import { TRIAL_LOOK_MS } from "../limits.ts";
 import type { Stats } from "../observe/stats.ts";
 import type { Routing } from "../wasm/routing.ts";
-import { readTrial, TRIAL_CELLS, TrialCell } from "../wasm/trial.ts";
-import type { TrialPlan } from "../wasm/trial.ts";
+import { DIFFERENCE_KINDS, DIFFERENCES, readTrial, TRIAL_CELLS, TrialCell } from "../wasm/trial.ts";
+import type { DifferenceKind, TrialPlan } from "../wasm/trial.ts";
 import type { ToWorker } from "../worker/messages.ts";
 import type { Version } from "./plugin-versions.ts";
 
@@ -37,18 +37,16 @@ export interface TrialNumbers {
   readonly otherMeanMs: number;
   readonly shadowed: number;
   readonly undecided: number;
-  readonly differences: { readonly headers: number; readonly status: number; readonly localReplies: number };
+  readonly differences: Readonly<Record<DifferenceKind, number>>;
 }
 
 /** Statistics `wasm.<plugin>.<name>`, by cell. */
-const COUNTED: readonly (readonly [cell: TrialCell, name: string])[] = [
+const COUNTED: readonly (readonly [cell: number, name: string])[] = [
   [TrialCell.STREAMS, "candidate.streams"],
   [TrialCell.FAILURES, "candidate.failures"],
   [TrialCell.SHADOWED, "shadow.streams"],
   [TrialCell.UNDECIDED, "shadow.undecided"],
-  [TrialCell.HEADERS, "shadow.different_headers"],
-  [TrialCell.STATUS, "shadow.different_status"],
-  [TrialCell.LOCAL_REPLIES, "shadow.different_local_replies"],
+  ...DIFFERENCE_KINDS.map((kind) => [DIFFERENCES[kind].cell, `shadow.different_${kind}`] as const),
 ];
 
 export class TrialRun {
@@ -93,11 +91,10 @@ export class TrialRun {
       otherMeanMs: mean(sums[TrialCell.OLD_MS]!, sums[TrialCell.OLD_STREAMS]!),
       shadowed: sums[TrialCell.SHADOWED]!,
       undecided: sums[TrialCell.UNDECIDED]!,
-      differences: {
-        headers: sums[TrialCell.HEADERS]!,
-        status: sums[TrialCell.STATUS]!,
-        localReplies: sums[TrialCell.LOCAL_REPLIES]!,
-      },
+      differences: Object.fromEntries(DIFFERENCE_KINDS.map((kind) => [kind, sums[DIFFERENCES[kind].cell]!])) as Record<
+        DifferenceKind,
+        number
+      >,
     };
   }
 

@@ -10,6 +10,8 @@ import { AbsentFilter } from "./contexts/failure-policy.ts";
 import { HttpContext } from "./contexts/http-context.ts";
 import type { Plugin } from "./plugin.ts";
 import type { Routing } from "./routing.ts";
+import { ShadowExamples } from "./shadow/examples.ts";
+import type { ShadowExample } from "./shadow/examples.ts";
 import { ShadowPair } from "./shadow/shadow-pair.ts";
 
 interface Candidate {
@@ -17,6 +19,8 @@ interface Candidate {
   readonly routing: Routing;
   /** What connections have been given, where all streams of one have the same version. */
   readonly chosen: WeakMap<ConnectionInfo, boolean>;
+  /** Of a shadow. */
+  readonly examples: ShadowExamples;
 }
 
 export class PluginFilterFactory implements HttpFilterFactory {
@@ -44,6 +48,11 @@ export class PluginFilterFactory implements HttpFilterFactory {
     return this.#candidate?.plugin ?? null;
   }
 
+  /** How the shadow differed last, oldest first. */
+  get examples(): readonly ShadowExample[] {
+    return this.#candidate?.examples.last ?? [];
+  }
+
   get rateLimits(): readonly RateLimitConfig[] | undefined {
     return this.#live.config.rateLimits;
   }
@@ -59,7 +68,7 @@ export class PluginFilterFactory implements HttpFilterFactory {
       stream,
       (view) => filterOf(this.#live, view),
       (view) => filterOf(plugin, view),
-      plugin.trial,
+      { trial: plugin.trial, examples: candidate.examples },
     );
   }
 
@@ -78,11 +87,11 @@ export class PluginFilterFactory implements HttpFilterFactory {
 
   /** From now on some new streams have (or show themselves to) `plugin`. */
   tryOut(plugin: Plugin, routing: Routing): void {
-    this.#candidate = {
-      plugin,
-      routing,
-      chosen: this.#candidate?.plugin === plugin ? this.#candidate.chosen : new WeakMap(),
-    };
+    const { chosen: known, examples } =
+      this.#candidate?.plugin === plugin
+        ? this.#candidate
+        : { chosen: new WeakMap<ConnectionInfo, boolean>(), examples: new ShadowExamples() };
+    this.#candidate = { plugin, routing, chosen: known, examples };
     this.#admit(plugin);
   }
 

@@ -16,7 +16,9 @@ import { PluginNetworkFactory } from "./plugin-network.ts";
 import { addVersions } from "./plugin-status.ts";
 import type { PluginStatus, VersionRole, VersionStatus } from "./plugin-status.ts";
 import type { Routing } from "./routing.ts";
-import { shadowEnvironment } from "./shadow/shadow-environment.ts";
+import type { Answers } from "./shadow/answers.ts";
+import { shadowWorld } from "./shadow/shadow-environment.ts";
+import type { ShadowWorld } from "./shadow/shadow-environment.ts";
 import { Trial } from "./trial.ts";
 import type { TrialPlan } from "./trial.ts";
 import { Vm } from "./vm.ts";
@@ -45,6 +47,8 @@ export class PluginSet {
   readonly #vms = new Set<Vm>();
   /** Prepared or on trial, by the number that the main thread gave. */
   readonly #prepared = new Map<number, Generation>();
+  /** Made with the first shadow. */
+  #shadowWorld: ShadowWorld | null = null;
   #stopRefreshing = (): void => {};
 
   /** `modules[n]` is the loaded code of `plugins[n]`; the same module may stand there more than once. */
@@ -91,7 +95,8 @@ export class PluginSet {
    * Throws ProxyError naming the plugin and the reason; nothing of them is left then.
    */
   prepare(id: number, versions: readonly PluginVersion[], silent: boolean): void {
-    const generation = this.#make(versions, silent ? shadowEnvironment(this.#environment) : this.#environment);
+    const environment = silent ? this.#shadows().environment : this.#environment;
+    const generation = this.#make(versions, environment);
     for (const { index, plugin } of generation.plugins)
       for (const one of plugin.all()) one.chooser = this.#places[index]!;
     try {
@@ -114,6 +119,7 @@ export class PluginSet {
     for (const { index, plugin } of generation.plugins) {
       const place = this.#places[index]!;
       setTrial(place.live, trial);
+      if (routing.kind === "shadow") setAnswers(place.live, this.#shadows().answers);
       place.tryOut(plugin, routing);
     }
   }
@@ -148,6 +154,7 @@ export class PluginSet {
       const place = this.#places[index]!;
       if (place.candidate === plugin) place.endTrial();
       setTrial(place.live, null);
+      setAnswers(place.live, null);
       setTrial(plugin, null);
     }
     this.#end(generation, drainMs);
@@ -171,7 +178,7 @@ export class PluginSet {
     const prepared = new Set<Plugin>();
     for (const { plugins } of this.#prepared.values()) for (const { plugin } of plugins) prepared.add(plugin);
     return this.#places.map((place) => {
-      const { live, candidate } = place;
+      const { live, candidate, examples } = place;
       const mains = new Set<Plugin>([live]);
       for (const vm of this.#vms) for (const one of vm.plugins) if (one.chooser === place) mains.add(one.main ?? one);
       const versions = [...mains].map((one) => {
@@ -180,7 +187,7 @@ export class PluginSet {
       });
       const facts = live.facts();
       const { instances, memory } = versions[0]!;
-      return { ...facts, instances, memory, number: live.number, versions: addVersions([], versions) };
+      return { ...facts, instances, memory, number: live.number, versions: addVersions([], versions), examples };
     });
   }
 
@@ -188,6 +195,10 @@ export class PluginSet {
   close(): void {
     this.#stopRefreshing();
     for (const vm of this.#vms) vm.close();
+  }
+
+  #shadows(): ShadowWorld {
+    return (this.#shadowWorld ??= shadowWorld(this.#environment));
   }
 
   #place(index: number): PluginFilterFactory {
@@ -241,6 +252,11 @@ export class PluginSet {
   #retire(vm: Vm, drainMs: number): void {
     vm.retire(drainMs, () => this.#vms.delete(vm));
   }
+}
+
+/** Shadows hear what its calls are answered. */
+function setAnswers(plugin: Plugin, answers: Answers | null): void {
+  for (const one of plugin.all()) one.answers = answers;
 }
 
 function setTrial(plugin: Plugin, trial: Trial | null): void {

@@ -1,6 +1,8 @@
 /** What the admin page `/wasm` shows: plain data of each worker, merged and printed on the main thread. */
 import type { Isolation } from "../config/snapshot.ts";
 import type { LoadedModule } from "./module/module.ts";
+import { newestExamples } from "./shadow/examples.ts";
+import type { ShadowExample } from "./shadow/examples.ts";
 
 /** The code of a plugin and its instances. Plugins of one VM share both. */
 export interface VmStatus {
@@ -38,6 +40,8 @@ export interface PluginStatus extends PluginFacts {
   readonly number: number;
   /** Every version that has instances, the one in force first. */
   readonly versions: readonly VersionStatus[];
+  /** How a shadow differed last, oldest first. */
+  readonly examples: readonly ShadowExample[];
 }
 
 /** What a version is at the moment: in force, tried beside that, built and waiting, or finishing its last streams. */
@@ -91,6 +95,7 @@ function add(a: PluginStatus, b: PluginStatus): PluginStatus {
     failures,
     lastFailure: newer,
     versions: addVersions(a.versions, b.versions),
+    examples: newestExamples(a.examples, b.examples),
   };
 }
 

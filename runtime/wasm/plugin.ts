@@ -7,6 +7,7 @@ import type { Instance } from "./instance/instance.ts";
 import type { RootContext } from "./contexts/root-context.ts";
 import type { LastFailure, PluginFacts } from "./plugin-status.ts";
 import type { PluginFilterFactory } from "./plugin-factory.ts";
+import type { Answers } from "./shadow/answers.ts";
 import type { Trial } from "./trial.ts";
 import type { Vm } from "./vm.ts";
 
@@ -57,6 +58,8 @@ export class Plugin {
   chooser: PluginFilterFactory | null = null;
   /** Watches how it does beside another version; null outside of one. */
   trial: Trial | null = null;
+  /** Hears what its calls are answered, for a shadow; null: there is none. */
+  answers: Answers | null = null;
 
   constructor(config: PluginConfig, vm: Vm, stats: Stats, { main, number = 1 }: PluginOrigin = {}) {
     this.config = config;

@@ -107,7 +107,7 @@ function play(factory: HttpFilterFactory, bodies: boolean, route: number): void 
   };
   const view = new ShadowView(stream);
   const method = bodies ? "POST" : "GET";
-  view.requestHeaders = new HeaderMap([
+  const requestHeaders = new HeaderMap([
     ":method",
     method,
     ":scheme",
@@ -117,15 +117,15 @@ function play(factory: HttpFilterFactory, bodies: boolean, route: number): void 
     ":path",
     "/",
   ]);
-  info.requestHeaders = view.requestHeaders;
+  view.request.head = info.requestHeaders = requestHeaders;
   const filter = factory.create(view);
-  filter.onRequestHeaders(view.requestHeaders, !bodies);
+  filter.onRequestHeaders(requestHeaders, !bodies);
   if (bodies && !view.over) filter.onRequestData(someBody(), true);
   if (!view.over) {
-    view.responseHeaders = new HeaderMap([":status", "200", "content-type", "text/plain"]);
-    info.responseHeaders = view.responseHeaders;
+    const responseHeaders = new HeaderMap([":status", "200", "content-type", "text/plain"]);
+    view.response.head = info.responseHeaders = responseHeaders;
     info.responseCode = 200;
-    filter.onResponseHeaders(view.responseHeaders, !bodies);
+    filter.onResponseHeaders(responseHeaders, !bodies);
     if (bodies && !view.over) filter.onResponseData(someBody(), true);
   }
   info.completeMs = performance.now();

@@ -4,7 +4,7 @@
  */
 import { MAX_CONCURRENCY } from "../limits.ts";
 import type { Stat } from "../observe/stats-registry.ts";
-import { SharedData } from "./shared/data.ts";
+import { OverlaidData, SharedData } from "./shared/data.ts";
 import { MapCounter, SHARED_MAP_BYTES, SharedMap } from "./shared/map.ts";
 import { GuestMetrics, METRIC_BYTES } from "./shared/metrics.ts";
 import { QUEUE_BYTES, SharedQueues } from "./shared/queues.ts";
@@ -31,27 +31,28 @@ export class SharedStore {
   readonly #instances: Int32Array;
   readonly #handle: SharedHandle;
 
-  /** The store as the thread with this handle sees it. */
-  constructor(handle: SharedHandle) {
+  /** The store as the thread with this handle sees it; data lies over that of `under`. */
+  constructor(handle: SharedHandle, under?: SharedStore) {
     this.#handle = handle;
     this.#instances = new Int32Array(handle.instances);
     this.#map = new SharedMap(handle.map, handle.owner);
-    this.data = new SharedData(this.#map);
+    this.data = under === undefined ? new SharedData(this.#map) : new OverlaidData(this.#map, under.data);
     this.metrics = new GuestMetrics(this.#map, handle.metrics);
     this.buckets = new TokenBuckets(this.#map, handle.buckets);
     this.queues = new SharedQueues(this.#map, handle.queues, handle.owner);
   }
 
   /** The store of the process; the calling (main) thread may use it as any other. */
-  static create(): SharedStore {
-    const store = new SharedStore({
+  static create(under?: SharedStore): SharedStore {
+    const handle = {
       map: new SharedArrayBuffer(SHARED_MAP_BYTES),
       metrics: new SharedArrayBuffer(METRIC_BYTES),
       buckets: new SharedArrayBuffer(BUCKET_BYTES),
       queues: new SharedArrayBuffer(QUEUE_BYTES),
       instances: new SharedArrayBuffer(MAX_CONCURRENCY * 4),
       owner: 1,
-    });
+    };
+    const store = new SharedStore(handle, under);
     store.#map.words[MapCounter.OWNERS] = 1;
     return store;
   }

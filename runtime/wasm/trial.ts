@@ -15,15 +15,31 @@ export const TrialCell = {
   MS: 2,
   OLD_STREAMS: 3,
   OLD_MS: 4,
-  /** Streams that a shadow has seen, those it did not decide, and those it decided otherwise: in which way. */
+  /** Streams that a shadow has seen, and those it did not decide all of. */
   SHADOWED: 5,
   UNDECIDED: 6,
-  HEADERS: 7,
-  STATUS: 8,
-  LOCAL_REPLIES: 9,
 } as const;
 export type TrialCell = (typeof TrialCell)[keyof typeof TrialCell];
 export const TRIAL_CELLS = 16;
+
+/** In what a shadow can differ from the live version, and the cell that counts such streams. */
+export const DIFFERENCES = {
+  headers: { cell: 7, meaning: "request or response headers as they leave the filter, or headers of its own answer" },
+  status: { cell: 8, meaning: "`:status` of the response as it leaves the filter" },
+  local_replies: { cell: 9, meaning: "one answered, reset or closed where the other did not, or with another status" },
+  bodies: {
+    cell: 10,
+    meaning: "length or content of a body that goes on, or of its own answer; of a connection: of the bytes",
+  },
+  trailers: { cell: 11, meaning: "request or response trailers" },
+  metadata: { cell: 12, meaning: "dynamic metadata and filter state that it wrote" },
+  calls: {
+    cell: 13,
+    meaning: "HTTP calls, gRPC calls and streams that it began: how many, to whom, and what they ask",
+  },
+} as const;
+export type DifferenceKind = keyof typeof DIFFERENCES;
+export const DIFFERENCE_KINDS = Object.keys(DIFFERENCES) as readonly DifferenceKind[];
 
 /** What a worker is told of a trial, by postMessage. */
 export interface TrialPlan {
@@ -58,8 +74,15 @@ export class Trial {
     this.#onBad = onBad;
   }
 
-  add(cell: TrialCell): void {
+  #add(cell: number): void {
     this.#own[cell]!++;
+  }
+
+  /** A stream is over that a shadow has seen as well. */
+  shadowed({ kinds, undecided }: { readonly kinds: readonly DifferenceKind[]; readonly undecided: boolean }): void {
+    this.#add(TrialCell.SHADOWED);
+    if (undecided) this.#add(TrialCell.UNDECIDED);
+    for (const kind of kinds) this.#add(DIFFERENCES[kind].cell);
   }
 
   streamEnded(plugin: Plugin, info: StreamInfo): void {
@@ -77,7 +100,7 @@ export class Trial {
 
   failed(plugin: Plugin): void {
     if (this.#bad || !this.#isNew(plugin)) return;
-    this.add(TrialCell.FAILURES);
+    this.#add(TrialCell.FAILURES);
     let failures = 0;
     for (let at: number = TrialCell.FAILURES; at < this.#all.length; at += TRIAL_CELLS) failures += this.#all[at]!;
     if (failures < this.#maxFailures) return;

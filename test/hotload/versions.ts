@@ -11,24 +11,44 @@ import type { Answer } from "../cli/proxy-process.ts";
 /** What a version does wrong: see the guest. */
 export type Letter = "-" | "s" | "c" | "r" | "l" | "m" | "p" | "d" | "w";
 
-const GUEST = fileURLToPath(new URL("../guests/versions", import.meta.url));
+const GUESTS = fileURLToPath(new URL("../guests", import.meta.url));
 const BUILT = fileURLToPath(new URL("../../build/guests", import.meta.url));
 const VERSION = Buffer.from("sluice-version:0000-", "utf16le");
 
-let built: Promise<Buffer> | undefined;
+const CHOICE = Buffer.from("sluice-choice:-", "utf16le");
 
-async function template(): Promise<Buffer> {
+const built = new Map<string, Promise<Buffer>>();
+
+function template(guest: string): Promise<Buffer> {
+  let found = built.get(guest);
   // Not compiled again for each file of tests.
-  const { path } = await buildFilter(GUEST, { outFolder: BUILT });
-  return readFileSync(path);
+  if (found === undefined)
+    built.set(
+      guest,
+      (found = buildFilter(join(GUESTS, guest), { outFolder: BUILT }).then(({ path }) => readFileSync(path))),
+    );
+  return found;
+}
+
+/** Where the text stands, of which there is one. */
+function placeOf(text: Buffer, bytes: Buffer): number {
+  const at = bytes.indexOf(text);
+  if (at === -1 || bytes.indexOf(text, at + 1) !== -1)
+    throw new Error(`${text.toString("utf16le")} stands not once there`);
+  return at;
+}
+
+/** A version of test/guests/choices; the letter says in what it differs from the others. */
+export async function choicesModule(letter: string): Promise<Buffer> {
+  const bytes = Buffer.from(await template("choices"));
+  bytes.write(`sluice-choice:${letter}`, placeOf(CHOICE, bytes), "utf16le");
+  return bytes;
 }
 
 /** The module of version `number`, which does what the letter says. */
 export async function versionModule(number: number, letter: Letter = "-"): Promise<Buffer> {
-  const bytes = Buffer.from(await (built ??= template()));
-  const at = bytes.indexOf(VERSION);
-  if (at === -1 || bytes.indexOf(VERSION, at + 1) !== -1) throw new Error("the guest's VERSION stands not once in it");
-  bytes.write(`sluice-version:${versionText(number)}${letter}`, at, "utf16le");
+  const bytes = Buffer.from(await template("versions"));
+  bytes.write(`sluice-version:${versionText(number)}${letter}`, placeOf(VERSION, bytes), "utf16le");
   return bytes;
 }
 

@@ -7,6 +7,7 @@ import { RESPONSE_FLAG_LONG_NAMES, ResponseFlag } from "../../runtime/errors.ts"
 import { BUNDLED_FILTERS, NATIVE_EXTENSIONS } from "../../runtime/extensions.ts";
 import { FOREIGN_FUNCTIONS } from "../../runtime/wasm/host/foreign.ts";
 import { FAILURE_REASONS } from "../../runtime/wasm/instance/failure.ts";
+import { DIFFERENCE_KINDS, DIFFERENCES } from "../../runtime/wasm/trial.ts";
 
 export const README = fileURLToPath(new URL("../../README.md", import.meta.url));
 
@@ -19,6 +20,7 @@ export function tables(): ReadonlyMap<string, readonly string[]> {
     ["admin", adminTable()],
     ["failures", failureTable()],
     ["foreign", foreignTable()],
+    ["differences", differenceTable()],
   ]);
 }
 
@@ -64,6 +66,11 @@ function foreignTable(): string[] {
 function failureTable(): string[] {
   const rows = Object.entries(FAILURE_REASONS).map(([reason, meaning]) => `| \`${reason}\` | ${meaning} |`);
   return ["| reason | what happened |", "|---|---|", ...rows];
+}
+
+function differenceTable(): string[] {
+  const rows = DIFFERENCE_KINDS.map((kind) => `| \`${kind}\` | ${DIFFERENCES[kind].meaning} |`);
+  return ["| kind | what a shadow did otherwise |", "|---|---|", ...rows];
 }
 
 /** The README with every table made anew. Throws when a marker is missing. */

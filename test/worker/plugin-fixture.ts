@@ -22,6 +22,7 @@ export function pluginStatus(atMs = 1_700_000_000_000): PluginStatus {
     versions: [
       { number: 1, role: "live", streams: 2, instances: 1, memory: 65_536, sha256: "ab".repeat(32), version: "1.0.0" },
     ],
+    examples: [],
     lastFailure: { atMs, text: `plugin fault: trap ${atMs}\n    at f (a.ts:1:2)` },
   };
 }

@@ -14,6 +14,7 @@ import type { GrpcStreamHandler, GrpcStreamTarget } from "../../upstream/grpc-st
 import { httpCall } from "../../upstream/http-call.ts";
 import type { HttpCallRequest } from "../../upstream/http-call.ts";
 import type { Call, GrpcHandler, HttpCallHandler, Upstream } from "../../upstream/request.ts";
+import type { Question } from "../values/stream-properties.ts";
 import type { RootContext } from "./root-context.ts";
 
 /** The low bits of a token tell its kind, as in Envoy: HTTP calls 4, 8, 12 …, gRPC calls 5, 9 …, gRPC streams 6, 10 … */
@@ -40,6 +41,7 @@ export class RootCalls {
   http(cluster: string, request: HttpCallRequest): number {
     const upstream = this.#upstream(cluster);
     if (upstream === undefined) return 0;
+    this.#note(cluster, [request.headers, request.body, request.trailers]);
     const token = this.#newToken(Kind.HTTP);
     this.#open.set(token, httpCall(upstream, request, this.#httpHandler(token)));
     return token;
@@ -49,6 +51,7 @@ export class RootCalls {
   grpc(cluster: string, request: GrpcUnary): number {
     const upstream = this.#upstream(cluster);
     if (upstream === undefined) return 0;
+    this.#note(cluster, [request.service, request.method, request.metadata, request.message]);
     const token = this.#newToken(Kind.GRPC_CALL);
     this.#open.set(token, grpcUnary(upstream, request, this.#grpcHandler(token)));
     return token;
@@ -58,6 +61,7 @@ export class RootCalls {
   grpcStream(cluster: string, target: GrpcStreamTarget): number {
     const upstream = this.#upstream(cluster);
     if (upstream === undefined) return 0;
+    this.#note(cluster, [target.service, target.method, target.metadata]);
     const token = this.#newToken(Kind.GRPC_STREAM);
     const stream = new GrpcStream(upstream, target, this.#streamHandler(token));
     this.#open.set(token, stream);
@@ -119,7 +123,14 @@ export class RootCalls {
 
   #upstream(cluster: string): Upstream | undefined {
     if (this.#open.size >= MAX_OPEN_CALLS || this.#root.deleted) return undefined;
-    return this.#root.instance.facts.environment.upstreams.get(cluster);
+    const upstream = this.#root.instance.facts.environment.upstreams.get(cluster);
+    const { answers } = this.#root.plugin;
+    return upstream === undefined || answers === null ? upstream : answers.tapped(upstream);
+  }
+
+  /** It is the stream's act whose callback runs, whichever context the guest has chosen to call from. */
+  #note(cluster: string, question: Question): void {
+    this.#root.instance.current.facts?.acts?.called(cluster, question);
   }
 
   #newToken(kind: number): number {

@@ -104,8 +104,9 @@ function setMetadata(instance: Instance, place: MetadataPlace, alone: boolean): 
   const { name, nameSize, at, size } = place;
   if (!memory.has(name, nameSize)) return instance.outside(call, "namespace");
   if (!memory.has(at, size)) return instance.outside(call, "fields");
-  const info = instance.effective.facts?.info;
-  if (info === undefined) return instance.refuse(Status.BAD_ARGUMENT, call, NO_STREAM);
+  const facts = instance.effective.facts;
+  if (facts === null) return instance.refuse(Status.BAD_ARGUMENT, call, NO_STREAM);
+  const { info } = facts;
   if (nameSize > MAX_SHARED_KEY_BYTES || size > MAX_METADATA_BYTES)
     return instance.refuse(Status.BAD_ARGUMENT, call, "namespace or fields: too long");
   const fields = readStruct(memory.copy(at, size));
@@ -116,6 +117,7 @@ function setMetadata(instance: Instance, place: MetadataPlace, alone: boolean): 
   if (before === undefined && namespaces.size >= MAX_METADATA_NAMESPACES)
     return instance.refuse(Status.BAD_ARGUMENT, call, "namespace: the stream has too many");
   namespaces.set(namespace, before === undefined || alone ? fields : { ...before, ...fields });
+  facts.acts?.wrote(namespace, Buffer.from(JSON.stringify(fields)));
   return Status.OK;
 }
 

@@ -62,19 +62,21 @@ export function propertyFunctions(instance: Instance): HostFunctions {
       const call = "proxy_set_property";
       if (!memory.has(pathAt >>> 0, pathSize >>> 0)) return instance.outside(call, "path");
       if (!memory.has(at >>> 0, size >>> 0)) return instance.outside(call, "value");
-      const info = instance.effective.facts?.info;
-      if (info === undefined) return instance.refuse(Status.NOT_FOUND, call, "no stream to keep the value");
+      const facts = instance.effective.facts;
+      if (facts === null) return instance.refuse(Status.NOT_FOUND, call, "no stream to keep the value");
       if (pathSize >>> 0 > MAX_SHARED_KEY_BYTES) return instance.refuse(Status.BAD_ARGUMENT, call, "path: too long");
       if (size >>> 0 > MAX_FILTER_STATE_BYTES) return instance.refuse(Status.BAD_ARGUMENT, call, "value: too long");
       const path = memory.latin1(pathAt >>> 0, pathSize >>> 0);
       const name = OWN_PREFIX + path;
       const declared = instance.effective.root?.plugin.declaredProperties.get(path);
-      const state = info.stateToWrite(declared?.ofConnection === true);
+      const state = facts.info.stateToWrite(declared?.ofConnection === true);
       if (state.has(name) && declared?.readonly === true)
         return instance.refuse(Status.BAD_ARGUMENT, call, "path: declared readonly, and set already");
       if (state.size >= MAX_FILTER_STATE_ENTRIES && !state.has(name))
         return instance.refuse(Status.BAD_ARGUMENT, call, "path: the stream has too many properties of filters");
-      state.set(name, memory.copy(at >>> 0, size >>> 0));
+      const value = memory.copy(at >>> 0, size >>> 0);
+      state.set(name, value);
+      facts.acts?.wrote(name, value);
       return Status.OK;
     },
   };

@@ -1,36 +1,63 @@
 /** The stream as the live one of two filters sees it: everything is passed on, and what it decides is noted. */
 import type { BodyBuffer } from "../../codec/body.ts";
 import type { HeaderMap } from "../../codec/headers.ts";
+import { Phase } from "../../http/filter.ts";
 import type { LocalReply, StreamView } from "../../http/filter.ts";
 import type { StreamInfo } from "../../observe/stream-info.ts";
+import type { Acts } from "./acts.ts";
 import { Decision } from "./decision.ts";
+import { LiveCourse } from "./live-course.ts";
+import type { Parts } from "./live-course.ts";
+import { Skips } from "./skips.ts";
 
 export class LiveView implements StreamView {
   readonly decision = new Decision();
+  readonly skips = new Skips();
+  #request: LiveCourse | null = null;
+  #response: LiveCourse | null = null;
   readonly #stream: StreamView;
 
   constructor(stream: StreamView) {
     this.#stream = stream;
   }
 
-  /** The head has left the filter, as it is now. */
-  passRequest(): void {
-    this.decision.request ??= this.#stream.requestHeaders?.clone() ?? null;
+  /** `phases`: of the filter. */
+  begin(phases: number): void {
+    const { request, response } = this.decision;
+    const has = (phase: number): boolean => (phases & phase) !== 0;
+    this.#request = new LiveCourse(request, has(Phase.REQUEST_DATA), has(Phase.REQUEST_TRAILERS));
+    this.#response = new LiveCourse(response, has(Phase.RESPONSE_DATA), has(Phase.RESPONSE_TRAILERS));
   }
-  passResponse(): void {
-    this.decision.response ??= this.#stream.responseHeaders?.clone() ?? null;
+
+  get request(): LiveCourse {
+    return this.#request!;
+  }
+  get response(): LiveCourse {
+    return this.#response!;
+  }
+  get acts(): Acts {
+    return this.decision.acts;
+  }
+
+  requestParts(): Parts {
+    const { requestHeaders, bufferedRequestBody, requestTrailers } = this.#stream;
+    return { head: requestHeaders, body: bufferedRequestBody, trailers: requestTrailers };
+  }
+  responseParts(): Parts {
+    const { responseHeaders, bufferedResponseBody, responseTrailers } = this.#stream;
+    return { head: responseHeaders, body: bufferedResponseBody, trailers: responseTrailers };
   }
 
   continueRequest(): void {
-    this.passRequest();
+    this.request.goesOn(this.requestParts());
     this.#stream.continueRequest();
   }
   continueResponse(): void {
-    this.passResponse();
+    this.response.goesOn(this.responseParts());
     this.#stream.continueResponse();
   }
   sendLocalReply(reply: LocalReply): boolean {
-    this.decision.localReply = reply.status;
+    this.decision.reply = reply;
     return this.#stream.sendLocalReply(reply);
   }
   resetStream(details: string): void {
@@ -83,10 +110,12 @@ export class LiveView implements StreamView {
   rateLimitDescriptors(stage: number, virtualHostMode: number): readonly Uint8Array[] {
     return this.#stream.rateLimitDescriptors(stage, virtualHostMode);
   }
+  /** The shadow may want them: the pair leaves this one out. */
   skipResponse(): void {
-    this.#stream.skipResponse();
+    this.skips.skip();
   }
   joinResponse(): void {
+    this.skips.join();
     this.#stream.joinResponse();
   }
   paceResponse(bytesPerSecond: number): void {

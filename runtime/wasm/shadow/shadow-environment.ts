@@ -1,49 +1,36 @@
 /**
- * The world of a shadow: it reads what the real plugin reads, and nothing of what it does leaves it. Shared data, metrics,
- * token buckets and queues are its own; calls are accepted and never answered, so that they end with their timeout;
- * its statistics stand under `wasm_shadow.`; its lines of log are written, with a mark.
+ * The world of a shadow: nothing of what it does leaves it. Shared data is read, and what it writes is seen by shadows alone;
+ * metrics, token buckets and queues are its own; calls are made by nobody, and answered only as answers.ts says; its statistics stand under `wasm_shadow.`; its lines of
+ * log are written, with a mark.
  */
 import type { Log } from "../../observe/log.ts";
 import type { Stats } from "../../observe/stats.ts";
-import type { Upstream, UpstreamRequest, Upstreams } from "../../upstream/request.ts";
+import type { Upstreams } from "../../upstream/request.ts";
 import type { WasmEnvironment } from "../environment.ts";
 import { SharedStore } from "../shared.ts";
+import { Answers } from "./answers.ts";
 
-const worlds = new WeakMap<WasmEnvironment, WasmEnvironment>();
-
-/** The same one for the same environment: all shadows of a worker share data among them. */
-export function shadowEnvironment(real: WasmEnvironment): WasmEnvironment {
-  let world = worlds.get(real);
-  if (world === undefined) {
-    world = {
-      ...real,
-      upstreams: silentUpstreams({ has: (name) => real.upstreams.get(name) !== undefined }),
-      stats: shadowStats(real.stats),
-      log: markedLog(real.log),
-      shared: SharedStore.create(),
-    };
-    worlds.set(real, world);
-  }
-  return world;
+export interface ShadowWorld {
+  readonly environment: WasmEnvironment;
+  readonly answers: Answers;
 }
 
-const SILENT_REQUEST: UpstreamRequest = {
-  hostname: "",
-  sendHeaders() {},
-  sendData: () => true,
-  sendTrailers() {},
-  flush() {},
-  pauseReading() {},
-  resumeReading() {},
-  reset() {},
-};
-
-/** Clusters of the same names that take every request and never answer. */
-export function silentUpstreams(names: { has(name: string): boolean }): Upstreams {
-  return {
-    get: (name): Upstream | undefined =>
-      names.has(name) ? { name, hostCount: 1, request: () => SILENT_REQUEST } : undefined,
+/** All shadows of a worker are in one, and share data among them. */
+export function shadowWorld(real: WasmEnvironment): ShadowWorld {
+  const answers = new Answers();
+  const environment = {
+    ...real,
+    upstreams: silentUpstreams({ has: (name) => real.upstreams.get(name) !== undefined }, answers),
+    stats: shadowStats(real.stats),
+    log: markedLog(real.log),
+    shared: SharedStore.create(real.shared),
   };
+  return { environment, answers };
+}
+
+/** Clusters of the same names that take every request; who answers, `answers` knows. */
+export function silentUpstreams(names: { has(name: string): boolean }, answers = new Answers()): Upstreams {
+  return { get: (name) => (names.has(name) ? answers.silent(name) : undefined) };
 }
 
 function shadowStats(real: Stats): Stats {

@@ -1,27 +1,22 @@
 /**
  * Two versions of a filter on one stream: the live one serves it, the other one (the shadow) is shown a copy first, and what
- * they decided is compared when the stream is over.
- *
- * Compared: request and response heads as they leave the filter, `:status`, answers and resets of their own. Not compared:
- * bodies, trailers, metadata. A shadow that waits for a call, which nobody answers, has decided nothing.
+ * they decided is compared when the stream is over: see trial.ts for what. A shadow that waits for a call that nobody
+ * answers, or that has been shown more than it may hold, has not decided what follows.
  */
-import { BodyBuffer } from "../../codec/body.ts";
+import type { BodyBuffer } from "../../codec/body.ts";
 import type { HeaderMap } from "../../codec/headers.ts";
-import { DataStatus, HeadersStatus, TrailersStatus } from "../../http/filter.ts";
+import { DataStatus, HeadersStatus, Phase, TrailersStatus } from "../../http/filter.ts";
 import type { HttpFilter, StreamView } from "../../http/filter.ts";
-import { SHADOW_BODY_BYTES } from "../../limits.ts";
-import { TrialCell } from "../trial.ts";
 import type { Trial } from "../trial.ts";
 import { compare } from "./decision.ts";
+import type { ShadowExamples } from "./examples.ts";
 import { LiveView } from "./live-view.ts";
 import { ShadowView } from "./shadow-view.ts";
 
-/** One direction of the message, as the shadow is shown it. */
-interface Course {
-  /** Bytes of body that the live filter held back when it was called last: they come again with the next ones. */
-  liveHeld: number;
-  /** Nothing more is shown: the shadow waits, or has seen too much. */
-  stopped: boolean;
+/** Where the outcome goes. */
+export interface Outcomes {
+  readonly trial: Pick<Trial, "shadowed"> | null;
+  readonly examples: ShadowExamples;
 }
 
 export class ShadowPair implements HttpFilter {
@@ -30,107 +25,98 @@ export class ShadowPair implements HttpFilter {
   readonly #shadow: HttpFilter;
   readonly #liveView: LiveView;
   readonly #view: ShadowView;
-  readonly #trial: Trial | null;
-  readonly #request: Course = { liveHeld: 0, stopped: false };
-  readonly #response: Course = { liveHeld: 0, stopped: false };
+  readonly #outcomes: Outcomes;
 
   constructor(
     stream: StreamView,
     makeLive: (view: StreamView) => HttpFilter,
     makeShadow: (view: StreamView) => HttpFilter,
-    trial: Trial | null,
+    outcomes: Outcomes,
   ) {
     this.#liveView = new LiveView(stream);
     this.#view = new ShadowView(stream);
     this.#live = makeLive(this.#liveView);
-    this.#view.requestHeaders = stream.requestHeaders?.clone() ?? null;
-    this.#shadow = makeShadow(this.#view);
-    this.#trial = trial;
-    this.phases = (this.#live.phases ?? 0) | (this.#shadow.phases ?? 0);
+    this.#view.request.head = stream.requestHeaders?.clone() ?? null;
+    const shadow = (this.#shadow = makeShadow(this.#view));
+    this.#outcomes = outcomes;
+    const own = this.#live.phases ?? 0;
+    const its = shadow.phases ?? 0;
+    // Trailers let go on what was held, whoever sees them.
+    this.phases = own | (its & ~blind(own)) | Phase.REQUEST_TRAILERS | Phase.RESPONSE_TRAILERS;
+    this.#liveView.begin(own);
+    this.#view.request.begin({
+      blind: (blind(own) & Phase.REQUEST_DATA) !== 0,
+      seesBody: (its & Phase.REQUEST_DATA) !== 0,
+      seesTrailers: (its & Phase.REQUEST_TRAILERS) !== 0,
+      onHeaders: (headers, endStream) => shadow.onRequestHeaders(headers, endStream),
+      onData: (body, endStream) => shadow.onRequestData(body, endStream),
+      onTrailers: (trailers) => shadow.onRequestTrailers(trailers),
+    });
+    this.#view.response.begin({
+      blind: (blind(own) & Phase.RESPONSE_DATA) !== 0,
+      seesBody: (its & Phase.RESPONSE_DATA) !== 0,
+      seesTrailers: (its & Phase.RESPONSE_TRAILERS) !== 0,
+      onHeaders: (headers, endStream) => shadow.onResponseHeaders(headers, endStream),
+      onData: (body, endStream) => shadow.onResponseData(body, endStream),
+      onTrailers: (trailers) => shadow.onResponseTrailers(trailers),
+    });
   }
 
   onRequestHeaders(headers: HeaderMap, endStream: boolean): number {
-    const view = this.#view;
-    view.requestHeaders = headers.clone();
-    view.refresh();
-    this.#took(this.#request, this.#shadow.onRequestHeaders(view.requestHeaders, endStream), () =>
-      view.continueRequest(),
-    );
+    this.#view.request.head = headers.clone();
+    this.#view.refresh();
+    this.#view.request.showHead(endStream);
+    const live = this.#liveView;
     const status = this.#live.onRequestHeaders(headers, endStream);
-    if (status === HeadersStatus.CONTINUE) this.#liveView.passRequest();
-    return status;
+    return live.request.headAnswered(status, live.requestParts(), endStream);
   }
 
   onRequestData(body: BodyBuffer, endStream: boolean): number {
-    const { liveHeld } = this.#request;
-    if (this.#shown(this.#request)) {
-      const view = this.#view;
-      const held = (view.bufferedRequestBody ??= new BodyBuffer());
-      held.append(Buffer.from(body.bytes().subarray(liveHeld)));
-      const status = this.#shadow.onRequestData(held, endStream);
-      this.#kept(this.#request, held, status);
-      if (status === DataStatus.CONTINUE) view.continueRequest();
-      if (status === DataStatus.STOP_NO_BUFFER) view.bufferedRequestBody = null;
-    }
-    const status = this.#live.onRequestData(body, endStream);
-    if (status === DataStatus.CONTINUE) this.#liveView.passRequest();
-    this.#request.liveHeld = holds(status) ? body.length : 0;
-    return status;
+    const live = this.#liveView;
+    this.#view.request.showData(body.bytes().subarray(live.request.heldBytes), endStream);
+    const call = (): number => this.#live.onRequestData(body, endStream);
+    return live.request.data(call, body, endStream, () => live.requestParts());
   }
 
   onRequestTrailers(trailers: HeaderMap): number {
-    if (this.#shown(this.#request)) {
-      const view = this.#view;
-      view.requestTrailers = trailers.clone();
-      const status = this.#shadow.onRequestTrailers(view.requestTrailers);
-      if (status === TrailersStatus.CONTINUE) view.continueRequest();
-    }
-    const status = this.#live.onRequestTrailers(trailers);
-    if (status === TrailersStatus.CONTINUE) this.#liveView.passRequest();
-    return status;
+    const live = this.#liveView;
+    this.#view.request.showTrailers(trailers);
+    return live.request.trailers(
+      () => this.#live.onRequestTrailers(trailers),
+      () => live.requestParts(),
+    );
   }
 
   onResponseHeaders(headers: HeaderMap, endStream: boolean): number {
     const view = this.#view;
-    if (!view.over && !view.responseSkipped) {
-      view.responseHeaders = headers.clone();
+    const live = this.#liveView;
+    if (view.skips.head) view.response.pass(headers, endStream);
+    else if (!view.response.stopped) {
+      view.response.head = headers.clone();
       view.refresh();
-      this.#took(this.#response, this.#shadow.onResponseHeaders(view.responseHeaders, endStream), () =>
-        view.continueResponse(),
-      );
+      view.response.showHead(endStream);
     }
-    const status = this.#live.onResponseHeaders(headers, endStream);
-    if (status === HeadersStatus.CONTINUE) this.#liveView.passResponse();
-    return status;
+    const status = live.skips.head ? HeadersStatus.CONTINUE : this.#live.onResponseHeaders(headers, endStream);
+    return live.response.headAnswered(status, live.responseParts(), endStream);
   }
 
   onResponseData(body: BodyBuffer, endStream: boolean): number {
-    const { liveHeld } = this.#response;
-    if (this.#shown(this.#response) && !this.#view.responseSkipped) {
-      const view = this.#view;
-      const held = (view.bufferedResponseBody ??= new BodyBuffer());
-      held.append(Buffer.from(body.bytes().subarray(liveHeld)));
-      const status = this.#shadow.onResponseData(held, endStream);
-      this.#kept(this.#response, held, status);
-      if (status === DataStatus.CONTINUE) view.continueResponse();
-      if (status === DataStatus.STOP_NO_BUFFER) view.bufferedResponseBody = null;
-    }
-    const status = this.#live.onResponseData(body, endStream);
-    if (status === DataStatus.CONTINUE) this.#liveView.passResponse();
-    this.#response.liveHeld = holds(status) ? body.length : 0;
-    return status;
+    const { response, skips } = this.#view;
+    const live = this.#liveView;
+    const fresh = body.bytes().subarray(live.response.heldBytes);
+    if (skips.body) response.passData(fresh, endStream);
+    else response.showData(fresh, endStream);
+    const call = (): number => (live.skips.body ? DataStatus.CONTINUE : this.#live.onResponseData(body, endStream));
+    return live.response.data(call, body, endStream, () => live.responseParts());
   }
 
   onResponseTrailers(trailers: HeaderMap): number {
-    if (this.#shown(this.#response) && !this.#view.responseSkipped) {
-      const view = this.#view;
-      view.responseTrailers = trailers.clone();
-      const status = this.#shadow.onResponseTrailers(view.responseTrailers);
-      if (status === TrailersStatus.CONTINUE) view.continueResponse();
-    }
-    const status = this.#live.onResponseTrailers(trailers);
-    if (status === TrailersStatus.CONTINUE) this.#liveView.passResponse();
-    return status;
+    const { response, skips } = this.#view;
+    const live = this.#liveView;
+    if (skips.body) response.passTrailers(trailers);
+    else response.showTrailers(trailers);
+    const call = (): number => (live.skips.body ? TrailersStatus.CONTINUE : this.#live.onResponseTrailers(trailers));
+    return live.response.trailers(call, () => live.responseParts());
   }
 
   onLog(): void {
@@ -143,33 +129,25 @@ export class ShadowPair implements HttpFilter {
     this.#view.refresh();
     this.#shadow.onDestroy();
     this.#live.onDestroy();
-    const trial = this.#trial;
+    const { trial, examples } = this.#outcomes;
     if (trial === null) return;
-    trial.add(TrialCell.SHADOWED);
     const difference = compare(this.#liveView.decision, this.#view.decision);
-    if (difference === null) trial.add(TrialCell.UNDECIDED);
-    if (difference?.headers === true) trial.add(TrialCell.HEADERS);
-    if (difference?.status === true) trial.add(TrialCell.STATUS);
-    if (difference?.localReply === true) trial.add(TrialCell.LOCAL_REPLIES);
-  }
-
-  /** The shadow has answered a head with `status`. */
-  #took(course: Course, status: number, goOn: () => void): void {
-    if (this.#view.over) return;
-    if (status === HeadersStatus.CONTINUE) goOn();
-    else if (status !== HeadersStatus.STOP_ITERATION) course.stopped = true;
-  }
-
-  #shown(course: Course): boolean {
-    return !course.stopped && !this.#view.over;
-  }
-
-  /** A shadow costs only so much memory. */
-  #kept(course: Course, held: BodyBuffer, status: number): void {
-    if (holds(status) && held.length > SHADOW_BODY_BYTES) course.stopped = true;
+    trial.shadowed(difference);
+    if (difference.kinds.length === 0) return;
+    examples.add(this.#liveView.requestHeaders?.get("x-request-id") ?? "", difference.text);
   }
 }
 
-function holds(status: number): boolean {
-  return status === DataStatus.STOP_AND_BUFFER || status === DataStatus.STOP_AND_WATERMARK;
+/**
+ * Bodies that the pair must not ask for, for a live filter of these phases: one with a callback for trailers and none for
+ * bodies is shown trailers late while it holds its head, and is not when it has a body callback. What its shadow would do
+ * with a body is not known then.
+ */
+function blind(phases: number): number {
+  const lateTrailers = (data: number, trailers: number): number =>
+    (phases & data) === 0 && (phases & trailers) !== 0 ? data : 0;
+  return (
+    lateTrailers(Phase.REQUEST_DATA, Phase.REQUEST_TRAILERS) |
+    lateTrailers(Phase.RESPONSE_DATA, Phase.RESPONSE_TRAILERS)
+  );
 }

@@ -6,7 +6,10 @@ import type { BodyBuffer } from "../../codec/body.ts";
 import { HeaderMap } from "../../codec/headers.ts";
 import type { LocalReply, StreamView } from "../../http/filter.ts";
 import { StreamInfo } from "../../observe/stream-info.ts";
+import type { Acts } from "./acts.ts";
 import { Decision } from "./decision.ts";
+import { ShadowCourse } from "./shadow-course.ts";
+import { Skips } from "./skips.ts";
 
 /** What a copy asks the stream that it is a copy of. */
 export type Original = Pick<
@@ -30,14 +33,9 @@ class ShadowInfo extends StreamInfo {
 export class ShadowView implements StreamView {
   readonly decision = new Decision();
   readonly info: StreamInfo;
-  requestHeaders: HeaderMap | null = null;
-  requestTrailers: HeaderMap | null = null;
-  responseHeaders: HeaderMap | null = null;
-  responseTrailers: HeaderMap | null = null;
-  bufferedRequestBody: BodyBuffer | null = null;
-  bufferedResponseBody: BodyBuffer | null = null;
-  /** The filter wants no response callbacks. */
-  responseSkipped = false;
+  readonly request = new ShadowCourse(this.decision.request);
+  readonly response = new ShadowCourse(this.decision.response);
+  readonly skips = new Skips();
   readonly #stream: Original;
 
   constructor(stream: Original) {
@@ -53,13 +51,35 @@ export class ShadowView implements StreamView {
   refresh(): void {
     const { dynamicMetadata, filterState } = this.info;
     Object.assign(this.info, this.#stream.info, { dynamicMetadata, filterState });
-    if (this.requestHeaders !== null) this.info.requestHeaders = this.requestHeaders;
-    if (this.responseHeaders !== null) this.info.responseHeaders = this.responseHeaders;
+    if (this.request.head !== null) this.info.requestHeaders = this.request.head;
+    if (this.response.head !== null) this.info.responseHeaders = this.response.head;
+  }
+
+  get requestHeaders(): HeaderMap | null {
+    return this.request.head;
+  }
+  get requestTrailers(): HeaderMap | null {
+    return this.request.trailers;
+  }
+  get responseHeaders(): HeaderMap | null {
+    return this.response.head;
+  }
+  get responseTrailers(): HeaderMap | null {
+    return this.response.trailers;
+  }
+  get bufferedRequestBody(): BodyBuffer | null {
+    return this.request.body;
+  }
+  get bufferedResponseBody(): BodyBuffer | null {
+    return this.response.body;
+  }
+  get acts(): Acts {
+    return this.decision.acts;
   }
 
   /** The filter has answered or given the stream up. */
   get over(): boolean {
-    return this.decision.localReply !== 0 || this.decision.reset;
+    return this.decision.reply !== null || this.decision.reset;
   }
 
   get responseStarted(): boolean {
@@ -67,25 +87,25 @@ export class ShadowView implements StreamView {
   }
 
   continueRequest(): void {
-    this.decision.request ??= this.requestHeaders?.clone() ?? null;
-    this.bufferedRequestBody = null;
+    this.request.goOn();
   }
   continueResponse(): void {
-    this.decision.response ??= this.responseHeaders?.clone() ?? null;
-    this.bufferedResponseBody = null;
+    this.response.goOn();
   }
   sendLocalReply(reply: LocalReply): boolean {
-    if (!this.over) this.decision.localReply = reply.status;
+    if (!this.over) this.decision.reply = reply;
+    this.#stop();
     return true;
   }
   resetStream(_details: string): void {
     if (!this.over) this.decision.reset = true;
+    this.#stop();
   }
   addRequestTrailers(): HeaderMap | null {
-    return (this.requestTrailers ??= new HeaderMap());
+    return (this.request.trailers ??= new HeaderMap());
   }
   addResponseTrailers(): HeaderMap | null {
-    return (this.responseTrailers ??= new HeaderMap());
+    return (this.response.trailers ??= new HeaderMap());
   }
   /** The stream's route is the live filter's business. */
   clearRouteCache(): void {}
@@ -103,11 +123,17 @@ export class ShadowView implements StreamView {
     return this.#stream.rateLimitDescriptors(stage, virtualHostMode);
   }
   skipResponse(): void {
-    this.responseSkipped = true;
+    this.skips.skip();
   }
   /** The pair of filters is called then; to the live one that is nothing. */
   joinResponse(): void {
+    this.skips.join();
     this.#stream.joinResponse();
   }
   paceResponse(_bytesPerSecond: number): void {}
+
+  #stop(): void {
+    this.request.stopped = true;
+    this.response.stopped = true;
+  }
 }

@@ -49,3 +49,42 @@ export class SharedData {
     }
   }
 }
+
+/** Data of its own over that of others, which is read and never changed. */
+export class OverlaidData extends SharedData {
+  readonly #under: SharedData;
+  /** Keys of the data below that were deleted here. */
+  readonly #deleted = new Set<string>();
+
+  constructor(map: SharedMap, under: SharedData) {
+    super(map);
+    this.#under = under;
+  }
+
+  override get(vmId: string, key: Uint8Array): MapRecord | undefined {
+    return super.get(vmId, key) ?? this.#below(vmId, key);
+  }
+
+  override set(vmId: string, key: Uint8Array, value: Uint8Array, cas: number): number {
+    const below = super.get(vmId, key) === undefined ? this.#below(vmId, key) : undefined;
+    if (below === undefined) return super.set(vmId, key, value, cas);
+    return cas === 0 || cas === below.cas ? super.set(vmId, key, value, 0) : Status.CAS_MISMATCH;
+  }
+
+  override delete(vmId: string, key: Uint8Array, cas: number): number {
+    const below = this.#below(vmId, key);
+    const status = super.delete(vmId, key, cas);
+    if (below === undefined || status === Status.CAS_MISMATCH) return status;
+    if (status === Status.NOT_FOUND && cas !== 0 && cas !== below.cas) return Status.CAS_MISMATCH;
+    this.#deleted.add(nameOf(vmId, key));
+    return Status.OK;
+  }
+
+  #below(vmId: string, key: Uint8Array): MapRecord | undefined {
+    return this.#deleted.has(nameOf(vmId, key)) ? undefined : this.#under.get(vmId, key);
+  }
+}
+
+function nameOf(vmId: string, key: Uint8Array): string {
+  return vmKey(KeyKind.DATA, vmId, key).toString("latin1");
+}

@@ -6,11 +6,24 @@ import { encodePairs } from "./pairs.ts";
 import { booleanValue, integerValue, textValue, timeValue } from "./property-value.ts";
 import type { PropertyValue } from "./property-value.ts";
 
+/** What a call asks: fields, bodies, names. */
+export type Question = readonly (HeaderMap | Uint8Array | string | null)[];
+
+/** Hears of what a guest does beside its stream. */
+export interface ActNotes {
+  /** Metadata, or filter state. */
+  wrote(name: string, value: Uint8Array): void;
+  called(cluster: string, question: Question): void;
+}
+
 /** What properties are read from: an HTTP stream, or a connection, which has no headers. */
-export type StreamFacts = Pick<
+export interface StreamFacts extends Pick<
   StreamView,
   "info" | "requestHeaders" | "responseHeaders" | "responseTrailers" | "resolveRoute"
->;
+> {
+  /** There are some only where two versions are compared. */
+  readonly acts?: ActNotes;
+}
 
 /** `rest` holds the path's further segments. */
 export type PropertyReader = (view: StreamFacts, rest: readonly string[]) => PropertyValue;

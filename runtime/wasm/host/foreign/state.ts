@@ -26,15 +26,16 @@ export const setEnvoyFilterState: ForeignFunction = {
     const fields = protoFields(argument);
     if (fields === undefined) return { status: Status.BAD_ARGUMENT, why: "argument: not a message" };
     if (numberOf(fields, 3) > LAST_SPAN) return { status: Status.BAD_ARGUMENT, why: "span: unknown" };
-    const info = instance.effective.facts?.info;
-    if (info === undefined) return { status: Status.NOT_FOUND, why: "no stream to keep the value" };
+    const facts = instance.effective.facts;
+    if (facts === null) return { status: Status.NOT_FOUND, why: "no stream to keep the value" };
     const value = bytesOf(fields, 2);
-    const state = info.stateToWrite(numberOf(fields, 3) === CONNECTION_SPAN);
+    const state = facts.info.stateToWrite(numberOf(fields, 3) === CONNECTION_SPAN);
     const name = bytesOf(fields, 1).toString("latin1");
     if (value.length > MAX_FILTER_STATE_BYTES || (state.size >= MAX_FILTER_STATE_ENTRIES && !state.has(name))) {
       return { status: Status.BAD_ARGUMENT, why: "value: too long, or too many are set" };
     }
     state.set(name, Buffer.from(value));
+    facts.acts?.wrote(name, value);
     return NO_RESULT;
   },
 };
