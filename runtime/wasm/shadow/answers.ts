@@ -5,7 +5,8 @@
 import { createHash } from "node:crypto";
 import type { HeaderMap } from "../../codec/headers.ts";
 import type { ResetReason } from "../../errors.ts";
-import type { SecureFacts, StreamInfo } from "../../observe/stream-info.ts";
+import type { SecureFacts } from "../../observe/stream-info.ts";
+import type { PickContext } from "../../upstream/pick.ts";
 import type { Upstream, UpstreamHandler, UpstreamRequest } from "../../upstream/request.ts";
 
 export class Answers {
@@ -22,7 +23,7 @@ export class Answers {
     return {
       name: upstream.name,
       hostCount: upstream.hostCount,
-      request: (handler, stream) => new TappedRequest(upstream, handler, stream, this),
+      request: (handler, context) => new TappedRequest(upstream, handler, context, this),
     };
   }
 
@@ -111,11 +112,11 @@ class TappedRequest implements UpstreamRequest, UpstreamHandler {
   readonly #request: UpstreamRequest;
   #shadow: SilentRequest | null = null;
 
-  constructor(upstream: Upstream, handler: UpstreamHandler, stream: StreamInfo | undefined, answers: Answers) {
+  constructor(upstream: Upstream, handler: UpstreamHandler, context: PickContext | undefined, answers: Answers) {
     this.#handler = handler;
     this.#answers = answers;
     this.#digest = new QuestionDigest(upstream.name);
-    this.#request = upstream.request(this, stream);
+    this.#request = upstream.request(this, context);
   }
 
   get hostname(): string {
