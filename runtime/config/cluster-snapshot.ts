@@ -44,3 +44,14 @@ export interface SubsetSelector {
   readonly fallbackKeys: readonly string[];
   readonly singleHost: boolean;
 }
+
+/** envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport: hosts are told who downstream is. */
+export interface UpstreamProxyProtocol {
+  readonly version: 1 | 2;
+  /** Types of fields of downstream's own header that are passed on. */
+  readonly passed: PassedFields;
+  readonly added: readonly { readonly type: number; readonly value: Uint8Array }[];
+}
+
+/** envoy.config.core.v3.ProxyProtocolPassThroughTLVs. */
+export type PassedFields = "all" | readonly number[];

@@ -1,4 +1,5 @@
 /** The part of the snapshot that is about sockets: how they are bound, and which filter chain they get. */
+import type { PassedFields } from "./cluster-snapshot.ts";
 import type { AccessLogConfig, Address, FilterChainConfig } from "./snapshot.ts";
 
 export interface ListenerConfig {
@@ -82,6 +83,8 @@ export interface ProxyProtocolConfig {
   readonly allowMissing: boolean;
   readonly disallowedVersions: readonly (1 | 2)[];
   readonly statPrefix: string;
+  /** Types of fields of version 2 that hosts may be told. */
+  readonly passed: PassedFields;
   /** Fields of version 2 that become dynamic metadata. */
   readonly rules: readonly { readonly type: number; readonly namespace: string; readonly key: string }[];
 }

@@ -3,7 +3,7 @@
  * structured clone). Names follow Envoy's v3 messages; values have their final units.
  * Everything right of `config` reads this and nothing else of the configuration.
  */
-import type { HashingConfig, OriginalDstConfig, SubsetsConfig } from "./cluster-snapshot.ts";
+import type { HashingConfig, OriginalDstConfig, SubsetsConfig, UpstreamProxyProtocol } from "./cluster-snapshot.ts";
 import type { HttpHashPolicy } from "./hash-policy-snapshot.ts";
 import type { HotLoadConfig } from "./hot-load-snapshot.ts";
 import type { FilterChainMatch, ListenerConfig } from "./listener-snapshot.ts";
@@ -407,6 +407,8 @@ export interface ClusterConfig {
   readonly tls?: readonly UpstreamTlsConfig[] | undefined;
   /** Index in `tls` for hosts that no endpoint describes. */
   readonly defaultTls?: number | undefined;
+  /** The same for what hosts are told of downstream; absent: nothing. */
+  readonly defaultProxyProtocol?: UpstreamProxyProtocol | undefined;
   readonly metadata: Readonly<Record<string, unknown>>;
 }
 export interface CircuitBreakers {
@@ -423,6 +425,8 @@ export interface EndpointConfig {
   readonly healthy: boolean;
   /** Index in the cluster's `tls`; absent: plain bytes. */
   readonly tls?: number | undefined;
+  /** What the host is told of downstream; absent: nothing. */
+  readonly proxyProtocol?: UpstreamProxyProtocol | undefined;
   /** Namespace to struct; absent: none. */
   readonly metadata?: Readonly<Record<string, unknown>> | undefined;
 }

@@ -35,6 +35,7 @@ export function connectionInfo(
     ja3: facts.ja3,
     ja4: facts.ja4,
     metadata: facts.metadata,
+    ...(facts.proxyFields === null ? {} : { proxyFields: facts.proxyFields }),
     serverName: facts.serverName || (secure?.serverName.toLowerCase() ?? ""),
     tls: secure !== undefined,
     secure,

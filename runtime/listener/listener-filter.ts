@@ -4,6 +4,7 @@
  */
 import type { Socket } from "node:net";
 import type { ChainFacts } from "../config/filter-chain-tree.ts";
+import type { ProxyField } from "../observe/stream-info.ts";
 import { plainIp } from "./address.ts";
 
 /** What a listener filter answers. */
@@ -43,6 +44,8 @@ export class SocketFacts implements ChainFacts {
   ja4 = "";
   /** Namespace to plain JSON value, for access logs and filters; null: nothing. */
   metadata: Map<string, Record<string, unknown>> | null = null;
+  /** Fields of a PROXY header that hosts may be told; null: none. */
+  proxyFields: readonly ProxyField[] | null = null;
   /** Why a filter closes the socket: a word for the log, like `proxy_protocol_error`. */
   failure = "";
   #consumed = 0;

@@ -4,9 +4,8 @@
  */
 import { isIPv4, isIPv6 } from "node:net";
 import { canonicalIp } from "../observe/ip-mask.ts";
+import { PROXY_SIGNATURE as SIGNATURE } from "../upstream/proxy-header.ts";
 
-/** Section 2.2: the twelve bytes that no other protocol begins with. */
-const SIGNATURE = Buffer.from("\r\n\r\n\0\r\nQUIT\n", "latin1");
 const V2_HEADER_BYTES = 16;
 const V1_START = Buffer.from("PROXY ");
 /** Section 2.1: the longest line with its end. */

@@ -90,6 +90,10 @@ class ProxyProtocol implements ListenerFilter {
         facts.localRestored = true;
       }
     }
+    const { passed } = this.#config;
+    const kept = header.fields.filter(({ type }) => passed === "all" || passed.includes(type));
+    // The bytes they lie in are the socket's.
+    if (kept.length > 0) facts.proxyFields = kept.map(({ type, value }) => ({ type, value: Buffer.from(value) }));
     for (const { type, namespace, key } of this.#config.rules) {
       const field = header.fields.find((one) => one.type === type);
       if (field === undefined) continue;

@@ -41,6 +41,12 @@ export interface SecureFacts {
   readonly peerValidated: boolean;
 }
 
+/** A type-length-value field of the PROXY protocol. */
+export interface ProxyField {
+  readonly type: number;
+  readonly value: Uint8Array;
+}
+
 /** Facts about a downstream connection; one object per connection. */
 export interface ConnectionInfo {
   readonly id: number;
@@ -69,6 +75,8 @@ export interface ConnectionInfo {
   readonly ja4: string;
   /** What listener filters left for access logs and filters: namespace to plain JSON value. */
   readonly metadata: ReadonlyMap<string, Record<string, unknown>> | null;
+  /** Fields of downstream's PROXY header that hosts may be told, too; absent: none. */
+  readonly proxyFields?: readonly ProxyField[];
   /** Requested server name of TLS, "" when none. */
   readonly serverName: string;
   readonly tls: boolean;

@@ -2,7 +2,7 @@
  * TLS towards the hosts of a cluster in one worker (envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext):
  * sockets that are connected and whose peer is the one that was meant, or the reason why not.
  */
-import type { IpcSocketConnectOpts, OnReadOpts, TcpSocketConnectOpts } from "node:net";
+import type { IpcSocketConnectOpts, OnReadOpts, Socket, TcpSocketConnectOpts } from "node:net";
 import type { ConnectionOptions, SecureContext, TLSSocket } from "node:tls";
 import type { UpstreamTlsConfig } from "../config/tls-snapshot.ts";
 import type { Stats } from "../observe/stats.ts";
@@ -24,7 +24,7 @@ export interface UpstreamTlsEnvironment {
 }
 
 /** Where a connection goes, and what `node:net` is told about it. */
-export type DialOptions = (IpcSocketConnectOpts | TcpSocketConnectOpts) & {
+export type DialOptions = (IpcSocketConnectOpts | TcpSocketConnectOpts | { readonly socket: Socket }) & {
   readonly onread?: OnReadOpts;
   readonly writableHighWaterMark?: number;
 };

@@ -4,6 +4,7 @@ import type { Address, ClusterConfig, EndpointConfig } from "../config/snapshot.
 import { ResetReason } from "../errors.ts";
 import type { Stats } from "../observe/stats.ts";
 import { UpstreamTls } from "../tls/upstream.ts";
+import type { ConnectionInfo } from "../observe/stream-info.ts";
 import { ClusterResources } from "./cluster-resources.ts";
 import { HashTableStats } from "./cluster-stats.ts";
 import { DnsTarget, type Lookup } from "./dns-target.ts";
@@ -16,6 +17,7 @@ import { LB_NAMESPACE } from "./metadata-match.ts";
 import { OriginalDst } from "./original-dst.ts";
 import type { PickContext } from "./pick.ts";
 import { Pool } from "./pool.ts";
+import { ProxiedPools, ProxyHeaders } from "./proxied-pools.ts";
 import type { Upstream, UpstreamHandler, UpstreamRequest } from "./request.ts";
 import { SubsetBalancer } from "./subset-balancer.ts";
 import { TcpConnection, type TcpHandler } from "./tcp-connection.ts";
@@ -30,6 +32,7 @@ export class Cluster implements Upstream {
   readonly name: string;
   readonly config: ClusterConfig;
   readonly resources: ClusterResources;
+  readonly #stats: Stats;
   readonly #tls: readonly UpstreamTls[];
   readonly #balancer: LoadBalancer | SubsetBalancer;
   /** Instead of the balancer, in clusters of the type ORIGINAL_DST. */
@@ -45,6 +48,7 @@ export class Cluster implements Upstream {
   constructor(config: ClusterConfig, stats: Stats, { lookup, log }: ClusterTools) {
     this.name = config.name;
     this.config = config;
+    this.#stats = stats;
     this.resources = new ClusterResources(config, stats);
     this.#tls = (config.tls ?? []).map(
       (tls) => new UpstreamTls(tls, { stats, statPrefix: `cluster.${config.statName}.`, log }),
@@ -77,7 +81,7 @@ export class Cluster implements Upstream {
 
   request(handler: UpstreamHandler, context?: PickContext): UpstreamRequest {
     const host = this.#pick(context);
-    if (host !== null) return host.pool.request(handler);
+    if (host !== null) return host.pool.request(handler, context?.info);
     this.resources.stats.cxNoneHealthy.inc();
     return new FailedRequest(handler, ResetReason.NO_HEALTHY_UPSTREAM);
   }
@@ -98,7 +102,13 @@ export class Cluster implements Upstream {
       resources.stats.rqPendingOverflow.inc();
       return ResetReason.OVERFLOW;
     }
-    const connection = new TcpConnection({ host, resources, handler, onGone: (gone) => this.#tcp.delete(gone) });
+    const connection = new TcpConnection({
+      host,
+      resources,
+      handler,
+      downstream: context?.info.connection,
+      onGone: (gone) => this.#tcp.delete(gone),
+    });
     this.#tcp.add(connection);
     return connection;
   }
@@ -155,7 +165,15 @@ export class Cluster implements Upstream {
       createHost: (host, port) => {
         const address = { kind: "ip", host, port, ipv4Compat: false } as const;
         return this.#createHost(
-          { address, hostname: "", weight: 1, priority: 0, healthy: true, tls: this.config.defaultTls },
+          {
+            address,
+            hostname: "",
+            weight: 1,
+            priority: 0,
+            healthy: true,
+            tls: this.config.defaultTls,
+            proxyProtocol: this.config.defaultProxyProtocol,
+          },
           address,
         );
       },
@@ -177,7 +195,10 @@ export class Cluster implements Upstream {
     const hostname = endpoint.hostname || resolved;
     const tls = endpoint.tls === undefined ? null : (this.#tls[endpoint.tls] ?? null);
     const lbMetadata = endpoint.metadata?.[LB_NAMESPACE] as HostFacts["lbMetadata"];
-    const facts: HostFacts = { target, hostname, weight, priority, healthy, tls, lbMetadata };
+    const headers = endpoint.proxyProtocol;
+    const prefix = `cluster.${this.config.statName}.`;
+    const proxyProtocol = headers === undefined ? null : new ProxyHeaders(headers, this.#stats, prefix);
+    const facts: HostFacts = { target, hostname, weight, priority, healthy, tls, lbMetadata, proxyProtocol };
     return new Host(facts, this.#createPool);
   }
 
@@ -239,7 +260,9 @@ function withHost(address: Address, host: string): Address {
 }
 
 function poolMaker(config: ClusterConfig, resources: ClusterResources): (host: Host) => HostPool {
-  if (config.protocol !== "HTTP2") return (host) => new Pool(host, resources, http1());
-  const protocol = http2();
-  return (host) => new Pool(host, resources, protocol);
+  const shared = config.protocol === "HTTP2" ? http2() : null;
+  const make = (host: Host, downstream: ConnectionInfo | null): HostPool =>
+    shared === null ? new Pool(host, resources, http1(), downstream) : new Pool(host, resources, shared, downstream);
+  return (host) =>
+    host.proxyProtocol === null ? make(host, null) : new ProxiedPools((downstream) => make(host, downstream));
 }

@@ -3,7 +3,7 @@ import { connect, type OnReadOpts, type Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { ResetReason } from "../errors.ts";
 import { TCP_KEEPALIVE_DELAY_MS } from "../limits.ts";
-import type { SecureFacts } from "../observe/stream-info.ts";
+import type { ConnectionInfo, SecureFacts } from "../observe/stream-info.ts";
 import type { Host } from "./host.ts";
 import { type ConnectFailure, connectFailure } from "./transport-failure.ts";
 
@@ -11,14 +11,16 @@ import { type ConnectFailure, connectFailure } from "./transport-failure.ts";
 export interface DialOptions {
   /** Names of the protocols that it speaks, for ALPN; empty: plain bytes. */
   readonly protocols: readonly string[];
+  /** Who is behind it, for hosts that are told; null: nobody. */
+  readonly downstream: ConnectionInfo | null;
   readonly onread?: OnReadOpts;
   readonly writableHighWaterMark?: number;
   readonly allowHalfOpen?: boolean;
 }
 
 /** Begins a connection. The event {@link dialedEvent} comes when it is made, `error` when it cannot be. */
-export function dial(host: Host, { protocols, ...given }: DialOptions): Socket {
-  const { target, tls } = host;
+export function dial(host: Host, { protocols, downstream, ...given }: DialOptions): Socket {
+  const { target, tls, proxyProtocol } = host;
   const options =
     target.kind === "pipe"
       ? { path: target.path, noDelay: true, ...given }
@@ -31,7 +33,29 @@ export function dial(host: Host, { protocols, ...given }: DialOptions): Socket {
           keepAliveInitialDelay: TCP_KEEPALIVE_DELAY_MS,
           ...given,
         };
-  return tls === null ? connect(options) : tls.connect(options, { hostname: host.hostname, protocols });
+  const named = { hostname: host.hostname, protocols };
+  if (proxyProtocol === null) return tls === null ? connect(options) : tls.connect(options, named);
+  const { onread, ...plainOptions } = options;
+  const plain = connect(tls === null ? options : plainOptions);
+  // Before anybody else hears of the connection.
+  plain.once("connect", () => plain.write(proxyProtocol.first(downstream, plain)));
+  return tls === null ? plain : over(plain, tls.connect({ socket: plain }, named), onread);
+}
+
+/** TLS over a connection that was made before: what Node does of itself only where it makes both. */
+function over(plain: Socket, secured: TLSSocket, onread: OnReadOpts | undefined): TLSSocket {
+  plain.on("error", (error) => secured.destroy(error));
+  plain.on("close", () => secured.destroy());
+  if (onread === undefined) return secured;
+  const buffer = onread.buffer as Buffer;
+  secured.on("data", (data: Buffer) => {
+    for (let at = 0; at < data.length; at += buffer.length) {
+      const piece = data.subarray(at, at + buffer.length);
+      piece.copy(buffer);
+      onread.callback(piece.length, buffer);
+    }
+  });
+  return secured;
 }
 
 export function dialedEvent(host: Host): "connect" | "secureConnect" {

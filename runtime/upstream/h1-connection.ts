@@ -56,7 +56,7 @@ export class H1Connection extends Deadline implements PoolConnection<H1Request>,
   constructor(pool: Pool<H1Request>) {
     super();
     this.#pool = pool;
-    const { host } = pool;
+    const { host, downstream } = pool;
     this.address = host.address;
     this.#parser = new ResponseParser(this);
     const onread = {
@@ -68,7 +68,8 @@ export class H1Connection extends Deadline implements PoolConnection<H1Request>,
         return true;
       },
     };
-    const socket = dial(host, { protocols: PROTOCOLS, writableHighWaterMark: pool.bufferLimitBytes, onread });
+    const writableHighWaterMark = pool.bufferLimitBytes;
+    const socket = dial(host, { protocols: PROTOCOLS, downstream, writableHighWaterMark, onread });
     this.#socket = socket;
     socket.on(dialedEvent(host), () => this.#onConnect());
     socket.on("drain", () => this.#onDrain());

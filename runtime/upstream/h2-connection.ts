@@ -59,9 +59,9 @@ export class H2Connection extends Deadline implements PoolConnection<H2Request> 
   constructor(pool: Pool<H2Request>, module: Http2) {
     super();
     this.#pool = pool;
-    const { host } = pool;
+    const { host, downstream } = pool;
     this.address = host.address;
-    const socket = dial(host, { protocols: PROTOCOLS });
+    const socket = dial(host, { protocols: PROTOCOLS, downstream });
     // Before the session, which takes the same event for its own beginning.
     socket.on(dialedEvent(host), () => this.#onDialed());
     this.#socket = socket;

@@ -1,11 +1,15 @@
 /** One host of a cluster in one worker: where it is, how it does, and the pool of connections to it. */
+import { isIP } from "node:net";
 import type { Address } from "../config/snapshot.ts";
+import type { StreamInfo } from "../observe/stream-info.ts";
 import type { UpstreamTls } from "../tls/upstream.ts";
+import type { ProxyHeaders } from "./proxied-pools.ts";
 import type { UpstreamHandler, UpstreamRequest } from "./request.ts";
 
 /** The connections to one host. */
 export interface HostPool {
-  request(handler: UpstreamHandler): UpstreamRequest;
+  /** `stream`: whose request it is, for hosts that are told who downstream is. */
+  request(handler: UpstreamHandler, stream?: StreamInfo): UpstreamRequest;
   /** Closes idle connections now and the others as their requests end. */
   drain(): void;
   /** Closes all connections; requests under way are reset. */
@@ -23,6 +27,8 @@ export interface HostFacts {
   readonly tls?: UpstreamTls | null;
   /** What balancers read of the endpoint's metadata: the namespace `envoy.lb`; absent: nothing. */
   readonly lbMetadata?: Readonly<Record<string, unknown>> | undefined;
+  /** Absent: the host is not told who downstream is. */
+  readonly proxyProtocol?: ProxyHeaders | null;
 }
 
 export class Host {
@@ -36,6 +42,7 @@ export class Host {
   readonly healthy: boolean;
   readonly tls: UpstreamTls | null;
   readonly lbMetadata: Readonly<Record<string, unknown>> | undefined;
+  readonly proxyProtocol: ProxyHeaders | null;
   readonly pool: HostPool;
 
   cxActive = 0;
@@ -56,6 +63,7 @@ export class Host {
     this.healthy = facts.healthy;
     this.tls = facts.tls ?? null;
     this.lbMetadata = facts.lbMetadata;
+    this.proxyProtocol = facts.proxyProtocol ?? null;
     this.pool = createPool(this);
   }
 
@@ -73,4 +81,18 @@ export function addressText(address: Address): string {
 /** `ip:port`, with brackets around an IPv6 address. */
 export function ipPort(ip: string, port: number): string {
   return ip.includes(":") ? `[${ip}]:${port}` : `${ip}:${port}`;
+}
+
+export interface IpPort {
+  readonly ip: string;
+  readonly port: number;
+}
+
+/** `1.2.3.4:80` or `[2001:db8::1]:80`; undefined for what is neither. */
+export function parseIpPort(text: string): IpPort | undefined {
+  const found = /^(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):(\d{1,5})$/.exec(text);
+  const ip = found?.[1] ?? found?.[2];
+  const port = Number(found?.[3]);
+  if (ip === undefined || isIP(ip) !== (found?.[1] === undefined ? 4 : 6) || port > 65_535) return undefined;
+  return { ip, port };
 }

@@ -3,21 +3,15 @@
  * when the first asks for it and forgotten when none did for a while.
  * https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/service_discovery#original-destination
  */
-import { isIP } from "node:net";
 import type { OriginalDstConfig } from "../config/cluster-snapshot.ts";
 import { MAX_ORIGINAL_DST_HOSTS } from "../limits.ts";
 import type { Counter } from "../observe/stats.ts";
 import type { StreamInfo } from "../observe/stream-info.ts";
-import { ipPort } from "./host.ts";
+import { type IpPort, ipPort, parseIpPort } from "./host.ts";
 import type { Host } from "./host.ts";
 
 /** Filter state that names a destination before anything else does. */
 const FILTER_STATE = "envoy.network.transport_socket.original_dst_address";
-
-interface Destination {
-  readonly ip: string;
-  readonly port: number;
-}
 
 /** What the hosts are made with, and who is told of them. */
 export interface OriginalDstOptions {
@@ -70,7 +64,7 @@ export class OriginalDst {
   }
 
   /** In Envoy's order; what is malformed is counted and left out. */
-  #destination(stream: StreamInfo): Destination | undefined {
+  #destination(stream: StreamInfo): IpPort | undefined {
     const { header, metadataPath } = this.#options.config;
     const state = stream.stateOf(FILTER_STATE);
     const { connection } = stream;
@@ -78,13 +72,13 @@ export class OriginalDst {
       (state === undefined ? undefined : this.#parse(Buffer.from(state).toString("latin1"))) ??
       (header === "" ? undefined : this.#parse(stream.requestHeaders?.get(header))) ??
       (metadataPath.length === 0 ? undefined : this.#parse(metadataValue(stream, metadataPath))) ??
-      (connection.localAddressRestored ? parseIpPort(connection.localAddress) : undefined)
+      (connection.localAddressRestored ? destination(connection.localAddress) : undefined)
     );
   }
 
-  #parse(text: string | null | undefined): Destination | undefined {
+  #parse(text: string | null | undefined): IpPort | undefined {
     if (text === undefined || text === null) return undefined;
-    const parsed = parseIpPort(text);
+    const parsed = destination(text);
     if (parsed === undefined) this.#options.invalid.inc();
     return parsed;
   }
@@ -111,12 +105,8 @@ function metadataValue(stream: StreamInfo, [namespace = "", ...keys]: readonly s
   return typeof value === "string" ? value : undefined;
 }
 
-/** `1.2.3.4:80` or `[2001:db8::1]:80`; undefined for what is neither, and for port 0. */
-function parseIpPort(text: string): Destination | undefined {
-  const found = /^(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):(\d{1,5})$/.exec(text);
-  const ip = found?.[1] ?? found?.[2];
-  const port = Number(found?.[3]);
-  if (ip === undefined || isIP(ip) !== (found?.[1] === undefined ? 4 : 6) || port < 1 || port > 65_535)
-    return undefined;
-  return { ip, port };
+/** Port 0 is nobody's. */
+function destination(text: string): IpPort | undefined {
+  const parsed = parseIpPort(text);
+  return parsed === undefined || parsed.port === 0 ? undefined : parsed;
 }

@@ -3,6 +3,7 @@
  * next, so that surplus ones grow old and are closed; requests that find none wait in order of arrival.
  */
 import { ResetReason } from "../errors.ts";
+import type { ConnectionInfo } from "../observe/stream-info.ts";
 import type { Deadline } from "../timers.ts";
 import type { ClusterResources } from "./cluster-resources.ts";
 import { FailedRequest } from "./failed-request.ts";
@@ -45,6 +46,8 @@ export class Pool<R extends PoolRequest> implements HostPool {
   readonly host: Host;
   readonly resources: ClusterResources;
   readonly bufferLimitBytes: number;
+  /** The only one whose requests it takes, where the host is told who that is; null: anybody. */
+  readonly downstream: ConnectionInfo | null;
   readonly #protocol: PoolProtocol<R>;
   readonly #all = new Set<PoolConnection<R>>();
   readonly #ready: PoolConnection<R>[] = [];
@@ -52,8 +55,14 @@ export class Pool<R extends PoolRequest> implements HostPool {
   #connecting = 0;
   #draining = false;
 
-  constructor(host: Host, resources: ClusterResources, protocol: PoolProtocol<R>) {
+  constructor(
+    host: Host,
+    resources: ClusterResources,
+    protocol: PoolProtocol<R>,
+    downstream: ConnectionInfo | null = null,
+  ) {
     this.host = host;
+    this.downstream = downstream;
     this.resources = resources;
     this.bufferLimitBytes = resources.config.perConnectionBufferLimitBytes;
     this.#protocol = protocol;

@@ -4,7 +4,7 @@
  */
 import type { Socket } from "node:net";
 import { ResetReason } from "../errors.ts";
-import type { SecureFacts } from "../observe/stream-info.ts";
+import type { ConnectionInfo, SecureFacts } from "../observe/stream-info.ts";
 import { beginEvent, Deadline, endEvent } from "../timers.ts";
 import type { ClusterResources } from "./cluster-resources.ts";
 import { dial, dialedEvent, dialedFacts, dialFailure, dialRefusal, resetDialed } from "./dial.ts";
@@ -47,6 +47,8 @@ export class TcpConnection extends Deadline {
     host: Host;
     resources: ClusterResources;
     handler: TcpHandler;
+    /** Whose bytes it carries; absent: nobody's downstream. */
+    downstream?: ConnectionInfo | undefined;
     onGone: (connection: TcpConnection) => void;
   }) {
     super();
@@ -61,6 +63,7 @@ export class TcpConnection extends Deadline {
     const buffer = upstreamReadBuffer;
     const socket = dial(host, {
       protocols: NO_PROTOCOLS,
+      downstream: given.downstream ?? null,
       allowHalfOpen: true,
       writableHighWaterMark: resources.config.perConnectionBufferLimitBytes,
       onread: {

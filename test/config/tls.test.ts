@@ -315,6 +315,7 @@ test("listener filters with their settings; a TLS inspector is brought along by 
         allowMissing: true,
         disallowedVersions: [1],
         statPrefix: "edge",
+        passed: [],
         rules: [{ type: 0xea, namespace: "envoy.filters.listener.proxy_protocol", key: "vpc" }],
       },
       { kind: "tls_inspector", ja3: true, ja4: false, maxHelloBytes: 1000, closeOnBrokenHello: false },
@@ -327,6 +328,29 @@ test("listener filters with their settings; a TLS inspector is brought along by 
     ["tls_inspector"],
   );
   assert.ok(warnings.some(({ rule }) => rule === "tls-inspector"));
+});
+
+test("hosts that are told who downstream is, with TLS below or not; version 1 has no fields", () => {
+  const PROXIED = `"@type": type.googleapis.com/envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport`;
+  const raw = `transport_socket: { name: raw, typed_config: { "@type": type.googleapis.com/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer } }`;
+  const tls = `transport_socket: { name: tls, typed_config: { "@type": ${TYPE}UpstreamTlsContext, sni: up.test } }`;
+  const of = (inner: string, config: string): ReturnType<typeof load> =>
+    load(bootstrap({ cluster: `transport_socket: { name: p, typed_config: { ${PROXIED}, ${config} ${inner} } },` }));
+  const fields =
+    "pass_through_tlvs: { match_type: INCLUDE, tlv_type: [5] }, added_tlvs: [ { type: 0xE0, value: YQ== } ]";
+  const [second] = of(tls, `config: { version: V2, ${fields} },`).snapshot!.clusters;
+  assert.deepEqual(second!.endpoints[0]!.proxyProtocol, {
+    version: 2,
+    passed: [5],
+    added: [{ type: 0xe0, value: new Uint8Array([0x61]) }],
+  });
+  assert.deepEqual([second!.endpoints[0]!.tls, second!.tls![0]!.sni], [0, "up.test"]);
+  const first = of(raw, `config: { ${fields} },`);
+  assert.deepEqual(first.snapshot!.clusters[0]!.endpoints[0]!.proxyProtocol!.version, 1);
+  assert.equal(first.snapshot!.clusters[0]!.endpoints[0]!.tls, undefined);
+  assert.equal(first.warnings.filter(({ message }) => /version 1 have no such fields/.test(message)).length, 2);
+  assert.match(of("", "config: {},").errors[0]!.message, /required/);
+  assert.match(of(raw, "config: { added_tlvs: [ { type: 300, value: YQ== } ] },").errors[0]!.message, /256/);
 });
 
 test("what becomes of client certificates, and routes that ask for them", () => {

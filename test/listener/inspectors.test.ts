@@ -41,6 +41,7 @@ const PROXY: ListenerFilterKind = {
   allowMissing: false,
   disallowedVersions: [],
   statPrefix: "",
+  passed: [],
   rules: [],
 };
 

@@ -6,7 +6,7 @@ import { addressText, buildAddress } from "./address.ts";
 import type { BuildContext } from "./context.ts";
 import { buildLoadBalancing } from "./load-balancing.ts";
 import { filterMetadata } from "./metadata.ts";
-import { TransportSockets } from "./transport-sockets.ts";
+import { type ChosenSocket, TransportSockets } from "./transport-sockets.ts";
 import { buildOriginalDst } from "./original-dst.ts";
 
 const PROTOCOL_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
@@ -35,7 +35,8 @@ export function buildCluster(context: BuildContext, cluster: Message): ClusterCo
     perConnectionBufferLimitBytes: cluster.wrappedNumber("per_connection_buffer_limit_bytes", CONNECTION_BUFFER_BYTES),
     protocol: http.protocol,
     endpoints: buildEndpoints(context, cluster, { type, sockets }),
-    ...(sockets.contexts.length === 0 ? {} : { tls: sockets.contexts, defaultTls: sockets.fallback }),
+    ...(sockets.contexts.length === 0 ? {} : { tls: sockets.contexts, defaultTls: sockets.fallback.tls }),
+    ...(sockets.fallback.proxyProtocol === undefined ? {} : { defaultProxyProtocol: sockets.fallback.proxyProtocol }),
     dnsRefreshRateMs: refresh,
     dnsFailureRefreshRateMs:
       failureRate === undefined ? refresh : context.millis(failureRate, "base_interval", refresh),
@@ -162,7 +163,7 @@ function buildEndpoints(
       const endpoint = buildEndpoint(context, entry, {
         priority: locality.number("priority"),
         literal: type === "STATIC",
-        tls: sockets.choose(entry, locality),
+        socket: sockets.choose(entry, locality),
       });
       if (endpoint === undefined) continue;
       const key = `${endpoint.priority} ${addressText(endpoint.address)}`;
@@ -185,7 +186,7 @@ function buildEndpoints(
 function buildEndpoint(
   context: BuildContext,
   entry: Message,
-  options: { priority: number; literal: boolean; tls: number | undefined },
+  options: { priority: number; literal: boolean; socket: ChosenSocket },
 ): EndpointConfig | undefined {
   const endpoint = entry.message("endpoint");
   const address =
@@ -203,7 +204,8 @@ function buildEndpoint(
     hostname: endpoint.text("hostname"),
     weight: entry.wrappedNumber("load_balancing_weight", 1),
     priority: options.priority,
-    ...(options.tls === undefined ? {} : { tls: options.tls }),
+    ...(options.socket.tls === undefined ? {} : { tls: options.socket.tls }),
+    ...(options.socket.proxyProtocol === undefined ? {} : { proxyProtocol: options.socket.proxyProtocol }),
     ...(entry.has("metadata") ? { metadata: filterMetadata(entry) } : {}),
     healthy: USABLE.has(entry.number("health_status")),
   };

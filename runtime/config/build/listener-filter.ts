@@ -5,6 +5,7 @@ import type { ListenerFilterConfig, ListenerFilterKind, ListenerFilterPredicate 
 import { needsHello } from "../../tls/secure-context.ts";
 import type { FilterChainConfig } from "../snapshot.ts";
 import type { BuildContext } from "./context.ts";
+import { passedFields, PROXY_VERSIONS } from "./proxy-protocol.ts";
 
 const ORIGINAL_DST = "original_dst";
 const LISTENER = "envoy.extensions.filters.listener.";
@@ -19,8 +20,6 @@ const KINDS: ReadonlyMap<string, (context: BuildContext, config: Message) => Lis
 
 /** The namespace of a rule that names none. */
 const PROXY_PROTOCOL_METADATA = "envoy.filters.listener.proxy_protocol";
-/** ProxyProtocolConfig.Version by number. */
-const VERSIONS = [1, 2] as const;
 
 function buildTlsInspector(config: Message): ListenerFilterKind {
   return {
@@ -38,8 +37,9 @@ function buildProxyProtocol(context: BuildContext, config: Message): ListenerFil
   return {
     kind: "proxy_protocol",
     allowMissing: config.flag("allow_requests_without_proxy_protocol"),
-    disallowedVersions: config.numbers("disallowed_versions").map((version) => VERSIONS[version] ?? 1),
+    disallowedVersions: config.numbers("disallowed_versions").map((version) => PROXY_VERSIONS[version] ?? 1),
     statPrefix: config.text("stat_prefix"),
+    passed: passedFields(context, config),
     rules: config.messages("rules").flatMap((rule) => {
       const target = rule.message("on_tlv_present");
       if (target === undefined) return [];

@@ -149,7 +149,11 @@ export const SUPPORTED_FIELDS: ReadonlyMap<string, ReadonlySet<string>> = new Ma
   ),
   fields(
     "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol",
-    "rules allow_requests_without_proxy_protocol disallowed_versions stat_prefix tlv_location",
+    "rules allow_requests_without_proxy_protocol pass_through_tlvs disallowed_versions stat_prefix tlv_location",
+  ),
+  fields(
+    "envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport",
+    "config transport_socket",
   ),
   fields(
     "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
@@ -352,6 +356,9 @@ export const IGNORED_FIELDS: ReadonlyMap<string, ReadonlyMap<string, string>> = 
   }),
   ignored("envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector", {
     initial_read_buffer_size: TUNING,
+  }),
+  ignored("envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport", {
+    tlv_as_pool_key: "each downstream connection has upstream connections of its own",
   }),
   ignored("envoy.extensions.wasm.v3.VmConfig", {
     allow_precompiled: "precompiled code is never used",
