@@ -36,7 +36,7 @@ const ENDS: readonly (readonly [from: string, to: string, line: string, read: re
   ["192.0.2.1:1000", "192.0.2.2:80", "TCP4 192.0.2.1 192.0.2.2 1000 80", ["192.0.2.1", "192.0.2.2"]],
   ["[2001:db8::1]:1", "[2001:db8::2]:2", "TCP6 2001:db8::1 2001:db8::2 1 2", ["2001:db8::1", "2001:db8::2"]],
   ["192.0.2.1:65535", "[::1]:2", "TCP6 ::ffff:192.0.2.1 ::1 65535 2", ["::ffff:c000:201", "::1"]],
-  ["/tmp/some.sock", "/tmp/some.sock", "UNKNOWN", null],
+  ["/run/some.sock", "/run/some.sock", "UNKNOWN", null],
 ];
 
 for (const [from, to, line, read] of ENDS) {
