@@ -331,6 +331,11 @@ export const WORKER_BEAT_MS = 500;
 export const WORKER_WATCH_MS = 1000;
 /** Looks in a row without a new beat until a worker is taken for hanging and replaced. Envoy: `watchdog.kill_timeout`, off there; here a guest that loops for ever must not take a worker with it. */
 export const WORKER_MISSED_BEATS = 10;
+/**
+ * MiB that a worker's new objects may take before V8 collects those nobody has any more. V8 itself goes up to twice that
+ * and seldom gives it back: with 10,000 idle connections it would be more than they take themselves. Requests are no slower.
+ */
+export const WORKER_YOUNG_MIB = 24;
 /** Milliseconds a worker may take from its thread's start to its last bound listener. */
 export const WORKER_START_TIMEOUT_MS = 30_000;
 /** Milliseconds before a worker that died is replaced; doubled each time it dies young, up to the maximum. */

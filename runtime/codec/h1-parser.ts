@@ -47,7 +47,8 @@ export abstract class MessageParser {
   protected readonly progress = new Progress();
   /** Bytes of the body still to come in state LENGTH. */
   protected remaining = 0;
-  readonly #chunks = new ChunkLines();
+  /** Made for the first chunked body: most connections never have one. */
+  #chunks: ChunkLines | null = null;
   /** Bytes of the chunk still to come in state CHUNKED. */
   #chunkLeft = 0;
   #held: Buffer | null = null;
@@ -106,7 +107,8 @@ export abstract class MessageParser {
   }
 
   protected startChunked(): void {
-    this.#chunks.reset();
+    if (this.#chunks === null) this.#chunks = new ChunkLines();
+    else this.#chunks.reset();
     this.#chunkLeft = 0;
     this.state = State.CHUNKED;
   }
@@ -202,7 +204,7 @@ export abstract class MessageParser {
   }
 
   #chunked(bytes: Buffer, at: number, end: number): number {
-    const chunks = this.#chunks;
+    const chunks = this.#chunks!;
     if (this.#chunkLeft === 0) {
       const next = chunks.feed(bytes, at, end);
       if (chunks.state === CHUNK_DATA) this.#chunkLeft = chunks.size;

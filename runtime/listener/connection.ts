@@ -15,22 +15,40 @@ import { type ConnectionInfo, StreamInfo } from "../observe/stream-info.ts";
 import { Alarm, beginEvent, endEvent } from "../timers.ts";
 import { takesDirectWrites, writeDirect } from "../upstream/direct-write.ts";
 import { Hold, type Place, ReadWalk, type WalkOwner, WriteWalk } from "./chain-walk.ts";
-import { bytesTaken, readInto, resetSocket } from "./read-buffer.ts";
+import { type BytesTaker, bytesTaken, readInto, resetSocket } from "./read-buffer.ts";
+import type { ServedChain } from "./served-chains.ts";
 
 /** What a connection tells the listener that accepted it. */
 export interface ConnectionOwner {
   onConnectionClosed(connection: DownstreamConnection): void;
 }
 
-export class DownstreamConnection implements ConnectionView, WalkOwner {
+/** Where a connection belongs. */
+export interface Service {
+  readonly owner: ConnectionOwner;
+  readonly chain: ServedChain;
+  /** Monotonic milliseconds: when its socket had passed the listener filters. */
+  readonly startMs: number;
+}
+
+/** Where a socket keeps its connection: its listeners are the same functions for all, and none is made for each. */
+const CONNECTION = Symbol("connection");
+interface OwnedSocket extends Socket {
+  [CONNECTION]?: DownstreamConnection;
+}
+
+export class DownstreamConnection implements ConnectionView, WalkOwner, BytesTaker {
   readonly info: ConnectionInfo;
-  readonly #socket: Socket;
+  /** Another one when a configuration puts one in its place; the filters stay. */
+  chain: ServedChain;
+  readonly #socket: OwnedSocket;
   readonly #owner: ConnectionOwner;
   readonly #limitBytes: number;
-  readonly #startMs = performance.now();
+  /** See {@link Service}. */
+  readonly startMs: number;
   #terminal: TerminalFilter | null = null;
   /** Every filter but the terminal one; usually none, and then bytes go straight to the terminal filter. */
-  #places: readonly FilterPlace[] = [];
+  #places: readonly FilterPlace[] = NONE;
   #reads: ReadWalk | null = null;
   #writes: WriteWalk | null = null;
   #stream: StreamInfo | null = null;
@@ -47,17 +65,19 @@ export class DownstreamConnection implements ConnectionView, WalkOwner {
   #closeAlarm: Alarm | null = null;
 
   /** `accepted` was not read from yet (`pauseOnConnect`). */
-  constructor(accepted: Socket, info: ConnectionInfo, limitBytes: number, owner: ConnectionOwner) {
+  constructor(accepted: Socket, info: ConnectionInfo, limitBytes: number, { owner, chain, startMs }: Service) {
     this.info = info;
+    this.chain = chain;
+    this.startMs = startMs;
     this.#limitBytes = limitBytes;
-    this.#socket = readInto(accepted, limitBytes, (data) => this.#onData(data, false));
+    this.#socket = readInto(accepted, limitBytes, this);
     this.#owner = owner;
     this.#direct = takesDirectWrites(this.#socket);
   }
 
   get stream(): StreamInfo {
     if (this.#stream === null) {
-      this.#stream = new StreamInfo(this.info, this.info.startTimeMs, this.#startMs);
+      this.#stream = new StreamInfo(this.info, this.info.startTimeMs, this.startMs);
       this.info.stream = this.#stream;
       this.#stream.filterState = this.info.filterState ??= new Map();
       this.#stream.protocol = "";
@@ -78,21 +98,18 @@ export class DownstreamConnection implements ConnectionView, WalkOwner {
   }
 
   /** Builds the filters and starts reading. Without a terminal filter the connection ends at once. */
-  start(chain: readonly NetworkFilterFactory[]): void {
+  start(): void {
     const socket = this.#socket;
     const places: FilterPlace[] = [];
-    for (const factory of chain) {
+    for (const factory of this.chain.factories) {
       if (factory.terminal) this.#terminal = factory.create(this);
       else places.push(new FilterPlace(this, places.length, factory));
     }
-    socket.on("end", () => this.#onEnd());
-    socket.on("drain", () => this.#onDrain());
-    // An error is always followed by close, which is where the connection ends for everyone.
-    socket.on(
-      "error",
-      (error: NodeJS.ErrnoException) => (this.resetByPeer ||= error.code === "ECONNRESET" || error.code === "EPIPE"),
-    );
-    socket.on("close", () => this.#onClose());
+    socket[CONNECTION] = this;
+    socket.on("end", DownstreamConnection.#ended);
+    socket.on("drain", DownstreamConnection.#drained);
+    socket.on("error", DownstreamConnection.#broken);
+    socket.on("close", DownstreamConnection.#closed);
     const terminal = this.#terminal;
     if (terminal === null) this.closeNow();
     else if (places.length === 0) terminal.onNewConnection();
@@ -205,21 +222,36 @@ export class DownstreamConnection implements ConnectionView, WalkOwner {
 
   // ---- the socket -------------------------------------------------------------------------------
 
+  static #ended(this: OwnedSocket): void {
+    const connection = this[CONNECTION]!;
+    connection.#remoteEnded = true;
+    connection.#onData(EMPTY, true);
+  }
+
+  static #drained(this: OwnedSocket): void {
+    const connection = this[CONNECTION]!;
+    if (connection.#blocked && connection.#writes?.over !== true) connection.#unblock();
+  }
+
+  /** An error is always followed by close, which is where the connection ends for everyone. */
+  static #broken(this: OwnedSocket, error: NodeJS.ErrnoException): void {
+    this[CONNECTION]!.resetByPeer ||= error.code === "ECONNRESET" || error.code === "EPIPE";
+  }
+
+  static #closed(this: OwnedSocket): void {
+    this[CONNECTION]!.#onClose();
+  }
+
+  onBytes(data: Buffer): void {
+    this.#onData(data, false);
+  }
+
   #onData(data: Buffer, endStream: boolean): void {
     if (this.#localClose) return;
     beginEvent();
     if (this.#reads === null) this.#terminal?.onData(data, endStream);
     else this.#reads.send(-1, data, endStream);
     endEvent();
-  }
-
-  #onEnd(): void {
-    this.#remoteEnded = true;
-    this.#onData(EMPTY, true);
-  }
-
-  #onDrain(): void {
-    if (this.#blocked && this.#writes?.over !== true) this.#unblock();
   }
 
   #unblock(): void {
@@ -370,3 +402,4 @@ class FilterPlace implements Place, FilterView {
 }
 
 const EMPTY = Buffer.alloc(0);
+const NONE: readonly FilterPlace[] = [];

@@ -66,12 +66,6 @@ export interface ListenerEnvironment {
 /** The key of all listeners' counts; a listener's name is never empty. */
 export const ALL_LISTENERS = "";
 
-/** What is known of a connection besides itself. */
-interface Served {
-  chain: ServedChain;
-  readonly startMs: number;
-}
-
 export class Listener implements ConnectionOwner, SocketOwner, SocketTaker {
   #config: ListenerConfig;
   readonly #environment: ListenerEnvironment;
@@ -82,7 +76,7 @@ export class Listener implements ConnectionOwner, SocketOwner, SocketTaker {
   readonly #bound: BoundAddress[] = [];
   /** Bound for this listener, or taken over from another one, but not in use yet: by number of the address. */
   readonly #pending = new Map<number, ListeningSocket>();
-  readonly #connections = new Map<DownstreamConnection, Served>();
+  readonly #connections = new Set<DownstreamConnection>();
   readonly #stats: ListenerStats;
   readonly #book: AddressBook<Listener>;
   readonly #connectionLimit: number;
@@ -220,13 +214,13 @@ export class Listener implements ConnectionOwner, SocketOwner, SocketTaker {
     this.#config = config;
     this.#chains = chains;
     chains.succeed(before);
-    for (const served of this.#connections.values()) inherit(served);
+    for (const connection of this.#connections) inherit(connection);
     const retired = gone.filter(({ heir }) => heir === null);
     askToLeave(retired, drain.overMs);
     this.#stats.chainsDraining.add(retired.length);
     await this.#departures.until(() => gone.every(({ users }) => users === 0), drain.endMs);
     this.#stats.chainsDraining.add(-retired.length);
-    for (const [connection, { chain }] of this.#connections) if (retired.includes(chain)) connection.destroy();
+    for (const connection of this.#connections) if (retired.includes(connection.chain)) connection.destroy();
     for (const { tls } of gone) if (!this.#chains.has(tls)) tls?.close();
   }
 
@@ -291,7 +285,7 @@ export class Listener implements ConnectionOwner, SocketOwner, SocketTaker {
   drain(): Promise<void> {
     this.stopAccepting();
     this.#pipeline.close();
-    for (const connection of this.#connections.keys()) connection.drain();
+    for (const connection of this.#connections) connection.drain();
     if (this.#connections.size === 0) return Promise.resolve();
     return new Promise((resolve) => (this.#idle = resolve));
   }
@@ -300,17 +294,16 @@ export class Listener implements ConnectionOwner, SocketOwner, SocketTaker {
     this.stopAccepting();
     this.#pipeline.close();
     for (const { tls } of this.#chains.all) tls?.close();
-    for (const connection of this.#connections.keys()) connection.destroy();
+    for (const connection of this.#connections) connection.destroy();
     this.#destroyed = true;
     if (this.#connections.size === 0) this.#closeLog();
   }
 
   onConnectionClosed(connection: DownstreamConnection): void {
-    const { chain, startMs } = this.#connections.get(connection)!;
     this.#connections.delete(connection);
-    chain.users--;
+    connection.chain.users--;
     this.#letGo();
-    this.#stats.onClosed(performance.now() - startMs);
+    this.#stats.onClosed(performance.now() - connection.startMs);
     if (this.#accessLog !== undefined) this.#accessLog.log(connection.stream);
     if (this.#connections.size > 0) return;
     if (this.#idle !== null) this.#idle();
@@ -425,12 +418,13 @@ export class Listener implements ConnectionOwner, SocketOwner, SocketTaker {
   }
 
   #serve(socket: Socket, info: ConnectionInfo, chain: ServedChain, startMs: number): void {
-    const connection = new DownstreamConnection(socket, info, this.#config.perConnectionBufferLimitBytes, this);
-    const served = { chain, startMs };
+    const { perConnectionBufferLimitBytes } = this.#config;
+    const service = { owner: this, chain, startMs };
+    const connection = new DownstreamConnection(socket, info, perConnectionBufferLimitBytes, service);
     // Its handshake took until another chain had taken the place of this one.
-    inherit(served);
-    this.#connections.set(connection, served);
-    connection.start(served.chain.factories);
+    inherit(connection);
+    this.#connections.add(connection);
+    connection.start();
     // The same, for a drain.
     if (this.#idle !== null) connection.drain();
   }
@@ -491,10 +485,10 @@ export class Listener implements ConnectionOwner, SocketOwner, SocketTaker {
 }
 
 /** A connection goes on with what has taken the place of its chain. */
-function inherit(served: Served): void {
-  while (served.chain.heir !== null) {
-    served.chain.users--;
-    served.chain = served.chain.heir;
-    served.chain.users++;
+function inherit(connection: DownstreamConnection): void {
+  while (connection.chain.heir !== null) {
+    connection.chain.users--;
+    connection.chain = connection.chain.heir;
+    connection.chain.users++;
   }
 }

@@ -45,16 +45,22 @@ export function stopReading(socket: Socket): void {
   handle.readStop?.();
 }
 
+/** Whoever gets what a socket reads: an object and not a function, which each connection would have to make. */
+export interface BytesTaker {
+  /** The bytes are its own only until it returns. */
+  onBytes(data: Buffer): void;
+}
+
 /**
  * The socket to use instead of an accepted one, which is not reading (`pauseOnConnect`, {@link stopReading}).
- * `onBytes` gets what comes in, from the next turn on; first what others read and gave back by `unshift`.
- * The bytes are its own only until it returns. `limitBytes` is what `write` may buffer before it says stop.
+ * `taker` gets what comes in, from the next turn on; first what others read and gave back by `unshift`.
+ * `limitBytes` is what `write` may buffer before it says stop.
  */
-export function readInto(accepted: Socket, limitBytes: number, onBytes: (data: Buffer) => void): Socket {
+export function readInto(accepted: Socket, limitBytes: number, taker: BytesTaker): Socket {
   const handed = accepted as unknown as Handed;
   const handle = handed._handle;
   if (handle === null || typeof handle !== "object" || "encrypted" in accepted) {
-    accepted.on("data", onBytes);
+    accepted.on("data", (data: Buffer) => taker.onBytes(data));
     accepted.resume();
     return accepted;
   }
@@ -67,14 +73,14 @@ export function readInto(accepted: Socket, limitBytes: number, onBytes: (data: B
     onread: {
       buffer: readBuffer,
       callback: (length: number): boolean => {
-        onBytes(readBuffer.subarray(0, length));
+        taker.onBytes(readBuffer.subarray(0, length));
         return true;
       },
     },
   };
   // The published type knows only bound sockets as `handle`.
   const socket = new Socket(options as unknown as SocketConstructorOpts);
-  if (early !== null) process.nextTick(deliver, socket, early, onBytes);
+  if (early !== null) process.nextTick(deliver, socket, early, taker);
   return socket;
 }
 
@@ -94,8 +100,8 @@ export function resetSocket(socket: Socket): void {
 }
 
 /** Before anything that is still to be read, but not to one who paused. */
-function deliver(socket: Socket, early: Buffer, onBytes: (data: Buffer) => void): void {
+function deliver(socket: Socket, early: Buffer, taker: BytesTaker): void {
   if (socket.destroyed) return;
-  if (socket.isPaused()) socket.once("resume", () => deliver(socket, early, onBytes));
-  else onBytes(early);
+  if (socket.isPaused()) socket.once("resume", () => deliver(socket, early, taker));
+  else taker.onBytes(early);
 }

@@ -28,6 +28,12 @@ export interface TcpHandler {
   onTcpClosed(reason: ResetReason, transportFailure: string): void;
 }
 
+/** Where a socket keeps its connection: its listeners are the same functions for all, and none is made for each. */
+const CONNECTION = Symbol("connection");
+interface OwnedSocket extends Socket {
+  [CONNECTION]?: TcpConnection;
+}
+
 export class TcpConnection extends Deadline {
   readonly host: Host;
   /** `ip:port`, also before it is connected. */
@@ -61,7 +67,7 @@ export class TcpConnection extends Deadline {
     resources.connectionOpened(host);
     resources.requestQueued();
     const buffer = upstreamReadBuffer;
-    const socket = dial(host, {
+    const socket: OwnedSocket = dial(host, {
       protocols: NO_PROTOCOLS,
       downstream: given.downstream ?? null,
       allowHalfOpen: true,
@@ -75,11 +81,12 @@ export class TcpConnection extends Deadline {
       },
     });
     this.#socket = socket;
-    socket.on(dialedEvent(host), () => this.#onConnect());
-    socket.on("drain", () => this.#onDrain());
-    socket.on("end", () => this.#onEnd());
-    socket.on("error", (error: NodeJS.ErrnoException) => this.#onError(error));
-    socket.on("close", () => this.#onClose());
+    socket[CONNECTION] = this;
+    socket.on(dialedEvent(host), TcpConnection.#dialed);
+    socket.on("drain", TcpConnection.#drained);
+    socket.on("end", TcpConnection.#ended);
+    socket.on("error", TcpConnection.#broken);
+    socket.on("close", TcpConnection.#gone);
     this.arm(resources.config.connectTimeoutMs);
   }
 
@@ -154,6 +161,26 @@ export class TcpConnection extends Deadline {
     this.#resources.stats.cxConnectTimeout.inc();
     this.#failConnect(ResetReason.CONNECTION_TIMEOUT, "");
     this.#socket.destroy();
+  }
+
+  static #dialed(this: OwnedSocket): void {
+    this[CONNECTION]!.#onConnect();
+  }
+
+  static #drained(this: OwnedSocket): void {
+    this[CONNECTION]!.#onDrain();
+  }
+
+  static #ended(this: OwnedSocket): void {
+    this[CONNECTION]!.#onEnd();
+  }
+
+  static #broken(this: OwnedSocket, error: NodeJS.ErrnoException): void {
+    this[CONNECTION]!.#onError(error);
+  }
+
+  static #gone(this: OwnedSocket): void {
+    this[CONNECTION]!.#onClose();
   }
 
   #onConnect(): void {

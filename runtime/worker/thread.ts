@@ -5,7 +5,7 @@
 import { Worker } from "node:worker_threads";
 import type { MessagePort } from "node:worker_threads";
 import { ProxyError } from "../errors.ts";
-import { WORKER_START_TIMEOUT_MS } from "../limits.ts";
+import { WORKER_START_TIMEOUT_MS, WORKER_YOUNG_MIB } from "../limits.ts";
 import type { FromWorker, KnownSockets, ToWorker, WorkerBirth, WorkerSetup } from "./messages.ts";
 import type { BoundAddress } from "../listener/bind.ts";
 
@@ -41,7 +41,12 @@ export class WorkerThread {
   constructor(code: URL, birth: WorkerBirth, owner: ThreadOwner) {
     this.index = birth.index;
     this.#owner = owner;
-    this.#worker = new Worker(code, { workerData: birth, name: `worker_${birth.index}`, stdin: false });
+    this.#worker = new Worker(code, {
+      workerData: birth,
+      name: `worker_${birth.index}`,
+      stdin: false,
+      resourceLimits: { maxYoungGenerationSizeMb: WORKER_YOUNG_MIB },
+    });
     this.id = this.#worker.threadId;
     this.#worker.on("message", (message: FromWorker) => this.#onMessage(message));
     this.#worker.on("messageerror", (error: Error) => this.terminate(`unreadable message: ${error.message}`));

@@ -1,12 +1,12 @@
 /**
  * `node test/bench/connections.ts`: what connections cost. CPU time of short connections (one request each) for each
- * way to spread them over two workers, in turn; and the memory of idle connections. Options: --seconds N, --rounds N,
+ * way to spread them over two workers, in turn; and the memory of idle connections, HTTP and tcp_proxy. Options: --seconds N, --rounds N,
  * --idle N.
  */
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { connect } from "node:net";
-import type { Socket } from "node:net";
+import { connect, createServer } from "node:net";
+import type { AddressInfo, Server, Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -15,6 +15,7 @@ import { parseArgs } from "node:util";
 import { firstAnswer, freePort, PROXY_CORE, startPinned } from "./processes.ts";
 import type { Started } from "./processes.ts";
 import { median } from "./rounds.ts";
+import { fill } from "./sides.ts";
 import { load } from "./wrk.ts";
 
 const SLUICE = fileURLToPath(new URL("../../runtime/cli/sluice.js", import.meta.url));
@@ -56,6 +57,28 @@ export async function startProxy(
   const started = startPinned(PROXY_CORE, [process.execPath, SLUICE, "run", "-c", path, ...options]);
   await firstAnswer(started, port);
   return { started, port };
+}
+
+/** Starts a proxy that carries bytes to `origin`, which answers whatever comes. */
+export async function startTcpProxy(folder: string, origin: Server): Promise<{ started: Started; port: number }> {
+  const port = await freePort();
+  const { port: upstream } = origin.address() as AddressInfo;
+  const config = fill("sluice-tcp.yaml", { folder, port, upstream });
+  const options = ["--concurrency", "1", "--log-level", "warning"];
+  const started = startPinned(PROXY_CORE, [process.execPath, SLUICE, "run", "-c", config, ...options]);
+  await firstAnswer(started, port);
+  return { started, port };
+}
+
+/** A server that answers each read as HTTP would, and keeps the connection. Resolves once it listens. */
+export async function startAnswering(): Promise<Server> {
+  const server = createServer((socket) => {
+    socket.on("error", () => socket.destroy());
+    socket.on("data", () => socket.write("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"));
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return server;
 }
 
 export interface Short {
@@ -140,6 +163,16 @@ async function main(): Promise<void> {
     console.log(`${values.idle} idle connections, ${what}: ${(bytes / 1024).toFixed(1)} KiB each`);
     await started.stop();
   }
+  const origin = await startAnswering();
+  const { started, port } = await startTcpProxy(folder, origin);
+  // Both ends of each are descriptors of this process.
+  const count = Math.ceil(Number(values.idle) / 2);
+  const bytes = await idleBytes(started, port, count);
+  console.log(
+    `${count} idle tcp_proxy connections with theirs upstream, just started: ${(bytes / 1024).toFixed(1)} KiB each`,
+  );
+  await started.stop();
+  origin.close();
 }
 
 if (process.argv[1] === import.meta.filename) await main();

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { idleBytes, shortConnections, startProxy } from "./connections.ts";
+import { idleBytes, shortConnections, startAnswering, startProxy, startTcpProxy } from "./connections.ts";
 import { median, ratio, runRounds } from "./rounds.ts";
 import { SIDES } from "./sides.ts";
 import { startTimes } from "./startup.ts";
@@ -46,6 +46,11 @@ test("short and idle connections are measured", async () => {
   assert.equal(errors, 0);
   assert.ok(Number.isFinite(await idleBytes(started, port, 400)));
   await started.stop();
+  const origin = await startAnswering();
+  const tcp = await startTcpProxy(folder, origin);
+  assert.ok(Number.isFinite(await idleBytes(tcp.started, tcp.port, 400)));
+  await tcp.started.stop();
+  origin.close();
 });
 
 test("start-up is measured", async () => {

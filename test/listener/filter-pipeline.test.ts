@@ -109,7 +109,7 @@ async function until(what: () => boolean): Promise<void> {
 /** All that a connection of a chain would get from the socket. */
 function reader(socket: Socket): { readonly text: () => string; readonly socket: Socket } {
   let text = "";
-  const reading = readInto(socket, 1024, (data) => (text += data.toString()));
+  const reading = readInto(socket, 1024, { onBytes: (data) => void (text += data.toString()) });
   return { text: () => text, socket: reading };
 }
 
