@@ -598,6 +598,8 @@ export const MAX_SIGNATURES = 50;
 export const MAX_SIGNATURE_BYTES = 256 * 1024;
 /** Bytes of memory that the key of a private key's file may take: four times what cosign asks for. */
 export const MAX_SCRYPT_BYTES = 256 * 1024 * 1024;
+/** Bytes of what is kept of a reference: a few manifests of the largest size and all signatures, in base64. */
+export const MAX_KEPT_REFERENCE_BYTES = 64 * 1024 * 1024;
 /** Milliseconds after which a transfer shows a bar on a terminal, and between two looks at it. */
 export const PROGRESS_AFTER_MS = 500;
 export const PROGRESS_EVERY_MS = 100;

@@ -2,14 +2,16 @@
  * Files kept by their SHA-256 in one folder, so that what was fetched once is there at the next start, network or not.
  * Several processes may share the folder: files appear whole, and each is checked against its name when it is read.
  */
-import { createHash, randomBytes } from "node:crypto";
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, utimesSync } from "node:fs";
 import { join } from "node:path";
 import { STALE_PART_MS } from "../limits.ts";
 import type { Log } from "../observe/log.ts";
+import { writeWhole } from "../registry/whole-file.ts";
 
-const WHOLE = /^[0-9a-f]{64}$/;
-const PART = /^[0-9a-f]{64}\.[0-9a-f]+\.part$/;
+/** Code by its digest, and what references stood for (kept-references.ts). */
+const WHOLE = /^[0-9a-f]{64}(?:\.ref)?$/;
+const PART = /^[0-9a-f]{64}(?:\.ref)?\.[0-9a-f]+\.part$/;
 
 /** Lower-case hexadecimal. */
 export function sha256Of(bytes: Uint8Array): string {
@@ -61,15 +63,12 @@ export class DigestCache {
       this.#log.warning(`code cache: ${sha256} has ${bytes.length} bytes, more than all of the cache; it is not kept`);
       return;
     }
-    const part = join(this.#folder, `${sha256}.${randomBytes(6).toString("hex")}.part`);
     try {
       mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
-      writeFileSync(part, bytes, { mode: 0o600 });
-      renameSync(part, join(this.#folder, sha256));
+      writeWhole(join(this.#folder, sha256), bytes, 0o600);
       this.#makeRoom(sha256);
     } catch (error) {
       this.#complain(`cannot keep ${sha256} in ${this.#folder}`, error);
-      this.#remove(part);
     }
   }
 
@@ -83,7 +82,8 @@ export class DigestCache {
       if (WHOLE.test(name) && name !== newest) files.push({ path, size: stats.size, usedMs: stats.mtimeMs });
     }
     files.sort((a, b) => b.usedMs - a.usedMs);
-    let left = this.#maxBytes - statSync(join(this.#folder, newest)).size;
+    // Another process may have made room of it already.
+    let left = this.#maxBytes - (statSync(join(this.#folder, newest), { throwIfNoEntry: false })?.size ?? 0);
     for (const { path, size } of files) {
       left -= size;
       if (left < 0) this.#remove(path);

@@ -2,20 +2,22 @@
  * Modules that a configuration names by a reference to a registry. What a reference stood for is remembered beside the code
  * cache, with its signatures, so that a start needs no registry.
  */
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { readFileSync } from "node:fs";
 import type { RegistriesConfig, RemoteCode } from "../config/snapshot.ts";
 import { ProxyError } from "../errors.ts";
 import type { Log } from "../observe/log.ts";
-import { fetchModule, resolve } from "../registry/artifact.ts";
+import { resolve, resolveKept } from "../registry/artifact.ts";
 import type { Resolved } from "../registry/artifact.ts";
 import { findCredentials } from "../registry/credentials.ts";
+import { moduleLayer } from "../registry/layout.ts";
 import { formatReference, parseReference } from "../registry/reference.ts";
 import { Repository } from "../registry/repository.ts";
 import { findSignatures } from "../registry/trust.ts";
+import { unbox } from "../registry/unbox.ts";
 import { sha256Of } from "./digest-cache.ts";
 import type { DigestCache } from "./digest-cache.ts";
-import type { Evidence } from "./trust-policy.ts";
+import { KeptReferences } from "./kept-references.ts";
+import type { Evidence, TrustPolicy } from "./trust-policy.ts";
 
 /** A module from a registry, and what speaks for it. */
 export interface OciModule {
@@ -23,37 +25,28 @@ export interface OciModule {
   readonly evidence: Evidence;
 }
 
-/** The part of {@link RemoteCode} that says what is wanted. */
-export type OciCode = Pick<RemoteCode, "uri" | "sha256" | "oci">;
+/** The part of {@link RemoteCode} that says what is wanted. `timeoutMs` is for all of it together; absent or 0: none. */
+export type OciCode = Pick<RemoteCode, "uri" | "sha256" | "oci"> & Partial<Pick<RemoteCode, "timeoutMs">>;
 
-/** What a reference stood for, as it is kept. */
-interface Remembered {
-  readonly uri: string;
-  readonly digest: string;
-  readonly module: string;
-  /** Absent: they were not asked for. */
-  readonly signatures?: readonly {
-    readonly form: "classic" | "bundle";
-    readonly payload: string;
-    readonly signature: string;
-  }[];
+export interface OciCodeOptions {
+  readonly config: RegistriesConfig;
+  readonly cache: DigestCache;
+  /** The cache's: what references stood for lies there too. */
+  readonly folder: string;
+  /** Who must have signed. */
+  readonly trust: TrustPolicy;
+  readonly log: Log;
+  /** The process ends: everything is given up. */
+  readonly end: AbortSignal;
 }
 
 export class OciCodeSource {
-  readonly #config: RegistriesConfig;
-  readonly #cache: DigestCache;
-  readonly #folder: string;
-  readonly #log: Log;
-  /** Somebody asks for signatures. */
-  readonly #signed: boolean;
+  readonly #options: OciCodeOptions;
+  readonly #kept: KeptReferences;
 
-  /** `folder` is the cache's: what references stood for lies there too. */
-  constructor(config: RegistriesConfig, cache: DigestCache, folder: string, signed: boolean, log: Log) {
-    this.#config = config;
-    this.#cache = cache;
-    this.#folder = folder;
-    this.#signed = signed;
-    this.#log = log;
+  constructor(options: OciCodeOptions) {
+    this.#options = options;
+    this.#kept = new KeptReferences(options.folder, options.log);
   }
 
   /**
@@ -61,44 +54,58 @@ export class OciCodeSource {
    * client, or DOWNLOAD_DIGEST when `sha256` is neither the module's nor the manifest's.
    */
   async get(code: OciCode): Promise<OciModule> {
-    const known = this.#recall(code);
-    if (known !== undefined && !this.#pullsAlways(code)) return known;
+    const { trust, log } = this.#options;
+    const known = await this.#recall(code);
+    // One that nobody trusts may have been signed meanwhile.
+    if (known !== undefined && !this.#pullsAlways(code) && trust.accepts(known.evidence)) return known;
     try {
       return await this.pull(code);
     } catch (error) {
       if (known === undefined || !(error instanceof ProxyError) || error.code !== "ARTIFACT_UNREACHABLE") throw error;
-      this.#log.warning(`${error.message}; going on with ${known.evidence.digest}, which it was last`);
+      log.warning(`${error.message}; going on with ${known.evidence.digest}, which it was last`);
       return known;
     }
   }
 
   /** The module from the registry, whatever the cache knows of the reference. */
   pull(code: OciCode): Promise<OciModule> {
+    const { trust, cache, log } = this.#options;
     const reference = parseReference(code.uri);
     const what = formatReference(reference);
-    return this.#withRepository(code.uri, async (repository) => {
+    return this.#withRepository(code, async (repository) => {
       const resolved = await resolve(repository, reference);
-      const bytes = await fetchModule(repository, resolved, what);
+      const layer = moduleLayer(resolved.manifest, what);
+      const blob = await repository.blob(layer);
+      const bytes = await unbox(blob, what);
       checkPin(code, resolved, bytes);
-      const signatures = this.#signed ? await findSignatures(repository, resolved.top.digest) : undefined;
-      this.#log.info(`${what}: ${bytes.length} bytes, ${resolved.top.digest}`);
-      this.#remember(code, resolved.top.digest, bytes, signatures);
+      const signatures = trust.asks ? await findSignatures(repository, resolved.top.digest) : undefined;
+      log.info(`${what}: ${bytes.length} bytes, ${resolved.top.digest}`);
+      cache.put(sha256Of(blob), blob);
+      this.#kept.put(code.uri, { manifests: resolved.chain, signatures });
       return { bytes, evidence: { what, digest: resolved.top.digest, signatures: signatures ?? [] } };
     });
   }
 
   /** The digest that a reference stands for now. */
   digest(uri: string): Promise<string> {
-    return this.#withRepository(uri, async (repository) => (await resolve(repository, parseReference(uri))).top.digest);
+    return this.#withRepository(
+      { uri },
+      async (repository) => (await resolve(repository, parseReference(uri))).top.digest,
+    );
   }
 
-  async #withRepository<T>(uri: string, run: (repository: Repository) => Promise<T>): Promise<T> {
+  async #withRepository<T>(
+    { uri, timeoutMs = 0 }: Pick<OciCode, "uri" | "timeoutMs">,
+    run: (repository: Repository) => Promise<T>,
+  ): Promise<T> {
+    const { end, config } = this.#options;
     const { registry, repository: name } = parseReference(uri);
-    const { plainHttp, ca, dockerConfig } = this.#config;
+    const { plainHttp, ca, dockerConfig } = config;
     const repository = new Repository(registry, name, {
       ...(plainHttp ? { plainHttp } : {}),
       ...(ca === undefined ? {} : { ca: readAuthorities(ca) }),
       credentials: (await findCredentials(registry, process.env, dockerConfig)) ?? null,
+      signal: timeoutMs === 0 ? end : AbortSignal.any([end, AbortSignal.timeout(timeoutMs)]),
     });
     try {
       return await run(repository);
@@ -110,67 +117,28 @@ export class OciCodeSource {
   #pullsAlways(code: OciCode): boolean {
     const { tag, digest } = parseReference(code.uri);
     if (digest !== undefined || code.oci?.pinned === true) return false;
-    return (this.#config.pullPolicy ?? (tag === "latest" ? "ALWAYS" : "IF_NOT_PRESENT")) === "ALWAYS";
+    return (this.#options.config.pullPolicy ?? (tag === "latest" ? "ALWAYS" : "IF_NOT_PRESENT")) === "ALWAYS";
   }
 
-  #recall(code: OciCode): OciModule | undefined {
-    const remembered = this.#readRecord(code.uri);
-    if (remembered === undefined) return undefined;
-    if (this.#signed && remembered.signatures === undefined) return undefined;
-    const bytes = this.#cache.get(remembered.module);
-    if (bytes === undefined) return undefined;
-    if (code.oci?.pinned === true && code.sha256 !== remembered.module && `sha256:${code.sha256}` !== remembered.digest)
-      return undefined;
-    const signatures = (remembered.signatures ?? []).map(({ form, payload, signature }) => ({
-      form,
-      payload: Buffer.from(payload, "base64"),
-      signature: Buffer.from(signature, "base64"),
-    }));
-    return {
-      bytes,
-      evidence: { what: formatReference(parseReference(code.uri)), digest: remembered.digest, signatures },
-    };
-  }
-
-  #readRecord(uri: string): Remembered | undefined {
+  /** What is kept of a reference, found to be whole from its digest down to the code; undefined when it is not. */
+  async #recall(code: OciCode): Promise<OciModule | undefined> {
+    const { trust, cache, log } = this.#options;
+    const kept = this.#kept.get(code.uri);
+    if (kept === undefined || (trust.asks && kept.signatures === undefined)) return undefined;
+    const reference = parseReference(code.uri);
+    const what = formatReference(reference);
     try {
-      const parsed = JSON.parse(readFileSync(this.#recordPath(uri), "utf8")) as Remembered;
-      return parsed.uri === uri && /^[0-9a-f]{64}$/.test(parsed.module) ? parsed : undefined;
-    } catch {
-      // Never fetched, or a record that was cut short: the registry is asked.
-      return undefined;
-    }
-  }
-
-  #remember(code: OciCode, digest: string, bytes: Buffer, signatures: Evidence["signatures"] | undefined): void {
-    const module = sha256Of(bytes);
-    this.#cache.put(module, bytes);
-    const record: Remembered = {
-      uri: code.uri,
-      digest,
-      module,
-      ...(signatures === undefined
-        ? {}
-        : {
-            signatures: signatures.map(({ form, payload, signature }) => ({
-              form,
-              payload: payload.toString("base64"),
-              signature: signature.toString("base64"),
-            })),
-          }),
-    };
-    const path = this.#recordPath(code.uri);
-    try {
-      mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
-      writeFileSync(`${path}.${process.pid}`, JSON.stringify(record), { mode: 0o600 });
-      renameSync(`${path}.${process.pid}`, path);
+      const resolved = await resolveKept(kept.manifests, reference);
+      const blob = cache.get(moduleLayer(resolved.manifest, what).digest.slice("sha256:".length));
+      if (blob === undefined) return undefined;
+      const bytes = await unbox(blob, what);
+      checkPin(code, resolved, bytes);
+      return { bytes, evidence: { what, digest: resolved.top.digest, signatures: kept.signatures ?? [] } };
     } catch (error) {
-      this.#log.warning(`code cache: cannot keep what ${code.uri} stands for: ${(error as Error).message}`);
+      if (!(error instanceof ProxyError)) throw error;
+      log.warning(`code cache: what is kept of it is of no use, the registry is asked instead: ${error.message}`);
+      return undefined;
     }
-  }
-
-  #recordPath(uri: string): string {
-    return join(this.#folder, `${sha256Of(Buffer.from(uri))}.ref`);
   }
 }
 

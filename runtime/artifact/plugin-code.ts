@@ -24,8 +24,10 @@ export function pluginCode(
 ): PluginCode {
   const { path, maxBytes } = codeCache;
   const cache = new DigestCache(path, maxBytes, log);
-  const oci = new OciCodeSource(registries, cache, path, trust.length > 0, log);
-  return new PluginCode(new RemoteCodeSource(clusters, cache, oci, stats, log), oci, new TrustPolicy(trust, log), log);
+  const policy = new TrustPolicy(trust, log);
+  const end = new AbortController();
+  const oci = new OciCodeSource({ config: registries, cache, folder: path, trust: policy, log, end: end.signal });
+  return new PluginCode(new RemoteCodeSource(clusters, cache, oci, stats, log), oci, policy, log, end);
 }
 
 export class PluginCode {
@@ -37,9 +39,11 @@ export class PluginCode {
   /** Of different digests or places. */
   readonly #missing = new Set<RemoteCode>();
   readonly #timers = new Set<NodeJS.Timeout>();
-  readonly #end = new AbortController();
+  readonly #end: AbortController;
 
-  constructor(source: RemoteCodeSource, oci: OciCodeSource, trust: TrustPolicy, log: Log) {
+  /** `end` is aborted when it stops. */
+  constructor(source: RemoteCodeSource, oci: OciCodeSource, trust: TrustPolicy, log: Log, end: AbortController) {
+    this.#end = end;
     this.#trust = trust;
     this.#source = source;
     this.oci = oci;

@@ -29,7 +29,7 @@ export class RemoteCodeSource {
   /** Fetches under way, by digest and place. */
   readonly #open = new Map<string, Promise<Buffer>>();
   readonly #oci: OciCodeSource;
-  /** What speaks for code from registries, by its digest. */
+  /** What speaks for code from registries, by its reference: the same code may be signed in one place and not in another. */
   readonly #evidence = new Map<string, Evidence>();
 
   constructor(clusters: readonly ClusterConfig[], cache: DigestCache, oci: OciCodeSource, stats: Stats, log: Log) {
@@ -66,15 +66,15 @@ export class RemoteCodeSource {
   }
 
   /** What speaks for code that was got from a registry. */
-  evidence({ sha256 }: RemoteCode): Evidence | undefined {
-    return this.#evidence.get(sha256);
+  evidence({ uri }: RemoteCode): Evidence | undefined {
+    return this.#evidence.get(uri);
   }
 
   async #artifact(code: RemoteCode, signal: AbortSignal): Promise<Buffer> {
     for (let attempt = 0; ; attempt++) {
       try {
         const { bytes, evidence } = await this.#oci.get(code);
-        this.#evidence.set(code.sha256, evidence);
+        this.#evidence.set(code.uri, evidence);
         this.#successes.inc();
         return bytes;
       } catch (error) {

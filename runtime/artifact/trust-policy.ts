@@ -38,6 +38,16 @@ export class TrustPolicy {
     this.#log = log;
   }
 
+  /** Somebody asks for signatures. */
+  get asks(): boolean {
+    return this.#rules.length > 0;
+  }
+
+  /** True when no rule asks, or some rule is content. Which rule a plugin stands under `approve` knows. */
+  accepts({ signatures, digest }: Evidence): boolean {
+    return !this.asks || this.#rules.some(({ keys }) => judge(signatures, keys, digest).good.length > 0);
+  }
+
   /**
    * Lets a module in, or throws ProxyError SIGNATURE_MISSING with the reason. `source`: the file it was read from, or where
    * else it comes from; `evidence`: that of a registry.

@@ -6,7 +6,7 @@ import { digestOf } from "./digest.ts";
 import { chooseFromIndex, moduleLayer, pack } from "./layout.ts";
 import type { Facts, Layout } from "./layout.ts";
 import { isImageLayout, layoutManifest, openImageLayout } from "./image-layout.ts";
-import { isIndex, manifestBytes } from "./manifest.ts";
+import { isIndex, manifestBytes, parseManifest } from "./manifest.ts";
 import type { Descriptor, Manifest } from "./manifest.ts";
 import { formatReference } from "./reference.ts";
 import type { Reference } from "./reference.ts";
@@ -29,16 +29,36 @@ export interface Resolved {
   readonly top: Descriptor;
   readonly manifest: Manifest;
   readonly digest: string;
+  /** The manifests' bytes, from the top one to that with the module. */
+  readonly chain: readonly Buffer[];
 }
 
 /** Finds the manifest that a reference stands for. Rejects with ProxyError ARTIFACT_MISSING when there is none. */
-export async function resolve(repository: Repository, reference: Reference): Promise<Resolved> {
+export function resolve(repository: Repository, reference: Reference): Promise<Resolved> {
   const what = formatReference(reference);
-  let stored = await need(repository, reference.digest ?? reference.tag!, what);
+  return descend((wanted) => need(repository, wanted, what), reference.digest ?? reference.tag!, what);
+}
+
+/** The same from manifests that were kept (`chain`): each must be what the one before names. Rejects with ARTIFACT_MISSING otherwise. */
+export function resolveKept(chain: readonly Buffer[], reference: Reference): Promise<Resolved> {
+  const what = formatReference(reference);
+  const kept = new Map(chain.map((bytes) => [digestOf(bytes), bytes]));
+  const find = (digest: string): Promise<Stored> => {
+    const bytes = kept.get(digest);
+    if (bytes === undefined) throw new ProxyError("ARTIFACT_MISSING", "config", `${what}: ${digest} is not kept`);
+    return Promise.resolve({ bytes, digest, manifest: parseManifest(bytes, what) });
+  };
+  return descend(find, reference.digest ?? digestOf(chain[0]!), what);
+}
+
+async function descend(find: (wanted: string) => Promise<Stored>, first: string, what: string): Promise<Resolved> {
+  let stored = await find(first);
   const top: Descriptor = { mediaType: stored.manifest.mediaType, digest: stored.digest, size: stored.bytes.length };
+  const chain = [stored.bytes];
   for (let depth = 0; depth < MAX_INDEX_DEPTH; depth++) {
-    if (!isIndex(stored.manifest)) return { top, manifest: stored.manifest, digest: stored.digest };
-    stored = await need(repository, chooseFromIndex(stored.manifest, what).digest, what);
+    if (!isIndex(stored.manifest)) return { top, manifest: stored.manifest, digest: stored.digest, chain };
+    stored = await find(chooseFromIndex(stored.manifest, what).digest);
+    chain.push(stored.bytes);
   }
   throw new ProxyError("ARTIFACT_CONTENT", "config", `${what}: an index in an index in an index`);
 }

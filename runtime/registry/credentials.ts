@@ -1,10 +1,11 @@
 /** Credentials for registries: from the environment, or from where Docker, Podman and their helpers keep them. */
 import { execFile } from "node:child_process";
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { CREDENTIAL_HELPER_MS, MAX_CREDENTIALS_BYTES } from "../limits.ts";
 import { ProxyError } from "../errors.ts";
+import { writeWhole } from "./whole-file.ts";
 
 export interface Credentials {
   readonly username: string;
@@ -77,9 +78,7 @@ export function storeCredentials(
   const auth = Buffer.from(`${username}:${password}`).toString("base64");
   const changed = { ...config, auths: { ...config.auths, [registry]: { auth } } };
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-  const fresh = `${path}.${process.pid}`;
-  writeFileSync(fresh, `${JSON.stringify(changed, null, 2)}\n`, { mode: 0o600 });
-  renameSync(fresh, path);
+  writeWhole(path, `${JSON.stringify(changed, null, 2)}\n`, 0o600, true);
 }
 
 function readConfig(path: string): DockerConfig | undefined {

@@ -31,6 +31,8 @@ class Shelf {
   readonly folder = join(root, String(++folders));
   readonly log = new RecordingLog();
   readonly stats = new RecordingStats();
+  readonly trust = new TrustPolicy([], this.log);
+  readonly end = new AbortController();
   source!: RemoteCodeSource;
   oci!: OciCodeSource;
 
@@ -50,13 +52,14 @@ class Shelf {
     const clusters = [cluster("shelf", [(server.address() as AddressInfo).port]), cluster("dead", [dead])];
     const cache = new DigestCache(this.folder, 1_000_000, this.log);
     const registries = { pullPolicy: undefined, pollMs: 0, dockerConfig: undefined, ca: undefined, plainHttp: false };
-    this.oci = new OciCodeSource(registries, cache, this.folder, false, this.log);
+    const { folder, log, end, trust } = this;
+    this.oci = new OciCodeSource({ config: registries, cache, folder, trust, log, end: end.signal });
     this.source = new RemoteCodeSource(clusters, cache, this.oci, this.stats, this.log);
     return this;
   }
 
   plugins(): PluginCode {
-    return new PluginCode(this.source, this.oci, new TrustPolicy([], this.log), this.log);
+    return new PluginCode(this.source, this.oci, this.trust, this.log, this.end);
   }
 
   counted(): (number | undefined)[] {
