@@ -18,7 +18,7 @@ import type { PluginChange, PluginsInForce, WorkerPool } from "../worker/pool.ts
 import { schemaIn } from "./configuration.ts";
 import type { Configuration } from "./configuration.ts";
 import { ListenerChange } from "./listener-change.ts";
-import { planOf } from "./load-request.ts";
+import { isConfiguredWith, planOf } from "./load-request.ts";
 import type { LoadRequest, Plan, Target } from "./load-request.ts";
 import { namesOf, outcomeOf, outcomeText, versionName } from "./outcome.ts";
 import type { Outcome } from "./outcome.ts";
@@ -204,9 +204,7 @@ export class HotLoad {
   #find(target: Target): number[] {
     if ("name" in target) return this.#versions.named(target.name);
     if ("missing" in target) return this.#versions.waiting(target.missing);
-    return this.#snapshot.plugins.flatMap(({ code }, index) =>
-      code.kind === "file" && code.path === target.path ? [index] : [],
-    );
+    return this.#snapshot.plugins.flatMap((plugin, index) => (isConfiguredWith(target, plugin) ? [index] : []));
   }
 
   #read(indices: readonly number[], { bytes, source, evidence }: LoadRequest): Version[] {

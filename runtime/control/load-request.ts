@@ -1,11 +1,25 @@
 /** A request to load a module, and what the configuration adds to it. */
 import type { Evidence } from "../artifact/trust-policy.ts";
 import type { HotLoadConfig, RollbackBounds, RolloutConfig } from "../config/hot-load-snapshot.ts";
-import type { RemoteCode } from "../config/snapshot.ts";
+import type { PluginConfig, RemoteCode } from "../config/snapshot.ts";
 import type { Routing } from "../wasm/routing.ts";
 
-/** Which plugins a module is for: those of a name, those whose configuration names this file, or those that wait for this code. */
-export type Target = { readonly name: string } | { readonly path: string } | { readonly missing: RemoteCode };
+/** Which plugins a module is for: those of a name, those whose configuration names this file or this reference, or those that wait for this code. */
+export type Target =
+  | { readonly name: string }
+  | { readonly path: string }
+  | { readonly reference: string }
+  | { readonly missing: RemoteCode };
+
+/** True for a plugin whose configuration names this file or reference. */
+export function isConfiguredWith(
+  target: Extract<Target, { readonly path: string } | { readonly reference: string }>,
+  { code }: PluginConfig,
+): boolean {
+  return "path" in target
+    ? code.kind === "file" && code.path === target.path
+    : code.kind === "remote" && code.uri === target.reference;
+}
 
 export interface LoadRequest {
   readonly bytes: Uint8Array;

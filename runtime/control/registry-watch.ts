@@ -7,7 +7,8 @@ import type { Log } from "../observe/log.ts";
 export interface WatchedPlugins {
   /** The configuration in force. */
   readonly plugins: () => readonly PluginConfig[];
-  readonly load: (plugin: string, code: RemoteCode, module: OciModule) => Promise<void>;
+  /** Brings a module in for all plugins that are configured with this reference. */
+  readonly load: (reference: string, module: OciModule) => Promise<void>;
 }
 
 export class RegistryWatch {
@@ -45,23 +46,37 @@ export class RegistryWatch {
   }
 
   async #look(): Promise<void> {
-    for (const { name, code } of this.#watched.plugins()) {
-      if (code.kind !== "remote" || code.oci === undefined || code.oci.pinned || code.uri.includes("@")) continue;
+    for (const code of movingReferences(this.#watched.plugins())) {
+      if (this.#stopped) return;
       try {
-        await this.#lookAt(name, code);
+        await this.#lookAt(code);
       } catch (error) {
         if (!(error instanceof ProxyError)) throw error;
-        this.#log.error(`plugin ${name}: ${code.uri}: ${error.message}`);
+        this.#log.error(`${code.uri}: ${error.message}`);
       }
     }
   }
 
-  async #lookAt(plugin: string, code: RemoteCode): Promise<void> {
-    const digest = await this.#source.digest(code.uri);
-    if (this.#stopped || digest === this.#seen.get(code.uri)) return;
-    // Whatever becomes of it: what was refused once would be refused at each look.
-    this.#seen.set(code.uri, digest);
-    this.#log.info(`plugin ${plugin}: ${code.uri} is ${digest} now`);
-    await this.#watched.load(plugin, code, await this.#source.pull(code));
+  async #lookAt(code: RemoteCode): Promise<void> {
+    const { uri } = code;
+    const digest = await this.#source.digest(uri);
+    if (this.#stopped || digest === this.#seen.get(uri)) return;
+    this.#log.info(`${uri} is ${digest} now`);
+    // Until it is here it is news: a registry may be out of reach for a while.
+    const module = await this.#source.pull(code);
+    // From now on it is none, whatever becomes of it: what was refused once would be refused at each look. The tag may
+    // have moved once more between the two questions.
+    this.#seen.set(uri, module.evidence.digest);
+    if (!this.#stopped) await this.#watched.load(uri, module);
   }
+}
+
+/** References whose tags may move, each once, however many plugins have it. */
+function movingReferences(plugins: readonly PluginConfig[]): Iterable<RemoteCode> {
+  const found = new Map<string, RemoteCode>();
+  for (const { code } of plugins) {
+    if (code.kind !== "remote" || code.oci === undefined || code.oci.pinned || code.uri.includes("@")) continue;
+    if (!found.has(code.uri)) found.set(code.uri, code);
+  }
+  return found.values();
 }

@@ -381,9 +381,16 @@ export class Server implements AdminSubject, PoolOwner {
     const { RegistryWatch: Watch } = await import("./registry-watch.ts");
     const watched = {
       plugins: () => this.#snapshot!.plugins,
-      load: async (name: string, { uri }: RemoteCode, { bytes, evidence }: OciModule) => {
-        const request = { bytes, source: uri, evidence, how: "configured", rehearse: true, watched: true } as const;
-        await (await this.hotLoad()).load({ name }, request);
+      load: async (reference: string, { bytes, evidence }: OciModule) => {
+        const request = {
+          bytes,
+          source: reference,
+          evidence,
+          how: "configured",
+          rehearse: true,
+          watched: true,
+        } as const;
+        await (await this.hotLoad()).load({ reference }, request);
       },
     };
     this.#registryWatch = new Watch(code.oci, watched, registries.pollMs, this.#log);

@@ -31,7 +31,7 @@ export function buildCluster(context: BuildContext, cluster: Message): ClusterCo
     type,
     ...buildLoadBalancing(context, cluster, type),
     ...(type === "ORIGINAL_DST" ? { originalDst: buildOriginalDst(context, cluster) } : {}),
-    connectTimeoutMs: context.millis(cluster, "connect_timeout", CONNECT_TIMEOUT_MS),
+    connectTimeoutMs: context.timerMillis(cluster, "connect_timeout", CONNECT_TIMEOUT_MS),
     perConnectionBufferLimitBytes: cluster.wrappedNumber("per_connection_buffer_limit_bytes", CONNECTION_BUFFER_BYTES),
     protocol: http.protocol,
     endpoints: buildEndpoints(context, cluster, { type, sockets }),

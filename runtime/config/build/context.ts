@@ -1,7 +1,7 @@
 /** What the builders of one load share: problems, names to check against, and the lists they fill. */
 import { createHash } from "node:crypto";
 
-import { MAX_ROUTE_CONFIGURATIONS } from "../../limits.ts";
+import { MAX_ROUTE_CONFIGURATIONS, MAX_TIMER_MS } from "../../limits.ts";
 import { checkFormat } from "../../observe/format.ts";
 import { durationMillis, type Message } from "../document/message.ts";
 import { didYouMean } from "../document/suggest.ts";
@@ -104,6 +104,11 @@ export class BuildContext {
     const millis = durationMillis(duration);
     if (millis < 0) this.error(message, field, "duration", "must not be negative");
     return millis;
+  }
+
+  /** The same for a timer: a time that none can wait for is as good as never, and must not become "at once". */
+  timerMillis(message: Message, field: string, unset: number): number {
+    return Math.min(this.millis(message, field, unset), MAX_TIMER_MS);
   }
 
   enumName(message: Message, field: string): string {

@@ -12,6 +12,9 @@ import { configuredPath, readDataSource } from "./data-source.ts";
 /** sluice.v1.Registries.PullPolicy by number. */
 const PULL_POLICIES = [undefined, "IF_NOT_PRESENT", "ALWAYS"] as const;
 
+/** sluice.v1.TrustRule.Mode. */
+const WARN = 1;
+
 export function buildRegistries(context: BuildContext, message: Message | undefined): RegistriesConfig {
   const file = (field: string): string | undefined => {
     if (message === undefined || message.text(field) === "") return undefined;
@@ -25,7 +28,7 @@ export function buildRegistries(context: BuildContext, message: Message | undefi
   };
   return {
     pullPolicy: PULL_POLICIES[message?.number("pull_policy") ?? 0],
-    pollMs: message === undefined ? 0 : context.millis(message, "poll_interval", 0),
+    pollMs: message === undefined ? 0 : context.timerMillis(message, "poll_interval", 0),
     dockerConfig: file("docker_config"),
     ca: file("ca_file"),
     plainHttp: message?.flag("plain_http") ?? false,
@@ -43,7 +46,7 @@ export function buildTrust(context: BuildContext, runtime: Message): TrustRuleCo
     return {
       plugins: rule.texts("plugins"),
       keys: rule.messages("keys").flatMap((source, n) => readKey(context, source, n)),
-      enforced: rule.number("mode") === 0,
+      enforced: rule.number("mode") !== WARN,
     };
   });
 }

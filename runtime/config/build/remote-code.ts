@@ -47,8 +47,8 @@ export function buildRemoteCode(context: BuildContext, vm: Message, remote: Mess
   const retry = remote.message("retry_policy");
   const backOff = retry?.message("retry_back_off");
   const base =
-    backOff === undefined ? CODE_RETRY_BASE_MS : context.millis(backOff, "base_interval", CODE_RETRY_BASE_MS);
-  const most = backOff === undefined ? base * 10 : context.millis(backOff, "max_interval", base * 10);
+    backOff === undefined ? CODE_RETRY_BASE_MS : context.timerMillis(backOff, "base_interval", CODE_RETRY_BASE_MS);
+  const most = backOff === undefined ? base * 10 : context.timerMillis(backOff, "max_interval", base * 10);
   if (backOff !== undefined && most < base)
     context.error(backOff, "max_interval", "retry-policy", "max_interval must not be less than base_interval");
   if (context.problems.errors.length > problems) return undefined;
@@ -56,7 +56,7 @@ export function buildRemoteCode(context: BuildContext, vm: Message, remote: Mess
     kind: "remote",
     uri,
     cluster,
-    timeoutMs: context.millis(http, "timeout", 0),
+    timeoutMs: context.timerMillis(http, "timeout", 0),
     sha256,
     ...(oci ? { oci: { pinned: !unpinned } } : {}),
     retries: retry?.wrappedNumber("num_retries", 1) ?? 1,

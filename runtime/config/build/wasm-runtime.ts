@@ -69,7 +69,7 @@ function buildHotLoad(context: BuildContext, message: Message | undefined): HotL
   return {
     token,
     keepVersions: message?.wrappedNumber("keep_versions", KEPT_VERSIONS) ?? KEPT_VERSIONS,
-    drainMs: message === undefined ? PLUGIN_DRAIN_MS : context.millis(message, "drain_time", PLUGIN_DRAIN_MS),
+    drainMs: message === undefined ? PLUGIN_DRAIN_MS : context.timerMillis(message, "drain_time", PLUGIN_DRAIN_MS),
     bounds: buildBounds(context, message?.message("rollback")),
     rollouts: {},
   };
