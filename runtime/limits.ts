@@ -586,6 +586,8 @@ export const ARTIFACT_ANSWER_MS = 60_000;
 export const ARTIFACT_TRANSFER_MS = 600_000;
 /** Milliseconds that a credential helper may take: some ask a person. */
 export const CREDENTIAL_HELPER_MS = 60_000;
+/** Milliseconds after which a credential helper that was ended is not waited for any more: its children hold its output. */
+export const CREDENTIAL_HELPER_GRACE_MS = 1000;
 /** Bytes of a file with credentials. */
 export const MAX_CREDENTIALS_BYTES = 1024 * 1024;
 /** Indexes in indexes that are followed: levels. */

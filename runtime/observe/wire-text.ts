@@ -33,10 +33,10 @@ export function headerText(text: string): string {
     : text;
 }
 
-/** Text of others for a terminal or a log: at most `most` characters, and a question mark for each that is no text. */
+/** Text of others for a terminal or a log: at most `most` characters, and a question mark for each that is no text, or turns its direction. */
 export function shownText(text: string, most: number): string {
   // oxlint-disable-next-line no-control-regex -- that is what must not reach a terminal
-  return text.slice(0, most).replaceAll(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, "?");
+  return text.slice(0, most).replaceAll(/[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g, "?");
 }
 
 function escapeByte(char: string): string {

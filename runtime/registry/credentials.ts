@@ -1,9 +1,15 @@
 /** Credentials for registries: from the environment, or from where Docker, Podman and their helpers keep them. */
 import { execFile } from "node:child_process";
-import { mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync, readFileSync, statSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
-import { CREDENTIAL_HELPER_MS, MAX_CREDENTIALS_BYTES } from "../limits.ts";
+import {
+  CREDENTIAL_HELPER_GRACE_MS,
+  CREDENTIAL_HELPER_MS,
+  MAX_CREDENTIALS_BYTES,
+  MAX_SHOWN_ANSWER,
+} from "../limits.ts";
+import { shownText } from "../observe/wire-text.ts";
 import { ProxyError } from "../errors.ts";
 import { writeWhole } from "./whole-file.ts";
 
@@ -14,22 +20,11 @@ export interface Credentials {
   readonly identityToken?: string;
 }
 
-interface DockerConfig {
-  readonly auths?: Readonly<
-    Record<
-      string,
-      {
-        readonly auth?: string;
-        readonly identitytoken?: string;
-        readonly username?: string;
-        readonly password?: string;
-      }
-    >
-  >;
-  readonly credHelpers?: Readonly<Record<string, string>>;
-  readonly credsStore?: string;
-}
+/** A file of Docker's as it was read: anything may be in it. */
+type DockerConfig = Readonly<Record<string, unknown>>;
 
+/** The user name that stands for: the password is an OAuth2 refresh token. */
+const TOKEN = "<token>";
 const DOCKER_HUB = ["docker.io", "index.docker.io", "registry-1.docker.io", "https://index.docker.io/v1/"];
 
 /** Where `sluice login` writes and what is read first: `$DOCKER_CONFIG/config.json`. */
@@ -39,8 +34,8 @@ export function dockerConfigPath(environment: NodeJS.ProcessEnv = process.env): 
 
 /**
  * Credentials for a registry (`host` or `host:port`, matched exactly); undefined: none are known, ask anonymously.
- * `SLUICE_REGISTRY_USERNAME` and `SLUICE_REGISTRY_PASSWORD` come first, then `file` alone if it is
- * named. Rejects with ProxyError ARTIFACT_CREDENTIALS.
+ * `SLUICE_REGISTRY_USERNAME` and `SLUICE_REGISTRY_PASSWORD` come first, for `SLUICE_REGISTRY_HOST` alone if it is set; then
+ * `file` alone if it is named. Rejects with ProxyError ARTIFACT_CREDENTIALS.
  */
 export async function findCredentials(
   registry: string,
@@ -49,7 +44,8 @@ export async function findCredentials(
 ): Promise<Credentials | undefined> {
   const username = environment["SLUICE_REGISTRY_USERNAME"];
   const password = environment["SLUICE_REGISTRY_PASSWORD"];
-  if (username !== undefined && password !== undefined) return { username, password };
+  const meant = environment["SLUICE_REGISTRY_HOST"] ?? registry;
+  if (username !== undefined && password !== undefined && meant === registry) return { username, password };
   const runtime = environment["XDG_RUNTIME_DIR"];
   if (file !== undefined) {
     const config = readConfig(file);
@@ -76,24 +72,25 @@ export function storeCredentials(
 ): void {
   const config = readConfig(path) ?? {};
   const auth = Buffer.from(`${username}:${password}`).toString("base64");
-  const changed = { ...config, auths: { ...config.auths, [registry]: { auth } } };
+  const changed = { ...config, auths: { ...object(config["auths"]), [registry]: { auth } } };
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   writeWhole(path, `${JSON.stringify(changed, null, 2)}\n`, 0o600, true);
 }
 
 function readConfig(path: string): DockerConfig | undefined {
-  let text: string;
+  let content: string;
   try {
-    text = readFileSync(path, "utf8");
+    if (statSync(path).size > MAX_CREDENTIALS_BYTES) throw wrong(path, `more than ${MAX_CREDENTIALS_BYTES} bytes`);
+    content = readFileSync(path, "utf8");
   } catch (error) {
+    if (error instanceof ProxyError) throw error;
     const { code } = error as NodeJS.ErrnoException;
     if (code === "ENOENT" || code === "ENOTDIR") return undefined;
     throw wrong(path, String(error));
   }
-  if (text.length > MAX_CREDENTIALS_BYTES) throw wrong(path, `more than ${MAX_CREDENTIALS_BYTES} bytes`);
   try {
-    const parsed: unknown = JSON.parse(text);
-    if (typeof parsed === "object" && parsed !== null) return parsed;
+    const parsed = object(JSON.parse(content));
+    if (parsed !== undefined) return parsed;
   } catch {
     // Told below: a parser's message could quote a password.
   }
@@ -102,28 +99,33 @@ function readConfig(path: string): DockerConfig | undefined {
 
 async function fromConfig(config: DockerConfig, registry: string, path: string): Promise<Credentials | undefined> {
   const names = DOCKER_HUB.includes(registry) ? DOCKER_HUB : [registry, `https://${registry}`];
+  const helpers = object(config["credHelpers"]) ?? {};
   for (const name of names) {
-    const helper = config.credHelpers?.[name];
-    if (helper !== undefined) return askHelper(helper, name);
+    const helper = Object.hasOwn(helpers, name) ? text(helpers[name]) : "";
+    if (helper !== "") return askHelper(helper, name);
   }
-  if (config.credsStore !== undefined && config.credsStore !== "") {
-    for (const name of names) {
-      const found = await askHelper(config.credsStore, name);
-      if (found !== undefined) return found;
-    }
+  const store = text(config["credsStore"]);
+  for (const name of store === "" ? [] : names) {
+    const found = await askHelper(store, name);
+    if (found !== undefined) return found;
   }
+  const auths = object(config["auths"]) ?? {};
   for (const name of names) {
-    const entry = config.auths !== undefined && Object.hasOwn(config.auths, name) ? config.auths[name] : undefined;
-    if (entry === undefined) continue;
-    if (entry.identitytoken) return { username: "<token>", password: "", identityToken: entry.identitytoken };
-    if (entry.username !== undefined && entry.password !== undefined)
-      return { username: entry.username, password: entry.password };
-    const plain = Buffer.from(entry.auth ?? "", "base64").toString("utf8");
-    const colon = plain.indexOf(":");
-    if (colon <= 0) throw wrong(path, `auths of ${name} is not base64 of user:password`);
-    return { username: plain.slice(0, colon), password: plain.slice(colon + 1).replace(/\0+$/, "") };
+    const entry = Object.hasOwn(auths, name) ? object(auths[name]) : undefined;
+    // Docker leaves an empty one where a helper has what belongs there.
+    if (entry !== undefined && Object.keys(entry).length > 0) return fromEntry(entry, `${path}: auths of ${name}`);
   }
   return undefined;
+}
+
+function fromEntry(entry: DockerConfig, where: string): Credentials {
+  const [token, username, password] = [entry["identitytoken"], entry["username"], entry["password"]].map(text);
+  if (token !== "") return { username: TOKEN, password: "", identityToken: token! };
+  if (username !== "" && password !== "") return { username: username!, password: password! };
+  const plain = Buffer.from(text(entry["auth"]), "base64").toString("utf8");
+  const colon = plain.indexOf(":");
+  if (colon <= 0) throw wrong(where, "it is not base64 of user:password");
+  return { username: plain.slice(0, colon), password: plain.slice(colon + 1).replace(/\0+$/, "") };
 }
 
 /** The protocol of docker-credential-helpers: the host on stdin, `{Username, Secret}` on stdout. */
@@ -131,28 +133,55 @@ function askHelper(helper: string, host: string): Promise<Credentials | undefine
   if (!/^[\w.-]+$/.test(helper)) throw wrong("credential helper", `"${helper}" is no name of a program`);
   const program = `docker-credential-${helper}`;
   return new Promise((resolve, reject) => {
-    const child = execFile(program, ["get"], { timeout: CREDENTIAL_HELPER_MS }, (error, stdout, stderr) => {
-      if (error !== null) {
-        const told = `${stdout}${stderr}`.trim();
-        if (/credentials not found/i.test(told)) resolve(undefined);
-        else reject(wrong(program, told || error.message));
+    // SIGKILL: one that hangs may take no notice of less.
+    const options = { timeout: CREDENTIAL_HELPER_MS, killSignal: "SIGKILL" } as const;
+    const child = execFile(program, ["get"], options, (error, stdout, stderr) => {
+      clearTimeout(timer);
+      if (error === null) {
+        const found = helperAnswer(stdout);
+        if (found === undefined) reject(wrong(program, "it printed no credentials"));
+        else resolve(found);
         return;
       }
-      try {
-        const { Username, Secret } = JSON.parse(stdout) as { Username?: unknown; Secret?: unknown };
-        if (typeof Username !== "string" || typeof Secret !== "string") throw new Error("no Username and Secret");
-        resolve(
-          Username === "<token>"
-            ? { username: Username, password: "", identityToken: Secret }
-            : { username: Username, password: Secret },
-        );
-      } catch {
-        reject(wrong(program, "it printed no credentials"));
-      }
+      // It says on standard output what is wrong; so it must not be shown whole, whatever it is.
+      const told = shownText(`${stdout}${stderr}`.trim(), MAX_SHOWN_ANSWER);
+      if (/credentials not found/i.test(told)) resolve(undefined);
+      else if (error.killed === true) reject(wrong(program, `it did not answer within ${CREDENTIAL_HELPER_MS} ms`));
+      else reject(wrong(program, told || error.message));
     });
+    // What it has started may hold its output open beyond its own end.
+    const timer = setTimeout(() => {
+      child.kill("SIGKILL");
+      child.stdout?.destroy();
+      child.stderr?.destroy();
+      reject(wrong(program, `it did not answer within ${CREDENTIAL_HELPER_MS} ms`));
+    }, CREDENTIAL_HELPER_MS + CREDENTIAL_HELPER_GRACE_MS);
+    timer.unref();
     child.stdin?.on("error", () => {});
     child.stdin?.end(host);
   });
+}
+
+function helperAnswer(stdout: string): Credentials | undefined {
+  try {
+    const { Username, Secret } = object(JSON.parse(stdout)) ?? {};
+    if (typeof Username !== "string" || typeof Secret !== "string") return undefined;
+    return Username === TOKEN
+      ? { username: Username, password: "", identityToken: Secret }
+      : { username: Username, password: Secret };
+  } catch {
+    // Not told why: a parser's message could quote a password.
+    return undefined;
+  }
+}
+
+function object(value: unknown): DockerConfig | undefined {
+  return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as DockerConfig) : undefined;
+}
+
+/** "" for what is none. */
+function text(value: unknown): string {
+  return typeof value === "string" ? value : "";
 }
 
 function wrong(where: string, why: string): ProxyError {

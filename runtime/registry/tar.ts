@@ -20,6 +20,8 @@ export function readTar(archive: Buffer): TarEntry[] {
     if (count === MAX_TAR_ENTRIES) throw wrong(`more than ${MAX_TAR_ENTRIES} entries`);
     if (checksum(header) !== octal(header, 148, 8)) throw wrong(`a damaged header at byte ${at}`);
     const size = octal(header, 124, 12);
+    // GNU writes sizes of 8 GiB and more in another base, which nothing here can have.
+    if (Number.isNaN(size)) throw wrong(`a size that is no octal number at byte ${at}`);
     const end = at + BLOCK + size;
     if (end > archive.length) throw wrong("it ends in the middle of a file");
     const content = archive.subarray(at + BLOCK, end);

@@ -17,7 +17,7 @@ import { manifestBytes, MediaType } from "../../runtime/registry/manifest.ts";
 import type { Manifest } from "../../runtime/registry/manifest.ts";
 import { Repository } from "../../runtime/registry/repository.ts";
 import { Authority, folder, read } from "../tls/certificates.ts";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -139,10 +139,26 @@ describe("addresses", () => {
     "fd00:ec2::254",
     "100.100.100.200",
     "::ffff:169.254.1.1",
+    "[::ffff:a9fe:a9fe]",
+    "::169.254.169.254",
+    "64:ff9b::a9fe:a9fe",
+    "64:ff9b::169.254.169.254",
+    "64:ff9b:1::a9fe:a9fe",
+    "2002:a9fe:a9fe::1",
+    "fe80::1%eth0",
+    "fd20:ce::254",
+    "168.63.129.16",
   ]) {
     it(`${host} is never fetched from`, () => assert.throws(() => checkHost(host), /never fetched from/));
   }
-  for (const host of ["127.0.0.1", "10.0.0.1", "[::1]", "registry.example.com"]) {
+  for (const host of [
+    "127.0.0.1",
+    "10.0.0.1",
+    "[::1]",
+    "64:ff9b::a00:1",
+    "2001:db8::a9fe:a9fe",
+    "registry.example.com",
+  ]) {
     it(`${host} is`, () => assert.doesNotThrow(() => checkHost(host)));
   }
 });
@@ -476,6 +492,51 @@ describe("credentials", () => {
   it("of Docker Hub are found under each of its names", async () => {
     const environment = config({ auths: { "https://index.docker.io/v1/": { auth } } });
     assert.deepEqual(await findCredentials("docker.io", environment), { username: "a", password: "b:c" });
+  });
+
+  it("of the environment go to the registry that they are for", async () => {
+    const environment = { SLUICE_REGISTRY_USERNAME: "a", SLUICE_REGISTRY_PASSWORD: "b", DOCKER_CONFIG: home };
+    assert.deepEqual(await findCredentials("x.y", environment), { username: "a", password: "b" });
+    const bound = { ...environment, SLUICE_REGISTRY_HOST: "x.y" };
+    assert.deepEqual(await findCredentials("x.y", bound), { username: "a", password: "b" });
+    config({});
+    assert.equal(await findCredentials("evil.y", bound), undefined);
+  });
+
+  it("are none where Docker left an empty entry, and are no crash whatever is there", async () => {
+    assert.equal(await findCredentials("x.y", config({ auths: { "x.y": {} } })), undefined);
+    for (const junk of [null, 5, "x", [], [5], { "x.y": 5 }, { "x.y": null }, { "x.y": { auth: 5 } }]) {
+      for (const field of ["auths", "credHelpers", "credsStore"]) {
+        await findCredentials("x.y", config({ [field]: junk })).catch((error: unknown) =>
+          assert.ok(error instanceof ProxyError, `${field}: ${JSON.stringify(junk)}: ${String(error)}`),
+        );
+      }
+    }
+    await assert.rejects(findCredentials("x.y", config(" ".repeat(2 ** 20 + 1))), /more than 1048576 bytes/);
+  });
+
+  it("of a helper that never ends are given up, and what a helper says is shown without its control characters", async (t) => {
+    const script = (text: string): NodeJS.ProcessEnv => {
+      writeFileSync(join(home, "docker-credential-slow"), `#!/bin/sh\n${text}\n`, { mode: 0o755 });
+      return config({ credsStore: "slow" });
+    };
+    const before = process.env["PATH"];
+    process.env["PATH"] = `${home}:${before}`;
+    t.after(() => (process.env["PATH"] = before));
+    await assert.rejects(
+      findCredentials("x.y", script("printf 'no\\033[31m way %0300d' 1; exit 1")),
+      (error: Error) => /no\?\[31m way/.test(error.message) && error.message.length < 300,
+    );
+    // It is over at once, but somebody holds its output.
+    const held = join(home, "pid");
+    const environment = script(`sleep 1000 & echo $! > ${held}.new; mv ${held}.new ${held}; exit 0`);
+    t.after(() => process.kill(Number(readFileSync(held, "utf8"))));
+    t.mock.timers.enable({ apis: ["setTimeout"] });
+    const asked = findCredentials("x.y", environment);
+    const verdict = assert.rejects(asked, /docker-credential-slow: it did not answer within 60000 ms/);
+    while (!existsSync(held)) await new Promise((resolve) => setImmediate(resolve));
+    t.mock.timers.tick(70_000);
+    await verdict;
   });
 
   it("that cannot be read say where, and show nothing of what is there", async () => {

@@ -118,6 +118,14 @@ describe("archives", () => {
     }
   });
 
+  it("with a size in GNU's other base do not end there as if nothing followed", () => {
+    const archive = writeTar(files);
+    archive.writeUInt8(0x80, 124);
+    const sum = archive.subarray(0, 512).reduce((all, byte, at) => all + (at >= 148 && at < 156 ? 0x20 : byte), 0);
+    archive.write(`${sum.toString(8).padStart(6, "0")}\0 `, 148);
+    assert.throws(() => readTar(archive), /ARTIFACT_TAR: .*a size that is no octal number at byte 0/);
+  });
+
   it("are told from noise", () => {
     assert.ok(looksLikeTar(writeTar(files)));
     fc.assert(
