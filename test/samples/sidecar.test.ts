@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { test } from "node:test";
 import type { TestContext } from "node:test";
@@ -225,17 +225,30 @@ test("networks go to the rules of their family", () => {
   assert.ok(!lines(six).some((line) => line.includes("10.")));
 });
 
-test("the manifests are YAML whose arguments the command takes", () => {
+test("pods, image and unit: arguments that the command takes, and a configuration that is there", () => {
+  const file = (name: string): string => readFileSync(SAMPLE + name, "utf8");
+  const image = file("Dockerfile");
+  const home = /^COPY --from=build (\S+) \1$/m.exec(image)![1]!;
+  const inImage = (text: string): string => /run", "-c", "([^"]+)"/.exec(text)![1]!.replace(`${home}/`, ROOT);
+  assert.ok(existsSync(inImage(image)));
   for (const name of ["init-container", "native-sidecar"]) {
-    const text = readFileSync(`${SAMPLE}kubernetes/${name}.yaml`, "utf8");
+    const text = file(`kubernetes/${name}.yaml`);
     assert.deepEqual(
       parseAllDocuments(text).flatMap(({ errors }) => errors),
       [],
     );
-    const pod = parse(text) as {
-      spec: { initContainers: { name: string; args: string[] }[]; containers: { name: string }[] };
-    };
-    const init = pod.spec.initContainers.find((one) => one.name === "sluice-init");
-    assert.deepEqual(init?.args.slice(0, 3), ["sidecar", "iptables", "apply"]);
+    interface Container {
+      readonly name: string;
+      readonly args?: readonly string[];
+    }
+    const { spec } = parse(text) as { spec: { initContainers: Container[]; containers: Container[] } };
+    const all = [...spec.initContainers, ...spec.containers];
+    const init = all.find((one) => one.name === "sluice-init");
+    assert.deepEqual(init?.args?.slice(0, 3), ["sidecar", "iptables", "apply"]);
+    // What the image runs by itself.
+    assert.equal(all.find((one) => one.name === "sluice")?.args, undefined);
   }
+  const unit = file("sluice.service");
+  assert.ok(existsSync(ROOT + /^ExecStart=.* -c (\S+)$/m.exec(unit)![1]!));
+  assert.match(unit, /useradd --uid 1337 /);
 });
