@@ -173,4 +173,10 @@ test("TPROXY: the local address is the destination", async (t) => {
   assert.equal(await curl(app, `http://${FOUR}:8080/`), `server ${FOUR} 8080 sidecar`);
   assert.equal(await curl(app, `http://[${SIX}]:8080/`), `server ${SIX} 8080 sidecar`);
   assert.equal(await counter(proxy, "listener.0.0.0.0_15006.downstream_cx_total"), 1);
+  // Who knocks at the listener itself is passed on to nobody: it would come back for ever.
+  const own = (iptables: string, ...rule: string[]): string => server.run(iptables, "-t", "mangle", ...rule);
+  for (const iptables of ["iptables", "ip6tables"])
+    own(iptables, "-I", "PREROUTING", "-p", "tcp", "--dport", "15006", "-j", "RETURN");
+  for (const host of [FOUR, `[${SIX}]`]) assert.equal(await curl(app, `http://${host}:15006/`), "no healthy upstream");
+  assert.equal(await counter(proxy, "listener.0.0.0.0_15006.downstream_cx_total"), 2);
 });
