@@ -107,6 +107,8 @@ function bindReason(cause: unknown): string {
   const system = cause instanceof ProxyError ? inner?.code : code;
   if (system === "EADDRINUSE") return "the address is in use (another process listens there)";
   if (system === "EACCES") return "permission denied (ports below 1024 need a privilege)";
+  if (system === "EPERM") return `${message}: transparent listeners and some socket options need CAP_NET_ADMIN`;
+  if (system === "EAFNOSUPPORT") return "this kernel has no addresses of this family (IPv6 may be off)";
   if (system === "EADDRNOTAVAIL") return "this machine has no such address";
   return message;
 }

@@ -4,6 +4,7 @@ import type { Stats } from "../observe/stats.ts";
 import type { ListenerConfig } from "../config/snapshot.ts";
 import type { ListenerFilterFactory, SocketFacts } from "./listener-filter.ts";
 import { httpInspector } from "./http-inspector.ts";
+import { needOriginalDestinations } from "./native-sockets.ts";
 import { originalDst, transparentDst } from "./original-dst.ts";
 import { proxyProtocol } from "./proxy-protocol.ts";
 import { tlsInspector } from "./tls-inspector.ts";
@@ -15,7 +16,7 @@ export interface ConfiguredFilter {
   readonly disabled: ((facts: SocketFacts) => boolean) | null;
 }
 
-/** Makes the filters of a listener. */
+/** Makes the filters of a listener. Throws ProxyError NATIVE_SOCKETS where this system does not have what one of them asks of it. */
 export function listenerFilters(config: ListenerConfig, stats: Stats): ConfiguredFilter[] {
   return config.listenerFilters.map(({ name, filter, disabled }) => ({
     factory: { name, create: creator(filter, config, stats) },
@@ -26,8 +27,9 @@ export function listenerFilters(config: ListenerConfig, stats: Stats): Configure
 function creator(filter: ListenerFilterKind, config: ListenerConfig, stats: Stats): ListenerFilterFactory["create"] {
   switch (filter.kind) {
     case "original_dst": {
-      const only = config.socket.transparent === true ? transparentDst : originalDst;
-      return () => only;
+      if (config.socket.transparent === true) return () => transparentDst;
+      needOriginalDestinations();
+      return () => originalDst;
     }
     case "tls_inspector":
       return tlsInspector(filter, stats);

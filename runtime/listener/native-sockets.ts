@@ -166,12 +166,17 @@ export function closeDescriptor(fd: number): void {
   libc().close(fd);
 }
 
+/** Throws ProxyError NATIVE_SOCKETS where nobody knows where redirected connections wanted to go. */
+export function needOriginalDestinations(): void {
+  if (process.platform !== "linux") throw unavailable("original destinations are known on Linux only");
+  libc();
+}
+
 /**
- * Where a redirected connection (iptables REDIRECT or DNAT) wanted to go; undefined when it was not redirected.
- * Throws ProxyError NATIVE_SOCKETS where the kernel cannot be asked.
+ * Where a redirected connection (iptables REDIRECT or DNAT) wanted to go; undefined when it was not redirected. Whoever
+ * asks has been through {@link needOriginalDestinations}.
  */
 export function originalDestination(fd: number, family: 4 | 6): IpPort | undefined {
-  if (process.platform !== "linux") throw unavailable("original destinations are known on Linux only");
   const address = Buffer.alloc(SOCKADDR_BYTES);
   const missing = libc().getsockopt(fd, family === 4 ? SOL_IP : SOL_IPV6, SO_ORIGINAL_DST, address, [SOCKADDR_BYTES]);
   return missing === 0 ? readSockaddr(address) : undefined;

@@ -30,8 +30,12 @@ export class ProcessSockets {
     this.#counts = { [ALL_LISTENERS]: SocketCounts.room(workers) };
   }
 
-  /** For a worker that is about to listen; what it inherits is given out once. */
+  /**
+   * For a worker that is about to listen, and has no sockets yet: others may have counted some for the one before it
+   * after that was lost. What it inherits is given out once.
+   */
   known(worker: number): KnownSockets {
+    this.forget(worker);
     const inheritedSockets = this.#inherited.get(worker) ?? {};
     this.#inherited.delete(worker);
     return { boundPorts: this.#ports, sharedSockets: this.#shared, inheritedSockets, counts: this.#counts };

@@ -79,6 +79,31 @@ test("a refused option or address is told with the listener", async (t) => {
   await assert.rejects(start(t, [config(ip("127.0.0.1", set.bound[0]!.port), busy)]), /another process listens there/);
 });
 
+test("transparent without the capability says what is missing", async (t) => {
+  const me = process.geteuid!();
+  process.seteuid!(65_534);
+  try {
+    await assert.rejects(
+      start(t, [config(ip("127.0.0.1"), { socket: { ...PLAIN, transparent: true } })]),
+      /BIND_FAILED: listener l: .* EPERM .*: transparent listeners .* need CAP_NET_ADMIN/,
+    );
+  } finally {
+    process.seteuid!(me);
+  }
+});
+
+test("original destinations that nobody knows are an error of the start, not of a connection", async (t) => {
+  const platform = Object.getOwnPropertyDescriptor(process, "platform")!;
+  Object.defineProperty(process, "platform", { ...platform, value: "darwin" });
+  try {
+    const filter = { name: "o", disabled: undefined, filter: { kind: "original_dst" } } as const;
+    const listener = config(ip("127.0.0.1"), { listenerFilters: [filter] });
+    await assert.rejects(start(t, [listener]), /NATIVE_SOCKETS: original destinations are known on Linux only/);
+  } finally {
+    Object.defineProperty(process, "platform", platform);
+  }
+});
+
 test("one socket can be shared, and lives as long as one of its owners", async (t) => {
   const { set } = await start(t, [config(ip("127.0.0.1"), { reusePort: false })]);
   const [bound] = set.bound;
