@@ -63,6 +63,11 @@ export class SocketFacts implements ChainFacts {
     this.localPort = this.directLocalPort;
   }
 
+  /** Downstream wanted to go where the socket is. */
+  get unmoved(): boolean {
+    return this.localPort === this.directLocalPort && this.localIp === this.directLocalIp;
+  }
+
   /** Takes the first `count` bytes away, so that nobody after this filter sees them (a PROXY header). */
   consume(count: number): void {
     this.#consumed += count;

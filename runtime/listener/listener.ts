@@ -319,17 +319,10 @@ export class Listener implements ConnectionOwner, SocketOwner, SocketTaker {
         return;
       }
     }
-    if (this.#isDirect(facts)) facts.localRestored = false;
+    // On a transparent listener every connection looks redirected. One to its own port was not: passed on to where it
+    // wanted to go it would come back here, again and again.
+    if (facts.unmoved && this.#bound.some(({ port }) => port === facts.localPort)) facts.localRestored = false;
     this.#choose(socket, facts);
-  }
-
-  /**
-   * On a transparent listener every connection looks redirected. One to the listener's own port was not: passed on to
-   * where it wanted to go it would come back here, again and again.
-   */
-  #isDirect({ localRestored, localIp, localPort, directLocalIp, directLocalPort }: SocketFacts): boolean {
-    if (!localRestored || localPort !== directLocalPort || localIp !== directLocalIp) return false;
-    return this.#bound.some(({ port }) => port === localPort);
   }
 
   onRefused(): void {
