@@ -34,6 +34,16 @@ export function extendedConnect(headers: HeaderMap): HeaderMap {
   return new HeaderMap(fields);
 }
 
+/** A request for a tunnel (RFC 9113 section 8.5): it has neither scheme nor path. */
+export function plainConnect(headers: HeaderMap): HeaderMap {
+  const { list } = headers;
+  const fields: string[] = [];
+  for (let at = 0; at < list.length; at += 2) {
+    if (list[at] !== ":scheme" && list[at] !== ":path") fields.push(list[at]!, list[at + 1]!);
+  }
+  return new HeaderMap(fields);
+}
+
 /** The answer that agrees to extended CONNECT, as HTTP/1 has it: 101 with the protocol of `request`. */
 export function switched(response: HeaderMap, request: HeaderMap): HeaderMap {
   response.set(":status", "101");

@@ -1,6 +1,6 @@
 /** The part of the snapshot that configures the network filters of the host itself. */
 import type { ConnectionHashPolicy } from "./hash-policy-snapshot.ts";
-import type { AccessLogConfig, StringMatcher } from "./snapshot.ts";
+import type { AccessLogConfig, HeaderMutation, StringMatcher } from "./snapshot.ts";
 
 /** Every network filter but http_connection_manager and Wasm modules. */
 export type NativeFilterConfig =
@@ -25,6 +25,8 @@ export interface TcpProxyConfig {
   readonly metadataMatch?: Readonly<Record<string, unknown>> | undefined;
   /** Absent: connections have no hash. */
   readonly hashPolicy?: ConnectionHashPolicy | undefined;
+  /** Absent: hosts get the bytes as they are. */
+  readonly tunneling?: TunnelingConfig | undefined;
   /** 0: never. Envoy: `idle_timeout`, 1 hour. */
   readonly idleTimeoutMs: number;
   /** 0: never. Envoy: `max_downstream_connection_duration`. */
@@ -43,6 +45,16 @@ export interface TcpProxyConfig {
   readonly accessLogFlushIntervalMs: number;
   readonly accessLogOnConnected: boolean;
   readonly accessLogOnStart: boolean;
+}
+
+/** envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TunnelingConfig. */
+export interface TunnelingConfig {
+  /** A format string: what the host is to connect to. */
+  readonly hostname: string;
+  /** POST in the place of CONNECT. */
+  readonly post: boolean;
+  readonly postPath: string;
+  readonly headers: HeaderMutation;
 }
 
 /** envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit. */

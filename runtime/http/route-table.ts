@@ -13,11 +13,11 @@ import type {
   VirtualHostConfig,
   WeightedCluster,
 } from "../config/snapshot.ts";
+import { compileMutations, type CompiledMutation } from "../observe/header-mutation.ts";
 import { compileRegexRewrite, type Rewrite } from "../observe/regex-rewrite.ts";
 import type { StreamInfo } from "../observe/stream-info.ts";
 import { MetadataMatch } from "../upstream/metadata-match.ts";
 import { HashPolicy } from "./hash-policy.ts";
-import { compileMutations, type CompiledMutation } from "./header-mutation.ts";
 import { RouteDomains } from "./route-domains.ts";
 import { compileMatch, type RouteTest } from "./route-match.ts";
 import { compilePathRewrite } from "./route-rewrite.ts";

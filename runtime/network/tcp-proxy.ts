@@ -1,4 +1,5 @@
 /** `envoy.filters.network.tcp_proxy` of one chain in one worker: what its connections share. */
+import type { HeaderMap } from "../codec/headers.ts";
 import type { TcpProxyConfig } from "../config/network-snapshot.ts";
 import type { StreamLog } from "../observe/access-log.ts";
 import type { Counter, Gauge, Stats } from "../observe/stats.ts";
@@ -6,8 +7,9 @@ import type { RecordType, StreamInfo } from "../observe/stream-info.ts";
 import { MetadataMatch } from "../upstream/metadata-match.ts";
 import type { NetworkEnvironment, TcpUpstream } from "./environment.ts";
 import type { ConnectionView, TerminalFilter, TerminalFilterFactory } from "./filter.ts";
-import { CLUSTER_STATE, IDLE_TIMEOUT_STATE, stateText } from "./filter-state.ts";
+import { CLUSTER_STATE, DISABLE_TUNNELING_STATE, IDLE_TIMEOUT_STATE, stateText } from "./filter-state.ts";
 import { TcpSession } from "./tcp-session.ts";
+import { Tunneling } from "./tunneling.ts";
 
 /** `tcp.<stat_prefix>.` */
 class TcpProxyStats {
@@ -67,6 +69,7 @@ export class TcpProxy implements TerminalFilterFactory {
   readonly #entries: readonly WeightedEntry[];
   readonly #totalWeight: number;
   readonly #metadataMatch: MetadataMatch | null;
+  readonly #tunneling: Tunneling | null;
 
   constructor(name: string, config: TcpProxyConfig, environment: NetworkEnvironment) {
     this.name = name;
@@ -80,6 +83,7 @@ export class TcpProxy implements TerminalFilterFactory {
       metadataMatch: MetadataMatch.of(config.metadataMatch, metadataMatch),
     }));
     this.#metadataMatch = MetadataMatch.of(config.metadataMatch);
+    this.#tunneling = config.tunneling === undefined ? null : new Tunneling(config.tunneling);
     this.#totalWeight = config.clusters.reduce((sum, { weight }) => sum + weight, 0);
   }
 
@@ -94,6 +98,12 @@ export class TcpProxy implements TerminalFilterFactory {
     if (named !== undefined) return { upstream: upstreams.get(named), metadataMatch: this.#metadataMatch };
     const { name, metadataMatch } = this.#pickEntry();
     return { upstream: upstreams.get(name), metadataMatch };
+  }
+
+  /** The head of the request that makes a tunnel for the connection; null: the connection goes without. */
+  tunnelHead(stream: StreamInfo): HeaderMap | null {
+    if (this.#tunneling === null || stateText(stream, DISABLE_TUNNELING_STATE) === "true") return null;
+    return this.#tunneling.head(stream);
   }
 
   /** Milliseconds; 0: never. */

@@ -12,7 +12,7 @@ import { Alarm, Deadline, now } from "../timers.ts";
 import type { Hash64 } from "../upstream/hash64.ts";
 import type { MetadataMatch } from "../upstream/metadata-match.ts";
 import { hashOfConnection, type PickContext, wantedMetadata } from "../upstream/pick.ts";
-import type { TcpConnection, TcpHandler } from "../upstream/tcp-connection.ts";
+import type { ByteStream, TcpHandler } from "../upstream/tcp-connection.ts";
 import type { ConnectionView, TerminalFilter } from "./filter.ts";
 import type { TcpProxy } from "./tcp-proxy.ts";
 
@@ -28,7 +28,7 @@ const Failure = { CONNECT_FAILED: 0, NO_HEALTHY_UPSTREAM: 1, RESOURCE_LIMIT: 2, 
 export class TcpSession extends Deadline implements TerminalFilter, TcpHandler, PickContext {
   readonly #proxy: TcpProxy;
   readonly #connection: ConnectionView;
-  #upstream: TcpConnection | null = null;
+  #upstream: ByteStream | null = null;
   #connected = false;
   /** Downstream is gone; what it sent last is still on its way to the host. */
   #flushing = false;
@@ -194,6 +194,10 @@ export class TcpSession extends Deadline implements TerminalFilter, TcpHandler, 
       } else connection.close(0);
       return;
     }
+    // What a tunnel finds out only when it asks its cluster for a request.
+    if (reason === ResetReason.NO_HEALTHY_UPSTREAM) this.#refuse(ResponseFlag.UH, Failure.NO_HEALTHY_UPSTREAM);
+    if (reason === ResetReason.OVERFLOW) this.#refuse(ResponseFlag.UO, Failure.RESOURCE_LIMIT);
+    if (this.#over) return;
     connection.stream.setFlag(ResponseFlag.UF);
     connection.stream.upstreamTransportFailure = transportFailure;
     this.#retry();
@@ -266,7 +270,8 @@ export class TcpSession extends Deadline implements TerminalFilter, TcpHandler, 
       return;
     }
     this.#attempts++;
-    const upstream = cluster.connect(this, this);
+    const tunnel = this.#proxy.tunnelHead(stream);
+    const upstream = tunnel === null ? cluster.connect(this, this) : cluster.tunnel(this, tunnel, this);
     if (upstream === ResetReason.OVERFLOW) this.#refuse(ResponseFlag.UO, Failure.RESOURCE_LIMIT);
     else if (typeof upstream === "string") this.#refuse(ResponseFlag.UH, Failure.NO_HEALTHY_UPSTREAM);
     else {
@@ -292,7 +297,7 @@ export class TcpSession extends Deadline implements TerminalFilter, TcpHandler, 
     this.#connection.closeNow(`${CloseReason.NOT_CONNECTED}${failure}`);
   }
 
-  #flush(upstream: TcpConnection): void {
+  #flush(upstream: ByteStream): void {
     this.#flushing = true;
     const { stats } = this.#proxy;
     stats.upstreamFlushTotal.inc();

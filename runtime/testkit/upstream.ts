@@ -104,6 +104,8 @@ class ScriptedUpstream implements Upstream {
 
 class ScriptedRequest implements UpstreamRequest {
   readonly hostname = "";
+  readonly address = "";
+  readonly unsentBytes = 0;
   readonly #cluster: string;
   readonly #handler: UpstreamHandler;
   readonly #responder: Responder;

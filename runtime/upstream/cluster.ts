@@ -1,10 +1,12 @@
 /** One cluster in one worker: its hosts, kept up to date, and the choice among them for each request. */
+import type { HeaderMap } from "../codec/headers.ts";
 import type { OriginalDstConfig } from "../config/cluster-snapshot.ts";
 import type { Address, ClusterConfig, EndpointConfig } from "../config/snapshot.ts";
 import { ResetReason } from "../errors.ts";
 import type { Stats } from "../observe/stats.ts";
 import { UpstreamTls } from "../tls/upstream.ts";
 import type { ConnectionInfo } from "../observe/stream-info.ts";
+import { ConnectTunnel } from "./connect-tunnel.ts";
 import { ClusterResources } from "./cluster-resources.ts";
 import { HashTableStats } from "./cluster-stats.ts";
 import { DnsTarget, type Lookup } from "./dns-target.ts";
@@ -19,8 +21,9 @@ import type { PickContext } from "./pick.ts";
 import { Pool } from "./pool.ts";
 import { ProxiedPools, ProxyHeaders } from "./proxied-pools.ts";
 import type { Upstream, UpstreamHandler, UpstreamRequest } from "./request.ts";
+import { RequestTunnel } from "./request-tunnel.ts";
 import { SubsetBalancer } from "./subset-balancer.ts";
-import { TcpConnection, type TcpHandler } from "./tcp-connection.ts";
+import { type ByteStream, TcpConnection, type TcpHandler } from "./tcp-connection.ts";
 
 /** What clusters are given. */
 export interface ClusterTools {
@@ -111,6 +114,25 @@ export class Cluster implements Upstream {
     });
     this.#tcp.add(connection);
     return connection;
+  }
+
+  /**
+   * The same through a tunnel that a host makes: CONNECT, or POST. A reason instead is counted; one that only turns out
+   * later comes with `onTcpClosed`.
+   */
+  tunnel(handler: TcpHandler, headers: HeaderMap, context?: PickContext): ByteStream | ResetReason {
+    const { protocol, connectTimeoutMs: timeoutMs } = this.config;
+    const connect = headers.get(":method") === "CONNECT";
+    if (!connect || protocol === "HTTP2") {
+      const any2xx = protocol === "HTTP1";
+      return new RequestTunnel(this, handler, { headers, timeoutMs, any2xx, halfOpen: connect }, context);
+    }
+    const tunnel = new ConnectTunnel(handler, headers, timeoutMs);
+    const connection = this.connect(tunnel, context);
+    if (typeof connection === "string") return connection;
+    this.resources.stats.cxHttp1Total.inc();
+    tunnel.use(connection);
+    return tunnel;
   }
 
   giveUpConnecting(): void {

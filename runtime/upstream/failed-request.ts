@@ -4,6 +4,8 @@ import type { UpstreamHandler, UpstreamRequest } from "./request.ts";
 
 export class FailedRequest implements UpstreamRequest {
   readonly hostname = "";
+  readonly address = "";
+  readonly unsentBytes = 0;
   #handler: UpstreamHandler | null;
   readonly #reason: ResetReason;
 

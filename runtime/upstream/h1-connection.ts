@@ -94,6 +94,11 @@ export class H1Connection extends Deadline implements PoolConnection<H1Request>,
     return most !== 0 && this.#served >= most;
   }
 
+  /** Bytes that were written and that the system has not taken yet. */
+  get unsentBytes(): number {
+    return this.#socket.writableLength;
+  }
+
   // ---- Down: the pool and the request -------------------------------------------------------------
 
   /** Gives the idle connection its next request and writes what that one holds. */

@@ -47,6 +47,14 @@ export class H1Request extends QueueLink implements PoolRequest {
     return this.#pool.host.hostname;
   }
 
+  get address(): string {
+    return this.#pool.host.address;
+  }
+
+  get unsentBytes(): number {
+    return this.#held.length + this.#piecesBytes + (this.connection?.unsentBytes ?? 0);
+  }
+
   sendHeaders(headers: HeaderMap, endStream: boolean, upgrade = false): void {
     if (this.done) return;
     this.upgrade = upgrade;

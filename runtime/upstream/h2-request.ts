@@ -1,6 +1,6 @@
 /** One HTTP/2 request: waits for a connection if it must, then is a stream of `node:http2`. */
 import type { ClientHttp2Stream } from "node:http2";
-import { extendedConnect, switched, trailerFields } from "../codec/h2-fields.ts";
+import { extendedConnect, plainConnect, switched, trailerFields } from "../codec/h2-fields.ts";
 import { HeaderMap } from "../codec/headers.ts";
 import { ResetReason } from "../errors.ts";
 import type { H2Connection } from "./h2-connection.ts";
@@ -30,6 +30,12 @@ export class H2Request extends QueueLink implements PoolRequest {
   #ended = false;
   /** It asks for another protocol. */
   #upgrade = false;
+  /** CONNECT: each direction ends by itself. */
+  #tunnel = false;
+  /** The host has ended its direction of the tunnel. */
+  #responseOver = false;
+  /** The head is to be sent once there is a connection, whether or not more comes. */
+  #wanted = false;
   #readingPaused = false;
   #backedUp = false;
 
@@ -45,14 +51,23 @@ export class H2Request extends QueueLink implements PoolRequest {
     return this.#pool.host.hostname;
   }
 
+  get address(): string {
+    return this.#pool.host.address;
+  }
+
+  get unsentBytes(): number {
+    return this.#heldBytes + (this.#stream?.writableLength ?? 0);
+  }
+
   sendHeaders(headers: HeaderMap, endStream: boolean, upgrade = false): void {
     if (this.done) return;
-    this.#headers = upgrade ? extendedConnect(headers) : headers;
+    this.#tunnel = !upgrade && headers.get(":method") === "CONNECT";
+    this.#headers = this.#tunnel ? plainConnect(headers) : upgrade ? extendedConnect(headers) : headers;
     this.#upgrade = upgrade;
     this.#ended = endStream;
     if (this.connection === null) return;
     this.connection.announce(this);
-    if (endStream || upgrade) this.flush();
+    if (endStream || upgrade || this.#tunnel) this.flush();
   }
 
   sendData(chunk: Buffer, endStream: boolean): boolean {
@@ -76,6 +91,7 @@ export class H2Request extends QueueLink implements PoolRequest {
 
   flush(): void {
     const connection = this.connection;
+    if (connection === null) this.#wanted = true;
     if (this.done || connection === null || this.#headers === null) return;
     let stream = this.#stream;
     if (stream === null) {
@@ -95,8 +111,10 @@ export class H2Request extends QueueLink implements PoolRequest {
       this.#held = [];
       this.#heldBytes = 0;
     }
-    if (this.#ended) stream.end();
-    else if (stream.writableLength > this.#pool.bufferLimitBytes && !this.#backedUp) {
+    if (this.#ended) {
+      stream.end();
+      if (this.#responseOver) this.#complete();
+    } else if (stream.writableLength > this.#pool.bufferLimitBytes && !this.#backedUp) {
       this.#backedUp = true;
       this.#pool.resources.stats.flowBackedUp.inc();
     }
@@ -146,7 +164,7 @@ export class H2Request extends QueueLink implements PoolRequest {
     if (this.done) return;
     const wasBackedUp = this.#backedUp;
     this.#backedUp = false;
-    if (this.#ended || this.#upgrade || this.#held.length > 0) this.flush();
+    if (this.#ended || this.#upgrade || this.#wanted || this.#held.length > 0) this.flush();
     if (wasBackedUp && !this.#backedUp && !this.done) this.handler.onUpstreamDrain();
   }
 
@@ -212,7 +230,8 @@ export class H2Request extends QueueLink implements PoolRequest {
     // A stream that was cut off ends, too: then the code is set, and the close tells.
     if (this.done || (this.#stream?.rstCode ?? NO_ERROR) !== NO_ERROR || this.#stream?.aborted === true) return;
     const trailers = this.#responseTrailers;
-    this.#complete();
+    if (this.#tunnel && !this.#ended) this.#responseOver = true;
+    else this.#complete();
     if (trailers === null) this.handler.onUpstreamData(EMPTY, true);
     else this.handler.onUpstreamTrailers(trailers);
   }
@@ -240,6 +259,10 @@ export class H2Request extends QueueLink implements PoolRequest {
     // When the whole connection is gone, that tells why.
     if (this.done || this.connection === null || this.connection.closed) return;
     const code = this.#stream?.rstCode ?? NO_ERROR;
+    if (this.#responseOver && code === NO_ERROR) {
+      this.#complete();
+      return;
+    }
     this.#pool.resources.stats.rqRxReset.inc();
     const reason = code === PROTOCOL_ERROR ? ResetReason.PROTOCOL_ERROR : ResetReason.REMOTE_RESET;
     this.fail(reason, code === REFUSED_STREAM);

@@ -35,6 +35,10 @@ export interface UpstreamHandler {
 export interface UpstreamRequest {
   /** Name of the host that was picked (endpoint.hostname, or the DNS name it came from); "" when it has none. */
   readonly hostname: string;
+  /** Where the picked host is, as in `onUpstreamReady`; "" when none was picked. */
+  readonly address: string;
+  /** Bytes that were handed over and that the system has not taken yet. */
+  readonly unsentBytes: number;
   /**
    * `headers` holds `:method`, `:path`, `:authority`, `:scheme`. `upgrade`: they ask for the protocol in their field
    * `upgrade`; data follows only once the response has status 101.

@@ -34,7 +34,29 @@ interface OwnedSocket extends Socket {
   [CONNECTION]?: TcpConnection;
 }
 
-export class TcpConnection extends Deadline {
+/** A connection, or what stands for one, that carries bytes to a host and back. */
+export interface ByteStream {
+  /** `ip:port`; "" while the host is not known. */
+  readonly address: string;
+  readonly localAddress: string;
+  /** TLS of the connection once it is made; null: it has none. */
+  readonly secure: SecureFacts | null;
+  readonly unsentBytes: number;
+  /** The bytes are lent until it returns. False: more is taken, but the caller should stop until `onTcpDrain`. */
+  write(data: Buffer): boolean;
+  /** Ends the direction towards the host once everything is written. */
+  endWrite(): void;
+  pauseReading(): void;
+  resumeReading(): void;
+  /** Ends once everything is written, in both directions; `onTcpClosed` follows. */
+  finish(): void;
+  /** Ends now; what was not sent is lost. No event follows. */
+  close(): void;
+  /** The same, with RST where there is one. */
+  reset(): void;
+}
+
+export class TcpConnection extends Deadline implements ByteStream {
   readonly host: Host;
   /** `ip:port`, also before it is connected. */
   readonly address: string;

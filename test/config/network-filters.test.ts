@@ -28,6 +28,47 @@ function filtersOf(...filters: string[]): readonly NetworkFilterConfig[] {
   return snapshotOf(withFilters(...filters)).listeners[0]!.filterChains[0]!.filters;
 }
 
+test("tcp_proxy: tunnels", () => {
+  const tunnelOf = (fields: string): unknown => {
+    const [filter] = filtersOf(tcp(`cluster: c, tunneling_config: { ${fields} }`));
+    return filter?.kind === "tcp_proxy" ? filter.tcp.tunneling : undefined;
+  };
+  const headers = { add: [], remove: [] };
+  assert.deepEqual(tunnelOf("hostname: 'a:1'"), { hostname: "a:1", post: false, postPath: "/", headers });
+  assert.deepEqual(
+    tunnelOf(
+      "hostname: '%DYNAMIC_METADATA(a:b)%:443', use_post: true, post_path: /p, headers_to_add: [ { header: { key: X-A, value: b } } ]",
+    ),
+    {
+      hostname: "%DYNAMIC_METADATA(a:b)%:443",
+      post: true,
+      postPath: "/p",
+      headers: {
+        add: [{ name: "x-a", value: "b", action: "APPEND_IF_EXISTS_OR_ADD", keepEmptyValue: false }],
+        remove: [],
+      },
+    },
+  );
+  const cases = [
+    ["", "hostname string.min_len"],
+    ["hostname: '%NO_SUCH%'", "hostname format"],
+    ["hostname: a, post_path: /p", "post_path tunneling"],
+    ["hostname: a, use_post: true, post_path: p", "post_path tunneling"],
+    [
+      "hostname: a, headers_to_add: [ { header: { key: host, value: b } } ]",
+      "headers_to_add[0].header.key header-name",
+    ],
+    ["hostname: a, propagate_response_headers: true", "propagate_response_headers not-supported"],
+  ] as const;
+  for (const [fields, wanted] of cases) {
+    const { errors } = load(withFilters(tcp(`cluster: c, tunneling_config: { ${fields} }`)));
+    assert.deepEqual(
+      brief(errors).map((line) => line.slice(line.indexOf("tunneling_config.") + 17)),
+      [wanted],
+    );
+  }
+});
+
 test("tcp_proxy: defaults, and every field", () => {
   assert.deepEqual(filtersOf(tcp("cluster: c")), [
     {
@@ -182,7 +223,10 @@ test("mistakes are told with place and rule", () => {
   const cases: readonly [filters: readonly string[], problem: RegExp][] = [
     [[tcp("cluster: x")], /cluster unknown-cluster/],
     [[tcp("idle_timeout: 1s")], /oneof\.required/],
-    [[tcp("cluster: c, tunneling_config: { hostname: x }")], /tunneling_config not-supported/],
+    [
+      [tcp("cluster: c, tunneling_config: { hostname: x, propagate_response_trailers: true }")],
+      /propagate_response_trailers not-supported/,
+    ],
     [[tcp("cluster: c, on_demand: { resources_locator: x }")], /on_demand not-supported/],
     [[tcp("cluster: c, upstream_connect_mode: ON_DOWNSTREAM_DATA")], /upstream_connect_mode tcp-proxy/],
     [[tcp("cluster: c, max_connect_attempts: 0")], /max_connect_attempts/],

@@ -27,6 +27,11 @@ export function buildHeaderMutation(
   };
 }
 
+/** A list of headers to add that stands alone. */
+export function buildHeadersToAdd(context: BuildContext, message: Message, field: string): HeaderMutation {
+  return { add: message.messages(field).map((option) => headerValueOption(context, option)), remove: [] };
+}
+
 function headerValueOption(context: BuildContext, option: Message): HeaderValueOption {
   const header = option.message("header");
   const append = option.message("append");

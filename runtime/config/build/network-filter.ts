@@ -1,11 +1,18 @@
 /** The network filters of the host itself: tcp_proxy and its small companions. */
+import { isPath } from "../../codec/h1-target.ts";
 import { MAX_DIRECT_RESPONSE_BYTES, TCP_IDLE_TIMEOUT_MS } from "../../limits.ts";
 import type { Message } from "../document/message.ts";
-import type { ConnectionLimitConfig, NativeFilterConfig, TcpProxyConfig } from "../network-snapshot.ts";
+import type {
+  ConnectionLimitConfig,
+  NativeFilterConfig,
+  TcpProxyConfig,
+  TunnelingConfig,
+} from "../network-snapshot.ts";
 import { buildAccessLogs } from "./access-log.ts";
 import type { BuildContext } from "./context.ts";
 import { readDataSource } from "./data-source.ts";
 import { buildConnectionHashPolicy } from "./hash-policy.ts";
+import { buildHeadersToAdd } from "./header-mutation.ts";
 import { metadataMatch } from "./metadata.ts";
 import { buildNetworkRbac } from "./rbac.ts";
 
@@ -54,11 +61,13 @@ function buildTcpProxy(context: BuildContext, proxy: Message, direction: number)
   }
   const log = options ?? proxy;
   const hashPolicy = buildConnectionHashPolicy(proxy);
+  const tunneling = buildTunneling(context, proxy);
   return {
     statPrefix: proxy.text("stat_prefix"),
     clusters: clusters(context, proxy),
     ...metadataMatch(proxy),
     ...(hashPolicy === undefined ? {} : { hashPolicy }),
+    ...(tunneling === undefined ? {} : { tunneling }),
     idleTimeoutMs: context.millis(proxy, "idle_timeout", TCP_IDLE_TIMEOUT_MS),
     maxConnectionDurationMs: context.millis(proxy, "max_downstream_connection_duration", 0),
     maxConnectionDurationJitterPercent:
@@ -93,6 +102,28 @@ function clusters(context: BuildContext, proxy: Message): TcpProxyConfig["cluste
   if (entries.reduce((sum, { weight }) => sum + weight, 0) > MAX_WEIGHTS)
     context.error(weighted, "clusters", "weighted-cluster", "the weights must add up to less than 2^32");
   return entries;
+}
+
+function buildTunneling(context: BuildContext, proxy: Message): TunnelingConfig | undefined {
+  const tunneling = proxy.message("tunneling_config");
+  if (tunneling === undefined) return undefined;
+  const post = tunneling.flag("use_post");
+  const postPath = tunneling.text("post_path");
+  if (postPath !== "" && !post)
+    context.error(
+      tunneling,
+      "post_path",
+      "tunneling",
+      "Can't set a post path when POST method isn't used; add use_post: true",
+    );
+  if (postPath !== "" && !isPath(postPath))
+    context.error(tunneling, "post_path", "tunneling", `${JSON.stringify(postPath)} is no path`);
+  return {
+    hostname: context.format(tunneling, "hostname", tunneling.text("hostname")),
+    post,
+    postPath: postPath || "/",
+    headers: buildHeadersToAdd(context, tunneling, "headers_to_add"),
+  };
 }
 
 function backoff(context: BuildContext, proxy: Message): TcpProxyConfig["backoff"] {

@@ -55,7 +55,11 @@ export const SUPPORTED_FIELDS: ReadonlyMap<string, ReadonlySet<string>> = new Ma
   fields("envoy.config.core.v3.UpstreamHttpProtocolOptions", ""),
   fields(
     "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
-    "stat_prefix cluster weighted_clusters idle_timeout max_connect_attempts backoff_options upstream_connect_mode max_early_data_bytes max_downstream_connection_duration max_downstream_connection_duration_jitter_percentage access_log access_log_flush_interval flush_access_log_on_connected access_log_options metadata_match hash_policy",
+    "stat_prefix cluster weighted_clusters idle_timeout max_connect_attempts backoff_options upstream_connect_mode max_early_data_bytes max_downstream_connection_duration max_downstream_connection_duration_jitter_percentage access_log access_log_flush_interval flush_access_log_on_connected access_log_options metadata_match hash_policy tunneling_config",
+  ),
+  fields(
+    "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TunnelingConfig",
+    "hostname use_post headers_to_add post_path",
   ),
   fields(
     "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight",

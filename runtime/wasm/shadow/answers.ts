@@ -66,6 +66,8 @@ class QuestionDigest {
 
 class SilentRequest implements UpstreamRequest {
   readonly hostname = "";
+  readonly address = "";
+  readonly unsentBytes = 0;
   /** Null: it is given up. */
   handler: UpstreamHandler | null;
   readonly #answers: Answers;
@@ -121,6 +123,12 @@ class TappedRequest implements UpstreamRequest, UpstreamHandler {
 
   get hostname(): string {
     return this.#request.hostname;
+  }
+  get address(): string {
+    return this.#request.address;
+  }
+  get unsentBytes(): number {
+    return this.#request.unsentBytes;
   }
   sendHeaders(headers: HeaderMap, endStream: boolean): void {
     this.#digest.fields(headers);

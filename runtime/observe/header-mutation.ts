@@ -1,8 +1,8 @@
-/** Headers that routes add and remove: values are format strings, compiled once. */
+/** Headers that routes and tunnels add and remove: values are format strings, compiled once. */
 import type { HeaderMap } from "../codec/headers.ts";
 import type { HeaderMutation, HeaderValueOption } from "../config/snapshot.ts";
-import { compileFormat, type Format } from "../observe/format.ts";
-import type { StreamInfo } from "../observe/stream-info.ts";
+import { compileFormat, type Format } from "./format.ts";
+import type { StreamInfo } from "./stream-info.ts";
 
 interface Addition {
   readonly name: string;
