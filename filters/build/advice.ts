@@ -26,6 +26,195 @@ const PARSING = /expected\.|Unexpected token|Invalid character|must be initializ
 /** The first that fits is told. */
 export const LACKS: readonly Lack[] = [
   {
+    message: PARSING,
+    after: /^(?:const|let|var)\s+\[.*\]\s+of\b/,
+    advice:
+      "AssemblyScript has no `for … of` and no destructuring. A Map has `keys()` and `values()`, which are arrays: `const keys = map.keys(); for (let i = 0; i < keys.length; i++) …`.",
+  },
+  {
+    message: PARSING,
+    before: /(?:\|\||&&)$/,
+    after: /^=/,
+    advice: "AssemblyScript has no `||=` and no `&&=`. Write `x = x || y`, or `x = x && y`.",
+  },
+  {
+    message: PARSING,
+    before: /\bimport\s*$/,
+    after: /^type\s/,
+    advice: "AssemblyScript has no `import type`. Leave `type` out: what is only a type costs nothing.",
+  },
+  {
+    message: PARSING,
+    after: /^await\b/,
+    advice:
+      "AssemblyScript has no `await`. A call's answer comes to a method: extend HttpCallback or GrpcCallback, answer PAUSE, and go on from there.",
+  },
+  {
+    message: PARSING,
+    before: /\bvoid\s*$/,
+    advice:
+      "AssemblyScript has no `undefined`. Use `null` with a type `T | null`; numbers and booleans are always there.",
+  },
+  {
+    message: PARSING,
+    after: /^\(\s*[[{]/,
+    advice: "AssemblyScript has no destructuring. Give the parameter a name and a class, and read its fields.",
+  },
+  {
+    message: /^An identifier or keyword cannot immediately follow a numeric literal/,
+    advice: "AssemblyScript has no `1n`. Integers of 64 bits are plain: `const x: i64 = 1;`.",
+  },
+  {
+    message: /^Cannot assign to '~lib\/array\/Array<.*> because|^Cannot assign to '~lib\/array\/Array<[^']*>'/,
+    after: /^\[/,
+    advice:
+      "AssemblyScript has no destructuring. Write one line for each name: `const n = x.n;`, `const first = x[0];`.",
+  },
+  {
+    message: /^Expected \d+ arguments, but got \d+/,
+    after: /^[\w.]+\([^)]*\.\.\./,
+    advice: "AssemblyScript has no spread. Pass the values one by one, or loop over the list.",
+  },
+  {
+    message: /^Expected \d+ arguments, but got \d+/,
+    after: /^new Date\(/,
+    advice: "Guests have no local time. `nowNanoseconds()` of sluice/filters/sdk/time.ts is the host's clock.",
+  },
+  {
+    message: /^Expected 0 arguments, but got \d+/,
+    after: /^new (?:Map|Set)\b/,
+    advice: "A Map or Set begins empty. Fill it with `set(key, value)` or `add(value)`.",
+  },
+  {
+    message: /^Property '\w+' does not exist on type '[^'#]*#[^']*'/,
+    before: /\bthis\.$/,
+    advice:
+      "AssemblyScript has no closures: `this` in a function is not the object around it. Use a method, or pass the object as a parameter.",
+  },
+  {
+    message: /^Property '\w+' does not exist on type '(?:[\w.-]+\/)+[a-z][\w.-]*'/,
+    before: /\bthis\.$/,
+    advice: "There is no `this` outside of a class. Use a method, or pass the object as a parameter.",
+  },
+  {
+    message: /^Property 'forEach' does not exist on type '~lib\/(?:map|set)\//,
+    advice: "A Map has `keys()` and `values()`, a Set `values()`: arrays, to loop over by index.",
+  },
+  {
+    message:
+      /^Property '(?:find|flat|flatMap|at|entries|values|toSorted|toReversed)' does not exist on type '~lib\/array\//,
+    advice:
+      "Arrays have `findIndex`, `indexOf`, `includes`, `map`, `filter`, `sort`, `slice`; for others write a loop.",
+  },
+  {
+    message: /^Property 'to(?:Fixed|Precision|LocaleString)' does not exist/,
+    advice: "Numbers have `toString()` only. Round before: `(Math.round(x * 10) / 10).toString()`.",
+  },
+  {
+    message: /^Property '\w+' does not exist on type '~lib\/(?:map\/Map|process)/,
+    before: /\bprocess\.(?:env\.)?$/,
+    advice: "A filter has no process. What it must know stands in its configuration: describe it in its .proto.",
+  },
+  {
+    message: /^Property '\w+' does not exist on type '~lib\/crypto/,
+    advice: "Random bits come from `random()` of sluice/filters/sdk/random.ts.",
+  },
+  {
+    message: /^Type '([^']+) \| null' is not assignable to type '\1'/,
+    advice:
+      "It may be null: look first, `const v = …; if (v !== null) …`. What a `const` or parameter holds is remembered, a field is not; `v!` says that you know.",
+  },
+  {
+    message: /is not assignable to type 'usize'/,
+    before: /\?\s*null\s*:\s*$/,
+    advice: "AssemblyScript takes the type from the first value, and `null` has none. Write an `if`.",
+  },
+  {
+    message: /^Type '(?:[iuf]\d+|[iu]size|bool)' is not assignable to type '~lib\/string\/String'/,
+    advice: "Make it a text: `x.toString()`, or `${x}` in a template.",
+  },
+  {
+    message: /^This overload signature is not compatible|^Type '\(this: [^']*' is not assignable to type '\(this: /,
+    advice:
+      "A method that overrides another has its parameters and its result, type by type: sluice/filters/sdk/context.ts has those of all callbacks.",
+  },
+  {
+    message: /^Type '(?!~lib\/)[^' |]+\/\w+' is not assignable to type '(?!~lib\/)[^' |]+\/\w+'/,
+    advice:
+      "Classes are told apart by their names, not by their fields. Let one extend the other, or both implement an interface.",
+  },
+  {
+    message: /^Type '\w+' cannot be nullable/,
+    advice: "Numbers and booleans are never null. Keep a `bool` beside, or a value that means none (`-1`).",
+  },
+  {
+    message: /^Optional properties are not supported/,
+    advice: "Give the field a value: `a: i32 = 0;`, or for an object `a: T | null = null;`.",
+  },
+  {
+    message: /has no initializer and is not assigned in the constructor/,
+    advice: 'Give it a value where it is declared (`a: string = "";`); `a!: T` says that it is set before it is read.',
+  },
+  {
+    message: /^Not implemented: Tagged template literals/,
+    advice: "AssemblyScript has no tagged templates. Call the function with the text.",
+  },
+  {
+    message: /^Not implemented: 'in' operator/,
+    advice: "AssemblyScript has no `in`. A Map, a Set and the header maps have `has(name)`.",
+  },
+  {
+    message: /^Not implemented: Const assertion/,
+    advice: "AssemblyScript has no `as const`. Leave it out: a `const` is constant already.",
+  },
+  {
+    message: /^Cannot find name 'delete'/,
+    advice: "AssemblyScript has no `delete`. A Map has `delete(key)`.",
+  },
+  {
+    message: /^Expression does not compile to a value at runtime/,
+    after: /^(?:Number|String|Boolean|BigInt|Object|Array)\(/,
+    advice:
+      "Types are no functions here. A text of a number is `x.toString()`, a number of a text `i32(parseInt(text))` or `parseFloat(text)`.",
+  },
+  {
+    message: /^Function implementation is missing/,
+    advice: "AssemblyScript has no overloads. Give each function its own name, or one a type parameter.",
+  },
+  {
+    message:
+      /^Cannot find name '(?:Record|Partial|Required|Readonly|Pick|Omit|Exclude|Extract|ReturnType|Parameters|NonNullable)'/,
+    advice:
+      "AssemblyScript has no types made of other types. Declare a `class` with the fields; for any keys use a `Map<string, T>`.",
+  },
+  {
+    message: /^Cannot find name '(?:Readonly(?:Array|Map|Set)|Iterable|Iterator|Generator|ArrayLike|PropertyKey)'/,
+    advice:
+      "AssemblyScript has `Array<T>`, `StaticArray<T>`, `Map<K, V>` and `Set<T>`; there is no read-only view of them.",
+  },
+  {
+    message: /^Type expected/,
+    after: /^(?:keyof|typeof|infer|asserts|unique)\b/,
+    advice: "AssemblyScript has no types made of other types. Write the class or the number type itself.",
+  },
+  {
+    message: /^File '.*\.pb\.ts' not found/,
+    advice:
+      "This file is made from the .proto of the same name beside the filter, which is not there: write it, its first message is the configuration.",
+  },
+  {
+    message: /^File '.*\.(?:js|mjs|cjs)\.ts' not found/,
+    advice: "Import the source itself: `./name.ts`.",
+  },
+  {
+    message: /^File '~lib\/sluice/,
+    advice: 'The SDK is imported file by file: `import { Filter } from "sluice/filters/sdk/context.ts";`.',
+  },
+  {
+    message: /^Operator '[^']+' cannot be applied to types '[iuf]\w+' and '[iuf]\w+'/,
+    advice: "Numbers have a size and a sign here. Convert one of them: `x as u32`, or `u32(x)`.",
+  },
+  {
     message: /^Not implemented: Closures/,
     advice:
       "AssemblyScript has no closures: a function sees its own variables and globals only. Write a loop, pass the value as a parameter, or keep it in a field of your filter and use a method.",
@@ -168,7 +357,8 @@ export const LACKS: readonly Lack[] = [
     advice: "Use `String.UTF8.encode(text)` and `String.UTF8.decode(bytes)`, and `Uint8Array` for bytes.",
   },
   {
-    message: /^Cannot find name '(?:require|window|Intl|Proxy|Reflect|WeakMap)'/,
+    message:
+      /^Cannot find name '(?:require|window|globalThis|global|Intl|Proxy|Reflect|WeakMap|WeakRef|URL|structuredClone)'/,
     advice:
       "This belongs to Node or to JavaScript's own runtime; a filter has the SDK and AssemblyScript's standard library.",
   },

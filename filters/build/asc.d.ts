@@ -22,6 +22,10 @@ export type Transform = object;
 
 export interface Program {
   readonly elementsByDeclaration: ReadonlyMap<unknown, unknown>;
+  /** By internal name: `folder/file/Class`. */
+  readonly elementsByName: ReadonlyMap<string, unknown>;
+  /** By internal name: `folder/file`. */
+  readonly filesByName: ReadonlyMap<string, unknown>;
 }
 
 export interface Options {

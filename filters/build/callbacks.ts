@@ -3,6 +3,7 @@
  * of its classes overrides, so that a host can read the filter's kind off its exports.
  */
 import type { Program } from "assemblyscript/dist/assemblyscript.js";
+import { nearest } from "./nearest.ts";
 
 /** Exports by the method that has to be overridden. */
 const BY_METHOD: Readonly<Record<string, string>> = {
@@ -55,8 +56,20 @@ const REFUSED: Readonly<Record<string, readonly { readonly pattern: RegExp; read
   NetworkFilter: [{ pattern: /^on(?:Request|Response)/, advice: "a NetworkFilter sees no HTTP; extend Filter" }],
 };
 
-/** A mistake of the filter that the compiler cannot see, with its place. */
-export class CallbackMistake extends Error {}
+/** A mistake of the filter that the compiler does not see, with its place; null: in the filter as a whole. */
+export interface CallbackMistake {
+  readonly place: { readonly source: string; readonly line: number; readonly column: number } | null;
+  readonly text: string;
+}
+
+/** What a program does with the SDK's context classes. */
+export interface CallbackSurvey {
+  /** Methods that the program's own classes override. */
+  readonly methods: ReadonlySet<string>;
+  /** It is never called but for its start, and that is all its root contexts want. */
+  readonly startsOnly: boolean;
+  readonly mistakes: readonly CallbackMistake[];
+}
 
 interface ClassElement {
   readonly internalName: string;
@@ -70,36 +83,105 @@ interface Identifier {
   };
 }
 
-/** Methods of the SDK's context classes that the program's own classes override. Throws {@link CallbackMistake}. */
-export function overriddenMethods(program: Program): Set<string> {
+const ROOT_METHODS = ["onVmStart", "onConfigure", "createFilter", "onDelete"];
+const ROOT_ONLY = /^on(?:Tick|QueueReady|VmStart|Configure|Done|Log|Delete)$/;
+
+/** Looks at all classes that extend the SDK's. */
+export function surveyCallbacks(program: Program): CallbackSurvey {
   const methods = new Set<string>();
+  const mistakes: CallbackMistake[] = [];
+  let stream: CallbackMistake["place"] = null;
+  let creates = false;
+  let starts = false;
   for (const element of program.elementsByDeclaration.values()) {
     const candidate = element as ClassElement;
     const base = contextClass(candidate);
     if (base === undefined) continue;
     for (const [name, member] of candidate.instanceMembers ?? []) {
-      if (!(name in BY_METHOD)) continue;
+      if (name === "createFilter") creates = true;
+      else if (name === "onVmStart" || name === "onConfigure") starts = true;
+      if (!Object.hasOwn(BY_METHOD, name)) {
+        const meant = misspelt(name);
+        if (meant !== undefined)
+          mistakes.push({
+            place: place(member.identifierNode),
+            text: `there is no callback ${name}; did you mean ${meant}?`,
+          });
+        continue;
+      }
       methods.add(name);
+      if (!ROOT_ONLY.test(name)) stream ??= place(member.identifierNode);
       const refused = REFUSED[base]?.find(({ pattern }) => pattern.test(name));
-      if (refused !== undefined) throw new CallbackMistake(`${place(member.identifierNode)}: ${refused.advice}`);
+      if (refused !== undefined) mistakes.push({ place: place(member.identifierNode), text: refused.advice });
     }
   }
-  return methods;
+  if (stream !== null && !creates && mistakes.length === 0)
+    mistakes.push({
+      place: stream,
+      text: "nobody makes this filter: override createFilter in a class that extends RootContext",
+    });
+  return { methods, mistakes, startsOnly: methods.size === 0 && starts && !creates };
+}
+
+/** A method that is nearly called like a callback, and so was meant to be one: nobody would call it. */
+function misspelt(name: string): string | undefined {
+  const known = [...Object.keys(BY_METHOD), ...ROOT_METHODS];
+  return known.includes(name) || !/^on[A-Z]|^create/.test(name) ? undefined : nearest(name, known);
+}
+
+/** What is wrong with a program that has compiled: a proxy would have nothing to call. */
+export function missingCalls(program: Program, { methods, startsOnly }: CallbackSurvey): CallbackMistake[] {
+  if (!isUsed(program, "filters/sdk/contexts/register")) {
+    const text =
+      "nothing is registered: end the file with `register((): RootContext => new …)`, the filter's root context";
+    return [{ place: null, text }];
+  }
+  if (methods.size > 0 || startsOnly) return [];
+  return [
+    {
+      place: null,
+      text: "the filter overrides no callback, so a proxy would never call it: sluice/filters/sdk/context.ts has all of them",
+    },
+  ];
+}
+
+/** True when the compiled program calls a function or makes an object of a class of that internal name. */
+export function isUsed(program: Program, name: string): boolean {
+  const element = program.elementsByName.get(name) as
+    | { readonly instances?: ReadonlyMap<string, unknown> | null }
+    | undefined;
+  return (element?.instances?.size ?? 0) > 0;
+}
+
+/** Exports of the author's file with names that are the SDK's. */
+export function exportMistakes(program: Program, file: string): CallbackMistake[] {
+  const exports = program.filesByName.get(file) as
+    | { readonly exports?: ReadonlyMap<string, { readonly identifierNode?: Identifier }> | null }
+    | undefined;
+  return [...(exports?.exports ?? [])]
+    .filter(([name]) => /^(?:proxy|sluice)_|^malloc$|^_initialize$/.test(name))
+    .map(([name, { identifierNode }]) => ({
+      place: identifierNode === undefined ? null : place(identifierNode),
+      text: `the SDK exports ${name} itself: extend a filter class, override its method, and leave the export out`,
+    }));
 }
 
 /** The SDK class that a class of the filter's extends, directly or not. */
 function contextClass(element: ClassElement): string | undefined {
   if (element.internalName.startsWith(SDK_CONTEXT)) return undefined;
-  for (let base = element.basePrototype; base; base = base.basePrototype) {
+  const seen = new Set<ClassElement>();
+  // Classes that extend each other in a circle are a mistake that the compiler tells later.
+  for (let base = element.basePrototype; base && !seen.has(base); base = base.basePrototype) {
+    seen.add(base);
     if (base.internalName.startsWith(SDK_CONTEXT)) return base.internalName.slice(SDK_CONTEXT.length);
   }
   return undefined;
 }
 
-function place(node: Identifier): string {
+function place(node: Identifier): CallbackMistake["place"] {
   const { source, start } = node.range;
   const line = source.lineAt(start);
-  return `${source.normalizedPath}:${line}:${source.columnAt()}`;
+  return { source: source.normalizedPath, line, column: source.columnAt() };
 }
 
 /** Names of the exports to keep, given the overridden methods and the functions that the module imports. */

@@ -2,101 +2,47 @@
 import assert from "node:assert/strict";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { after, describe, it } from "node:test";
+import { basename, join } from "node:path";
+import { after, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { LACKS } from "../../filters/build/advice.ts";
 import { compileFilter, CompileError } from "../../filters/build/compile.ts";
 import { readFilterFolder } from "../../filters/build/source.ts";
+import { HABITS } from "./habits.ts";
 
 const REPOSITORY = fileURLToPath(new URL("../../", import.meta.url));
 const scratch = mkdtempSync(join(tmpdir(), "sluice-advice-"));
 after(() => rmSync(scratch, { recursive: true }));
 
-/** Habit; source, with `«` where the mistake is told; part of the advice. */
-const HABITS: readonly (readonly [habit: string, source: string, advice: string])[] = [
-  ["closure", "export function a(n: i32): i32 { const f = (x: i32): i32 => x + «n; return f(1); }", "no closures"],
-  [
-    "closure in forEach",
-    "export function a(x: i32[]): void { let s = 0; x.forEach((v) => { «s += v; }); }",
-    "no closures",
-  ],
-  [
-    "closure in a function",
-    "export function a(f: (x: i32) => i32): i32 { return f(1); }\nexport function b(): i32 { let k = 2; function g(x: i32): i32 { return x + «k; } return a(g); }",
-    "no closures",
-  ],
-  [
-    "optional chaining",
-    "class A { b: A | null = null; n: i32 = 0; }\nexport function a(x: A): i32 { return x.b?«.n; }",
-    "no `?.`",
-  ],
-  ["nullish default", 'export function a(x: string | null): string { return x ?«? "q"; }', "no `??`"],
-  ["array destructuring", "export function a(x: i32[]): i32 { «const [p, q] = x; return p + q; }", "no destructuring"],
-  [
-    "object destructuring",
-    "class A { n: i32 = 0; }\nexport function a(x: A): i32 { «const { n } = x; return n; }",
-    "no destructuring",
-  ],
-  ["union", "export function a(x: string | «i32): i32 { return 1; }", "no union types"],
-  ["union of texts", 'export function a(x: "get" | «"post"): i32 { return 1; }', "no union types"],
-  ["regular expression", "export function a(x: string): bool { return «/a+/.test(x); }", "no regular expressions"],
-  ["replace", 'export function a(x: string): string { return x.replace(«/a/g, "b"); }', "no regular expressions"],
-  ["try", 'export function a(x: string): string { «try { return x; } catch (e) { return ""; } }', "cannot catch"],
-  ["async", "«export async function a(x: string): Promise<string> { return x; }", "no `async`"],
-  ["promise", "export function a(x: «Promise<i32>): i32 { return 1; }", "no promises"],
-  ["any", "export function a(x: «any): i32 { return 1; }", "one concrete type"],
-  ["undefined", "export function a(x: string): i32 { return x === «undefined ? 1 : 0; }", "no `undefined`"],
-  ["spread", "export function a(x: i32[]): i32[] { return [«...x, 1]; }", "no spread"],
-  ["object literal", "export function a(): i32 { const o = «{ n: 1 }; return 1; }", "no plain objects"],
-  [
-    "interface literal",
-    "interface T { n: i32 }\nexport function a(): i32 { const t: T = «{ n: 1 }; return t.n; }",
-    "no plain objects",
-  ],
-  ["generator", "export function«* a(): i32 { yield 1; }", "no generators"],
-  ["for of", "export function a(x: i32[]): i32 { let s = 0; «for (const v of x) s += v; return s; }", "no `for … of`"],
-  [
-    "for in",
-    "export function a(x: Map<string, i32>): i32 { let s = 0; for (const «k in x) s++; return s; }",
-    "no `for … in`",
-  ],
-  ["object type", "type F = «{ n: i32 };\nexport function a(x: F): i32 { return x.n; }", "no object types"],
-  ["tuple", "export function a(x: «[string, i32]): i32 { return 1; }", "no tuples"],
-  ["private name", "class A { «#p: i32 = 1; }\nexport function a(): i32 { return 1; }", "no `#` names"],
-  ["static block", "class A { «static { } }\nexport function a(): i32 { return 1; }", "no static blocks"],
-  ["satisfies", "export function a(x: i32): string { return `${x}` «satisfies string; }", "no `satisfies`"],
-  ["optional parameter", "export function a(x: i32, «y?: i32): i32 { return y; }", "Give the parameter its default"],
-  [
-    "inferred type argument",
-    "export function a(x: string[]): i32 { return x.map«((s) => s.length).length; }",
-    "does not infer",
-  ],
-  ["enum of texts", 'enum E { A = «"a" }\nexport function a(): i32 { return 1; }', "are numbers"],
-  ["JSON", "export function a(x: number): string { return «JSON.stringify(x); }", "no JSON"],
-  ["timer", "export function a(): void { «setTimeout(() => {}, 1); }", "no timers"],
-  ["fetch", 'export function a(): void { «fetch("x"); }', "through the host"],
-  ["Buffer", "export function a(x: «Buffer): i32 { return 1; }", "String.UTF8"],
-  ["require", 'export function a(): void { «require("x"); }', "belongs to Node"],
-  ["bigint", "export function a(): i64 { return «bigint(1); }", "`i64`"],
-  [
-    "npm module",
-    'import { readFileSync } from «"node:fs";\nexport function a(): i32 { return 1; }',
-    "cannot be imported",
-  ],
-  ["Object.keys", "export function a(x: Object): i32 { return Object.«keys(x).length; }", "no keys at run time"],
-  [
-    "narrowing",
-    "export function a(x: string): i32 { return «parseInt(x, 10); }",
-    "explicit cast|Convert in so many words",
-  ],
-];
+const FOLDER = join(scratch, "habits");
+
+/**
+ * What is told of each file of one program: the compiler tells all mistakes of a kind at once, first those of reading, then
+ * those of compiling. Files of which nothing is told are compiled again without the others.
+ */
+async function toldOfAll(): Promise<ReadonlyMap<number, string>> {
+  mkdirSync(FOLDER, { recursive: true });
+  for (const [n, [, source]] of HABITS.entries())
+    writeFileSync(join(FOLDER, `h${n}.ts`), `${source.replace("«", "")}\n`);
+  const told = new Map<number, string>();
+  for (let left = HABITS.map((_habit, n) => n); left.length > 0;) {
+    const entry = left.map((n) => `export { a as a${n} } from "./h${n}.ts";\n`).join("");
+    const text = await mistakes(FOLDER, entry);
+    const known = told.size;
+    for (const part of text.split(/^(?=\S)/m)) {
+      const n = /habits\/h(\d+)\.ts:/.exec(part)?.[1];
+      if (n !== undefined) told.set(Number(n), (told.get(Number(n)) ?? "") + part);
+    }
+    if (told.size === known) break;
+    left = left.filter((n) => !told.has(n));
+  }
+  return told;
+}
 
 /** The mistakes of a source, as an author sees them. */
-async function mistakes(source: string): Promise<string> {
-  const folder = join(scratch, "habit");
+async function mistakes(folder: string, source: string): Promise<string> {
   mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, "habit.ts"), source);
+  writeFileSync(join(folder, `${basename(folder)}.ts`), source);
   try {
     await compileFilter(readFilterFolder(folder, REPOSITORY), REPOSITORY, "debug");
   } catch (error) {
@@ -106,22 +52,104 @@ async function mistakes(source: string): Promise<string> {
   return "";
 }
 
-let told = "";
-
 describe("TypeScript that AssemblyScript lacks", () => {
-  for (const [habit, marked, advice] of HABITS) {
-    it(habit, async () => {
+  let told: ReadonlyMap<number, string>;
+  before(async () => {
+    told = await toldOfAll();
+  });
+
+  for (const [n, [habit, marked, advice]] of HABITS.entries()) {
+    it(habit, () => {
       const at = marked.indexOf("«");
       const lines = marked.slice(0, at).split("\n");
-      const place = `habit.ts:${lines.length}:${lines.at(-1)!.length + 1}: `;
-      const text = await mistakes(marked.replace("«", ""));
-      told += text;
-      assert.match(text, new RegExp(advice.replaceAll(/[?.`#…]/g, "\\$&")));
+      const place = `h${n}.ts:${lines.length}:${lines.at(-1)!.length + 1}: `;
+      const text = told.get(n) ?? "";
+      assert.match(text, new RegExp(advice.replaceAll(/[?`#…()]/g, "\\$&")));
       assert.ok(text.includes(place), `${place} is not in\n${text}`);
+      assert.doesNotMatch(text, /~lib|mounted\//, "a name of the compiler's own");
     });
   }
 
   it("has no advice that no habit leads to", () => {
-    for (const { advice } of LACKS) assert.ok(told.includes(advice), advice);
+    const all = [...told.values()].join("");
+    for (const { advice } of LACKS) assert.ok(all.includes(advice), advice);
+  });
+});
+
+const IMPORTS = `import { CONTINUE } from "sluice/abi/action.ts";
+import { Filter, RootContext, StreamContext } from "sluice/filters/sdk/context.ts";
+import { register } from "sluice/filters/sdk/contexts.ts";
+`;
+const FILTER = `class Mine extends Filter { override onRequestHeaders(_h: u32, _e: bool): i32 { return CONTINUE; } }\n`;
+const ROOT = `class Root extends RootContext { override createFilter(): StreamContext { return new Mine(); } }\n`;
+const REGISTER = "register((): RootContext => new Root());\n";
+
+describe("what compiles, and would do nothing", () => {
+  const cases: readonly (readonly [what: string, source: string, told: RegExp])[] = [
+    ["an empty file", "", /whole\.ts: nothing is registered/],
+    ["a filter that is not registered", IMPORTS + FILTER + ROOT, /whole\.ts: nothing is registered/],
+    [
+      "a filter without a callback",
+      IMPORTS + ROOT.replace("new Mine()", "null").replace("StreamContext {", "StreamContext | null {") + REGISTER,
+      /whole\.ts: the filter overrides no callback/,
+    ],
+    [
+      "a filter that nobody makes",
+      IMPORTS + FILTER + ROOT.replace("override createFilter", "make") + REGISTER,
+      /whole\.ts:4:38: nobody makes this filter/,
+    ],
+    [
+      "a callback that is misspelt and overrides nothing",
+      IMPORTS + FILTER.replace("override onRequestHeaders", "onRequestHeader") + ROOT + REGISTER,
+      /whole\.ts:4:29: there is no callback onRequestHeader; did you mean onRequestHeaders\?$/,
+    ],
+    [
+      "an export of the author's with a name of the ABI",
+      `${IMPORTS + FILTER + ROOT + REGISTER}export function proxy_on_request_headers(a: u32, b: u32, c: u32): u32 { return 0; }\n`,
+      /whole\.ts:7:17: the SDK exports proxy_on_request_headers itself/,
+    ],
+    [
+      "an import that no proxy has",
+      `${IMPORTS}@external("env", "foo") declare function foo(): void;\n${FILTER.replace("return", "foo(); return") + ROOT + REGISTER}`,
+      /whole\.ts: imports env\.foo, which no proxy provides/,
+    ],
+    [
+      "an expression that only traps",
+      IMPORTS + FILTER.replace("return", 'new RegExp("a").test("a"); return') + ROOT + REGISTER,
+      /whole\.ts:4:81: RegExp does nothing here\n.*no regular expressions/,
+    ],
+  ];
+  for (const [what, source, expected] of cases) {
+    it(what, async () => {
+      assert.match(await mistakes(join(scratch, "whole"), source), expected);
+    });
+  }
+
+  it("is fine when it is whole", async () => {
+    assert.equal(await mistakes(join(scratch, "whole"), IMPORTS + FILTER + ROOT + REGISTER), "");
+  });
+});
+
+describe("what the compiler cannot cope with", () => {
+  for (const [what, source] of [
+    [
+      "types that contain themselves",
+      "function f<T>(x: T): i32 { return f<Array<T>>([x]); }\nexport function a(): i32 { return f<i32>(1); }",
+    ],
+    ["nesting", `export function a(): i32 { return ${"(".repeat(20_000)}1${")".repeat(20_000)}; }`],
+  ] as const) {
+    it(`is a mistake, not the end of the process: ${what}`, async () => {
+      const text = await mistakes(join(scratch, "crash"), source);
+      assert.match(text, /^\S+crash\.ts: AssemblyScript's compiler cannot cope with this source \(.*\)\. What/);
+      assert.doesNotMatch(text, /\n/);
+    });
+  }
+
+  it("is told as it is: classes that extend each other", async () => {
+    const source = "class A extends B {}\nclass B extends A {}\nexport function a(): void { new A(); }";
+    assert.match(
+      await mistakes(join(scratch, "crash"), source),
+      /crash\.ts:1:7: 'A' is referenced directly or indirectly/,
+    );
   });
 });
