@@ -377,6 +377,9 @@ export const TRIAL_FAILURES = 1;
 export const TRIAL_STREAMS = 100;
 /** Milliseconds of the window. */
 export const TRIAL_WINDOW_MS = 60_000;
+/** Milliseconds over which the streams of a version are remembered for the one that takes its place; one in so many is timed, which takes 30 ns. */
+export const LATENCY_WINDOW_MS = 60_000;
+export const LATENCY_SAMPLE = 8;
 /** Milliseconds between two looks at the numbers of a trial. Too many failures end it without one. */
 export const TRIAL_LOOK_MS = 100;
 /** Bytes of the token for the admin interface. */

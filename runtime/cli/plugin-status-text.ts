@@ -67,7 +67,7 @@ function trialText(trial: TrialJson): string {
   const seen = `${streams} streams, ${failures} failures`;
   switch (kind) {
     case "probation":
-      return `version ${version} is watched: ${seen}`;
+      return `version ${version} is watched: ${seen}${trial.other_mean_ms === undefined ? "" : `, ${mean_ms} ms on average (before ${other_mean_ms} ms)`}`;
     case "share": {
       const who = header === undefined ? "" : `, and with the header ${header}`;
       return `version ${version} has ${percent} % of the streams${who}: ${seen}, ${mean_ms} ms on average (others ${other_mean_ms} ms)`;

@@ -118,7 +118,9 @@ function trialJson(trial: TrialRun, examples: PluginStatus["examples"]): Json {
     streams: numbers.streams,
     failures: numbers.failures,
     mean_ms: round(numbers.meanMs),
-    ...(kind === "share" ? { other_streams: numbers.otherStreams, other_mean_ms: round(numbers.otherMeanMs) } : {}),
+    ...(kind === "share" || (kind === "probation" && numbers.otherStreams > 0)
+      ? { other_streams: numbers.otherStreams, other_mean_ms: round(numbers.otherMeanMs) }
+      : {}),
     ...(kind !== "shadow"
       ? {}
       : {

@@ -75,9 +75,12 @@ export class TrialRun {
     return this.spec.routing?.kind ?? "probation";
   }
 
-  /** What workers are told of it, and of each next window. Not of a probation, which comes with the commit. */
+  /** What workers are told of it, and of each next window. Of a probation only those that start after the commit, which brings it. */
   message(): ToWorker {
-    return { kind: "try_plugins", id: this.spec.id, routing: this.spec.routing!, trial: this.plan };
+    const { id, routing, versions } = this.spec;
+    const trial = this.plan;
+    if (routing !== undefined) return { kind: "try_plugins", id, routing, trial };
+    return { kind: "watch_plugins", id, indices: versions.map(({ index }) => index), trial };
   }
 
   numbers(): TrialNumbers {
@@ -151,7 +154,8 @@ export class TrialRun {
     if (maxAddedLatencyMs === undefined || streams < minStreams || others < minStreams) return undefined;
     const added = now[TrialCell.MS]! / streams - now[TrialCell.OLD_MS]! / others;
     if (added <= maxAddedLatencyMs) return undefined;
-    return `its ${streams} streams took ${added.toFixed(1)} ms longer on average, more than ${maxAddedLatencyMs} ms`;
+    const than = this.kind === "probation" ? "those of the version before" : "those of the version in force";
+    return `its ${streams} streams took ${added.toFixed(1)} ms longer on average than ${than}, more than ${maxAddedLatencyMs} ms`;
   }
 
   #sums(): Float64Array {

@@ -51,8 +51,8 @@ export class Trials {
   /** For workers that start while trials run. */
   standing(): ToWorker[] {
     return [...this.#runs.values()].flatMap((trial): ToWorker[] => {
-      if (trial.spec.routing === undefined) return [];
       const { id, versions, routing } = trial.spec;
+      if (routing === undefined) return [trial.message()];
       const silent = routing.kind === "shadow";
       return [{ kind: "prepare_plugins", id, versions: versions.map(bare), silent }, trial.message()];
     });

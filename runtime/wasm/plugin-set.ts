@@ -112,7 +112,8 @@ export class PluginSet {
   tryOut(id: number, routing: Routing, plan: TrialPlan, onBad: () => void): void {
     const generation = this.#prepared.get(id);
     if (generation === undefined) return;
-    const trial = this.#watch(generation, plan, () => {
+    const candidates = generation.plugins.map(({ plugin }) => plugin);
+    const trial = this.#watch(candidates, plan, () => {
       for (const { index } of generation.plugins) this.#places[index]!.endTrial();
       onBad();
     });
@@ -133,16 +134,24 @@ export class PluginSet {
     if (generation === undefined)
       throw new ProxyError("PLUGIN_NOT_PREPARED", "internal", `there is nothing prepared under ${id}`);
     this.#prepared.delete(id);
-    if (plan !== undefined) this.#watch(generation, plan, onBad);
-    else for (const { plugin } of generation.plugins) setTrial(plugin, null);
+    const plugins = generation.plugins.map(({ plugin }) => plugin);
+    const trial = plan === undefined ? null : this.#watch(plugins, plan, onBad);
+    if (trial === null) for (const plugin of plugins) setTrial(plugin, null);
     const old = new Set<Vm>();
     for (const { index, plugin } of generation.plugins) {
       const place = this.#places[index]!;
       for (const { vm } of place.live.all()) old.add(vm);
+      trial?.followed(place.live);
       setTrial(place.live, null);
       place.replace(plugin);
     }
     for (const vm of old) this.#retire(vm, drainMs);
+  }
+
+  /** The versions in force, which this worker has begun with, are watched as after a commit. `onBad`: see {@link Trial}. */
+  watch(indices: readonly number[], plan: TrialPlan, onBad: () => void): void {
+    const plugins = indices.flatMap((index) => this.#places[index]?.live ?? []);
+    this.#watch(plugins, plan, onBad);
   }
 
   /** Prepared versions are not wanted; streams that they have finish. */
@@ -238,8 +247,8 @@ export class PluginSet {
     return { plugins, vms: running };
   }
 
-  #watch(generation: Generation, plan: TrialPlan, onBad: () => void): Trial {
-    const fresh = new Set(generation.plugins.flatMap(({ plugin }) => plugin.all()));
+  #watch(plugins: readonly Plugin[], plan: TrialPlan, onBad: () => void): Trial {
+    const fresh = new Set(plugins.flatMap((plugin) => plugin.all()));
     const trial = new Trial(plan, this.#environment.workerIndex, (plugin) => fresh.has(plugin), onBad);
     for (const plugin of fresh) plugin.trial = trial;
     return trial;

@@ -6,6 +6,7 @@ import type { FailureReason } from "./instance/failure.ts";
 import type { Instance } from "./instance/instance.ts";
 import type { RootContext } from "./contexts/root-context.ts";
 import type { LastFailure, PluginFacts } from "./plugin-status.ts";
+import { LatencyRecord } from "./latency-record.ts";
 import type { PluginFilterFactory } from "./plugin-factory.ts";
 import type { Answers } from "./shadow/answers.ts";
 import type { Trial } from "./trial.ts";
@@ -58,6 +59,8 @@ export class Plugin {
   chooser: PluginFilterFactory | null = null;
   /** Watches how it does beside another version; null outside of one. */
   trial: Trial | null = null;
+  /** Of what stands in for it, too. */
+  readonly latency: LatencyRecord;
   /** Hears what its calls are answered, for a shadow; null: there is none. */
   answers: Answers | null = null;
 
@@ -68,6 +71,7 @@ export class Plugin {
     this.main = main ?? null;
     this.#failures = main === undefined ? new Map() : main.#failures;
     this.#stats = stats;
+    this.latency = main?.latency ?? new LatencyRecord();
     this.traps = stats.counter(`wasm.${config.name}.traps`);
     this.failedStreams = stats.counter(`wasm.${config.name}.failed_streams`);
     this.skippedStreams = stats.counter(`wasm.${config.name}.skipped_streams`);
@@ -86,6 +90,7 @@ export class Plugin {
   /** A stream that had a context of it is over. */
   streamEnded(info: StreamInfo): void {
     this.trial?.streamEnded(this, info);
+    this.latency.streamEnded(info);
     if (--this.streams === 0) this.vm.unused();
   }
 

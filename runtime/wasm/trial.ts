@@ -78,6 +78,13 @@ export class Trial {
     this.#own[cell]!++;
   }
 
+  /** How the version was doing that the new one has taken the place of. */
+  followed(plugin: Plugin): void {
+    const { streams, ms } = plugin.latency.sums();
+    this.#own[TrialCell.OLD_STREAMS]! += streams;
+    this.#own[TrialCell.OLD_MS]! += ms;
+  }
+
   /** A stream is over that a shadow has seen as well. */
   shadowed({ kinds, undecided }: { readonly kinds: readonly DifferenceKind[]; readonly undecided: boolean }): void {
     this.#add(TrialCell.SHADOWED);

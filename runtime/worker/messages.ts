@@ -107,6 +107,13 @@ export type ToWorker =
     }
   /** Give it up; without an effect when there is no such thing. */
   | { readonly kind: "drop_plugins"; readonly id: number; readonly drainMs: number }
+  /** To a worker that has begun with versions that are watched since their commit. */
+  | {
+      readonly kind: "watch_plugins";
+      readonly id: number;
+      readonly indices: readonly number[];
+      readonly trial: TrialPlan;
+    }
   /** The versions in force of these plugins are watched no longer. */
   | { readonly kind: "end_trials"; readonly indices: readonly number[] }
   /** Make a new list of listeners ready, sockets included, answer `listeners_changed` with the same id. */

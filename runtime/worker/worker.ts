@@ -227,6 +227,10 @@ class DataPlane {
     this.#plugins.drop(id, drainMs);
   }
 
+  watchPlugins({ id, indices, trial }: Extract<ToWorker, { kind: "watch_plugins" }>): void {
+    this.#plugins.watch(indices, trial, () => say({ kind: "plugins_failing", id }));
+  }
+
   endTrials(indices: readonly number[]): void {
     this.#plugins.endTrials(indices);
   }
@@ -350,6 +354,8 @@ function onMessage(message: ToWorker): void {
       return plane.tryPlugins(message);
     case "drop_plugins":
       return plane.dropPlugins(message.id, message.drainMs);
+    case "watch_plugins":
+      return plane.watchPlugins(message);
     case "end_trials":
       return plane.endTrials(message.indices);
     case "describe_clusters":

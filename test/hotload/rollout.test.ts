@@ -131,6 +131,66 @@ describe("rollout", () => {
     }
   });
 
+  test("after the commit, too: against what the version before took", async () => {
+    for (const [bound, letter, taken] of [
+      ["5s", "-", false],
+      ["0.001s", "w", true],
+    ] as const) {
+      const runtime = `hot_load: { rollback: { max_added_latency: ${bound}, min_streams: 40, window: 3600s } }`;
+      const proxy = await startProxy({ runtime, args: ["--concurrency", "1"] });
+      const agent = keepAlive();
+      await answers(proxy, 160, agent);
+      await proxy.load(await versionModule(2, letter));
+      await answers(proxy, 50, agent);
+      if (!taken) {
+        const { trial } = await proxy.plugin();
+        assert.deepEqual([trial!.kind, trial!.streams, trial!["other_streams"]], ["probation", 50, 160]);
+        continue;
+      }
+      await proxy.printed("is taken back for version 1");
+      assert.match(
+        proxy.output,
+        /taken back for version 1 .*: its \d+ streams took [\d.]+ ms longer on average than those of the version before, more than 1 ms/,
+      );
+      await until(
+        () => proxy.version(),
+        (version) => version === "0001",
+      );
+    }
+  });
+
+  test("a worker that is replaced goes on watching a version after its commit", async () => {
+    const proxy = await startProxy({
+      args: ["--concurrency", "1"],
+      runtime: "hot_load: { rollback: { max_failures: 2 } }",
+    });
+    await proxy.load(await versionModule(2, "p"), "&unrehearsed");
+    const agent = keepAlive();
+    assert.equal((await answers(proxy, 100, agent)).get("503 undefined"), 1);
+    assert.equal((await proxy.plugin()).trial?.failures, 1);
+    await proxy.post("/workers/replace?index=0");
+    await proxy.printed("worker 0 is back");
+    const { trial, version_number } = await proxy.plugin();
+    assert.deepEqual([version_number, trial?.kind, trial?.streams, trial?.failures], [2, "probation", 100, 1]);
+    assert.equal((await answers(proxy, 100, keepAlive())).get("503 undefined"), 1);
+    await proxy.printed("is taken back for version 1");
+    await until(
+      () => proxy.version(),
+      (version) => version === "0001",
+    );
+  });
+
+  test("a shadow goes on in a worker that is replaced", async () => {
+    const proxy = await startProxy({ args: ["--concurrency", "1"] });
+    await proxy.load(await versionModule(2), "&shadow");
+    await answers(proxy, 3);
+    await proxy.post("/workers/replace?index=0");
+    await proxy.printed("worker 0 is back");
+    assert.deepEqual([...(await answers(proxy, 4))], [["200 0001", 4]]);
+    const { trial } = await proxy.plugin();
+    assert.deepEqual([trial?.kind, trial?.["shadowed"], trial?.["different_headers"]], ["shadow", 7, 7]);
+  });
+
   test("a shadow changes nothing, and where it decides otherwise is counted", async () => {
     const proxy = await startProxy({ args: ["--concurrency", "1"] });
     assert.match((await proxy.load(await versionModule(2, "d"), "&shadow")).body, /"state":"shadow"/);
