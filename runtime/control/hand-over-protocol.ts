@@ -11,6 +11,15 @@ export const HAND_OVER_VERSION = 1;
 /** `take`: lend me your sockets. `drain`: I accept now, so stop that. `terminate`: end. */
 export type Word = "take" | "drain" | "terminate";
 
+/** A plugin whose versions a process has changed while it ran; its successor begins with what is configured. */
+export interface PluginNote {
+  readonly name: string;
+  /** Of the version in force. */
+  readonly sha256: string;
+  /** Of a version that is tried beside it; "": there is none. */
+  readonly candidate: string;
+}
+
 /** The listening sockets of a process, in the order in which their descriptors follow. */
 export interface Lending {
   readonly version: number;
@@ -20,6 +29,8 @@ export interface Lending {
   /** The admin interface's address; its socket is the last one, unless it is a unix socket. */
   readonly admin: string | null;
   readonly adminLent: boolean;
+  /** Absent: the process is of an older version. */
+  readonly plugins?: readonly PluginNote[];
 }
 
 /** The name of the process's socket. As in Envoy it is made of base id and epoch; NUL makes it abstract. */

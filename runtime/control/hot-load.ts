@@ -17,6 +17,7 @@ import type { Approval } from "../worker/modules.ts";
 import type { PluginChange, PluginsInForce, WorkerPool } from "../worker/pool.ts";
 import { schemaIn } from "./configuration.ts";
 import type { Configuration } from "./configuration.ts";
+import type { PluginNote } from "./hand-over-protocol.ts";
 import { ListenerChange } from "./listener-change.ts";
 import { isConfiguredWith, planOf } from "./load-request.ts";
 import type { LoadRequest, Plan, Target } from "./load-request.ts";
@@ -188,6 +189,17 @@ export class HotLoad {
   files(): ReadonlyMap<string, string> {
     const served = this.#snapshot.plugins.map(({ code }, index) => [code, this.#versions.live(index)] as const);
     return new Map(served.flatMap(([code, { module }]) => (code.kind === "file" ? [[code.path, module.sha256]] : [])));
+  }
+
+  /** For a process that takes over: plugins that do not run as they began. */
+  notes(): PluginNote[] {
+    return this.#snapshot.plugins.flatMap(({ name }, index) => {
+      const live = this.#versions.live(index);
+      const trial = this.#trials.of([index]);
+      const candidate = trial?.kind === "probation" ? undefined : trial?.spec.versions[0];
+      if (live.number === 1 && candidate === undefined) return [];
+      return [{ name, sha256: live.module.sha256, candidate: candidate?.module.sha256 ?? "" }];
+    });
   }
 
   /** A worker says that versions on trial fail. */

@@ -11,7 +11,7 @@ import type { LentSocket } from "../listener/listening-socket.ts";
 import { closeDescriptor } from "../listener/native-sockets.ts";
 import type { Log } from "../observe/log.ts";
 import type { WorkerPool } from "../worker/pool.ts";
-import type { RestartPlace } from "./hand-over-protocol.ts";
+import type { PluginNote, RestartPlace } from "./hand-over-protocol.ts";
 import { Predecessor } from "./predecessor.ts";
 import { SuccessorDoor } from "./successor-door.ts";
 import type { Lender } from "./successor-door.ts";
@@ -28,6 +28,10 @@ export interface RestartingProcess {
   isLive(): boolean;
   /** Its listening socket, once more. */
   lendAdmin(): number | null;
+  /** Plugins whose versions were changed while it ran. */
+  plugins(): Promise<readonly PluginNote[]>;
+  /** Digest of the module that a plugin begins with; undefined: there is no such plugin. */
+  configured(plugin: string): string | undefined;
   /** The successor accepts: the admin interface closes. */
   onHandOver(): void;
   /** Time to end. */
@@ -57,6 +61,7 @@ export class HotRestart implements Lender {
     const predecessor = Predecessor.take(place);
     restart.#predecessor = predecessor;
     process.log.info(`hot restart: ${predecessor.sockets.length} listening sockets of epoch ${place.epoch - 1}`);
+    restart.#tellOfPlugins(predecessor.plugins);
     if (!restart.takesAdmin && predecessor.adminDescriptor !== null) closeDescriptor(predecessor.adminDescriptor);
     return restart;
   }
@@ -86,6 +91,24 @@ export class HotRestart implements Lender {
     void predecessor.gone.then(() => log.info("hot restart: the process before has ended"));
   }
 
+  /** This process begins as any does, with what is configured: versions and trials of the one before do not go over. */
+  #tellOfPlugins(plugins: readonly PluginNote[]): void {
+    const short = (sha256: string): string => `sha256 ${sha256.slice(0, 12)}`;
+    for (const { name, sha256, candidate } of plugins) {
+      const own = this.#process.configured(name);
+      if (own === undefined) continue;
+      const { log } = this.#process;
+      if (own !== sha256)
+        log.warning(
+          `plugin ${name}: this process begins with the configured module (${short(own)}), the one before had loaded another (${short(sha256)})`,
+        );
+      if (candidate !== "" && candidate !== own)
+        log.warning(
+          `plugin ${name}: the process before was trying a version (${short(candidate)}); its trial ends with it, load it again`,
+        );
+    }
+  }
+
   stop(): void {
     this.#door.close();
     if (this.#watch !== null) clearInterval(this.#watch);
@@ -105,6 +128,7 @@ export class HotRestart implements Lender {
       sockets,
       admin: adminAddress === undefined ? null : formatAddress(adminAddress),
       adminDescriptor: this.#process.lendAdmin(),
+      plugins: await this.#process.plugins(),
     };
   }
 

@@ -15,7 +15,7 @@ import {
   send,
 } from "../listener/native-sockets.ts";
 import { HAND_OVER_VERSION, socketName } from "./hand-over-protocol.ts";
-import type { Lending, RestartPlace, Word } from "./hand-over-protocol.ts";
+import type { Lending, PluginNote, RestartPlace, Word } from "./hand-over-protocol.ts";
 
 const BEGIN = Buffer.from("take\n");
 const NEXT = Buffer.from("\n");
@@ -26,12 +26,14 @@ export class Predecessor {
   readonly admin: string | null;
   /** Its listening socket, which is this process's now; null: it is bound to a path. */
   readonly adminDescriptor: number | null;
+  readonly plugins: readonly PluginNote[];
   readonly #socket: Socket;
   readonly #gone: Promise<void>;
 
   private constructor(fd: number, lending: Lending, descriptors: readonly number[]) {
     this.sockets = lending.sockets.map(({ key, port }, at) => ({ key, port, descriptor: descriptors[at]! }));
     this.admin = lending.admin;
+    this.plugins = lending.plugins ?? [];
     this.adminDescriptor = lending.adminLent ? descriptors.at(-1)! : null;
     this.#socket = new Socket({ fd });
     this.#gone = new Promise((resolve) => this.#socket.on("close", () => resolve()));

@@ -167,6 +167,13 @@ export class Server implements AdminSubject, PoolOwner {
     await this.#pool.stop();
   }
 
+  /** Digest of the module that a plugin began with; undefined: there is no such plugin. */
+  #configuredCode(name: string): string | undefined {
+    const { snapshot, modules, moduleOfPlugin } = this.#inForce!;
+    const at = snapshot.plugins.findIndex((plugin) => plugin.name === name);
+    return at === -1 ? undefined : modules[moduleOfPlugin[at]!]!.sha256;
+  }
+
   // What the admin interface asks.
 
   get state(): ServerState {
@@ -339,6 +346,8 @@ export class Server implements AdminSubject, PoolOwner {
       adminAddress: admin?.address,
       isLive: () => this.#started,
       lendAdmin: () => this.#admin?.lend() ?? null,
+      plugins: async () => (await this.#hotLoad)?.notes() ?? [],
+      configured: (plugin) => this.#configuredCode(plugin),
       onHandOver: () => {
         this.#draining = true;
         this.#admin?.stop();

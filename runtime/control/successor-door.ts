@@ -10,7 +10,7 @@ import type { LentSocket } from "../listener/listening-socket.ts";
 import { closeDescriptor, descriptorOf, listenOnPath, peerUser, sendDescriptors } from "../listener/native-sockets.ts";
 import type { Log } from "../observe/log.ts";
 import { HAND_OVER_VERSION, socketName } from "./hand-over-protocol.ts";
-import type { Lending, RestartPlace } from "./hand-over-protocol.ts";
+import type { Lending, PluginNote, RestartPlace } from "./hand-over-protocol.ts";
 
 /** The process as its successor sees it. */
 export interface Lender {
@@ -21,6 +21,7 @@ export interface Lender {
     readonly sockets: readonly LentSocket[];
     readonly admin: string | null;
     readonly adminDescriptor: number | null;
+    readonly plugins: readonly PluginNote[];
   }>;
   /** The successor accepts: this process lets go of its sockets. */
   handOver(): Promise<void>;
@@ -147,7 +148,7 @@ class Successor {
   async #lend(): Promise<void> {
     this.#stage = "take";
     this.#log.info("hot restart: lending listening sockets to the process that takes over");
-    const { sockets, admin, adminDescriptor } = await this.#lender.lend();
+    const { sockets, admin, adminDescriptor, plugins } = await this.#lender.lend();
     const descriptors = sockets.map(({ descriptor }) => descriptor);
     if (adminDescriptor !== null) descriptors.push(adminDescriptor);
     try {
@@ -158,6 +159,7 @@ class Successor {
           sockets: sockets.map(({ key, port }) => ({ key, port })),
           admin,
           adminLent: adminDescriptor !== null,
+          plugins,
         }),
       );
       for (let at = 0; at < descriptors.length; at += HAND_OVER_BATCH) {
