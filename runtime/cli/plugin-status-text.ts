@@ -31,7 +31,7 @@ interface TrialJson {
   readonly shadowed?: number;
   readonly undecided?: number;
   readonly [different: `different_${string}`]: number;
-  readonly examples?: readonly { readonly time: string; readonly request: string; readonly text: string }[];
+  readonly examples?: readonly { readonly time: string; readonly of: string; readonly text: string }[];
 }
 
 export function statusText(plugins: readonly PluginJson[]): string {
@@ -86,9 +86,7 @@ function trialText(trial: TrialJson): string {
 }
 
 function examplesText({ examples = [] }: TrialJson): string[] {
-  return examples.map(
-    ({ time, request, text }) => `    ${time}${request === "" ? "" : ` request ${request}`}: ${text}`,
-  );
+  return examples.map(({ time, of, text }) => `    ${time}${of === "" ? "" : ` ${of}`}: ${text}`);
 }
 
 function ageText(seconds: number): string {

@@ -129,7 +129,7 @@ function trialJson(trial: TrialRun, examples: PluginStatus["examples"]): Json {
           ...Object.fromEntries(
             Object.entries(numbers.differences).map(([kind, count]) => [`different_${kind}`, count]),
           ),
-          examples: examples.map(({ atMs, request, text }) => ({ time: new Date(atMs).toISOString(), request, text })),
+          examples: examples.map(({ atMs, of, text }) => ({ time: new Date(atMs).toISOString(), of, text })),
         }),
   };
 }

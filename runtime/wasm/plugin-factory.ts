@@ -14,7 +14,7 @@ import { ShadowExamples } from "./shadow/examples.ts";
 import type { ShadowExample } from "./shadow/examples.ts";
 import { ShadowPair } from "./shadow/shadow-pair.ts";
 
-interface Candidate {
+export interface Candidate {
   readonly plugin: Plugin;
   readonly routing: Routing;
   /** What connections have been given, where all streams of one have the same version. */
@@ -72,10 +72,14 @@ export class PluginFilterFactory implements HttpFilterFactory {
     );
   }
 
-  /** Who serves a connection as a network filter. A shadow is of HTTP streams only. */
-  chooseFor(connection: ConnectionInfo): Plugin {
+  /** Who serves a connection as a network filter, and who is shown a copy of it. */
+  chooseFor(connection: ConnectionInfo): { readonly plugin: Plugin; readonly shadow: Candidate | null } {
     const candidate = this.#candidate;
-    return candidate !== null && chosen(candidate, null, connection) ? candidate.plugin : this.#live;
+    if (candidate === null) return { plugin: this.#live, shadow: null };
+    const { plugin, routing } = candidate;
+    if (routing.kind === "share")
+      return { plugin: chosen(candidate, null, connection) ? plugin : this.#live, shadow: null };
+    return { plugin: this.#live, shadow: Math.random() * 100 < routing.percent ? candidate : null };
   }
 
   /** From now on new streams have this version. */

@@ -4,7 +4,9 @@ import { NetworkStatus } from "../network/filter.ts";
 import type { FilterView, NetworkFilter, PassingFilterFactory } from "../network/filter.ts";
 import { AbsentNetworkFilter } from "./contexts/failure-policy.ts";
 import { NetworkContext } from "./contexts/network-context.ts";
+import type { Plugin } from "./plugin.ts";
 import type { PluginFilterFactory } from "./plugin-factory.ts";
+import { ConnectionPair } from "./shadow/connection-pair.ts";
 
 const READ_CALLBACK = "proxy_on_downstream_data";
 /** The end of what comes from upstream is told by the second. */
@@ -46,13 +48,16 @@ class PluginConnection implements NetworkFilter {
   }
 
   onNewConnection(): number {
-    const plugin = this.#place.chooseFor(this.#view.info);
-    const root = plugin.vm.rootFor(plugin, this.#view.info);
-    const callbacks = root === null ? null : root.callbacks;
+    const { plugin, shadow } = this.#place.chooseFor(this.#view.info);
     this.#filter =
-      root === null || callbacks === null
-        ? new AbsentNetworkFilter(plugin, this.#view)
-        : new NetworkContext(root, this.#view, callbacks);
+      shadow === null
+        ? filterOf(plugin, this.#view)
+        : new ConnectionPair(
+            this.#view,
+            (view) => filterOf(plugin, view),
+            (view) => filterOf(shadow.plugin, view),
+            { trial: shadow.plugin.trial, examples: shadow.examples },
+          );
     return this.#filter.onNewConnection();
   }
   onData(bytes: BodyBuffer, endStream: boolean): number {
@@ -64,4 +69,11 @@ class PluginConnection implements NetworkFilter {
   onClose(local: boolean): void {
     this.#filter?.onClose(local);
   }
+}
+
+function filterOf(plugin: Plugin, view: FilterView): NetworkFilter {
+  const root = plugin.vm.rootFor(plugin, view.info);
+  return root === null || root.callbacks === null
+    ? new AbsentNetworkFilter(plugin, view)
+    : new NetworkContext(root, view, root.callbacks);
 }

@@ -52,7 +52,15 @@ async function say(socket: Socket, text: string): Promise<string> {
   return data.toString();
 }
 
-test("a connection has one version of a network filter for as long as it lasts", async () => {
+interface Stage {
+  readonly proxy: ProxyProcess;
+  readonly module: Buffer;
+  open(): Promise<Socket>;
+  load(version: string, more?: string): Promise<void>;
+}
+
+/** A proxy that stamps bytes from downstream with version 1 and carries them to an echo. */
+async function startStage(): Promise<Stage> {
   const echo = createServer((socket) => void socket.on("error", () => {}).pipe(socket)).listen(0, "127.0.0.1");
   await once(echo, "listening");
   after(() => echo.close());
@@ -85,10 +93,18 @@ static_resources:
     after(() => socket.destroy());
     return socket;
   };
+  const load = async (digit: string, more = ""): Promise<void> => {
+    const { status, body } = await send(proxy.admin, `/wasm/load?plugin=stamp${more}`, version(module, digit));
+    assert.equal(status, 200, body);
+  };
+  return { proxy, module, open, load };
+}
+
+test("a connection has one version of a network filter for as long as it lasts", async () => {
+  const { proxy, open, load } = await startStage();
   const first = await open();
   assert.equal(await say(first, "a"), "version-1:a");
-  const loaded = await send(proxy.admin, "/wasm/load?plugin=stamp", version(module, "2"));
-  assert.equal(loaded.status, 200, loaded.body);
+  await load("2");
   const second = await open();
   assert.equal(await say(second, "b"), "version-2:b");
   assert.equal(await say(first, "c"), "version-1:c");
@@ -101,3 +117,60 @@ static_resources:
   await until(instances, (count) => count === 1);
   assert.equal(await say(second, "d"), "version-2:d");
 });
+
+test("a share of the connections has the candidate, each for as long as it lasts", async () => {
+  const { proxy, open, load } = await startStage();
+  await load("2", "&percent=30");
+  let candidates = 0;
+  for (let n = 0; n < 400; n++) {
+    const socket = await open();
+    const stamp = await say(socket, "a");
+    assert.equal(await say(socket, "b"), stamp.replace("a", "b"));
+    if (stamp === "version-2:a") candidates++;
+    socket.destroy();
+  }
+  // Six standard deviations: once in 500 million runs.
+  const spread = 6 * Math.sqrt(400 * 0.3 * 0.7);
+  assert.ok(Math.abs(candidates - 120) < spread, `${candidates} of 400`);
+  const trial = await until(
+    async () => trialOf(await proxy.get("/wasm?format=json", proxy.admin)),
+    ({ streams, other_streams }) => streams + other_streams === 400,
+  );
+  assert.equal(trial.streams, candidates);
+});
+
+test("a shadow of a network filter sees copies of connections, and changes nothing", async () => {
+  const { proxy, open, load } = await startStage();
+  for (const [digit, bodies] of [
+    ["1", 0],
+    ["2", 1],
+  ] as const) {
+    await load(digit, "&shadow");
+    const socket = await open();
+    assert.equal(await say(socket, "a"), "version-1:a");
+    assert.equal(await say(socket, "b"), "version-1:b");
+    socket.destroy();
+    const trial = await until(
+      async () => trialOf(await proxy.get("/wasm?format=json", proxy.admin)),
+      ({ shadowed }) => shadowed === 1,
+    );
+    assert.deepEqual([trial.undecided, trial.different_bodies, trial.different_local_replies], [0, bodies, 0]);
+    if (bodies === 0) continue;
+    assert.match(trial.examples[0]!.text, /^(\d+) bytes from downstream, shadow \1 bytes$/);
+    assert.match(trial.examples[0]!.of, /^connection \d+$/);
+  }
+});
+
+interface Trial {
+  readonly streams: number;
+  readonly other_streams: number;
+  readonly shadowed: number;
+  readonly undecided: number;
+  readonly different_bodies: number;
+  readonly different_local_replies: number;
+  readonly examples: readonly { readonly of: string; readonly text: string }[];
+}
+
+function trialOf({ body }: { readonly body: string }): Trial {
+  return (JSON.parse(body) as { plugins: { trial: Trial }[] }).plugins[0]!.trial;
+}

@@ -14,7 +14,7 @@ import { NetworkStatus } from "../../network/filter.ts";
 import type { FilterView, NetworkFilter } from "../../network/filter.ts";
 import type { StreamInfo } from "../../observe/stream-info.ts";
 import type { StreamCallbacks } from "../instance/callbacks.ts";
-import type { StreamFacts } from "../values/stream-properties.ts";
+import type { ActNotes, StreamFacts } from "../values/stream-properties.ts";
 import { Pending } from "./context.ts";
 import { applyConnectionPolicy } from "./failure-policy.ts";
 import type { RootContext } from "./root-context.ts";
@@ -34,12 +34,15 @@ const State = {
   DETACHED: 128,
 } as const;
 
+/** The connection; `acts` is there where two versions are compared. */
+export type WatchedView = FilterView & { readonly acts?: ActNotes };
+
 export class NetworkContext extends StreamContext implements NetworkFilter {
-  readonly #view: FilterView;
+  readonly #view: WatchedView;
   #facts: ConnectionFacts | null = null;
   #state = 0;
 
-  constructor(root: RootContext, view: FilterView, callbacks: StreamCallbacks) {
+  constructor(root: RootContext, view: WatchedView, callbacks: StreamCallbacks) {
     super(root, callbacks);
     this.#view = view;
   }
@@ -215,13 +218,15 @@ export class NetworkContext extends StreamContext implements NetworkFilter {
 
 /** A connection as the source of properties. */
 class ConnectionFacts implements StreamFacts {
+  readonly acts?: ActNotes;
   readonly requestHeaders: HeaderMap | null = null;
   readonly responseHeaders: HeaderMap | null = null;
   readonly responseTrailers: HeaderMap | null = null;
   readonly #view: FilterView;
 
-  constructor(view: FilterView) {
+  constructor(view: WatchedView) {
     this.#view = view;
+    if (view.acts !== undefined) this.acts = view.acts;
   }
   get info(): StreamInfo {
     return this.#view.stream;

@@ -44,7 +44,25 @@ export function compare(live: Decision, shadow: Decision): Difference {
     undecided = compareBodies(found, "response", live.response, shadow.response) || undecided;
   }
   compareActs(found, live.acts, shadow.acts, undecided || one !== other);
-  return { kinds: [...found.kinds], undecided, text: found.texts.join("; ") };
+  return found.difference(undecided);
+}
+
+/** The same of connections. `waits`: the shadow held something, or was not shown all, when the connection ended. */
+export function compareConnections(live: Decision, shadow: Decision, waits: boolean): Difference {
+  const found = new Findings();
+  if (live.reset !== shadow.reset && !waits)
+    found.add("local_replies", live.reset ? "closes it, shadow does not" : "does not close it, shadow does");
+  const partly = waits || live.reset !== shadow.reset;
+  if (!partly) {
+    for (const [direction, one, other] of [
+      ["from", live.request, shadow.request],
+      ["to", live.response, shadow.response],
+    ] as const)
+      if (!one.sameBody(other))
+        found.add("bodies", `${one.bytes} bytes ${direction} downstream, shadow ${other.bytes} bytes`);
+  }
+  compareActs(found, live.acts, shadow.acts, partly);
+  return found.difference(waits);
 }
 
 class Findings {
@@ -54,6 +72,10 @@ class Findings {
   add(kind: DifferenceKind, text: string): void {
     this.kinds.add(kind);
     this.texts.push(text);
+  }
+
+  difference(undecided: boolean): Difference {
+    return { kinds: [...this.kinds], undecided, text: this.texts.join("; ") };
   }
 }
 

@@ -4,16 +4,16 @@ import { SHADOW_EXAMPLES } from "../../limits.ts";
 export interface ShadowExample {
   /** Milliseconds since 1970. */
   readonly atMs: number;
-  /** `x-request-id` of the stream, to find it in access logs; "" when it has none. */
-  readonly request: string;
+  /** The stream, by its `x-request-id`, or the connection, to find it in access logs; "" when it has none. */
+  readonly of: string;
   readonly text: string;
 }
 
 export class ShadowExamples {
   #last: ShadowExample[] = [];
 
-  add(request: string, text: string): void {
-    this.#last = newestExamples(this.#last, [{ atMs: Date.now(), request: request.slice(0, 64), text }]);
+  add(of: string, text: string): void {
+    this.#last = newestExamples(this.#last, [{ atMs: Date.now(), of: of.slice(0, 64), text }]);
   }
 
   get last(): readonly ShadowExample[] {

@@ -134,7 +134,8 @@ export class ShadowPair implements HttpFilter {
     const difference = compare(this.#liveView.decision, this.#view.decision);
     trial.shadowed(difference);
     if (difference.kinds.length === 0) return;
-    examples.add(this.#liveView.requestHeaders?.get("x-request-id") ?? "", difference.text);
+    const id = this.#liveView.requestHeaders?.get("x-request-id");
+    examples.add(id === undefined ? "" : `request ${id}`, difference.text);
   }
 }
 

@@ -5,10 +5,10 @@
 import type { BodyBuffer } from "../../codec/body.ts";
 import { HeaderMap } from "../../codec/headers.ts";
 import type { LocalReply, StreamView } from "../../http/filter.ts";
-import { StreamInfo } from "../../observe/stream-info.ts";
 import type { Acts } from "./acts.ts";
 import { Decision } from "./decision.ts";
 import { ShadowCourse } from "./shadow-course.ts";
+import { ShadowInfo } from "./shadow-info.ts";
 import { Skips } from "./skips.ts";
 
 /** What a copy asks the stream that it is a copy of. */
@@ -23,16 +23,9 @@ export type Original = Pick<
   | "joinResponse"
 >;
 
-/** What the filter says of the connection stays with the shadow, too. */
-class ShadowInfo extends StreamInfo {
-  override stateToWrite(): Map<string, Uint8Array> {
-    return super.stateToWrite(false);
-  }
-}
-
 export class ShadowView implements StreamView {
   readonly decision = new Decision();
-  readonly info: StreamInfo;
+  readonly info: ShadowInfo;
   readonly request = new ShadowCourse(this.decision.request);
   readonly response = new ShadowCourse(this.decision.response);
   readonly skips = new Skips();
@@ -40,17 +33,12 @@ export class ShadowView implements StreamView {
 
   constructor(stream: Original) {
     this.#stream = stream;
-    const { connection, startTimeMs, startMs } = stream.info;
-    this.info = new ShadowInfo(connection, startTimeMs, startMs);
-    this.refresh();
-    this.info.dynamicMetadata = structuredClone(stream.info.dynamicMetadata);
-    this.info.filterState = structuredClone(stream.info.filterState);
+    this.info = ShadowInfo.of(stream.info);
   }
 
   /** What has become known of the stream since the last callback; what the filter itself has set stays. */
   refresh(): void {
-    const { dynamicMetadata, filterState } = this.info;
-    Object.assign(this.info, this.#stream.info, { dynamicMetadata, filterState });
+    this.info.follow(this.#stream.info);
     if (this.request.head !== null) this.info.requestHeaders = this.request.head;
     if (this.response.head !== null) this.info.responseHeaders = this.response.head;
   }
