@@ -137,7 +137,12 @@ function pluginCommands(sluice: Command, report: (status: number) => void): void
       ),
     )
     .option("--header <name[=value]>", "requests with this header have it, whatever the share")
-    .option("--sticky", "the share is one of connections")
+    .addOption(
+      new Option("--header-percent <n>", "this share of the requests with the header (default: all)").argParser(
+        checked((text) => percentage(text)),
+      ),
+    )
+    .option("--sticky", "all streams of a connection have the version that its first one had")
     .option("--shadow", "show it copies of the streams, without an effect, and count where it decides otherwise")
     .option("--now", "all streams at once, whatever rollout the configuration wants")
     .option("--no-rehearse", "it need not stand made-up requests first")

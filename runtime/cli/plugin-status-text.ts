@@ -24,6 +24,7 @@ interface TrialJson {
   readonly version: number;
   readonly percent?: number;
   readonly header?: string;
+  readonly header_percent?: number;
   readonly streams: number;
   readonly failures: number;
   readonly mean_ms: number;
@@ -69,7 +70,9 @@ function trialText(trial: TrialJson): string {
     case "probation":
       return `version ${version} is watched: ${seen}${trial.other_mean_ms === undefined ? "" : `, ${mean_ms} ms on average (before ${other_mean_ms} ms)`}`;
     case "share": {
-      const who = header === undefined ? "" : `, and with the header ${header}`;
+      const { header_percent: part = 100 } = trial;
+      const who =
+        header === undefined ? "" : `, and ${part === 100 ? "" : `${part} % of those `}with the header ${header}`;
       return `version ${version} has ${percent} % of the streams${who}: ${seen}, ${mean_ms} ms on average (others ${other_mean_ms} ms)`;
     }
     case "shadow": {

@@ -11,6 +11,7 @@ import type { PluginJson } from "./plugin-status-text.ts";
 export interface LoadFileOptions extends AdminOptions {
   readonly percent?: number;
   readonly header?: string;
+  readonly headerPercent?: number;
   readonly sticky?: boolean;
   readonly shadow?: boolean;
   readonly now?: boolean;
@@ -37,6 +38,7 @@ export function load(plugin: string, from: string | undefined, options: LoadFile
     query.set("header", name);
     if (value.length > 0) query.set("header_value", value.join("="));
   }
+  if (options.headerPercent !== undefined) query.set("header_percent", String(options.headerPercent));
   for (const flag of ["sticky", "shadow", "now"] as const) if (options[flag] === true) query.set(flag, "");
   if (!options.rehearse) query.set("unrehearsed", "");
   if (!options.watch) query.set("unwatched", "");

@@ -27,5 +27,6 @@ export interface RolloutConfig {
   readonly header: string;
   /** "": any. */
   readonly headerValue: string;
+  readonly headerPercent: number;
   readonly sticky: boolean;
 }

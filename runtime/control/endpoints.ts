@@ -197,7 +197,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
       "plugin: its name; the module is the body, or",
       "file: where it lies on this machine, or",
       "artifact: oci://HOST/REPOSITORY[:TAG][@DIGEST]; empty: the configured one, as its tag is now",
-      "percent, header, header_value, sticky: which streams have it, until it is promoted",
+      "percent, header, header_value, header_percent, sticky: which streams have it, until it is promoted",
       "shadow: it is shown copies of streams, percent of them",
       "now: it serves all streams at once, whatever rollout is configured",
       "unrehearsed: it need not stand made-up requests first",

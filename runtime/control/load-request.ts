@@ -53,8 +53,9 @@ export function planOf({ rollouts, bounds }: HotLoadConfig, name: string, reques
   return { routing, bounds: request.watched ? bounds : undefined, rehearse: request.rehearse };
 }
 
-function routingOf({ shadow, percent, header, headerValue, sticky }: RolloutConfig): Routing {
+function routingOf({ shadow, percent, header, headerValue, headerPercent, sticky }: RolloutConfig): Routing {
   if (shadow) return { kind: "shadow", percent };
-  const choice = header === "" ? undefined : { name: header, value: headerValue === "" ? undefined : headerValue };
+  const value = headerValue === "" ? undefined : headerValue;
+  const choice = header === "" ? undefined : { name: header, value, percent: headerPercent };
   return { kind: "share", percent, header: choice, sticky };
 }

@@ -6,6 +6,7 @@ import { ProxyError } from "../errors.ts";
 import { MAX_MODULE_BYTES } from "../limits.ts";
 import { isReference } from "../registry/reference.ts";
 import type { Routing } from "../wasm/routing.ts";
+import { fieldName } from "../wasm/values/header-text.ts";
 import type { AdminAnswer } from "./admin.ts";
 import type { LoadRequest } from "./load-request.ts";
 import type { Outcome } from "./outcome.ts";
@@ -100,22 +101,35 @@ function routingOf(parameters: URLSearchParams): LoadRequest["how"] {
   const percentText = parameters.get("percent");
   const header = parameters.get("header");
   const shadow = parameters.has("shadow");
+  for (const name of ["header_value", "header_percent"])
+    if (parameters.has(name) && header === null) throw refused(`${name} says nothing without header`);
   if (parameters.has("now")) {
     if (percentText !== null || header !== null || shadow)
       throw refused("now goes with neither percent, header nor shadow");
     return "at once";
   }
   if (percentText === null && header === null && !shadow) return "configured";
-  const percent = percentText === null ? (shadow ? 100 : 0) : Number(percentText);
-  if (!(percent >= 0 && percent <= 100) || percentText === "") throw refused("percent is a number from 0 to 100");
+  const percent = percentOf("percent", percentText, shadow ? 100 : 0);
   if (shadow) {
     if (header !== null || parameters.has("sticky")) throw refused("a shadow serves nobody: no header, no sticky");
     return { kind: "shadow", percent };
   }
-  if (percent === 0 && header === null) throw refused("nothing would reach the candidate: percent is 0");
-  const value = parameters.get("header_value");
-  const choice = header === null ? undefined : { name: header.toLowerCase(), value: value ?? undefined };
+  const name = header === null ? undefined : fieldName(header);
+  if (header !== null && name === undefined)
+    throw refused(`header is the name of one, ${JSON.stringify(header)} is none`);
+  const value = parameters.get("header_value") ?? undefined;
+  const headerPercent = percentOf("header_percent", parameters.get("header_percent"), 100);
+  if (percent === 0 && (header === null || headerPercent === 0))
+    throw refused("nothing would reach the candidate: percent is 0");
+  const choice = name === undefined ? undefined : { name, value, percent: headerPercent };
   return { kind: "share", percent, header: choice, sticky: parameters.has("sticky") } satisfies Routing;
+}
+
+function percentOf(name: string, text: string | null, missing: number): number {
+  if (text === null) return missing;
+  const percent = Number(text);
+  if (text.trim() === "" || !(percent >= 0 && percent <= 100)) throw refused(`${name} is a number from 0 to 100`);
+  return percent;
 }
 
 function pluginName(parameters: URLSearchParams): string {

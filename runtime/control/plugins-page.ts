@@ -113,7 +113,11 @@ function trialJson(trial: TrialRun, examples: PluginStatus["examples"]): Json {
     ...(routing === undefined ? {} : { percent: routing.percent }),
     ...(routing?.kind !== "share" || routing.header === undefined
       ? {}
-      : { header: routing.header.name, header_value: routing.header.value ?? "" }),
+      : {
+          header: routing.header.name,
+          header_value: routing.header.value ?? "",
+          header_percent: routing.header.percent,
+        }),
     ...(routing?.kind === "share" ? { sticky: routing.sticky } : {}),
     streams: numbers.streams,
     failures: numbers.failures,

@@ -2,6 +2,7 @@
  * The place of a plugin in a filter chain: makes the filter of each stream, and decides which version of the plugin that
  * stream has, from its first callback to its last.
  */
+import type { HeaderMap } from "../codec/headers.ts";
 import type { RateLimitConfig } from "../config/rate-limit-snapshot.ts";
 import type { HttpFilter, HttpFilterFactory, StreamView } from "../http/filter.ts";
 import type { StreamLogger } from "../observe/access-log.ts";
@@ -9,7 +10,7 @@ import type { ConnectionInfo, StreamInfo } from "../observe/stream-info.ts";
 import { AbsentFilter } from "./contexts/failure-policy.ts";
 import { HttpContext } from "./contexts/http-context.ts";
 import type { Plugin } from "./plugin.ts";
-import type { Routing } from "./routing.ts";
+import type { HeaderChoice, Routing } from "./routing.ts";
 import { ShadowExamples } from "./shadow/examples.ts";
 import type { ShadowExample } from "./shadow/examples.ts";
 import { ShadowPair } from "./shadow/shadow-pair.ts";
@@ -145,12 +146,15 @@ export class PluginLogger implements StreamLogger {
 function chosen({ routing, chosen: known }: Candidate, stream: StreamView | null, connection: ConnectionInfo): boolean {
   if (routing.kind !== "share") return false;
   const { header, percent, sticky } = routing;
-  if (header !== undefined) {
-    const value = stream?.requestHeaders?.get(header.name);
-    if (value !== undefined && (header.value === undefined || header.value === value)) return true;
-  }
-  if (!sticky) return Math.random() * 100 < percent;
-  let choice = known.get(connection);
-  if (choice === undefined) known.set(connection, (choice = Math.random() * 100 < percent));
+  const before = sticky ? known.get(connection) : undefined;
+  if (before !== undefined) return before;
+  const headers = header === undefined ? null : (stream?.requestHeaders ?? null);
+  const share = headers !== null && has(headers, header!) ? header!.percent : percent;
+  const choice = Math.random() * 100 < share;
+  if (sticky) known.set(connection, choice);
   return choice;
+}
+
+function has(headers: HeaderMap, { name, value }: HeaderChoice): boolean {
+  return value === undefined ? headers.has(name) : headers.all(name).includes(value);
 }

@@ -4,9 +4,9 @@ export type Routing =
       readonly kind: "share";
       /** 0 to 100, of streams, or (sticky) of connections. */
       readonly percent: number;
-      /** Streams with this request header go there whatever the share. */
+      /** Of streams with this request header there is another share. */
       readonly header: HeaderChoice | undefined;
-      /** All streams of a connection have the same version. */
+      /** All streams of a connection have the version that was chosen for the first one. */
       readonly sticky: boolean;
     }
   /** The candidate sees a copy of this share of the streams, and what it does has no effect. */
@@ -15,6 +15,8 @@ export type Routing =
 export interface HeaderChoice {
   /** Lower case. */
   readonly name: string;
-  /** undefined: any. */
+  /** One of the header's values, exactly; undefined: any. */
   readonly value: string | undefined;
+  /** 0 to 100. */
+  readonly percent: number;
 }

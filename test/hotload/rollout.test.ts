@@ -243,6 +243,12 @@ describe("rollout", () => {
       ["&percent=0", /nothing would reach the candidate/],
       ["&shadow&sticky", /a shadow serves nobody/],
       ["&now&percent=5", /now goes with neither/],
+      ["&percent=%20", /percent is a number/],
+      ["&percent=5&header_percent=5", /header_percent says nothing without header/],
+      ["&percent=5&header_value=5", /header_value says nothing without header/],
+      ["&header=x&header_percent=-1", /header_percent is a number from 0 to 100/],
+      ["&header=x&header_percent=0", /nothing would reach the candidate/],
+      ["&header=x%0d%0ay", /header is the name of one, "x\\r\\ny" is none/],
       ["&file=/x.wasm", /one of these/],
     ] as const) {
       const answer = await proxy.load(module, parameters);

@@ -72,6 +72,7 @@ describe("README", () => {
       percent: 10,
       header: "",
       headerValue: "",
+      headerPercent: 100,
       sticky: true,
     });
     assert.deepEqual(out.bounds, { maxFailures: 3, windowMs: 60_000, maxAddedLatencyMs: 5, minStreams: 200 });

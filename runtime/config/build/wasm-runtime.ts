@@ -105,6 +105,7 @@ function buildRollout(context: BuildContext, message: Message): RolloutConfig {
   const headerValue = message.text("header_value");
   const sticky = message.flag("sticky_connection");
   const percent = message.number("percent");
+  const headerPercent = message.wrappedNumber("header_percent", 100);
   if (shadow && (header !== "" || headerValue !== "" || sticky))
     context.error(
       message,
@@ -112,10 +113,11 @@ function buildRollout(context: BuildContext, message: Message): RolloutConfig {
       "rollout",
       "a shadow serves nobody: header and sticky_connection say nothing here",
     );
-  if (headerValue !== "" && header === "") context.error(message, "header_value", "rollout", "there is no header");
-  if (percent === 0 && header === "")
+  for (const field of ["header_value", "header_percent"])
+    if (message.has(field) && header === "") context.error(message, field, "rollout", "there is no header");
+  if (percent === 0 && (header === "" || headerPercent === 0))
     context.error(message, "percent", "rollout", "nothing would reach the candidate: set percent or header");
-  return { shadow, percent, header, headerValue, sticky };
+  return { shadow, percent, header, headerValue, headerPercent, sticky };
 }
 
 function buildService(context: BuildContext, service: Message): void {
