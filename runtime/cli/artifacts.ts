@@ -4,6 +4,7 @@ import { basename } from "node:path";
 import { createInterface } from "node:readline/promises";
 import { Writable } from "node:stream";
 import { ProxyError } from "../errors.ts";
+import { MAX_INDEX_DEPTH } from "../limits.ts";
 import { fetchModule, readArtifact, resolve, storeModule } from "../registry/artifact.ts";
 import type { Resolved } from "../registry/artifact.ts";
 import { digestOf } from "../registry/digest.ts";
@@ -11,6 +12,8 @@ import { storeCredentials } from "../registry/credentials.ts";
 import { isImageLayout, writeImageLayout } from "../registry/image-layout.ts";
 import { pack } from "../registry/layout.ts";
 import type { Facts, Layout } from "../registry/layout.ts";
+import { isIndex } from "../registry/manifest.ts";
+import type { Manifest } from "../registry/manifest.ts";
 import { formatReference, isReference, parseReference } from "../registry/reference.ts";
 import type { Reference } from "../registry/reference.ts";
 import { Repository } from "../registry/repository.ts";
@@ -104,17 +107,20 @@ export async function pull(source: string, options: PullOptions): Promise<void> 
   });
 }
 
-/** Copies an artifact with its signatures from one registry to another, byte by byte. */
+/** Copies an artifact, an index with all that it names, and all that refers to them, from one registry to another, byte by byte. */
 export async function copy(from: string, to: string, options: RegistryCommandOptions): Promise<void> {
   const source = parseReference(from);
   const target = parseReference(to);
   await withRepository(source, options, (reader) =>
     withRepository(target, options, async (writer) => {
-      const resolved = await resolve(reader, source);
+      const { top } = await resolve(reader, source);
+      if (target.digest !== undefined && target.digest !== top.digest)
+        throw new ProxyError("ARTIFACT_REFERENCE", "config", `"${to}": the digest of what is copied is ${top.digest}`);
       const mount = source.registry === target.registry ? reader.name : undefined;
-      await copyManifest(reader, writer, resolved.digest, target.tag ?? resolved.digest, mount);
-      const signatures = await copySignatures(reader, writer, resolved.top.digest, mount);
-      say(`${formatReference(target)}@${resolved.digest}${signatures === 0 ? "" : `, with ${signatures} signatures`}`);
+      const way = { reader, writer, mount };
+      const referrers = await copyTree(way, top.digest, target.tag ?? top.digest);
+      const followers = referrers === 0 ? "" : `, with ${referrers} signatures or other referrers`;
+      say(`${formatReference({ ...target, digest: undefined })}@${top.digest}${followers}`);
     }),
   );
 }
@@ -177,7 +183,8 @@ export async function verify(target: string, options: VerifyOptions): Promise<vo
   const keys = publicKeys(options.key);
   if (existsSync(target)) {
     const signature = existsSync(`${target}.sig`) ? readFileSync(`${target}.sig`, "utf8") : "";
-    const results = keys.map(({ name, key }) => ({ name, why: fileRefusal(key, readFileSync(target), signature) }));
+    const bytes = readFileSync(target);
+    const results = keys.map(({ name, key }) => ({ name, why: fileRefusal(key, bytes, signature) }));
     const good = results.find(({ why }) => why === undefined);
     if (good === undefined)
       throw new ProxyError(
@@ -297,42 +304,52 @@ async function demandKeys(
   requireSignature(judge(await findSignatures(repository, resolved.top.digest), keys, resolved.top.digest), keys, what);
 }
 
-async function copyManifest(
-  reader: Repository,
-  writer: Repository,
-  digest: string,
-  under: string,
-  mount: string | undefined,
-): Promise<void> {
+/** From where to where; `mount`: the repository of the same registry that has the blobs already. */
+interface Way {
+  readonly reader: Repository;
+  readonly writer: Repository;
+  readonly mount: string | undefined;
+}
+
+/** Copies a manifest, what it names, and what refers to any of it. Returns how much refers to it. */
+async function copyTree(way: Way, digest: string, under: string, depth = 0): Promise<number> {
+  const { reader, writer } = way;
   const stored = await reader.manifest(digest);
-  if (stored === undefined || !("layers" in stored.manifest))
-    throw new ProxyError("ARTIFACT_CONTENT", "config", `${digest}: no manifest`);
-  for (const blob of [stored.manifest.config, ...stored.manifest.layers]) {
+  if (stored === undefined || depth > MAX_INDEX_DEPTH)
+    throw new ProxyError("ARTIFACT_CONTENT", "config", `${digest}: no manifest, or an index too deep in others`);
+  let referrers = 0;
+  if (isIndex(stored.manifest)) {
+    for (const entry of stored.manifest.manifests)
+      referrers += await copyTree(way, entry.digest, entry.digest, depth + 1);
+  } else {
+    await copyBlobs(way, stored.manifest);
+  }
+  await writer.putManifest(under, stored.bytes, stored.manifest.mediaType);
+  return referrers + (await copyReferrers(way, digest));
+}
+
+async function copyBlobs({ reader, writer, mount }: Way, { config, layers }: Manifest): Promise<void> {
+  for (const blob of [config, ...layers]) {
     const bar = progressBar(`copy ${blob.digest.slice(0, 19)}`);
     await writer.putBlob(await reader.blob(blob, bar.update), bar.update, mount);
     bar.end();
   }
-  await writer.putManifest(under, stored.bytes, stored.manifest.mediaType);
 }
 
-async function copySignatures(
-  reader: Repository,
-  writer: Repository,
-  digest: string,
-  mount: string | undefined,
-): Promise<number> {
+async function copyReferrers(way: Way, digest: string): Promise<number> {
+  const { reader, writer } = way;
   let count = 0;
   const classic = await reader.manifest(signatureTag(digest));
-  if (classic !== undefined && "layers" in classic.manifest) {
-    await copyManifest(reader, writer, classic.digest, signatureTag(digest), mount);
+  if (classic !== undefined && !isIndex(classic.manifest)) {
+    await copyBlobs(way, classic.manifest);
+    await writer.putManifest(signatureTag(digest), classic.bytes, classic.manifest.mediaType);
     count += classic.manifest.layers.length;
   }
   for (const referrer of await reader.referrers(digest)) {
     const stored = await reader.manifest(referrer.digest);
-    if (stored === undefined || !("layers" in stored.manifest) || stored.manifest.subject === undefined) continue;
-    for (const blob of [stored.manifest.config, ...stored.manifest.layers])
-      await writer.putBlob(await reader.blob(blob), undefined, mount);
-    await writer.putReferrer(stored.manifest);
+    if (stored === undefined || isIndex(stored.manifest) || stored.manifest.subject === undefined) continue;
+    await copyBlobs(way, stored.manifest);
+    await writer.putReferrer(stored.manifest, stored.bytes);
     count++;
   }
   return count;

@@ -1,7 +1,7 @@
 /** OCI image layouts: artifacts as a folder, or as one archive to send (`oci-layout`, `index.json`, `blobs/sha256/…`). */
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { MAX_ARTIFACT_BYTES, MAX_MANIFEST_JSON_BYTES } from "../limits.ts";
+import { MAX_ARTIFACT_BYTES, MAX_INDEX_DEPTH, MAX_MANIFEST_JSON_BYTES } from "../limits.ts";
 import { ProxyError } from "../errors.ts";
 import { checkDigest, digestOf } from "./digest.ts";
 import { isIndex, manifestBytes, MediaType, parseManifest } from "./manifest.ts";
@@ -9,6 +9,7 @@ import type { Descriptor, Index, Manifest } from "./manifest.ts";
 import { chooseFromIndex } from "./layout.ts";
 import type { Packed } from "./layout.ts";
 import { looksLikeTar, readTar, writeTar } from "./tar.ts";
+import { writeWhole } from "./whole-file.ts";
 
 /** Annotation of an entry of index.json that names its tag. */
 const NAME = "org.opencontainers.image.ref.name";
@@ -57,7 +58,7 @@ export function layoutManifest(
   );
   if (named.length === 0) throw wrong(what, tag === undefined ? "its index is empty" : `it has no tag ${tag}`);
   let entry = named.length === 1 ? named[0]! : chooseFromIndex({ ...layout.index, manifests: named }, what);
-  for (let depth = 0; depth < 2; depth++) {
+  for (let depth = 0; depth < MAX_INDEX_DEPTH; depth++) {
     const parsed = parseManifest(layout.blob(entry), what);
     if (!isIndex(parsed)) return { manifest: parsed, digest: entry.digest };
     entry = chooseFromIndex(parsed, what);
@@ -65,7 +66,10 @@ export function layoutManifest(
   throw wrong(what, "an index in an index in an index");
 }
 
-/** Writes a layout with one artifact: a folder, or with a name that ends in `.tar` an archive. */
+/**
+ * Writes a layout: with a name that ends in `.tar` an archive with this artifact alone, else a folder, where artifacts
+ * under other tags stay. Throws ProxyError ARTIFACT_CONTENT for a layout that is there and cannot be read.
+ */
 export function writeImageLayout(path: string, { manifest, blobs }: Packed, tag: string): void {
   const bytes = manifestBytes(manifest);
   const entry: Descriptor = {
@@ -74,18 +78,25 @@ export function writeImageLayout(path: string, { manifest, blobs }: Packed, tag:
     size: bytes.length,
     annotations: { [NAME]: tag },
   };
+  const archive = path.endsWith(".tar");
+  const others =
+    archive || !isImageLayout(path)
+      ? []
+      : openImageLayout(path).index.manifests.filter(({ annotations }) => annotations?.[NAME] !== tag);
+  const index: Index = { schemaVersion: 2, mediaType: MediaType.INDEX, manifests: [...others, entry] };
   const files = [
     { name: "oci-layout", bytes: Buffer.from(VERSION) },
-    { name: "index.json", bytes: manifestBytes({ schemaVersion: 2, mediaType: MediaType.INDEX, manifests: [entry] }) },
     ...[bytes, ...blobs].map((blob) => ({ name: blobPath(digestOf(blob)), bytes: blob })),
+    // Last: what it names is there by then.
+    { name: "index.json", bytes: manifestBytes(index) },
   ];
-  if (path.endsWith(".tar")) {
-    writeFileSync(path, writeTar(files));
+  if (archive) {
+    writeWhole(path, writeTar(files), 0o644);
     return;
   }
   for (const { name, bytes: content } of files) {
     mkdirSync(dirname(join(path, name)), { recursive: true });
-    writeFileSync(join(path, name), content);
+    writeWhole(join(path, name), content, 0o644);
   }
 }
 

@@ -2,12 +2,16 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { LAYOUTS } from "../../runtime/registry/layout.ts";
+import { digestOf } from "../../runtime/registry/digest.ts";
+import { MediaType, parseManifest } from "../../runtime/registry/manifest.ts";
 import type { Manifest } from "../../runtime/registry/manifest.ts";
+import { Repository } from "../../runtime/registry/repository.ts";
 import { writeTar } from "../../runtime/registry/tar.ts";
 import { PASSWORD, startRegistry, USER } from "./registry-process.ts";
 import type { Registry } from "./registry-process.ts";
@@ -152,6 +156,16 @@ describe("an open registry", () => {
     const folder = fresh();
     await good("push", MODULE, `layout:${folder}`);
     await good("pull", folder, "-o", fresh());
+    // A folder keeps what it has under other tags, and one artifact under each.
+    const tags = async (): Promise<(string | undefined)[]> => {
+      const index = await readFile(join(folder, "index.json"), "utf8");
+      const { manifests } = JSON.parse(index) as { manifests: { annotations: Record<string, string> }[] };
+      return manifests.map(({ annotations }) => annotations["org.opencontainers.image.ref.name"]);
+    };
+    const [own] = await tags();
+    await good("push", MODULE, `layout:${folder}`, "--annotation", "org.opencontainers.image.version=other");
+    await good("push", MODULE, `layout:${folder}`, "--layout", "cncf");
+    assert.deepEqual(await tags(), ["other", own]);
   });
 
   it("copies an artifact and its signatures", async () => {
@@ -164,6 +178,61 @@ describe("an open registry", () => {
     const verified = await good("verify", `${registry.host}/to/gate:2`, "--key", `${key}.pub`);
     assert.match(verified, /\(bundle\)/);
     assert.match(verified, /\(classic\)/);
+  });
+
+  it("copies an index whole: other machines' artifacts, signatures of the index, referrers as they are", async () => {
+    const key = join(scratch, "indexed");
+    await good("generate-key-pair", key);
+    const from = `${registry.host}/index/gate`;
+    const digests: string[] = [];
+    for (const layout of ["cncf", "istio"] as const)
+      digests.push(/@(sha256:\w+)/.exec(await good("push", MODULE, `${from}:${layout}`, "--layout", layout))![1]!);
+    const repository = new Repository(registry.host, "index/gate", { credentials: null });
+    const entries = await Promise.all(digests.map(async (digest) => (await repository.manifest(digest))!));
+    const index = Buffer.from(
+      JSON.stringify({
+        schemaVersion: 2,
+        mediaType: MediaType.INDEX,
+        manifests: entries.map(({ digest, bytes }, at) => ({
+          mediaType: MediaType.MANIFEST,
+          digest,
+          size: bytes.length,
+          platform: at === 0 ? { os: "wasip1", architecture: "wasm" } : { os: "linux", architecture: "amd64" },
+        })),
+        annotations: { "com.example": "kept" },
+      }),
+    );
+    await repository.putManifest("1", index, MediaType.INDEX);
+    const [first] = entries;
+    const referrer = Buffer.from(
+      JSON.stringify({
+        schemaVersion: 2,
+        mediaType: MediaType.MANIFEST,
+        artifactType: "application/vnd.example",
+        config: (first!.manifest as Manifest).config,
+        layers: [],
+        subject: { mediaType: MediaType.MANIFEST, digest: first!.digest, size: first!.bytes.length },
+        unknown: "kept",
+      }),
+    );
+    const parsed = parseManifest(referrer, "referrer") as Manifest;
+    const referrerDigest = await repository.putReferrer(parsed, referrer);
+    await repository.close();
+    await good("sign", `${from}@${digestOf(index)}`, "--key", `${key}.key`);
+    const to = `${registry.host}/index/copied`;
+    assert.match(
+      await good("copy", `${from}:1`, `${to}:2`),
+      new RegExp(`copied:2@${digestOf(index)}, with 2 signatures or`),
+    );
+    const copied = new Repository(registry.host, "index/copied", { credentials: null });
+    for (const digest of [digestOf(index), ...digests, referrerDigest])
+      assert.equal((await copied.manifest(digest))?.digest, digest);
+    await copied.close();
+    assert.match(await good("verify", `${to}:2`, "--key", `${key}.pub`), /\(bundle\)/);
+    assert.match(
+      await bad("copy", `${from}:1`, `${to}@${digests[0]}`),
+      new RegExp(`ARTIFACT_REFERENCE: .*the digest of what is copied is ${digestOf(index)}`),
+    );
   });
 
   it("holds classic signatures that OpenSSL verifies as skopeo fetched them, and refuses with another key", async () => {
