@@ -3,7 +3,6 @@
  * asked is endpoints.ts. It is control plane, so `node:http` does the protocol.
  */
 import { createHash, timingSafeEqual } from "node:crypto";
-import { chmodSync } from "node:fs";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { isIP } from "node:net";
 import type { AddressInfo } from "node:net";
@@ -11,6 +10,7 @@ import type { AdminConfig } from "../config/snapshot.ts";
 import { ProxyError } from "../errors.ts";
 import { ADMIN_CONNECTIONS, ADMIN_HEAD_BYTES, ADMIN_REQUEST_TIMEOUT_MS } from "../limits.ts";
 import { formatAddress, formatIpPort } from "../listener/address.ts";
+import { setMode } from "../listener/bind.ts";
 import { descriptorOf, duplicate } from "../listener/native-sockets.ts";
 import type { Log } from "../observe/log.ts";
 import { bodyLimit, ENDPOINTS, helpText } from "./endpoints.ts";
@@ -55,20 +55,24 @@ export class AdminListener {
    */
   async start({ address }: AdminConfig, inherited: number | null = null): Promise<string> {
     const server = this.#server;
-    await new Promise<void>((resolve, reject) => {
-      server.once("error", (cause: NodeJS.ErrnoException) => {
-        const why =
-          cause.code === "EADDRINUSE" ? "the address is in use (another process listens there)" : cause.message;
-        reject(
-          new ProxyError("ADMIN_BIND_FAILED", "config", `admin: cannot bind ${formatAddress(address)}: ${why}`, cause),
-        );
+    try {
+      await new Promise<void>((resolve, reject) => {
+        server.once("error", reject);
+        if (inherited !== null) server.listen({ fd: inherited }, resolve);
+        else if (address.kind === "pipe") server.listen(address.path, resolve);
+        else server.listen({ host: address.host, port: address.port, exclusive: true }, resolve);
+        server.once("listening", () => server.off("error", reject));
       });
-      if (inherited !== null) server.listen({ fd: inherited }, resolve);
-      else if (address.kind === "pipe") server.listen(address.path, resolve);
-      else server.listen({ host: address.host, port: address.port, exclusive: true }, resolve);
-    });
+      setMode(address);
+    } catch (error) {
+      const cause = error as NodeJS.ErrnoException;
+      const why = cause.code === "EADDRINUSE" ? "the address is in use (another process listens there)" : cause.message;
+      const text = `admin: cannot bind ${formatAddress(address)}: ${why}`;
+      throw new ProxyError("ADMIN_BIND_FAILED", "config", text, cause);
+    }
+    // A connection that could not be accepted, for want of memory or descriptors: the next one may be.
+    server.on("error", (error) => this.#log.error(`admin: cannot accept a connection: ${error.message}`));
     if (address.kind === "pipe") {
-      if (address.mode > 0) chmodSync(address.path, address.mode);
       this.#address = address.path;
       this.#local = true;
     } else {
@@ -97,6 +101,10 @@ export class AdminListener {
     try {
       answer = this.#refusal(request) ?? (await this.#answer(request));
     } catch (error) {
+      if (response.destroyed) {
+        this.#log.debug(`admin ${request.url ?? ""}: who asked is gone`);
+        return;
+      }
       this.#log.error(
         `admin ${request.url ?? ""}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
       );

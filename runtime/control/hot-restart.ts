@@ -123,13 +123,12 @@ export class HotRestart implements Lender {
 
   async lend(): ReturnType<Lender["lend"]> {
     const { pool, adminAddress } = this.#process;
+    // What can fail comes first: what the workers lend would belong to nobody then.
+    const plugins = await this.#process.plugins();
+    const adminDescriptor = this.#process.lendAdmin();
     const sockets = await pool.lend();
-    return {
-      sockets,
-      admin: adminAddress === undefined ? null : formatAddress(adminAddress),
-      adminDescriptor: this.#process.lendAdmin(),
-      plugins: await this.#process.plugins(),
-    };
+    const admin = adminAddress === undefined ? null : formatAddress(adminAddress);
+    return { sockets, admin, adminDescriptor, plugins };
   }
 
   async handOver(): Promise<void> {

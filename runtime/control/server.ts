@@ -232,7 +232,10 @@ export class Server implements AdminSubject, PoolOwner {
       import("./plugin-commands.ts"),
     ]);
     const configFile = configPath === undefined ? [] : [resolve(configPath)];
-    const takeUp = async (path: string): Promise<void> => {
+    // A signature may come after the module that it is for, which was refused until then.
+    const signed = this.#snapshot!.trust.length > 0;
+    const takeUp = async (changed: string): Promise<void> => {
+      const path = signed ? changed.replace(/\.sig$/, "") : changed;
       if (configFile.includes(path)) {
         if (this.#configuration!.isNews()) await this.reload(`${path} has changed`);
         return;
@@ -243,7 +246,10 @@ export class Server implements AdminSubject, PoolOwner {
       await hotLoad.load({ path }, { bytes, source: path, how: "configured", rehearse: true, watched: true });
     };
     this.#watch = new Watch(
-      () => [...configFile, ...hotLoad.files().keys()],
+      () => {
+        const modules = [...hotLoad.files().keys()];
+        return [...configFile, ...modules, ...(signed ? modules.map((path) => `${path}.sig`) : [])];
+      },
       (path) => this.#told(() => takeUp(path)),
     );
     this.#watch.start();

@@ -50,8 +50,10 @@ export class SuccessorDoor {
       const fd = listenOnPath(socketName(baseId, epoch), 1);
       await new Promise<void>((resolve, reject) => {
         this.#server.once("error", reject);
+        this.#server.once("listening", () => this.#server.off("error", reject));
         this.#server.listen({ fd }, resolve);
       });
+      this.#server.on("error", (error) => this.#log.warning(`hot restart: nobody could be let in: ${error.message}`));
     } catch (cause) {
       const why = (cause as { readonly cause?: { readonly code?: string } }).cause?.code;
       throw new ProxyError(
@@ -148,10 +150,11 @@ class Successor {
   async #lend(): Promise<void> {
     this.#stage = "take";
     this.#log.info("hot restart: lending listening sockets to the process that takes over");
-    const { sockets, admin, adminDescriptor, plugins } = await this.#lender.lend();
-    const descriptors = sockets.map(({ descriptor }) => descriptor);
-    if (adminDescriptor !== null) descriptors.push(adminDescriptor);
+    const descriptors: number[] = [];
     try {
+      const { sockets, admin, adminDescriptor, plugins } = await this.#lender.lend();
+      descriptors.push(...sockets.map(({ descriptor }) => descriptor));
+      if (adminDescriptor !== null) descriptors.push(adminDescriptor);
       this.#socket.write(
         lendingBytes({
           version: HAND_OVER_VERSION,

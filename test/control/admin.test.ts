@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { request } from "node:http";
-import { connect } from "node:net";
+import { connect, Server } from "node:net";
+import type { AddressInfo } from "node:net";
 import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -17,6 +18,7 @@ import type { LogLevel } from "../../runtime/observe/log.ts";
 import { StatsRegistry } from "../../runtime/observe/stats-registry.ts";
 import { StatsStore } from "../../runtime/observe/stats.ts";
 import { clusterStatus } from "../worker/cluster-fixture.ts";
+import { RecordingLog } from "../wasm/stage.ts";
 import { pluginStatus } from "../worker/plugin-fixture.ts";
 
 const LOG = new ProcessLog({ level: "off" });
@@ -443,6 +445,26 @@ describe("admin", () => {
     });
     assert.match(answer, /^HTTP\/1.1 400 /);
     assert.equal((await get("/ready")).status, 200);
+  });
+
+  test("who goes away in the middle of a request, and connections that cannot be accepted, are no more than a line", async () => {
+    const log = new RecordingLog();
+    const own = new AdminListener(subject, log);
+    const address = { kind: "ip", host: "127.0.0.1", port: 0, ipv4Compat: false } as const;
+    const bound = Number((await own.start({ address, accessLogs: [] })).split(":")[1]);
+    const socket = connect(bound, "127.0.0.1");
+    socket.write("POST /logging HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\npart", () =>
+      socket.destroy(),
+    );
+    while (log.lines.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    assert.deepEqual(log.lines, ["debug admin /logging: who asked is gone"]);
+    const handles = (process as unknown as { _getActiveHandles(): unknown[] })._getActiveHandles();
+    const server = handles.find(
+      (one) => one instanceof Server && (one.address() as AddressInfo).port === bound,
+    ) as Server;
+    for (let n = 0; n < 2; n++) server.emit("error", new Error("accept ENFILE"));
+    assert.deepEqual(log.lines.slice(1), Array(2).fill("error admin: cannot accept a connection: accept ENFILE"));
+    own.stop();
   });
 
   test("it binds unix sockets, and tells when an address is in use", async () => {

@@ -199,4 +199,18 @@ describe("plugins from a registry", () => {
     writeFileSync(file, await versionModule(2));
     assert.match((await sluice("verify", file, "--key", `${keys.good}.pub`)).output, /SIGNATURE_MISSING/);
   });
+
+  it("in files that are watched come in when their signature comes, be it after them", async () => {
+    const file = fresh(".wasm");
+    writeFileSync(file, await versionModule(1));
+    await good("sign", file, "--key", `${keys.good}.key`);
+    const runtime = `trust: [{ keys: [{ filename: "${keys.good}.pub" }] }]`;
+    const config = configuration(file, { runtime });
+    const proxy = await new ProxyProcess(config, ["--concurrency", "1", "--watch"]).live();
+    writeFileSync(file, await versionModule(2));
+    await until(() => Promise.resolve(proxy.output.includes("SIGNATURE_MISSING")));
+    assert.equal(await version(proxy), "0001");
+    await good("sign", file, "--key", `${keys.good}.key`);
+    await until(async () => (await version(proxy)) === "0002");
+  });
 });
