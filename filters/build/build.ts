@@ -108,14 +108,26 @@ async function makeSchema(filter: FilterSource): Promise<Schema | undefined> {
   const { firstMessage, loadProtos, protoFolders, reachable } = await import("./proto.ts");
   const { generateMessages } = await import("./messages.ts");
   const { descriptorSet } = await import("./descriptor.ts");
-  const set = loadProtos(files, [filter.folder, ...protoFolders(REPOSITORY)]);
-  const configuration = filter.description.configuration ?? firstMessage(set, files[0]!);
-  const messages = reachable(set, [configuration, ...(filter.description.messages ?? [])]);
-  const outside = filter.mount.startsWith("mounted/");
-  const sdk = outside ? "sluice/filters/sdk" : relative(filter.folder, join(REPOSITORY, "filters", "sdk"));
-  const source = generateMessages(messages, files.join(", "), sdk);
-  writeWhole(join(filter.folder, `${filter.name}.pb.ts`), Buffer.from(source));
-  return { configuration, descriptorSet: descriptorSet(set, reachable(set, [configuration]), files) };
+  const { checkedProto, checkedNames, placedMistake, ProtoError } = await import("./proto-mistakes.ts");
+  const folders = [filter.folder, ...protoFolders(REPOSITORY)];
+  checkedNames(filter, folders);
+  const own = files.map((file) => join(filter.folder, file)).filter((path) => existsSync(path));
+  const texts = own.map((path) => checkedProto(path, folders));
+  try {
+    const set = loadProtos(files, folders);
+    const configuration = filter.description.configuration ?? firstMessage(set, files[0]!);
+    const messages = reachable(set, [configuration, ...(filter.description.messages ?? [])]);
+    const outside = filter.mount.startsWith("mounted/");
+    const sdk = outside ? "sluice/filters/sdk" : relative(filter.folder, join(REPOSITORY, "filters", "sdk"));
+    const schema = descriptorSet(set, reachable(set, [configuration]), files);
+    const source = generateMessages(messages, files.join(", "), sdk);
+    writeWhole(join(filter.folder, `${filter.name}.pb.ts`), Buffer.from(source));
+    return { configuration, descriptorSet: schema };
+  } catch (error) {
+    throw new ProtoError(placedMistake(error instanceof Error ? error.message : String(error), texts), {
+      cause: error,
+    });
+  }
 }
 
 function describeModule(

@@ -5,7 +5,9 @@
  * before it loads the module.
  */
 import protobuf from "protobufjs";
+import { nearest } from "./nearest.ts";
 import { nameInPackage, type ProtoDefinition, type ProtoSet } from "./proto.ts";
+import { checkFit, checkValue } from "./rule-mistakes.ts";
 
 const FIELD_TYPES: Readonly<Record<string, number>> = {
   double: 1,
@@ -187,7 +189,11 @@ function checkRules(type: protobuf.Type | protobuf.Enum, root: protobuf.Root): v
     checkNames(rules, root.lookupType(`google.protobuf.${kind}`), nameInPackage(of));
   };
   check(type, "MessageOptions");
-  for (const field of type.fieldsArray) check(field, "FieldOptions");
+  for (const field of type.fieldsArray) {
+    check(field, "FieldOptions");
+    const rules = options(field)["options"];
+    if (isPlain(rules)) checkFit(field, rules[".validate.rules"], nameInPackage(field));
+  }
   for (const oneof of type.oneofsArray) check(oneof, "OneofOptions");
 }
 
@@ -196,7 +202,12 @@ function checkNames(value: unknown, type: protobuf.Type, path: string): void {
   if (!isPlain(value)) return;
   for (const [name, inner] of Object.entries(value)) {
     const field = type.fields[name];
-    if (field === undefined) throw new Error(`${path}: no validation rule "${name}" in ${type.fullName.slice(1)}`);
+    if (field === undefined) {
+      const meant = nearest(name, Object.keys(type.fields));
+      const hint = meant === undefined ? "" : `; did you mean "${meant}"?`;
+      throw new Error(`${path}: no validation rule "${name}" in ${type.fullName.slice(1)}${hint}`);
+    }
+    checkValue(name, inner, field, path);
     if (field.resolvedType instanceof protobuf.Type) {
       for (const item of Array.isArray(inner) ? inner : [inner]) checkNames(item, field.resolvedType, path);
     }

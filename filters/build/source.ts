@@ -1,6 +1,7 @@
 /** A filter's folder: `<name>/<name>.ts`, perhaps `<name>.proto` and `filter.json`. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { basename, join, relative, resolve } from "node:path";
+import { nearest } from "./nearest.ts";
 
 /** What filter.json may say; every field is optional. */
 export interface FilterDescription {
@@ -69,13 +70,17 @@ export function filterFolders(repository: string): string[] {
     .map((name) => join(filters, name));
 }
 
-function readDescription(path: string): FilterDescription {
-  if (!existsSync(path)) return {};
+function readDescription(file: string): FilterDescription {
+  if (!existsSync(file)) return {};
+  const path = relative(process.cwd(), file);
   let parsed: unknown;
   try {
-    parsed = JSON.parse(readFileSync(path, "utf8"));
+    parsed = JSON.parse(readFileSync(file, "utf8"));
   } catch (cause) {
-    throw new Error(`${path}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+    const message = cause instanceof Error ? cause.message : String(cause);
+    const [, what = message, line, column] =
+      /^(.*?) in JSON at position \d+ \(line (\d+) column (\d+)\)$/.exec(message) ?? [];
+    throw new Error(`${path}${line === undefined ? "" : `:${line}:${column}`}: ${what}`, { cause });
   }
   if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed)) throw new Error(`${path}: no object`);
   for (const [field, value] of Object.entries(parsed)) {
@@ -83,7 +88,10 @@ function readDescription(path: string): FilterDescription {
     const right = list
       ? Array.isArray(value) && value.every((item) => typeof item === "string")
       : typeof value === "string";
-    if (!list && !TEXTS.has(field)) throw new Error(`${path}: unknown field "${field}"`);
+    if (!list && !TEXTS.has(field)) {
+      const meant = nearest(field, [...TEXTS, ...LISTS]);
+      throw new Error(`${path}: unknown field "${field}"${meant === undefined ? "" : `; did you mean "${meant}"?`}`);
+    }
     if (!right) throw new Error(`${path}: "${field}" is no ${list ? "list of strings" : "string"}`);
   }
   const { isolation } = parsed as FilterDescription;
