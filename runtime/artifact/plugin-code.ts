@@ -50,6 +50,11 @@ export class PluginCode {
     this.#log = log;
   }
 
+  /** From now on code comes over these clusters. */
+  reach(clusters: Snapshot["clusters"]): void {
+    this.#source.reach(clusters);
+  }
+
   /**
    * Code by SHA-256, all that can be had. Rejects with ProxyError CODE_MISSING when a plugin wants to be refused without
    * its code (`nack_on_code_cache_miss`).

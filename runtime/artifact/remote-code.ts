@@ -18,7 +18,7 @@ import type { Evidence } from "./trust-policy.ts";
 const NEVER = new AbortController().signal;
 
 export class RemoteCodeSource {
-  readonly #clusters: ReadonlyMap<string, ClusterConfig>;
+  #clusters: ReadonlyMap<string, ClusterConfig> = new Map();
   readonly #cache: DigestCache;
   readonly #log: Log;
   readonly #environment: ConnectorEnvironment;
@@ -34,7 +34,7 @@ export class RemoteCodeSource {
 
   constructor(clusters: readonly ClusterConfig[], cache: DigestCache, oci: OciCodeSource, stats: Stats, log: Log) {
     this.#oci = oci;
-    this.#clusters = new Map(clusters.map((cluster) => [cluster.name, cluster]));
+    this.reach(clusters);
     this.#cache = cache;
     this.#log = log;
     this.#environment = { stats, log };
@@ -43,6 +43,11 @@ export class RemoteCodeSource {
     this.#misses = stats.counter("wasm.remote_load_cache_misses");
     this.#successes = stats.counter("wasm.remote_load_fetch_successes");
     this.#failures = stats.counter("wasm.remote_load_fetch_failures");
+  }
+
+  /** From now on code comes over these clusters. */
+  reach(clusters: readonly ClusterConfig[]): void {
+    this.#clusters = new Map(clusters.map((cluster) => [cluster.name, cluster]));
   }
 
   /**

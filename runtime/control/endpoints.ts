@@ -124,7 +124,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
   },
   {
     path: "/reload",
-    help: "read the configuration anew and replace the plugins that it changes",
+    help: "read the configuration anew and put it in force: clusters, listeners, routes and plugins",
     mutates: true,
     trusted: true,
     run: reloadConfiguration,

@@ -4,29 +4,29 @@
  * tried. When anything fails the old version stays, nothing of the new one is left, and the reason is told.
  */
 import type { PluginCode } from "../artifact/plugin-code.ts";
-import type { Schema } from "../config/schema/schema.ts";
 import type { PluginConfig, Snapshot } from "../config/snapshot.ts";
 import { ProxyError } from "../errors.ts";
 import type { Log } from "../observe/log.ts";
 import type { Stats } from "../observe/stats.ts";
-import type { LoadedModule } from "../wasm/module/module.ts";
 import type { PluginStatus } from "../wasm/plugin-status.ts";
 import { rehearse } from "../wasm/rehearsal.ts";
-import { compileFor, loadModules } from "../worker/modules.ts";
-import type { Approval } from "../worker/modules.ts";
 import type { PluginChange, PluginsInForce, WorkerPool } from "../worker/pool.ts";
-import { schemaIn } from "./configuration.ts";
 import type { Configuration } from "./configuration.ts";
+import { ClusterChange } from "./cluster-change.ts";
 import type { PluginNote } from "./hand-over-protocol.ts";
 import { ListenerChange } from "./listener-change.ts";
-import { isConfiguredWith, planOf } from "./load-request.ts";
+import { planOf } from "./load-request.ts";
 import type { LoadRequest, Plan, Target } from "./load-request.ts";
 import { namesOf, outcomeOf, outcomeText, versionName } from "./outcome.ts";
-import type { Outcome } from "./outcome.ts";
+import type { Outcome, StepTimes } from "./outcome.ts";
+import { placePlugins } from "./plugin-places.ts";
+import type { Placed } from "./plugin-places.ts";
 import { bare, PluginVersions } from "./plugin-versions.ts";
 import type { Version } from "./plugin-versions.ts";
-import { changesOf, needsCode } from "./reload.ts";
+import { changesOf, reloadLines } from "./reload.ts";
+import type { Batch, Changes, Reload } from "./reload.ts";
 import { TrialRun } from "./trial-run.ts";
+import { VersionMaker } from "./version-maker.ts";
 import { Trials } from "./trials.ts";
 
 export interface HotLoadSetup {
@@ -56,6 +56,7 @@ export interface PluginReport {
 export class HotLoad {
   readonly #setup: HotLoadSetup;
   readonly #versions: PluginVersions;
+  readonly #maker: VersionMaker;
   readonly #trials: Trials;
   #snapshot: Snapshot;
   /** One change after the other. */
@@ -65,6 +66,7 @@ export class HotLoad {
     this.#setup = setup;
     this.#snapshot = setup.inForce.snapshot;
     this.#versions = new PluginVersions(setup.inForce, setup.startedAt);
+    this.#maker = new VersionMaker(this.#versions, setup);
     this.#trials = new Trials(this.#versions);
     for (const { name } of this.#snapshot.plugins) this.#setup.stats.gauge(`wasm.${name}.version`).set(1);
   }
@@ -76,12 +78,12 @@ export class HotLoad {
   load(target: Target, request: LoadRequest): Promise<Outcome> {
     return this.#inTurn(async () => {
       const from = performance.now();
-      const found = this.#find(target);
+      const found = this.#maker.find(target, this.#snapshot);
       // What waits for code is alone, or with others that wait for the same.
       const indices = "missing" in target ? found : this.#versions.together(found);
       if (indices.length === 0) return outcomeOf([], "unchanged", from);
       try {
-        const versions = this.#read(indices, request);
+        const versions = this.#maker.brought(indices, request);
         return await this.#bring(
           versions,
           planOf(this.#snapshot.hotLoad, this.#versions.live(indices[0]!).config.name, request),
@@ -120,81 +122,141 @@ export class HotLoad {
         await this.#takeBack(trial, "given up by the operator");
         return outcomeOf(trial.spec.versions, "dropped", from);
       }
-      const outcome = await this.#goBack(this.#wanted(name, named, number), from);
+      const outcome = await this.#goBack(this.#maker.kept(name, named, number), from);
       this.#count(named, "rollbacks");
       return outcome;
     });
   }
 
-  /** Reads the configuration anew and replaces the plugins that it changes. Rejects with ProxyError and changes nothing otherwise. */
+  /**
+   * Reads the configuration anew and puts it in force: clusters, listeners and plugins that it changes, brings or drops.
+   * Rejects with ProxyError and changes nothing otherwise.
+   */
   reload(): Promise<Outcome> {
     return this.#inTurn(async () => {
       const from = performance.now();
-      const { snapshot, accept } = await this.#setup.configuration.rereadWithTypes(this.#schemas(), this.#setup.code);
-      const changes = changesOf(this.#snapshot, snapshot, (index) => this.#versions.live(index).config);
-      const { pool } = this.#setup;
-      const listeners = changes.listeners
-        ? new ListenerChange(pool.newChangeId(), this.#snapshot.listeners, snapshot.listeners)
-        : undefined;
-      let outcome = outcomeOf([], listeners === undefined ? "unchanged" : "live", from);
-      if (changes.plugins.length > 0) {
-        outcome = await this.#reconfigure(snapshot, changes.plugins, { listeners, from });
-      } else if (listeners !== undefined) {
-        await pool.changePlugins(async (change) => {
-          await listeners.prepare(change);
-          await this.#commitListeners(change, listeners, snapshot);
-        });
+      const { configuration, code } = this.#setup;
+      try {
+        const { snapshot: read, accept } = await configuration.rereadWithTypes(this.#maker.schemas(), code);
+        const { order, free } = this.#versions;
+        const config = (place: number): PluginConfig => this.#versions.live(place).config;
+        const placed = placePlugins(read, { order, free, config, listeners: this.#snapshot.listeners });
+        const changes = changesOf(this.#snapshot, placed, this.#versions);
+        const outcome = changes.none
+          ? outcomeOf([], "unchanged", from)
+          : await this.#reconfigure(placed, changes, from);
+        this.#accept(placed.snapshot, accept);
+        return outcome;
+      } catch (error) {
+        code.reach(this.#snapshot.clusters);
+        throw error;
       }
-      if (listeners !== undefined) this.#setup.log.info("the listeners of the new configuration are in force");
-      this.#accept(snapshot, accept);
-      return outcome;
     });
   }
 
-  async #reconfigure(
-    snapshot: Snapshot,
-    changed: readonly number[],
-    { listeners, from }: { readonly listeners: ListenerChange | undefined; readonly from: number },
-  ): Promise<Outcome> {
-    const indices = this.#versions.together(changed);
-    const fetched = await this.#setup.code.fetchAll(this.#newCode(snapshot, indices));
-    const versions = this.#versions.make(indices, (index) => this.#configured(snapshot, index, fetched));
+  async #reconfigure(placed: Placed, changes: Changes, from: number): Promise<Outcome> {
+    const { snapshot } = placed;
+    const { pool, stats } = this.#setup;
+    const before = this.#snapshot;
+    const plan = { routing: undefined, bounds: snapshot.hotLoad.bounds, rehearse: true };
+    for (const index of changes.added) this.#versions.open(index);
+    const batches: Batch[] = [];
     try {
-      const plan = { routing: undefined, bounds: snapshot.hotLoad.bounds, rehearse: true };
-      return await this.#bring(versions, plan, from, { listeners, snapshot });
+      // With what is new there is nothing to go back to.
+      for (const indices of [changes.changed, [...changes.companions, ...changes.added]]) {
+        if (indices.length === 0) continue;
+        batches.push({ id: pool.newChangeId(), versions: await this.#maker.configured(placed, indices), plan });
+      }
+      for (const { versions } of batches) rehearse(versions, snapshot);
+      const reload: Reload = {
+        placed,
+        batches,
+        removed: changes.removed,
+        clusters: changes.clusters
+          ? new ClusterChange(pool.newChangeId(), before.clusters, snapshot.clusters, stats)
+          : undefined,
+        listeners: changes.listeners
+          ? new ListenerChange(pool.newChangeId(), before.listeners, snapshot.listeners)
+          : undefined,
+      };
+      const times = await pool.changePlugins((change) => this.#replaceAll(change, reload));
+      const told = batches.map(({ versions }) => this.#told(versions, outcomeOf(versions, "live", from, times)));
+      for (const line of reloadLines(reload)) this.#setup.log.info(line);
+      for (const { name } of changes.removed) {
+        if (!snapshot.plugins.some((one) => one.name === name)) stats.gauge(`wasm.${name}.version`).set(0);
+      }
+      return outcomeOf(
+        batches.flatMap(({ versions }) => versions),
+        told[0]?.state ?? "live",
+        from,
+        times,
+      );
     } catch (error) {
-      this.#count(indices, "swap_failures");
+      for (const { versions } of batches) this.#versions.forget(versions);
+      this.#versions.arrange(this.#versions.order);
+      this.#count([...changes.changed, ...changes.companions], "swap_failures");
       throw error;
     }
   }
 
-  /** After the plugins: chains refer to configurations on routes that only the new versions have. */
-  async #commitListeners(change: PluginChange, listeners: ListenerChange, snapshot: Snapshot): Promise<void> {
-    change.settled(this.#versions.inForce(snapshot), this.#trials.standing());
-    await listeners.commit(change, this.#setup.drainOverMs, snapshot.hotLoad.drainMs);
+  /** Everything is made ready on all workers, or nothing; then nothing can be refused any more. */
+  async #replaceAll(
+    change: PluginChange,
+    { placed, batches, removed, clusters, listeners }: Reload,
+  ): Promise<StepTimes> {
+    const { drainMs } = placed.snapshot.hotLoad;
+    let prepareMs = 0;
+    try {
+      await clusters?.prepare(change);
+      for (const { id, versions } of batches) prepareMs += await this.#prepare(change, id, versions, false);
+      await listeners?.prepare(change);
+    } catch (error) {
+      for (const { id } of batches) change.post({ kind: "drop_plugins", id, drainMs: 0 });
+      clusters?.drop(change);
+      throw error;
+    }
+    this.#trials.end(change, removed, drainMs);
+    const trials = batches.map((batch) => this.#enforce(change, batch));
+    this.#versions.arrange(placed.order);
+    // Before the answers: a worker that dies now comes back with it.
+    change.settled(this.#versions.inForce(placed.snapshot), this.#trials.standing());
+    await clusters?.commit(change);
+    let swapMs = 0;
+    for (const [n, batch] of batches.entries()) swapMs += await this.#swap(change, batch, trials[n]);
+    // After the plugins: chains refer to configurations on routes that only the new versions have.
+    await listeners?.commit(change, this.#setup.drainOverMs, drainMs);
+    change.post({ kind: "finish_reload", clusters: clusters?.id, plugins: placed.order, drainMs });
+    return { prepareMs, swapMs };
   }
 
   /** What the workers say, with what is known here, in the order of the configuration. */
   async reports(): Promise<PluginReport[]> {
     const statuses = await this.#setup.pool.plugins();
-    return statuses.map((status, index) => ({
+    // A reload may have ended while they answered.
+    const known = statuses.filter(({ index }) => this.#versions.order.includes(index));
+    return known.map((status) => ({
       status,
-      kept: this.#versions.kept(index),
-      previous: this.#versions.previous(index),
-      trial: this.#trials.of([index]),
+      kept: this.#versions.kept(status.index),
+      previous: this.#versions.previous(status.index),
+      trial: this.#trials.of([status.index]),
     }));
   }
 
   /** Files that plugins are configured with, and the SHA-256 of what serves in their place. */
   files(): ReadonlyMap<string, string> {
-    const served = this.#snapshot.plugins.map(({ code }, index) => [code, this.#versions.live(index)] as const);
-    return new Map(served.flatMap(([code, { module }]) => (code.kind === "file" ? [[code.path, module.sha256]] : [])));
+    const files = new Map<string, string>();
+    for (const [n, index] of this.#versions.order.entries()) {
+      const { code } = this.#snapshot.plugins[n]!;
+      if (code.kind === "file") files.set(code.path, this.#versions.live(index).module.sha256);
+    }
+    return files;
   }
 
   /** For a process that takes over: plugins that do not run as they began. */
   notes(): PluginNote[] {
-    return this.#snapshot.plugins.flatMap(({ name }, index) => {
+    return this.#versions.order.flatMap((index) => {
       const live = this.#versions.live(index);
+      const { name } = live.config;
       const trial = this.#trials.of([index]);
       const candidate = trial?.kind === "probation" ? undefined : trial?.spec.versions[0];
       if (live.number === 1 && candidate === undefined) return [];
@@ -211,99 +273,14 @@ export class HotLoad {
     this.#trials.stop();
   }
 
-  // ---- what to change -------------------------------------------------------------------------
-
-  #find(target: Target): number[] {
-    if ("name" in target) return this.#versions.named(target.name);
-    if ("missing" in target) return this.#versions.waiting(target.missing);
-    return this.#snapshot.plugins.flatMap((plugin, index) => (isConfiguredWith(target, plugin) ? [index] : []));
-  }
-
-  #read(indices: readonly number[], { bytes, source, evidence }: LoadRequest): Version[] {
-    for (const index of indices)
-      this.#setup.code.approveOther(this.#versions.live(index).config.name, bytes, source, evidence);
-    const schema = schemaIn(bytes, source);
-    const schemas = this.#schemas();
-    for (const index of indices) schemas.set(this.#versions.live(index).config.name, schema);
-    const { plugins } = this.#setup.configuration.withModules(schemas);
-    const modules = new Map<number, LoadedModule>();
-    for (const index of indices) {
-      const { memoryBytes } = plugins[index]!;
-      if (modules.has(memoryBytes)) continue;
-      const module = compileFor(memoryBytes, bytes, source);
-      for (const one of module.warnings) this.#setup.log.warning(`${source} ${one}`);
-      modules.set(memoryBytes, module);
-    }
-    return this.#versions.make(indices, (index) => {
-      const config = plugins[index]!;
-      return { config, module: modules.get(config.memoryBytes)!, source, schema };
-    });
-  }
-
-  /** Of modules that are not the configured ones. */
-  #schemas(): Map<string, Schema | undefined> {
-    const schemas = new Map<string, Schema | undefined>();
-    this.#snapshot.plugins.forEach(({ name }, index) => {
-      const { schema } = this.#versions.live(index);
-      if (schema !== null) schemas.set(name, schema);
-    });
-    return schemas;
-  }
-
-  /** The version that a new configuration asks for: with the module that serves, unless another one is named. */
-  #configured(
-    snapshot: Snapshot,
-    index: number,
-    fetched: ReadonlyMap<string, Uint8Array>,
-  ): Pick<Version, "config" | "module" | "source" | "schema"> {
-    const live = this.#versions.live(index);
-    const config = snapshot.plugins[index]!;
-    if (!needsCode(live.config, config)) return { ...live, config };
-    const approve: Approval = (plugin, bytes) => this.#setup.code.approve(plugin, bytes);
-    const module = loadModules([config], fetched, approve).modules[0]!;
-    return { config, module, source: module.name, schema: null };
-  }
-
-  /** Plugins that do not go on with the module that serves. */
-  #newCode(snapshot: Snapshot, indices: readonly number[]): PluginConfig[] {
-    const configs = indices.map((index) => snapshot.plugins[index]!);
-    return configs.filter((config, n) => needsCode(this.#versions.live(indices[n]!).config, config));
-  }
-
-  #wanted(name: string, named: readonly number[], number: number | undefined): Version[] {
-    const indices = this.#versions.together(named);
-    const first = named[0]!;
-    const live = this.#versions.live(first);
-    const wanted =
-      number === undefined
-        ? this.#versions.previous(first)
-        : this.#versions.kept(first).find((one) => one.number === number);
-    if (wanted === undefined) {
-      const kept = this.#versions.kept(first).map((one) => one.number);
-      const what = number === undefined ? "no version before that one" : `no version ${number}`;
-      const text = `${name} is at version ${live.number}, and there is ${what}; kept: ${kept.join(", ")}`;
-      throw new ProxyError("PLUGIN_VERSION", "config", text);
-    }
-    if (wanted === live)
-      throw new ProxyError("PLUGIN_VERSION", "config", `${name} is at version ${wanted.number} already`);
-    return indices.map(
-      (index) => this.#versions.kept(index).find((one) => one.number === wanted.number) ?? this.#versions.live(index),
-    );
-  }
-
   // ---- how it is changed ----------------------------------------------------------------------
 
   /** Everything up to the point where it serves, or is tried. */
-  async #bring(
-    versions: readonly Version[],
-    plan: Plan,
-    from: number,
-    { listeners, snapshot = this.#snapshot }: { listeners?: ListenerChange | undefined; snapshot?: Snapshot } = {},
-  ): Promise<Outcome> {
+  async #bring(versions: readonly Version[], plan: Plan, from: number): Promise<Outcome> {
     const { pool } = this.#setup;
     const id = pool.newChangeId();
     try {
-      if (plan.rehearse) rehearse(versions, snapshot);
+      if (plan.rehearse) rehearse(versions, this.#snapshot);
       const silent = plan.routing?.kind === "shadow";
       const times = await pool.changePlugins(async (change) => {
         const prepareMs = await this.#prepare(change, id, versions, silent);
@@ -311,19 +288,13 @@ export class HotLoad {
           this.#tryOut(change, id, versions, plan);
           return { prepareMs, swapMs: 0 };
         }
-        await listeners?.prepare(change).catch((error: unknown) => {
-          change.post({ kind: "drop_plugins", id, drainMs: 0 });
-          throw error;
-        });
         const swapMs = await this.#commit(change, { id, versions, plan });
-        if (listeners !== undefined) await this.#commitListeners(change, listeners, snapshot);
         return { prepareMs, swapMs };
       });
       return this.#told(versions, outcomeOf(versions, plan.routing?.kind ?? "live", from, times));
     } catch (error) {
       // One that has served can be brought back later, and one on trial stays there.
-      if (this.#trials.of(versions.map(({ index }) => index))?.spec.versions !== versions)
-        this.#versions.forget(versions);
+      if (this.#trials.of(indicesOf(versions))?.spec.versions !== versions) this.#versions.forget(versions);
       throw error;
     }
   }
@@ -357,18 +328,25 @@ export class HotLoad {
   }
 
   /** Resolves with the longest time of a worker. */
-  async #commit(
-    change: PluginChange,
-    { id, versions, plan }: { readonly id: number; readonly versions: readonly Version[]; readonly plan: Plan },
-  ): Promise<number> {
+  #commit(change: PluginChange, batch: Batch): Promise<number> {
+    const trial = this.#enforce(change, batch);
+    // Before the answers: a worker that dies now comes back with it.
+    change.settled(this.#versions.inForce(this.#snapshot), this.#trials.standing());
+    return this.#swap(change, batch, trial);
+  }
+
+  /** As far as this thread is concerned. */
+  #enforce(change: PluginChange, { id, versions, plan }: Batch): TrialRun | undefined {
     this.#trials.end(change, versions, this.#snapshot.hotLoad.drainMs, id);
     this.#versions.committed(versions);
     const previous = versions.every(({ index }) => this.#versions.previous(index) !== undefined);
     // Without a version to go back to there is nothing to watch for.
-    const trial = previous && plan.bounds !== undefined ? this.#watch(id, versions, plan) : undefined;
+    return previous && plan.bounds !== undefined ? this.#watch(id, versions, plan) : undefined;
+  }
+
+  /** On the workers. */
+  async #swap(change: PluginChange, { id, versions }: Batch, trial: TrialRun | undefined): Promise<number> {
     const { drainMs } = this.#snapshot.hotLoad;
-    // Before the answers: a worker that dies now comes back with it.
-    change.settled(this.#versions.inForce(this.#snapshot), this.#trials.standing());
     const replies = await change.ask({ kind: "commit_plugins", id, drainMs, trial: trial?.plan });
     // One that was replaced meanwhile, and could not build it, comes up with it when it is replaced once more.
     for (const { index, answer } of replies) {
@@ -376,10 +354,7 @@ export class HotLoad {
         this.#setup.pool.replace(index);
     }
     for (const { config, number } of versions) this.#setup.stats.gauge(`wasm.${config.name}.version`).set(number);
-    this.#count(
-      versions.map(({ index }) => index),
-      "swaps",
-    );
+    this.#count(indicesOf(versions), "swaps");
     return Math.max(
       0,
       ...replies.map(({ answer }) => (typeof answer === "string" || answer.kind !== "plugins_changed" ? 0 : answer.ms)),
@@ -414,10 +389,7 @@ export class HotLoad {
     const { log, pool } = this.#setup;
     const name = namesOf(versions);
     this.#versions.failed(versions, reason);
-    this.#count(
-      versions.map(({ index }) => index),
-      "rollbacks",
-    );
+    this.#count(indicesOf(versions), "rollbacks");
     if (trial.kind !== "probation") {
       await pool.changePlugins((change) => {
         this.#trials.end(change, versions, this.#snapshot.hotLoad.drainMs);
@@ -477,4 +449,8 @@ export class HotLoad {
     this.#last = result.catch(() => {});
     return result;
   }
+}
+
+function indicesOf(versions: readonly Version[]): number[] {
+  return versions.map(({ index }) => index);
 }

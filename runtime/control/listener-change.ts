@@ -1,12 +1,12 @@
 /** A new list of listeners on all workers: prepared everywhere, sockets included, then put in force, or given up everywhere. */
 import { isDeepStrictEqual } from "node:util";
 import type { ListenerConfig } from "../config/snapshot.ts";
-import { ProxyError } from "../errors.ts";
 import type { BoundAddress } from "../listener/bind.ts";
 import type { ListenerDrain } from "../listener/listener-update.ts";
 import { connectionLimitKeys } from "../network/connection-limit.ts";
 import type { PluginChange } from "../worker/pool.ts";
 import type { Reply } from "../worker/questions.ts";
+import { stepAnswers } from "./step-answers.ts";
 
 export class ListenerChange {
   readonly #id: number;
@@ -31,9 +31,8 @@ export class ListenerChange {
     try {
       const first = { ...message, sockets: change.socketsFor(names, this.#leaving, []) };
       this.#bound = boundOf(await change.ask(first, "first"));
-      boundOf(
-        await change.ask({ ...message, sockets: change.socketsFor(names, this.#leaving, this.#bound) }, "others"),
-      );
+      const others = { ...message, sockets: change.socketsFor(names, this.#leaving, this.#bound) };
+      boundOf(await change.ask(others, "others"));
     } catch (error) {
       this.drop(change);
       throw error;
@@ -63,15 +62,5 @@ function sameSockets(a: ListenerConfig, b: ListenerConfig): boolean {
 }
 
 function boundOf(replies: readonly Reply[]): readonly BoundAddress[] {
-  const bound: BoundAddress[] = [];
-  for (const { index, answer } of replies) {
-    if (typeof answer === "string" || answer.kind !== "listeners_changed")
-      throw new ProxyError("WORKER_FAILED", "internal", `worker ${index} did not prepare its listeners`);
-    if (answer.error !== undefined) {
-      const { code, message } = answer.error;
-      throw new ProxyError(code, "config", message.slice(code.length + 2));
-    }
-    bound.push(...answer.bound);
-  }
-  return bound;
+  return stepAnswers(replies, "listeners_changed", "listeners").flatMap(({ bound }) => bound);
 }

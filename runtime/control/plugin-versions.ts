@@ -26,17 +26,44 @@ interface Place {
 }
 
 export class PluginVersions {
-  readonly #places: readonly Place[];
+  /** By number, which a plugin keeps for as long as configurations have it. */
+  readonly #places = new Map<number, Place>();
   readonly #keep: number;
+  #order: readonly number[];
+  #free: number;
 
   constructor({ snapshot, modules, moduleOfPlugin }: PluginsInForce, startedAt: Date) {
     this.#keep = snapshot.hotLoad.keepVersions;
-    this.#places = snapshot.plugins.map((config, index) => {
+    snapshot.plugins.forEach((config, index) => {
       const module = modules[moduleOfPlugin[index]!]!;
       const first = { index, config, module, number: 1, source: module.name, loadedAt: startedAt, schema: null };
       const version: Version = { ...first, failure: "", hasServed: true };
-      return { served: [version], kept: [version], next: 2 };
+      this.#places.set(index, { served: [version], kept: [version], next: 2 });
     });
+    this.#order = [...this.#places.keys()];
+    this.#free = this.#order.length;
+  }
+
+  /** The plugins in force, in the order of the configuration. */
+  get order(): readonly number[] {
+    return this.#order;
+  }
+
+  /** A number that no plugin has had. */
+  get free(): number {
+    return this.#free;
+  }
+
+  /** Makes room for a plugin that is new. */
+  open(index: number): void {
+    this.#places.set(index, { served: [], kept: [], next: 1 });
+    this.#free = Math.max(this.#free, index + 1);
+  }
+
+  /** These plugins, in this order, and no others are in force. */
+  arrange(order: readonly number[]): void {
+    for (const index of this.#places.keys()) if (!order.includes(index)) this.#places.delete(index);
+    this.#order = order;
   }
 
   live(index: number): Version {
@@ -56,12 +83,11 @@ export class PluginVersions {
 
   /** The plugins of that name, or of the HTTP filters of that name. Throws ProxyError PLUGIN_UNKNOWN. */
   named(name: string): number[] {
-    const all = this.#places.map((_, index) => this.live(index).config);
     for (const key of ["name", "filterName"] as const) {
-      const found = all.flatMap((config, index) => (config[key] === name ? [index] : []));
+      const found = this.#order.filter((index) => this.live(index).config[key] === name);
       if (found.length > 0) return found;
     }
-    const names = [...new Set(all.map((config) => config.name))].join(", ");
+    const names = [...new Set(this.#order.map((index) => this.live(index).config.name))].join(", ");
     throw new ProxyError(
       "PLUGIN_UNKNOWN",
       "config",
@@ -71,20 +97,20 @@ export class PluginVersions {
 
   /** The plugins that have no code yet and wait for this. */
   waiting({ sha256 }: RemoteCode): number[] {
-    return this.#places.flatMap((_, index) => {
+    return this.#order.filter((index) => {
       const { module } = this.live(index);
-      return module.absent === true && module.sha256 === sha256 ? [index] : [];
+      return module.absent === true && module.sha256 === sha256;
     });
   }
 
   /** `indices` and the plugins that are replaced with them: those in the same VM, and those of the same name. */
   together(indices: Iterable<number>): number[] {
     const found = new Set(indices);
-    const keys = this.#places.map((_, index) => this.#key(index));
+    const keys = new Map(this.#order.map((index) => [index, this.#key(index)]));
     for (const index of found) {
       const { name } = this.live(index).config;
-      for (const [other, key] of keys.entries())
-        if (key === keys[index] || (name !== "" && this.live(other).config.name === name)) found.add(other);
+      for (const [other, key] of keys)
+        if (key === keys.get(index) || (name !== "" && this.live(other).config.name === name)) found.add(other);
     }
     return [...found].sort((a, b) => a - b);
   }
@@ -142,7 +168,7 @@ export class PluginVersions {
 
   /** What workers that start from now on begin with. */
   inForce(snapshot: Snapshot): PluginsInForce {
-    const live = this.#places.map((_, index) => this.live(index));
+    const live = this.#order.map((index) => this.live(index));
     const modules: LoadedModule[] = [];
     const moduleOfPlugin = live.map(({ module }) => {
       const at = modules.indexOf(module);
@@ -154,6 +180,7 @@ export class PluginVersions {
       modules,
       moduleOfPlugin,
       numberOfPlugin: live.map((one) => one.number),
+      placeOfPlugin: this.#order,
     };
   }
 
@@ -176,7 +203,7 @@ export class PluginVersions {
   }
 
   #place(index: number): Place {
-    const place = this.#places[index];
+    const place = this.#places.get(index);
     if (place === undefined) throw new ProxyError("PLUGIN_INDEX", "internal", `there is no plugin ${index}`);
     return place;
   }

@@ -1,53 +1,111 @@
 /** What a changed configuration changes, and whether that can be done while the proxy runs. */
-import { isDeepStrictEqual } from "node:util";
 import { sameConfig } from "../config/same.ts";
 import type { PluginConfig, Snapshot } from "../config/snapshot.ts";
 import { ProxyError } from "../errors.ts";
+import type { ClusterChange } from "./cluster-change.ts";
+import type { ListenerChange } from "./listener-change.ts";
+import type { Plan } from "./load-request.ts";
+import type { Placed } from "./plugin-places.ts";
+import type { PluginVersions, Version } from "./plugin-versions.ts";
 
 /** Parts of a snapshot that a running proxy changes, or need not look at. All others stand for as long as it runs. */
-const CHANGEABLE: ReadonlySet<string> = new Set<keyof Snapshot>(["listeners", "plugins", "hotLoad", "dump"]);
+const CHANGEABLE: ReadonlySet<string> = new Set<keyof Snapshot>([
+  "listeners",
+  "clusters",
+  "plugins",
+  "typesWanted",
+  "hotLoad",
+  "dump",
+]);
 /** How people call the others, where that is another word. */
 const NAMES: Readonly<Record<string, string>> = {
-  clusters: "a cluster",
   runtime: "layered_runtime",
   codeCache: "code_cache",
   maxDownstreamConnections: "the overload manager",
 };
 
+/** Plugins by number (plugin-places.ts). */
 export interface Changes {
-  /** Indices of plugins whose configuration is another one. */
-  readonly plugins: readonly number[];
+  /** Only their configuration is another one, and nothing that is new touches them. */
+  readonly changed: readonly number[];
+  readonly added: readonly number[];
+  /** Those that share a name or a VM with added ones: they are replaced together with them. */
+  readonly companions: readonly number[];
+  readonly removed: Reload["removed"];
   readonly listeners: boolean;
+  readonly clusters: boolean;
+  /** Nothing at all; the order of plugins counts. */
+  readonly none: boolean;
 }
 
-/**
- * `live` is the configuration of a plugin that serves now.
- * Throws ProxyError RELOAD_REFUSED naming everything that a running proxy cannot change.
- */
-export function changesOf(before: Snapshot, after: Snapshot, live: (index: number) => PluginConfig): Changes {
+/** Versions of plugins that are built and put in force together. */
+export interface Batch {
+  readonly id: number;
+  readonly versions: readonly Version[];
+  readonly plan: Plan;
+}
+
+/** A reload that is ready to be carried out. */
+export interface Reload {
+  readonly placed: Placed;
+  readonly batches: readonly Batch[];
+  /** Names of plugins that go, and their numbers. */
+  readonly removed: readonly { readonly name: string; readonly index: number }[];
+  readonly clusters: ClusterChange | undefined;
+  readonly listeners: ListenerChange | undefined;
+}
+
+/** What it has changed besides plugins' versions, for the log. */
+export function reloadLines({ removed, clusters, listeners }: Reload): string[] {
+  const lines: string[] = [];
+  if (clusters !== undefined) {
+    const changes = Object.entries(clusters.changes).filter(([, names]) => names.length > 0);
+    if (changes.length > 0)
+      lines.push(`clusters ${changes.map(([what, names]) => `${what}: ${names.join(", ")}`).join("; ")}`);
+  }
+  if (listeners !== undefined) lines.push("the listeners of the new configuration are in force");
+  if (removed.length > 0) lines.push(`plugins removed: ${[...new Set(removed.map(({ name }) => name))].join(", ")}`);
+  return lines;
+}
+
+/** Throws ProxyError RELOAD_REFUSED naming everything that a running proxy cannot change. */
+export function changesOf(before: Snapshot, { snapshot: after, order }: Placed, versions: PluginVersions): Changes {
   const parts = new Set([...Object.keys(before), ...Object.keys(after)] as (keyof Snapshot)[]);
   const refused: string[] = [];
   for (const part of parts) {
     if (!CHANGEABLE.has(part) && !sameConfig(before[part], after[part])) refused.push(NAMES[part] ?? part);
   }
-  // Filter chains know plugins by their number.
-  const places = ({ plugins }: Snapshot): unknown[] =>
-    plugins.map(({ name, filterName, service }) => [name, filterName, service]);
-  if (!isDeepStrictEqual(places(before), places(after))) refused.push("which plugins there are, or their order");
   if (refused.length > 0) {
     throw new ProxyError(
       "RELOAD_REFUSED",
       "config",
-      `listeners, routes and the configurations of plugins can change while the proxy runs; for this it must be started anew: ${refused.join("; ")}`,
+      `listeners, routes, clusters and plugins can change while the proxy runs; for this it must be started anew: ${refused.join("; ")}`,
     );
   }
+  const config = (index: number): PluginConfig => after.plugins[order.indexOf(index)]!;
+  const known = versions.order;
+  const added = order.filter((index) => !known.includes(index));
+  const staying = known.filter((index) => order.includes(index));
+  const meets = (index: number): boolean =>
+    added.some((one) => {
+      const [a, b] = [config(one), versions.live(index).config];
+      return (a.name !== "" && a.name === b.name) || (a.vmId !== "" && a.vmId === b.vmId);
+    });
+  const stays = (index: number): boolean => order.includes(index);
+  const companions = versions.together(staying.filter(meets)).filter(stays);
+  const different = staying.filter((index) => !sameConfig(config(index), versions.live(index).config));
+  const changed = versions.together(different).filter((index) => stays(index) && !companions.includes(index));
+  const listeners = !sameConfig(before.listeners, after.listeners);
+  const clusters = !sameConfig(before.clusters, after.clusters);
   return {
-    plugins: after.plugins.flatMap((config, index) => (isDeepStrictEqual(config, live(index)) ? [] : [index])),
-    listeners: !sameConfig(before.listeners, after.listeners),
+    changed,
+    added,
+    companions,
+    removed: known
+      .filter((index) => !order.includes(index))
+      .map((index) => ({ index, name: versions.live(index).config.name })),
+    listeners,
+    clusters,
+    none: changed.length === 0 && !listeners && !clusters && sameConfig(order, known),
   };
-}
-
-/** True when a plugin cannot go on with the module that it has: the bound of its memory is part of that once it is compiled. */
-export function needsCode(live: PluginConfig, config: PluginConfig): boolean {
-  return JSON.stringify(config.code) !== JSON.stringify(live.code) || config.memoryBytes !== live.memoryBytes;
 }

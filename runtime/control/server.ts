@@ -219,8 +219,8 @@ export class Server implements AdminSubject, PoolOwner {
     if (this.state !== "LIVE") return;
     this.#log.info(`${why}: reading the configuration anew`);
     await this.#told(async () => {
-      const { state, plugins } = await (await this.hotLoad()).reload();
-      if (state === "unchanged" || plugins.length === 0) this.#log.info("it changes no plugin");
+      const { state } = await (await this.hotLoad()).reload();
+      if (state === "unchanged") this.#log.info("it changes nothing");
     });
   }
 

@@ -34,7 +34,7 @@ export class Trials {
   }
 
   /** Ends what is on trial among the same plugins; the version of the change `but` goes on. */
-  end(change: PluginChange, versions: readonly Version[], drainMs: number, but = -1): void {
+  end(change: PluginChange, versions: readonly Pick<Version, "index">[], drainMs: number, but = -1): void {
     const indices = versions.map(({ index }) => index);
     for (const [id, trial] of this.#runs) {
       if (!trial.spec.versions.some(({ index }) => indices.includes(index))) continue;

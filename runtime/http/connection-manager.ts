@@ -39,7 +39,7 @@ import type { Stream } from "./stream.ts";
 export interface HttpEnvironment {
   readonly stats: Stats;
   readonly upstreams: Upstreams;
-  readonly clusters: readonly ClusterConfig[];
+  readonly clusterConfig: (name: string) => ClusterConfig | undefined;
   readonly runtime: Snapshot["runtime"];
   readonly node: NodeConfig;
   /** Makes the factory of a configured filter other than the router. */
@@ -210,7 +210,6 @@ export class ConnectionManager implements TerminalFilterFactory {
   #ramp: DrainRamp | null = null;
   /** In force in its place. */
   #successor: ConnectionManager | null = null;
-  readonly #clusterConfigs = new Map<string, ClusterConfig>();
   readonly #clusters = new Map<string, RoutedCluster>();
   readonly #environment: HttpEnvironment;
   readonly #disabledByDefault: readonly boolean[];
@@ -248,7 +247,6 @@ export class ConnectionManager implements TerminalFilterFactory {
       this.#disabledByDefault.includes(true) ||
       overrides.some((found) => Object.values(found).some((entry) => entry.disabled));
     this.#accessLog = environment.accessLog(config.accessLogs);
-    for (const cluster of environment.clusters) this.#clusterConfigs.set(cluster.name, cluster);
   }
 
   create(connection: ConnectionView): TerminalFilter {
@@ -267,6 +265,7 @@ export class ConnectionManager implements TerminalFilterFactory {
     if (next.bufferLimitBytes !== this.bufferLimitBytes) return false;
     if (!sameConfig({ ...next.config, routeConfig, httpFilters, accessLogs }, this.config)) return false;
     this.#successor = next;
+    this.#keepClusters();
     return true;
   }
 
@@ -280,6 +279,23 @@ export class ConnectionManager implements TerminalFilterFactory {
 
   retire(overMs: number): void {
     this.#ramp = new DrainRamp(overMs);
+    this.#keepClusters();
+  }
+
+  get #inForce(): boolean {
+    return this.#successor === null && this.#ramp === null;
+  }
+
+  /** Clusters may go together with the routes to them, and streams that have these are to end well. */
+  #keepClusters(): void {
+    for (const { routes } of this.config.routeConfig.virtualHosts) {
+      for (const { action } of routes) {
+        if (action.kind !== "route") continue;
+        const { cluster } = action;
+        if (cluster.kind === "cluster") this.cluster(cluster.name);
+        else if (cluster.kind === "weighted") for (const { name } of cluster.clusters) this.cluster(name);
+      }
+    }
   }
 
   /** Whether an answer asks downstream to leave: looked at once for each. */
@@ -296,16 +312,16 @@ export class ConnectionManager implements TerminalFilterFactory {
   }
 
   clusterConfig(name: string): ClusterConfig | null {
-    return this.#clusterConfigs.get(name) ?? null;
+    return this.#environment.clusterConfig(name) ?? this.#clusters.get(name)?.config ?? null;
   }
 
   /** The cluster with its request statistics; undefined when there is none of that name. */
   cluster(name: string): RoutedCluster | undefined {
     const known = this.#clusters.get(name);
-    if (known !== undefined) return known;
-    const config = this.#clusterConfigs.get(name);
+    if (known !== undefined && known.upstream.retired !== true) return known;
+    const config = this.#environment.clusterConfig(name);
     const upstream = this.#environment.upstreams.get(name);
-    if (config === undefined || upstream === undefined) return undefined;
+    if (config === undefined || upstream === undefined) return this.#inForce ? undefined : known;
     const cluster = new RoutedCluster(config, upstream, this.#environment.stats);
     this.#clusters.set(name, cluster);
     return cluster;

@@ -70,6 +70,8 @@ export class TcpProxy implements TerminalFilterFactory {
   readonly #totalWeight: number;
   readonly #metadataMatch: MetadataMatch | null;
   readonly #tunneling: Tunneling | null;
+  /** Clusters as they were when this was in force last: they may go together with it. */
+  #last: ReadonlyMap<string, TcpUpstream> | null = null;
 
   constructor(name: string, config: TcpProxyConfig, environment: NetworkEnvironment) {
     this.name = name;
@@ -93,11 +95,25 @@ export class TcpProxy implements TerminalFilterFactory {
 
   /** Where the next attempt goes; its cluster is undefined when there is none of that name. */
   pickTarget(stream: StreamInfo): TcpTarget {
-    const { upstreams } = this.#environment;
     const named = stateText(stream, CLUSTER_STATE);
-    if (named !== undefined) return { upstream: upstreams.get(named), metadataMatch: this.#metadataMatch };
+    if (named !== undefined) return { upstream: this.#upstream(named), metadataMatch: this.#metadataMatch };
     const { name, metadataMatch } = this.#pickEntry();
-    return { upstream: upstreams.get(name), metadataMatch };
+    return { upstream: this.#upstream(name), metadataMatch };
+  }
+
+  #upstream(name: string): TcpUpstream | undefined {
+    return this.#environment.upstreams.get(name) ?? this.#last?.get(name);
+  }
+
+  /** Nothing asks a connection of bytes to leave; those that have not reached a cluster yet are to. */
+  retire(): void {
+    const { upstreams } = this.#environment;
+    this.#last = new Map(
+      this.config.clusters.flatMap(({ name }) => {
+        const upstream = upstreams.get(name);
+        return upstream === undefined ? [] : [[name, upstream] as const];
+      }),
+    );
   }
 
   /** The head of the request that makes a tunnel for the connection; null: the connection goes without. */

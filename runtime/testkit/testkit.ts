@@ -145,7 +145,7 @@ export class TestFilter {
       {
         stats,
         upstreams: this.#upstreams,
-        clusters: snapshot.clusters,
+        clusterConfig: (name) => snapshot.clusters.find((cluster) => cluster.name === name),
         runtime: snapshot.runtime,
         node: snapshot.node,
         filterFactory: ({ plugin }) => this.#plugins.httpFilter(plugin),

@@ -46,6 +46,10 @@ export class Cluster implements Upstream {
   readonly #byEndpoint: Host[][];
   #hosts: readonly Host[] = [];
   readonly #tcp = new Set<TcpConnection>();
+  /** Statistics tell of its hosts: it is the one of its name that is in force. */
+  #serving = false;
+  /** It has no place in the configuration any more: whoever knows it looks for another one of its name. */
+  retired = false;
 
   /** Throws ProxyError `TLS_CONTEXT`. */
   constructor(config: ClusterConfig, stats: Stats, { lookup, log }: ClusterTools) {
@@ -80,6 +84,18 @@ export class Cluster implements Upstream {
   async start(): Promise<void> {
     this.#originalDst?.start();
     await Promise.all(this.#targets.map((target) => target.refresh()));
+  }
+
+  /** It is in force from now on. */
+  serve(): void {
+    this.#serving = true;
+    if (this.#hosts.length > 0) this.resources.stats.membershipChange.inc();
+    this.#tellHosts();
+  }
+
+  /** Nothing is under way. */
+  get idle(): boolean {
+    return this.resources.connections === 0 && this.resources.pendingRequests === 0;
   }
 
   request(handler: UpstreamHandler, context?: PickContext): UpstreamRequest {
@@ -139,8 +155,10 @@ export class Cluster implements Upstream {
     this.resources.stats.cxConnectAttemptsExceeded.inc();
   }
 
-  /** Stops resolving and takes no request any more; requests under way end by themselves. */
+  /** Stops resolving; what is under way ends by itself, and connections with it. */
   drain(): void {
+    this.retired = true;
+    this.#serving = false;
     for (const tls of this.#tls) tls.close();
     this.#originalDst?.stop();
     for (const target of this.#targets) target.stop();
@@ -200,11 +218,9 @@ export class Cluster implements Upstream {
         );
       },
       onHosts: (hosts) => {
-        const { stats: own } = this.resources;
         this.#hosts = hosts;
-        own.membershipChange.inc();
-        own.membershipTotal.set(hosts.length);
-        own.membershipHealthy.set(hosts.length);
+        this.resources.stats.membershipChange.inc();
+        this.#tellHosts();
       },
       invalid: stats.counter(`cluster.${this.config.statName}.original_dst_host_invalid`),
     });
@@ -261,7 +277,6 @@ export class Cluster implements Upstream {
   }
 
   #rebuild(): void {
-    const { stats } = this.resources;
     // The same address twice in one priority is one host.
     const unique = new Map<string, Host>();
     for (const host of this.#byEndpoint.flat()) {
@@ -271,9 +286,15 @@ export class Cluster implements Upstream {
     const hadHosts = this.#hosts.length > 0;
     this.#hosts = [...unique.values()];
     this.#balancer.update(this.#hosts);
-    if (hadHosts || this.#hosts.length > 0) stats.membershipChange.inc();
-    stats.membershipTotal.set(this.#hosts.length);
-    stats.membershipHealthy.set(this.#hosts.filter((host) => host.healthy).length);
+    if (this.#serving && (hadHosts || this.#hosts.length > 0)) this.resources.stats.membershipChange.inc();
+    this.#tellHosts();
+  }
+
+  #tellHosts(): void {
+    if (!this.#serving) return;
+    const { membershipTotal, membershipHealthy } = this.resources.stats;
+    membershipTotal.set(this.#hosts.length);
+    membershipHealthy.set(this.#hosts.filter((host) => host.healthy).length);
   }
 }
 

@@ -4,41 +4,95 @@ import { DNS_START_TIMEOUT_MS } from "../limits.ts";
 import type { Stats } from "../observe/stats.ts";
 import { Alarm } from "../timers.ts";
 import { Cluster, type ClusterTools } from "./cluster.ts";
+import { ClusterUpdate } from "./cluster-update.ts";
 import { lookupBySystem } from "./dns-target.ts";
 import type { Upstreams } from "./request.ts";
 
-/** Create → start → serve → close. */
+/** Create → start → serve (prepare → commit or abort → finish)* → close. */
 export class ClusterSet implements Upstreams {
-  readonly #clusters: ReadonlyMap<string, Cluster>;
+  #clusters: ReadonlyMap<string, Cluster>;
+  readonly #make: (config: ClusterConfig) => Cluster;
+  /** Warm, but not in force yet. */
+  readonly #prepared = new Set<ClusterUpdate>();
+  /** Replaced or removed; requests may be left. */
+  readonly #retired = new Set<Cluster>();
 
   /** Throws ProxyError `TLS_CONTEXT`. `log` is told of certificate files that change. */
   constructor(configs: readonly ClusterConfig[], stats: Stats, tools: Partial<ClusterTools> = {}) {
     const all: ClusterTools = { lookup: lookupBySystem, log: () => {}, ...tools };
-    this.#clusters = new Map(configs.map((config) => [config.name, new Cluster(config, stats, all)]));
+    this.#make = (config) => new Cluster(config, stats, all);
+    this.#clusters = new Map(configs.map((config) => [config.name, this.#make(config)]));
+    for (const cluster of this.#clusters.values()) cluster.serve();
   }
 
   /**
    * Waits for the first answer to every DNS name, at most DNS_START_TIMEOUT_MS. Never rejects: a cluster
    * without hosts answers `no healthy upstream` until its names resolve.
    */
-  async start(): Promise<void> {
-    const started = Promise.all([...this.#clusters.values()].map((cluster) => cluster.start()));
-    let alarm: Alarm | undefined;
-    const late = new Promise<void>((resolve) => {
-      alarm = new Alarm(resolve);
-      alarm.arm(DNS_START_TIMEOUT_MS);
-    });
-    await Promise.race([started, late]);
-    alarm?.disarm();
+  start(): Promise<void> {
+    return warm(this.#clusters.values());
   }
 
   get(name: string): Cluster | undefined {
     return this.#clusters.get(name);
   }
 
+  /** The same, for those who are prepared together with clusters that are not in force yet. */
+  readonly early: Upstreams = {
+    get: (name) => {
+      const known = this.#clusters.get(name);
+      if (known !== undefined) return known;
+      for (const update of this.#prepared) {
+        const fresh = update.get(name);
+        if (fresh !== undefined) return fresh;
+      }
+      return undefined;
+    },
+  };
+
   /** In configured order. */
   all(): IterableIterator<Cluster> {
     return this.#clusters.values();
+  }
+
+  /**
+   * Makes another list of clusters ready: what stays the same stays, what is new or other is made beside, and knows its
+   * hosts when this resolves, as after {@link start}. Rejects with ProxyError `TLS_CONTEXT`; then nothing has changed.
+   */
+  async prepare(configs: readonly ClusterConfig[]): Promise<ClusterUpdate> {
+    const update = new ClusterUpdate(this.#clusters, configs, this.#make);
+    this.#prepared.add(update);
+    await warm(update.fresh);
+    return update;
+  }
+
+  /**
+   * Puts it in force, but for what it removes, which is there until {@link finish}: the one that had the name of a changed
+   * cluster takes no new request, and ends with the last one that it has.
+   */
+  commit(update: ClusterUpdate): void {
+    this.#prepared.delete(update);
+    this.#clusters = new Map([...update.clusters, ...update.removed]);
+    for (const cluster of update.fresh) cluster.serve();
+    for (const cluster of update.replaced) this.#retire(cluster);
+  }
+
+  /** Nothing that is in force names what was removed. */
+  finish(update: ClusterUpdate): void {
+    this.#clusters = update.clusters;
+    for (const cluster of update.removed.values()) this.#retire(cluster);
+  }
+
+  /** Gives up what was prepared. */
+  abort(update: ClusterUpdate): void {
+    if (!this.#prepared.delete(update)) return;
+    for (const cluster of update.fresh) cluster.close();
+  }
+
+  #retire(cluster: Cluster): void {
+    for (const one of this.#retired) if (one.idle) this.#retired.delete(one);
+    this.#retired.add(cluster);
+    cluster.drain();
   }
 
   /** Closes idle connections and stops resolving; requests under way end by themselves. */
@@ -48,6 +102,19 @@ export class ClusterSet implements Upstreams {
 
   /** Closes every connection; requests under way are reset. */
   close(): void {
-    for (const cluster of this.#clusters.values()) cluster.close();
+    for (const update of this.#prepared) this.abort(update);
+    for (const cluster of [...this.#clusters.values(), ...this.#retired]) cluster.close();
   }
+}
+
+/** Resolves when all know their hosts, at the latest in DNS_START_TIMEOUT_MS. */
+async function warm(clusters: Iterable<Cluster>): Promise<void> {
+  const started = Promise.all(Array.from(clusters, (cluster) => cluster.start()));
+  let alarm: Alarm | undefined;
+  const late = new Promise<void>((resolve) => {
+    alarm = new Alarm(resolve);
+    alarm.arm(DNS_START_TIMEOUT_MS);
+  });
+  await Promise.race([started, late]);
+  alarm?.disarm();
 }

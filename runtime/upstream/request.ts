@@ -68,6 +68,8 @@ export interface Upstream {
   request(handler: UpstreamHandler, context?: PickContext): UpstreamRequest;
   /** Number of hosts known now. */
   readonly hostCount: number;
+  /** It is not in force any more: whoever keeps it looks for another one of its name. Absent: it always is. */
+  readonly retired?: boolean;
 }
 
 /** All clusters of a worker. */

@@ -38,17 +38,32 @@ export interface PluginVersion {
 interface Generation {
   readonly plugins: readonly { readonly index: number; readonly plugin: Plugin }[];
   readonly vms: readonly Vm[];
+  /** Numbers of plugins that there were none of before. */
+  readonly fresh: readonly number[];
+}
+
+/** What a set of plugins begins with, if not with the first version of each. */
+export interface PluginNumbers {
+  /** Of their versions; default 1. */
+  readonly numbers?: readonly number[] | undefined;
+  /** What listeners and messages call them by; default: their index. */
+  readonly places?: readonly number[] | undefined;
 }
 
 export class PluginSet {
   readonly #environment: WasmEnvironment;
-  readonly #places: readonly PluginFilterFactory[];
+  /** By number: those of the configuration, those that are prepared, and those whose last streams have not ended. */
+  readonly #places = new Map<number, PluginFilterFactory>();
+  /** Those of the configuration, in its order. */
+  #order: readonly number[];
   /** Everything that has instances: live, prepared, on trial, finishing. */
   readonly #vms = new Set<Vm>();
   /** Prepared or on trial, by the number that the main thread gave. */
   readonly #prepared = new Map<number, Generation>();
   /** Made with the first shadow. */
   #shadowWorld: ShadowWorld | null = null;
+  /** Places that access logs have. */
+  readonly #loggers = new Set<PluginFilterFactory>();
   #stopRefreshing = (): void => {};
 
   /** `modules[n]` is the loaded code of `plugins[n]`; the same module may stand there more than once. */
@@ -56,17 +71,17 @@ export class PluginSet {
     plugins: readonly PluginConfig[],
     modules: readonly LoadedModule[],
     environment: WasmEnvironment,
-    numbers: readonly number[] = [],
+    { numbers, places }: PluginNumbers = {},
   ) {
     this.#environment = environment;
-    const versions = plugins.map((config, index): PluginVersion => {
-      const module = modules[index];
+    const versions = plugins.map((config, n): PluginVersion => {
+      const module = modules[n];
       if (module === undefined)
         throw new ProxyError("PLUGIN_MODULE", "internal", `plugin ${config.name} has no module`);
-      return { index, config, module, number: numbers[index] ?? 1 };
+      return { index: places?.[n] ?? n, config, module, number: numbers?.[n] ?? 1 };
     });
-    const made = this.#make(versions, environment);
-    this.#places = made.plugins.map(({ plugin }) => new PluginFilterFactory(plugin, plugin.vm.phases));
+    this.#order = versions.map(({ index }) => index);
+    this.#make(versions, environment);
   }
 
   /** Starts every VM and configures every plugin. Throws ProxyError naming the plugin and the reason; nothing stays started then. */
@@ -95,13 +110,11 @@ export class PluginSet {
    * Throws ProxyError naming the plugin and the reason; nothing of them is left then.
    */
   prepare(id: number, versions: readonly PluginVersion[], silent: boolean): void {
-    const environment = silent ? this.#shadows().environment : this.#environment;
-    const generation = this.#make(versions, environment);
-    for (const { index, plugin } of generation.plugins)
-      for (const one of plugin.all()) one.chooser = this.#places[index]!;
+    const generation = this.#make(versions, silent ? this.#shadows().environment : this.#environment);
     try {
       for (const vm of generation.vms) vm.start();
     } catch (error) {
+      for (const index of generation.fresh) this.#places.delete(index);
       this.#end(generation, 0);
       throw error;
     }
@@ -114,11 +127,11 @@ export class PluginSet {
     if (generation === undefined) return;
     const candidates = generation.plugins.map(({ plugin }) => plugin);
     const trial = this.#watch(candidates, plan, () => {
-      for (const { index } of generation.plugins) this.#places[index]!.endTrial();
+      for (const { index } of generation.plugins) this.#place(index).endTrial();
       onBad();
     });
     for (const { index, plugin } of generation.plugins) {
-      const place = this.#places[index]!;
+      const place = this.#place(index);
       setTrial(place.live, trial);
       if (routing.kind === "shadow") setAnswers(place.live, this.#shadows().answers);
       place.tryOut(plugin, routing);
@@ -139,7 +152,8 @@ export class PluginSet {
     if (trial === null) for (const plugin of plugins) setTrial(plugin, null);
     const old = new Set<Vm>();
     for (const { index, plugin } of generation.plugins) {
-      const place = this.#places[index]!;
+      const place = this.#place(index);
+      if (place.live === plugin) continue;
       for (const { vm } of place.live.all()) old.add(vm);
       trial?.followed(place.live);
       setTrial(place.live, null);
@@ -150,7 +164,7 @@ export class PluginSet {
 
   /** The versions in force, which this worker has begun with, are watched as after a commit. `onBad`: see {@link Trial}. */
   watch(indices: readonly number[], plan: TrialPlan, onBad: () => void): void {
-    const plugins = indices.flatMap((index) => this.#places[index]?.live ?? []);
+    const plugins = indices.flatMap((index) => this.#places.get(index)?.live ?? []);
     this.#watch(plugins, plan, onBad);
   }
 
@@ -160,33 +174,67 @@ export class PluginSet {
     if (generation === undefined) return;
     this.#prepared.delete(id);
     for (const { index, plugin } of generation.plugins) {
-      const place = this.#places[index]!;
+      const place = this.#place(index);
       if (place.candidate === plugin) place.endTrial();
       setTrial(place.live, null);
       setAnswers(place.live, null);
       setTrial(plugin, null);
     }
+    for (const index of generation.fresh) this.#places.delete(index);
     this.#end(generation, drainMs);
   }
 
   /** The versions in force have stood their trial. */
   endTrials(indices: readonly number[]): void {
     for (const index of indices) {
-      const place = this.#places[index];
+      const place = this.#places.get(index);
       if (place !== undefined && place.candidate === null) setTrial(place.live, null);
     }
   }
 
   /** The access logger that plugin `index` of the snapshot is. */
   accessLogger(index: number): StreamLogger {
-    return new PluginLogger(this.#place(index));
+    const place = this.#place(index);
+    this.#loggers.add(place);
+    return new PluginLogger(place);
+  }
+
+  /**
+   * The configuration has these plugins, in this order. Others end with their last stream once `gone` says that no chain
+   * can give them another one, `drainMs` after that at the latest.
+   */
+  arrange(order: readonly number[], gone: Promise<void>, drainMs: number): void {
+    this.#order = order;
+    const leaving = [...this.#places.keys()].filter((index) => !order.includes(index));
+    if (leaving.length > 0) void gone.then(() => this.#leave(leaving, drainMs));
+  }
+
+  #leave(leaving: readonly number[], drainMs: number): void {
+    for (const index of leaving) {
+      const place = this.#places.get(index);
+      if (place === undefined) continue;
+      this.#places.delete(index);
+      for (const vm of new Set(place.live.all().map((one) => one.vm))) {
+        // Others in its VM stay.
+        if (vm.plugins.some(({ chooser }) => chooser !== null && chooser !== place && this.#isThere(chooser))) continue;
+        // Logs are written at the end of streams, which are none of the logger's.
+        if (this.#loggers.has(place)) setTimeout(() => this.#retire(vm, 0), drainMs).unref();
+        else this.#retire(vm, drainMs);
+      }
+      this.#loggers.delete(place);
+    }
+  }
+
+  #isThere(place: PluginFilterFactory): boolean {
+    return this.#places.values().some((one) => one === place);
   }
 
   /** For the admin interface, in the order of the snapshot. */
   statuses(): PluginStatus[] {
     const prepared = new Set<Plugin>();
     for (const { plugins } of this.#prepared.values()) for (const { plugin } of plugins) prepared.add(plugin);
-    return this.#places.map((place) => {
+    return this.#order.map((index) => {
+      const place = this.#place(index);
       const { live, candidate, examples } = place;
       const mains = new Set<Plugin>([live]);
       for (const vm of this.#vms) for (const one of vm.plugins) if (one.chooser === place) mains.add(one.main ?? one);
@@ -196,7 +244,7 @@ export class PluginSet {
       });
       const facts = live.facts();
       const { instances, memory } = versions[0]!;
-      return { ...facts, instances, memory, number: live.number, versions: addVersions([], versions), examples };
+      return { ...facts, index, instances, memory, number: live.number, versions: addVersions([], versions), examples };
     });
   }
 
@@ -211,7 +259,7 @@ export class PluginSet {
   }
 
   #place(index: number): PluginFilterFactory {
-    const place = this.#places[index];
+    const place = this.#places.get(index);
     if (place === undefined) throw new ProxyError("PLUGIN_INDEX", "internal", `there is no plugin ${index}`);
     return place;
   }
@@ -224,6 +272,7 @@ export class PluginSet {
       return vm;
     };
     const { stats, workerIndex } = environment;
+    const fresh: number[] = [];
     const plugins = versions.map((version) => {
       const { index, config, module, number } = version;
       const key = vmKey(config, module, index);
@@ -239,12 +288,17 @@ export class PluginSet {
         routes.set(id, route);
       }
       if (routes.size > 0) plugin.routes = routes;
+      const place = this.#places.get(index);
+      if (place === undefined) {
+        fresh.push(index);
+        this.#places.set(index, new PluginFilterFactory(plugin, plugin.vm.phases));
+      } else for (const one of plugin.all()) one.chooser = place;
       return { index, plugin };
     });
     // What runs once in the process runs here: with upstreams at hand, and watched; a replaced worker takes it over.
     const running = [...vms.values()].filter((vm) => vm.service !== "process" || workerIndex === 0);
     for (const vm of running) this.#vms.add(vm);
-    return { plugins, vms: running };
+    return { plugins, vms: running, fresh };
   }
 
   #watch(plugins: readonly Plugin[], plan: TrialPlan, onBad: () => void): Trial {

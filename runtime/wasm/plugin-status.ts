@@ -36,6 +36,8 @@ export interface PluginFacts extends VmStatus {
 }
 
 export interface PluginStatus extends PluginFacts {
+  /** Its own for as long as configurations have it. */
+  readonly index: number;
   /** Counts the plugin's versions in this process, from 1. */
   readonly number: number;
   /** Every version that has instances, the one in force first. */
@@ -71,16 +73,14 @@ export function moduleStatus(
   return { moduleName: manifest?.name ?? "", version: manifest?.version ?? "", sha256, source: name, size };
 }
 
-/** Adds up what workers say of the same plugins: those of one place in the configuration. */
+/** Adds up what workers say of the same plugins, in the order of the first worker that knows them. */
 export function mergePluginStatuses(workers: readonly (readonly PluginStatus[])[]): PluginStatus[] {
-  const merged: PluginStatus[] = [];
-  for (const worker of workers) {
-    for (const [n, one] of worker.entries()) {
-      const other = merged[n];
-      merged[n] = other === undefined ? one : add(other, one);
-    }
+  const merged = new Map<number, PluginStatus>();
+  for (const one of workers.flat()) {
+    const other = merged.get(one.index);
+    merged.set(one.index, other === undefined ? one : add(other, one));
   }
-  return merged;
+  return [...merged.values()];
 }
 
 function add(a: PluginStatus, b: PluginStatus): PluginStatus {

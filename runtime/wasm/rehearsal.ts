@@ -61,7 +61,7 @@ export function rehearse(versions: readonly PluginVersion[], snapshot: Snapshot)
   const configs = versions.map(({ config }) => config);
   const modules = versions.map(({ module }) => module);
   const numbers = versions.map(({ number }) => number);
-  const set = new PluginSet(configs, modules, environmentOf(snapshot), numbers);
+  const set = new PluginSet(configs, modules, environmentOf(snapshot), { numbers });
   set.start();
   try {
     configs.forEach(({ name, routeConfigurations }, index) => {

@@ -2,7 +2,7 @@
  * Everything that the main thread and a worker say to each other: one closed union per direction.
  * Plain data, compiled modules and shared buffers only, since it crosses by structured clone.
  */
-import type { ListenerConfig, Snapshot } from "../config/snapshot.ts";
+import type { ClusterConfig, ListenerConfig, Snapshot } from "../config/snapshot.ts";
 import type { BoundAddress } from "../listener/bind.ts";
 import type { ListenerDrain } from "../listener/listener-update.ts";
 import type { LentSocket } from "../listener/listening-socket.ts";
@@ -35,6 +35,8 @@ export interface WorkerSetup {
   readonly moduleOfPlugin: readonly number[];
   /** Counts the versions of each plugin in this process; default 1. */
   readonly numberOfPlugin?: readonly number[] | undefined;
+  /** The number by which listeners and messages name each plugin; default: its index. */
+  readonly placeOfPlugin?: readonly number[] | undefined;
   /** What guests share across workers; a handle of this thread's own. */
   readonly shared: SharedHandle;
   readonly logLevels: LogLevels;
@@ -116,6 +118,22 @@ export type ToWorker =
     }
   /** The versions in force of these plugins are watched no longer. */
   | { readonly kind: "end_trials"; readonly indices: readonly number[] }
+  /** Make a new list of clusters ready, hosts included, answer `clusters_changed` with the same id. */
+  | { readonly kind: "prepare_clusters"; readonly id: number; readonly clusters: readonly ClusterConfig[] }
+  /** Put it in force, but for what it removes, answer `clusters_changed`. */
+  | { readonly kind: "commit_clusters"; readonly id: number }
+  /** Nothing new names other clusters and plugins any more: they go once nobody has them. */
+  | {
+      readonly kind: "finish_reload";
+      /** Of the change of clusters; undefined: there was none. */
+      readonly clusters: number | undefined;
+      /** Numbers in the order of the configuration. */
+      readonly plugins: readonly number[];
+      /** How long streams on other plugins may take. */
+      readonly drainMs: number;
+    }
+  /** Give it up; without an effect when there is no such thing. */
+  | { readonly kind: "drop_clusters"; readonly id: number }
   /** Make a new list of listeners ready, sockets included, answer `listeners_changed` with the same id. */
   | {
       readonly kind: "prepare_listeners";
@@ -150,6 +168,12 @@ export type FromWorker =
       readonly id: number;
       readonly error: { readonly code: string; readonly message: string } | undefined;
       readonly ms: number;
+    }
+  /** `error` as above. */
+  | {
+      readonly kind: "clusters_changed";
+      readonly id: number;
+      readonly error: { readonly code: string; readonly message: string } | undefined;
     }
   | {
       readonly kind: "listeners_changed";

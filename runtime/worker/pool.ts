@@ -64,11 +64,22 @@ export interface PluginChange {
 /** Messages that are answered by all who get them. */
 export type ChangeStep = Extract<
   ToWorker,
-  { kind: "prepare_plugins" | "commit_plugins" | "prepare_listeners" | "commit_listeners" }
+  {
+    kind:
+      | "prepare_clusters"
+      | "commit_clusters"
+      | "prepare_plugins"
+      | "commit_plugins"
+      | "prepare_listeners"
+      | "commit_listeners";
+  }
 >;
 
 /** The part of a setup that hot loads change. */
-export type PluginsInForce = Pick<WorkerSetup, "snapshot" | "modules" | "moduleOfPlugin" | "numberOfPlugin">;
+export type PluginsInForce = Pick<
+  WorkerSetup,
+  "snapshot" | "modules" | "moduleOfPlugin" | "numberOfPlugin" | "placeOfPlugin"
+>;
 
 /** One worker for people and for `/workers`. */
 export interface WorkerReport {

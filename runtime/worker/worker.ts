@@ -21,6 +21,7 @@ import { drainLogFiles, flushLogFiles, reopenLogFiles } from "../observe/log-fil
 import { ProcessLog } from "../observe/log.ts";
 import { StatsStore } from "../observe/stats.ts";
 import { clusterStatuses } from "../upstream/cluster-status.ts";
+import type { ClusterUpdate } from "../upstream/cluster-update.ts";
 import { ClusterSet } from "../upstream/clusters.ts";
 import { PluginSet } from "../wasm/plugin-set.ts";
 import { SharedStore } from "../wasm/shared.ts";
@@ -41,8 +42,11 @@ class DataPlane {
   readonly #inheritedSockets: Record<string, readonly number[]> = {};
   readonly #counts: Record<string, SharedArrayBuffer> = {};
   readonly #peers: Peers;
-  /** Lists of listeners that are prepared, by the number of the change. */
+  /** Lists of clusters and of listeners that are prepared, by the number of the change. */
+  readonly #clusterUpdates = new Map<number, ClusterUpdate>();
   readonly #updates = new Map<number, ListenerUpdate>();
+  /** Resolves when nobody uses chains of former configurations any more. */
+  #gone: Promise<void> = Promise.resolve();
 
   constructor(index: number, setup: WorkerSetup, stats: StatsStore) {
     const { snapshot } = setup;
@@ -58,7 +62,7 @@ class DataPlane {
       snapshot.plugins,
       setup.moduleOfPlugin.map((module) => setup.modules[module]!),
       {
-        upstreams: this.#clusters,
+        upstreams: this.#clusters.early,
         stats,
         log: log.component("wasm"),
         shared: this.#shared,
@@ -66,7 +70,7 @@ class DataPlane {
         runtime: snapshot.runtime,
         workerIndex: index,
       },
-      setup.numberOfPlugin,
+      { numbers: setup.numberOfPlugin, places: setup.placeOfPlugin },
     );
     const http = this.#httpEnvironment(snapshot, stats);
     const network = { ...http, upstreams: this.#clusters, counts: this.#counts, workerIndex: index };
@@ -189,6 +193,35 @@ class DataPlane {
     return { kind: "plugins_changed", id, error, ms: performance.now() - from };
   }
 
+  async prepareClusters({ id, clusters }: Extract<ToWorker, { kind: "prepare_clusters" }>): Promise<FromWorker> {
+    try {
+      this.#clusterUpdates.set(id, await this.#clusters.prepare(clusters));
+      return { kind: "clusters_changed", id, error: undefined };
+    } catch (error) {
+      if (!(error instanceof ProxyError)) throw error;
+      return { kind: "clusters_changed", id, error: { code: error.code, message: error.message } };
+    }
+  }
+
+  commitClusters(id: number): FromWorker {
+    const update = this.#clusterUpdates.get(id);
+    if (update !== undefined) this.#clusters.commit(update);
+    return { kind: "clusters_changed", id, error: undefined };
+  }
+
+  finishReload({ clusters, plugins, drainMs }: Extract<ToWorker, { kind: "finish_reload" }>): void {
+    const update = clusters === undefined ? undefined : this.#clusterUpdates.get(clusters);
+    if (update !== undefined) this.#clusters.finish(update);
+    this.#clusterUpdates.clear();
+    this.#plugins.arrange(plugins, this.#gone, drainMs);
+  }
+
+  dropClusters(id: number): void {
+    const update = this.#clusterUpdates.get(id);
+    this.#clusterUpdates.delete(id);
+    if (update !== undefined) this.#clusters.abort(update);
+  }
+
   async prepareListeners({
     id,
     listeners,
@@ -210,7 +243,10 @@ class DataPlane {
   commitListeners({ id, drain }: Extract<ToWorker, { kind: "commit_listeners" }>): FromWorker {
     const update = this.#updates.get(id);
     this.#updates.delete(id);
-    if (update !== undefined) void this.#listeners.commit(update, drain);
+    if (update !== undefined) {
+      const gone = this.#listeners.commit(update, drain);
+      this.#gone = Promise.all([this.#gone, gone]).then(() => {});
+    }
     return { kind: "listeners_changed", id, error: undefined, bound: [] };
   }
 
@@ -239,7 +275,7 @@ class DataPlane {
     return {
       stats,
       upstreams: this.#clusters,
-      clusters: snapshot.clusters,
+      clusterConfig: (name) => this.#clusters.get(name)?.config,
       runtime: snapshot.runtime,
       node: snapshot.node,
       filterFactory: ({ plugin }) => this.#plugins.httpFilter(plugin),
@@ -344,12 +380,6 @@ function onMessage(message: ToWorker): void {
     case "prepare_plugins":
     case "commit_plugins":
       return say(plane.changePlugins(message));
-    case "prepare_listeners":
-      return void plane.prepareListeners(message).then(say, fail);
-    case "commit_listeners":
-      return say(plane.commitListeners(message));
-    case "drop_listeners":
-      return plane.dropListeners(message.id);
     case "try_plugins":
       return plane.tryPlugins(message);
     case "drop_plugins":
@@ -364,6 +394,36 @@ function onMessage(message: ToWorker): void {
       return say(plane.describePlugins(message.id));
     case "stop":
       return void plane.end();
+    default:
+      return onReload(plane, message);
+  }
+}
+
+type ReloadKind =
+  | "prepare_clusters"
+  | "commit_clusters"
+  | "drop_clusters"
+  | "prepare_listeners"
+  | "commit_listeners"
+  | "drop_listeners"
+  | "finish_reload";
+
+function onReload(to: DataPlane, message: Extract<ToWorker, { kind: ReloadKind }>): void {
+  switch (message.kind) {
+    case "prepare_clusters":
+      return void to.prepareClusters(message).then(say, fail);
+    case "commit_clusters":
+      return say(to.commitClusters(message.id));
+    case "drop_clusters":
+      return to.dropClusters(message.id);
+    case "prepare_listeners":
+      return void to.prepareListeners(message).then(say, fail);
+    case "commit_listeners":
+      return say(to.commitListeners(message));
+    case "drop_listeners":
+      return to.dropListeners(message.id);
+    case "finish_reload":
+      return to.finishReload(message);
   }
 }
 

@@ -211,7 +211,7 @@ export class Engine {
     const http: HttpEnvironment = {
       stats,
       upstreams: clusters,
-      clusters: clusterConfigs,
+      clusterConfig: (name) => clusters.get(name)?.config,
       runtime: {},
       node: { id: "", cluster: "", zone: "", region: "", subZone: "", metadata: {}, serialized: new Uint8Array(0) },
       filterFactory: (config) => factories[config.plugin]!,

@@ -3,6 +3,7 @@ import type { PluginStatus } from "../../runtime/wasm/plugin-status.ts";
 
 export function pluginStatus(atMs = 1_700_000_000_000): PluginStatus {
   return {
+    index: 0,
     name: "fault",
     rootId: "root",
     vmId: "",

@@ -80,7 +80,8 @@ export class BuildContext {
     const same = known.find((one) => Buffer.compare(one.bytes, bytes) === 0);
     if (same !== undefined) return same.id;
     if (known.length >= MAX_ROUTE_CONFIGURATIONS) return undefined;
-    const id = this.overrideId(`${plugin}`, bytes);
+    // By its bytes alone: a plugin that moves among the others has the same configurations.
+    const id = freeId("", bytes, (one) => known.some((other) => other.id === one));
     known.push({ id, bytes });
     return id;
   }
@@ -90,9 +91,7 @@ export class BuildContext {
    * `place` and bytes are, so that what a guest keeps under it, or a stream chose by it, goes on to be right.
    */
   overrideId(place: string, bytes: Uint8Array): number {
-    const digest = createHash("sha256").update(place).update("\0").update(bytes).digest();
-    let id = digest.readUInt32LE(0) & LAST_ID || 1;
-    while (this.#overrideIds.has(id)) id = id === LAST_ID ? 1 : id + 1;
+    const id = freeId(place, bytes, (one) => this.#overrideIds.has(one));
     this.#overrideIds.add(id);
     return id;
   }
@@ -162,6 +161,14 @@ export class BuildContext {
       return name.toLowerCase();
     });
   }
+}
+
+/** From 1 on; the same for the same place and bytes as long as nobody else has it. */
+function freeId(place: string, bytes: Uint8Array, taken: (id: number) => boolean): number {
+  const digest = createHash("sha256").update(place).update("\0").update(bytes).digest();
+  let id = digest.readUInt32LE(0) & LAST_ID || 1;
+  while (taken(id)) id = id === LAST_ID ? 1 : id + 1;
+  return id;
 }
 
 function isHeaderName(name: string): boolean {

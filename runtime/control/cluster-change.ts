@@ -1,0 +1,62 @@
+/** A new list of clusters on all workers: warmed everywhere beside the one in force, then put in force, or given up everywhere. */
+import { sameConfig } from "../config/same.ts";
+import type { ClusterConfig } from "../config/snapshot.ts";
+import type { Stats } from "../observe/stats.ts";
+import type { PluginChange } from "../worker/pool.ts";
+import { stepAnswers } from "./step-answers.ts";
+
+/** Names of clusters by what becomes of them; those that stay as they are stand nowhere. */
+export interface ClusterChanges {
+  readonly added: readonly string[];
+  readonly modified: readonly string[];
+  readonly removed: readonly string[];
+}
+
+export class ClusterChange {
+  readonly changes: ClusterChanges;
+  readonly id: number;
+  readonly #after: readonly ClusterConfig[];
+  readonly #stats: Stats;
+
+  constructor(id: number, before: readonly ClusterConfig[], after: readonly ClusterConfig[], stats: Stats) {
+    this.id = id;
+    this.#after = after;
+    this.#stats = stats;
+    const known = new Map(before.map((cluster) => [cluster.name, cluster]));
+    const names = new Set(after.map(({ name }) => name));
+    this.changes = {
+      added: after.filter(({ name }) => !known.has(name)).map(({ name }) => name),
+      modified: after
+        .filter((one) => known.has(one.name) && !sameConfig(known.get(one.name), one))
+        .map(({ name }) => name),
+      removed: before.map(({ name }) => name).filter((name) => !names.has(name)),
+    };
+  }
+
+  /** Resolves once every worker knows the hosts of what is new. Rejects with ProxyError; the caller drops it then. */
+  async prepare(change: PluginChange): Promise<void> {
+    const { added, modified } = this.changes;
+    const warming = this.#stats.gauge("cluster_manager.warming_clusters");
+    warming.set(added.length + modified.length);
+    try {
+      const replies = await change.ask({ kind: "prepare_clusters", id: this.id, clusters: this.#after });
+      stepAnswers(replies, "clusters_changed", "clusters");
+    } finally {
+      warming.set(0);
+    }
+  }
+
+  drop(change: PluginChange): void {
+    change.post({ kind: "drop_clusters", id: this.id });
+  }
+
+  /** What is removed stays until the end of the reload: listeners that are still in force name it. */
+  async commit(change: PluginChange): Promise<void> {
+    const { added, modified, removed } = this.changes;
+    await change.ask({ kind: "commit_clusters", id: this.id });
+    this.#stats.counter("cluster_manager.cluster_added").add(added.length);
+    this.#stats.counter("cluster_manager.cluster_modified").add(modified.length);
+    this.#stats.counter("cluster_manager.cluster_removed").add(removed.length);
+    this.#stats.gauge("cluster_manager.active_clusters").set(this.#after.length);
+  }
+}
