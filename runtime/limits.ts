@@ -608,6 +608,8 @@ export const MAX_KEPT_REFERENCE_BYTES = 64 * 1024 * 1024;
 /** Milliseconds after which a transfer shows a bar on a terminal, and between two looks at it. */
 export const PROGRESS_AFTER_MS = 500;
 export const PROGRESS_EVERY_MS = 100;
+/** Lines that a schema is printed with: types that hold themselves, often, are as many as a module likes. */
+export const MAX_SCHEMA_LINES = 5000;
 /** Messages inside messages that a schema is printed with: levels. */
 export const MAX_SCAFFOLD_DEPTH = 4;
 

@@ -4,7 +4,8 @@ import { basename } from "node:path";
 import { createInterface } from "node:readline/promises";
 import { Writable } from "node:stream";
 import { ProxyError } from "../errors.ts";
-import { MAX_INDEX_DEPTH } from "../limits.ts";
+import { MAX_INDEX_DEPTH, MAX_SHOWN_ANSWER } from "../limits.ts";
+import { shownText } from "../observe/wire-text.ts";
 import { fetchModule, readArtifact, resolve, storeModule } from "../registry/artifact.ts";
 import type { Resolved } from "../registry/artifact.ts";
 import { digestOf } from "../registry/digest.ts";
@@ -128,7 +129,7 @@ export async function copy(from: string, to: string, options: RegistryCommandOpt
 export async function tags(name: string, options: RegistryCommandOptions): Promise<void> {
   const reference = parseReference(name);
   await withRepository(reference, options, async (repository) => {
-    for (const tag of await repository.tags()) say(tag);
+    for (const tag of await repository.tags()) say(shownText(tag, MAX_SHOWN_ANSWER));
   });
 }
 

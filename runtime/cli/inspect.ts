@@ -37,7 +37,7 @@ export async function inspect(target: string, options: InspectOptions): Promise<
   const { module, origin } = await open(target, options);
   const facts = readModuleFacts(module);
   if (options.scaffold === true) {
-    process.stdout.write(`${scaffoldText(facts, target).join("\n")}\n`);
+    process.stdout.write(`${scaffoldText(facts, target).map(printable).join("\n")}\n`);
     return;
   }
   const told = describe(module, facts, origin);

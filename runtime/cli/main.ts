@@ -6,6 +6,7 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { ProxyError } from "../errors.ts";
 import { DRAIN_TIME_MS, MAX_CONCURRENCY, MAX_RESTART_NUMBER, PARENT_SHUTDOWN_MS } from "../limits.ts";
+import { shownLines } from "../observe/wire-text.ts";
 import { artifactCommands } from "./artifact-commands.ts";
 import { sidecarCommands } from "./sidecar-commands.ts";
 import { readComponentLevels, readLevel } from "./log-options.ts";
@@ -39,7 +40,8 @@ export async function main(args: readonly string[]): Promise<number> {
     // Commander has printed its message already; help and version are no failure.
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
     if (!(error instanceof ProxyError)) throw error;
-    process.stderr.write(`sluice: ${error.message}\n`);
+    // It may quote registries, modules and guests.
+    process.stderr.write(`sluice: ${shownLines(error.message)}\n`);
     return 1;
   }
   return status;
@@ -184,7 +186,9 @@ function pluginCommands(sluice: Command, report: (status: number) => void): void
 function withAdminOptions(command: Command): Command {
   return command
     .option("--admin <host:port>", "where the admin interface listens; a unix socket's path, too", "127.0.0.1:9901")
-    .option("--token <text>", "hot_load.token of the configuration, off the loopback");
+    .addOption(
+      new Option("--token <text>", "hot_load.token of the configuration, off the loopback").env("SLUICE_ADMIN_TOKEN"),
+    );
 }
 
 function runCommand(sluice: Command, report: (status: number) => void): void {

@@ -1,6 +1,7 @@
 /** What a module says of itself and asks for, read off its bytes: it is not compiled, and nothing of it runs. */
 import { moduleSchema, customSection } from "../config/schema/artifact.ts";
 import type { Schema } from "../config/schema/schema.ts";
+import { ProxyError } from "../errors.ts";
 import { MAX_MANIFEST_BYTES } from "../limits.ts";
 import { readModuleBinary } from "../wasm/module/binary.ts";
 import type { ModuleBinary } from "../wasm/module/binary.ts";
@@ -14,7 +15,7 @@ export interface ModuleFacts {
   readonly schema: Schema | undefined;
 }
 
-/** Throws ProxyError MODULE_CORRUPTED, or Error for a malformed schema. */
+/** Throws ProxyError MODULE_CORRUPTED. */
 export function readModuleFacts(module: Uint8Array): ModuleFacts {
   const binary = readModuleBinary(module);
   const section = customSection(module, "sluice.manifest");
@@ -23,8 +24,16 @@ export function readModuleFacts(module: Uint8Array): ModuleFacts {
     binary,
     manifest,
     manifestText: manifest === undefined ? undefined : JSON.stringify(manifest),
-    schema: moduleSchema(module),
+    schema: schemaOf(module),
   };
+}
+
+function schemaOf(module: Uint8Array): Schema | undefined {
+  try {
+    return moduleSchema(module);
+  } catch (error) {
+    throw new ProxyError("MODULE_CORRUPTED", "config", `its schema cannot be read: ${(error as Error).message}`, error);
+  }
 }
 
 function object(section: Uint8Array): Readonly<Record<string, unknown>> | undefined {

@@ -1,8 +1,7 @@
 /** `sluice load`, `promote`, `rollback`, `reload` and `status`: plugins of a running proxy, over its admin interface. */
-import { readFileSync, statSync } from "node:fs";
-import { ProxyError } from "../errors.ts";
-import { MAX_MODULE_BYTES } from "../limits.ts";
+import { shownLines } from "../observe/wire-text.ts";
 import { isReference } from "../registry/reference.ts";
+import { readModuleFile } from "../wasm/module/module-file.ts";
 import { askAdmin } from "./admin-client.ts";
 import type { AdminOptions } from "./admin-client.ts";
 import { statusText } from "./plugin-status-text.ts";
@@ -43,7 +42,7 @@ export function load(plugin: string, from: string | undefined, options: LoadFile
   if (!options.rehearse) query.set("unrehearsed", "");
   if (!options.watch) query.set("unwatched", "");
   if (from !== undefined && !isReference(from))
-    return change(options, `/wasm/load?${query.toString()}`, readModule(from));
+    return change(options, `/wasm/load?${query.toString()}`, readModuleFile(from));
   // The proxy fetches it itself, with the credentials, and under the rules, of its configuration.
   query.set("artifact", from ?? "");
   return change(options, `/wasm/load?${query.toString()}`);
@@ -79,7 +78,7 @@ async function change(options: AdminOptions, path: string, body?: Uint8Array): P
 }
 
 function refuse(reason: string): number {
-  process.stderr.write(`sluice: ${reason.trimEnd()}\n`);
+  process.stderr.write(`sluice: ${shownLines(reason.trimEnd())}\n`);
   return 1;
 }
 
@@ -95,18 +94,5 @@ function outcomeText({ plugins, number, version, sha256, state, prepare_ms, swap
       return `${what} was given up`;
     default:
       return `${what} is ${state === "share" ? "on trial" : "a shadow"}; next: sluice status, then sluice promote ${name} or sluice rollback ${name}`;
-  }
-}
-
-function readModule(file: string): Uint8Array {
-  try {
-    const { size } = statSync(file);
-    if (size > MAX_MODULE_BYTES)
-      throw new ProxyError("MODULE_TOO_LARGE", "config", `${file} has ${size} bytes, more than ${MAX_MODULE_BYTES}`);
-    return readFileSync(file);
-  } catch (error) {
-    if (error instanceof ProxyError) throw error;
-    const why = error instanceof Error ? error.message : String(error);
-    throw new ProxyError("MODULE_UNREADABLE", "config", why, error);
   }
 }

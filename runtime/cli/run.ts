@@ -129,7 +129,8 @@ function commandLine(options: RunOptions, concurrency: number): Record<string, u
   return {
     concurrency,
     config_path: options.configPath ?? "",
-    config_yaml: options.configYaml ?? "",
+    // Its secrets must not be shown; what it comes to is in /config_dump, without them.
+    config_yaml: options.configYaml === undefined ? "" : "[redacted]",
     log_level: options.logLevel,
     component_log_level: (options.componentLogLevel ?? []).map(([name, level]) => `${name}:${level}`).join(","),
     log_format: options.logFormat,

@@ -1,37 +1,50 @@
 /** A configuration's schema in words: for `sluice inspect`, and as a configuration to fill in. */
 import type { Field, MessageType, Schema } from "../config/schema/schema.ts";
 import type { Rules } from "../config/schema/rule-shape.ts";
-import { MAX_SCAFFOLD_DEPTH } from "../limits.ts";
+import { MAX_SCAFFOLD_DEPTH, MAX_SCHEMA_LINES } from "../limits.ts";
 
-/** Lines `name: type, rules`, messages inside indented. */
-export function describeMessage(schema: Schema, name: string, indent = "  ", depth = 0): string[] {
-  const type = schema.message(name);
-  if (type === undefined) return [`${indent}(the type ${name} is not in the module)`];
-  return type.fields.flatMap((field) => {
-    const rules = describeRules(field.rules);
-    const line = `${indent}${field.name}: ${typeText(schema, field)}${rules.length === 0 ? "" : `, ${rules.join(", ")}`}`;
-    return [
-      line,
-      ...(opens(field) && depth < MAX_SCAFFOLD_DEPTH
-        ? describeMessage(schema, field.typeName, `${indent}  `, depth + 1)
-        : []),
-    ];
-  });
+/** Lines `name: type, rules`, messages inside indented; at most MAX_SCHEMA_LINES, and a last one that says so. */
+export function describeMessage(schema: Schema, name: string, indent = "  "): string[] {
+  const lines: string[] = [];
+  const describe = (type: MessageType | undefined, typeName: string, space: string, depth: number): void => {
+    if (type === undefined) lines.push(`${space}(the type ${typeName} is not in the module)`);
+    for (const field of type?.fields ?? []) {
+      if (lines.length >= MAX_SCHEMA_LINES) return;
+      const rules = describeRules(field.rules);
+      lines.push(
+        `${space}${field.name}: ${typeText(schema, field)}${rules.length === 0 ? "" : `, ${rules.join(", ")}`}`,
+      );
+      if (opens(field) && depth < MAX_SCAFFOLD_DEPTH)
+        describe(schema.message(field.typeName), field.typeName, `${space}  `, depth + 1);
+    }
+  };
+  describe(schema.message(name), name, indent, 0);
+  return lines.length < MAX_SCHEMA_LINES ? lines : [...lines, `${indent}(there is more)`];
 }
 
-/** YAML of a `configuration:` with every field: what the rules ask for stands there, the rest is commented out. */
+/**
+ * YAML of a `configuration:` with every field: what the rules ask for stands there, the rest is commented out.
+ * Fields beyond MAX_SCHEMA_LINES are left out, with a comment.
+ */
 export function scaffold(schema: Schema, name: string): string[] {
-  return [
-    "configuration:",
-    `  "@type": type.googleapis.com/${name}`,
-    ...scaffoldFields(schema, schema.expect(name), "  ", 0),
-  ];
+  const room = { fields: MAX_SCHEMA_LINES };
+  const lines = scaffoldFields(schema, schema.message(name), "  ", 0, room);
+  const more = room.fields > 0 ? [] : ["  # there is more"];
+  return ["configuration:", `  "@type": type.googleapis.com/${name}`, ...lines, ...more];
 }
 
-function scaffoldFields(schema: Schema, type: MessageType, indent: string, depth: number): string[] {
+function scaffoldFields(
+  schema: Schema,
+  type: MessageType | undefined,
+  indent: string,
+  depth: number,
+  room: { fields: number },
+): string[] {
+  if (type === undefined) return [`${indent}# the type is not in the module`];
   const lines: string[] = [];
   let oneof: string | undefined;
   for (const field of type.fields) {
+    if (room.fields-- <= 0) break;
     if (field.oneof !== undefined && field.oneof !== oneof) lines.push(`${indent}# one of these:`);
     oneof = field.oneof;
     const rules = describeRules(field.rules);
@@ -42,13 +55,10 @@ function scaffoldFields(schema: Schema, type: MessageType, indent: string, depth
     const mark = asked ? "" : "# ";
     if (opens(field) && depth < MAX_SCAFFOLD_DEPTH) {
       lines.push(`${indent}${mark}${field.name}:`);
-      const inner = scaffoldFields(schema, schema.expect(field.typeName), "  ", depth + 1);
+      const inner = scaffoldFields(schema, schema.message(field.typeName), "  ", depth + 1, room);
       const list = field.repeated ? `${indent}${mark}- ` : `${indent}${mark}  `;
-      lines.push(
-        ...inner
-          .map((line, n) => (field.repeated && n > 0 ? `${indent}${mark}  ` : list) + line.slice(2))
-          .map((line) => line.trimEnd()),
-      );
+      for (const [n, line] of inner.entries())
+        lines.push(((field.repeated && n > 0 ? `${indent}${mark}  ` : list) + line.slice(2)).trimEnd());
     } else {
       lines.push(`${indent}${mark}${field.name}: ${example(schema, field)}`);
     }

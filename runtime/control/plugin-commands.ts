@@ -1,10 +1,9 @@
 /** `/wasm/load`, `/wasm/promote`, `/wasm/rollback`, `/reload`: from parameters to a change, and its outcome as JSON. */
-import { readFileSync, statSync } from "node:fs";
 import { isAbsolute } from "node:path";
 import type { OciCode } from "../artifact/oci-code.ts";
 import { ProxyError } from "../errors.ts";
-import { MAX_MODULE_BYTES } from "../limits.ts";
 import { isReference } from "../registry/reference.ts";
+import { readModuleFile } from "../wasm/module/module-file.ts";
 import type { Routing } from "../wasm/routing.ts";
 import { fieldName } from "../wasm/values/header-text.ts";
 import type { AdminAnswer } from "./admin.ts";
@@ -47,7 +46,10 @@ async function moduleOf(
   const artifact = parameters.get("artifact");
   if (Number(file !== null) + Number(artifact !== null) + Number(body.length > 0) !== 1)
     throw refused("give the module as the request's body, or name it with file= or artifact=; one of these");
-  if (file !== null) return { bytes: readModuleFile(file), source: file };
+  if (file !== null) {
+    if (!isAbsolute(file)) throw refused(`file must be an absolute path, ${JSON.stringify(file)} is none`);
+    return { bytes: readModuleFile(file), source: file };
+  }
   if (artifact === null) return { bytes: body, source: "posted to the admin interface" };
   const code = artifact === "" ? configuredArtifact(subject, plugin) : { uri: artifact, sha256: "" };
   if (!isReference(code.uri)) throw refused("artifact= begins with oci://");
@@ -75,26 +77,6 @@ export function rollbackPlugin(subject: AdminSubject, parameters: URLSearchParam
 
 export function reloadConfiguration(subject: AdminSubject): Promise<AdminAnswer> {
   return answered(async () => (await subject.hotLoad()).reload());
-}
-
-/** The bytes of a module. Throws ProxyError MODULE_UNREADABLE or MODULE_TOO_LARGE. */
-export function readModuleFile(path: string): Buffer {
-  if (!isAbsolute(path)) throw refused(`file must be an absolute path, ${JSON.stringify(path)} is none`);
-  try {
-    const status = statSync(path);
-    if (!status.isFile()) throw new ProxyError("MODULE_UNREADABLE", "config", `${path} is not a file`);
-    if (status.size > MAX_MODULE_BYTES)
-      throw new ProxyError(
-        "MODULE_TOO_LARGE",
-        "config",
-        `${path} has ${status.size} bytes, more than ${MAX_MODULE_BYTES}`,
-      );
-    return readFileSync(path);
-  } catch (error) {
-    if (error instanceof ProxyError) throw error;
-    const why = error instanceof Error ? error.message : String(error);
-    throw new ProxyError("MODULE_UNREADABLE", "config", why, error);
-  }
 }
 
 function routingOf(parameters: URLSearchParams): LoadRequest["how"] {

@@ -161,7 +161,8 @@ export class Server implements AdminSubject, PoolOwner {
     this.#restart?.stop();
     this.#admin?.stop();
     this.#watch?.stop();
-    (await this.#hotLoad)?.stop();
+    // One that could not be loaded has nothing to stop, and was told to whoever asked for it.
+    (await this.#hotLoad?.catch(() => null))?.stop();
     this.#code?.stop();
     this.#registryWatch?.stop();
     await this.#pool.stop();
@@ -229,7 +230,7 @@ export class Server implements AdminSubject, PoolOwner {
     const [hotLoad, { FileWatch: Watch }, { readModuleFile }] = await Promise.all([
       this.hotLoad(),
       import("./file-watch.ts"),
-      import("./plugin-commands.ts"),
+      import("../wasm/module/module-file.ts"),
     ]);
     const configFile = configPath === undefined ? [] : [resolve(configPath)];
     // A signature may come after the module that it is for, which was refused until then.

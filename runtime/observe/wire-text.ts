@@ -39,6 +39,12 @@ export function shownText(text: string, most: number): string {
   return text.slice(0, most).replaceAll(/[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g, "?");
 }
 
+/** The same for text of several lines, all of it. */
+export function shownLines(text: string): string {
+  const lines = text.replaceAll("\t", "  ").split("\n");
+  return lines.map((line) => shownText(line, line.length)).join("\n");
+}
+
 function escapeByte(char: string): string {
   return `\\x${char.charCodeAt(0).toString(16).padStart(2, "0")}`;
 }

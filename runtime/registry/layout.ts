@@ -1,5 +1,7 @@
 /** The shapes in which Wasm modules lie in registries: one is chosen for whoever reads it, all of them are read. */
 import { ProxyError } from "../errors.ts";
+import { MAX_SHOWN_ANSWER } from "../limits.ts";
+import { shownText } from "../observe/wire-text.ts";
 import { digestOf } from "./digest.ts";
 import { isIndex, MediaType } from "./manifest.ts";
 import type { Descriptor, Index, Manifest } from "./manifest.ts";
@@ -96,7 +98,7 @@ export function moduleLayer(manifest: Manifest, what: string): Descriptor {
   if (raw.length > 1) throw wrong(what, `it has ${raw.length} modules, and which one is meant cannot be told`);
   const last = manifest.layers.at(-1);
   if (last !== undefined && (TAR_TYPES.has(last.mediaType) || last.mediaType.endsWith("+gzip"))) return last;
-  const types = manifest.layers.map(({ mediaType }) => mediaType).join(", ");
+  const types = shownText(manifest.layers.map(({ mediaType }) => mediaType).join(", "), MAX_SHOWN_ANSWER);
   throw wrong(what, types === "" ? "it has no layers" : `it holds no Wasm module, but: ${types}`);
 }
 

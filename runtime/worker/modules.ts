@@ -1,5 +1,4 @@
 /** Compiles the code of all plugins on the main thread, each distinct one once for all workers. */
-import { readFileSync } from "node:fs";
 import { isAbsolute } from "node:path";
 import type { PluginConfig } from "../config/snapshot.ts";
 import { ProxyError } from "../errors.ts";
@@ -8,6 +7,7 @@ import { absentModule } from "../wasm/module/absent.ts";
 import type { HardenOptions } from "../wasm/module/hardened.ts";
 import { loadModule } from "../wasm/module/module.ts";
 import type { LoadedModule } from "../wasm/module/module.ts";
+import { readModuleFile } from "../wasm/module/module-file.ts";
 import { filesBeside } from "../wasm/module/symbols-beside.ts";
 
 /** Compiled modules, and for each plugin which one is its code. */
@@ -21,7 +21,7 @@ export type Approval = (plugin: PluginConfig, bytes: Uint8Array) => void;
 
 /**
  * `fetched`: code from the network by its SHA-256; plugins whose code is not there get an absent module. Throws ProxyError:
- * MODULE_UNREADABLE for a file that cannot be read, else what loadModule throws.
+ * what readModuleFile and loadModule throw.
  */
 export function loadModules(
   plugins: readonly PluginConfig[],
@@ -92,9 +92,10 @@ function readCode(
   if (code.kind === "inline") return code.bytes;
   if (code.kind === "remote") return fetched.get(code.sha256);
   try {
-    return readFileSync(code.path);
+    return readModuleFile(code.path);
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    throw new ProxyError("MODULE_UNREADABLE", "config", `plugin ${plugin}: ${why}`, error);
+    if (!(error instanceof ProxyError)) throw error;
+    const why = error.message.slice(error.code.length + 2);
+    throw new ProxyError(error.code, "config", `plugin ${plugin}: ${why}`, error);
   }
 }

@@ -94,6 +94,21 @@ describe("sluice load, status, promote, rollback, reload", () => {
   });
 });
 
+test("the token comes from the environment, and no page shows it, wherever it was configured", async () => {
+  const runtime = `{ "@type": type.googleapis.com/sluice.v1.WasmRuntime, hot_load: { token: { inline_string: sesame } } }`;
+  const text = `bootstrap_extensions: [{ name: wasm, typed_config: ${runtime} }]`;
+  const proxy = await startProxy({ everywhere: true, args: ["--concurrency", "1", "--config-yaml", text] });
+  const admin = proxy.admin.replace("0.0.0.0", "127.0.0.1");
+  for (const path of ["/config_dump", "/server_info"])
+    assert.ok(!(await proxy.get(path, admin)).body.includes("sesame"), path);
+  const args = ["load", "--admin", admin, "versions", await moduleFile(2)];
+  assert.match((await sluice(...args)).stderr, /Plugins are changed over the loopback, or with the token/);
+  process.env["SLUICE_ADMIN_TOKEN"] = "sesame";
+  const { status, stderr } = await sluice(...args);
+  delete process.env["SLUICE_ADMIN_TOKEN"];
+  assert.deepEqual([status, stderr], [0, ""]);
+});
+
 describe("SIGHUP and --watch", () => {
   test("SIGHUP reads the configuration anew", async () => {
     const proxy = await startProxy({ args: ["--concurrency", "1"] });
