@@ -305,6 +305,8 @@ export interface ForwardAction {
   readonly rateLimits: readonly RateLimitConfig[];
   readonly includeVhRateLimits: boolean;
   readonly upgrades: readonly UpgradeConfig[];
+  /** Tunnels end here, and hosts get the bytes as they are; absent: CONNECT goes on to a host. */
+  readonly connect?: { /** Those of the method POST as well. */ readonly allowPost: boolean } | undefined;
   /** The metadata `envoy.lb` that hosts must have; absent: any. */
   readonly metadataMatch?: Readonly<Record<string, unknown>> | undefined;
   /** Absent: streams have no hash. */

@@ -358,7 +358,7 @@ export class ConnectionManager implements TerminalFilterFactory {
     const info = stream.info;
     const stats = this.stats;
     stats.downstreamRqActive.dec();
-    if (stream.upgrade !== "") stats.cxUpgradesActive.dec();
+    if (stream.wantsSwitch) stats.cxUpgradesActive.dec();
     stats.downstreamRqTime.record(info.completeMs - info.startMs);
     if (info.responseCode > 0) stats.codes.charge(info.responseCode);
     if (this.#accessLog !== undefined) this.#accessLog.log(info);

@@ -8,7 +8,7 @@ import type { H2Session } from "./h2-session.ts";
 import type { LocalReply } from "./filter.ts";
 import { REPLIES } from "./local-reply.ts";
 import { mutateResponseHeaders } from "./response-headers.ts";
-import { admitUpgrade, SWITCHING_PROTOCOLS } from "./upgrade.ts";
+import { admitUpgrade, isTunnel, SWITCHING_PROTOCOLS } from "./upgrade.ts";
 import { type DownstreamSession, Stream } from "./stream.ts";
 
 /** RFC 9113 sections 6.2 and 7. */
@@ -52,7 +52,7 @@ export class H2Stream implements DownstreamSession {
     const headers = requestHead(raw);
     const stream = this.#stream;
     const endStream = (flags & END_STREAM) !== 0;
-    const upgrade = fromExtendedConnect(headers);
+    const upgrade = fromExtendedConnect(headers) || isTunnel(headers);
     this.#bodiless = headers.get(":method") === "HEAD";
     if (this.#wire.destroyed) {
       // Reset in the same read that brought the head: its close is on its way.
@@ -79,12 +79,13 @@ export class H2Stream implements DownstreamSession {
 
   #check(headers: HeaderMap): LocalReply | null {
     const { manager, connection } = this.#session;
-    if (headers.get(":method") === "CONNECT") return REPLIES.upgradeFailed;
-    const refusal = checkRequest(headers, manager, connection.info.localAddress);
+    const tunnel = isTunnel(headers);
+    const refusal = tunnel ? null : checkRequest(headers, manager, connection.info.localAddress);
     if (refusal !== null) return refusal;
+    if (headers.get(":authority") === "") return REPLIES.missingHost;
     // What nghttp2 lets through and a request line cannot hold: no host of HTTP/1 could be asked for it.
     if (!isAuthority(headers.get(":authority") ?? "")) return REPLIES.invalidAuthority;
-    if (isPath(headers.get(":path") ?? "")) return null;
+    if (tunnel || isPath(headers.get(":path") ?? "")) return null;
     manager.stats.rqFailedPathNormalization.inc();
     return REPLIES.pathNormalizationFailed;
   }
@@ -147,16 +148,18 @@ export class H2Stream implements DownstreamSession {
     mutateResponseHeaders(headers, manager.config, stream.info);
     this.#session.noteResponse();
     const status = stream.info.responseCode;
-    const switches = status === SWITCHING_PROTOCOLS;
+    const switches = stream.switchesWith(status);
     if (!stream.requestComplete && !switches) manager.stats.rqResponseBeforeRqComplete.inc();
     this.#bodiless = this.#bodiless || status === 204 || status === 304;
+    // What CONNECT agrees to has no length: RFC 9110 section 9.3.6.
+    if (switches) headers.remove("content-length");
     const length = headers.get("content-length");
     if (!this.#bodiless && !endStream && length !== undefined && /^\d{1,15}$/.test(length))
       this.#promised = Number(length);
     const ends = endStream || this.#bodiless;
     if (this.#wire.destroyed || this.#wire.headersSent) return;
     // RFC 8441 section 5: what is 101 elsewhere is any 2xx here.
-    if (switches) headers.set(":status", "200");
+    if (status === SWITCHING_PROTOCOLS) headers.set(":status", "200");
     try {
       this.#wire.respond(wireFields(headers), { endStream: ends, waitForTrailers: !ends });
       this.#responseEnded = endStream;

@@ -82,6 +82,7 @@ interface ResolvedParts {
 
 /** What is left to choose once a route has matched. */
 interface Outcome {
+  readonly pathless: boolean;
   readonly test: RouteTest;
   readonly only: ResolvedRoute | null;
   readonly choose: ((headers: HeaderMap, info: StreamInfo) => ResolvedRoute) | null;
@@ -108,6 +109,8 @@ export class RouteTable {
     if (outcomes === undefined) return null;
     const path = headers.get(":path") ?? "";
     for (const outcome of outcomes) {
+      // Only connect_matcher knows requests without a path: those for tunnels.
+      if (path === "" && !outcome.pathless) continue;
       if (outcome.test(path, headers, info)) return outcome.only ?? outcome.choose!(headers, info);
     }
     return null;
@@ -124,20 +127,22 @@ interface Place {
 function compileOutcome(place: Place): Outcome {
   const { route, runtime } = place;
   const test = compileMatch(route.match, runtime);
+  const pathless = route.match.path.kind === "connect";
   const { action } = route;
-  if (action.kind !== "route") return { test, only: new ResolvedRoute(partsFor(place, null, "")), choose: null };
+  if (action.kind !== "route")
+    return { pathless, test, only: new ResolvedRoute(partsFor(place, null, "")), choose: null };
   const { cluster } = action;
   switch (cluster.kind) {
     case "cluster":
-      return { test, only: new ResolvedRoute(partsFor(place, null, cluster.name)), choose: null };
+      return { pathless, test, only: new ResolvedRoute(partsFor(place, null, cluster.name)), choose: null };
     case "cluster_header": {
       const parts = partsFor(place, null, "");
       const choose = (headers: HeaderMap): ResolvedRoute =>
         new ResolvedRoute({ ...parts, clusterName: headers.get(cluster.header) ?? "" });
-      return { test, only: null, choose };
+      return { pathless, test, only: null, choose };
     }
     case "weighted":
-      return { test, only: null, choose: weightedChoice(place, cluster.clusters) };
+      return { pathless, test, only: null, choose: weightedChoice(place, cluster.clusters) };
   }
 }
 

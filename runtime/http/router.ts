@@ -20,7 +20,6 @@ import { RetryState } from "./retry.ts";
 import { finalizeRequestHeaders, finalizeResponseHeaders, redirectLocation, rewriteHost } from "./route-apply.ts";
 import type { ResolvedRoute } from "./route-table.ts";
 import type { Stream } from "./stream.ts";
-import { SWITCHING_PROTOCOLS } from "./upgrade.ts";
 
 export class Router extends Deadline implements UpstreamHandler, PickContext {
   readonly #stream: Stream;
@@ -169,14 +168,23 @@ export class Router extends Deadline implements UpstreamHandler, PickContext {
     if (this.#route!.virtualHost.includeRequestAttemptCount) {
       this.#headers!.set("x-envoy-attempt-count", String(info.upstreamAttempts));
     }
-    const upstream = this.#cluster!.upstream.request(this, this);
+    const { upgrade, tunnel } = this.#stream;
+    const cluster = this.#cluster!.upstream;
+    const upstream = this.#endsTunnel() ? cluster.raw(this, this) : cluster.request(this, this);
     this.#upstream = upstream;
     this.#autoHost(upstream.hostname);
     if (this.#readingPaused) upstream.pauseReading();
-    const { upgrade } = this.#stream;
     // The protocol is the host's, whatever a filter has made of the field.
     if (upgrade !== "") this.#headers!.set("upgrade", upgrade);
+    if (tunnel) this.#headers!.set(":method", "CONNECT");
     upstream.sendHeaders(this.#headers!, endStream, upgrade !== "");
+  }
+
+  /** RouteAction.upgrade_configs.connect_config: the tunnel ends here, upstream gets the bytes as they are. */
+  #endsTunnel(): boolean {
+    const { action } = this.#route!;
+    if (action.kind !== "route" || action.connect === undefined) return false;
+    return this.#stream.tunnel || (action.connect.allowPost && this.#headers!.get(":method") === "POST");
   }
 
   /** Once for all attempts, over the headers as the filters left them. */
@@ -307,7 +315,7 @@ export class Router extends Deadline implements UpstreamHandler, PickContext {
     }
     this.#responseStarted = true;
     this.#replay = null;
-    if (stream.upgrade !== "") this.#onUpgradeAnswer(status);
+    if (stream.wantsSwitch) this.#onSwitchAnswer(status);
     const info = stream.info;
     info.upstreamFirstByteMs = now();
     info.responseCodeDetails = "via_upstream";
@@ -326,13 +334,9 @@ export class Router extends Deadline implements UpstreamHandler, PickContext {
   }
 
   /** The timeouts of a route are those of messages; a stream that has changed protocols has its idle timeout. */
-  #onUpgradeAnswer(status: number): void {
-    if (status === SWITCHING_PROTOCOLS) {
-      this.#timeoutMs = 0;
-      this.#stream.switchProtocol();
-    } else {
-      this.#requestIsComplete();
-    }
+  #onSwitchAnswer(status: number): void {
+    if (this.#stream.onSwitchAnswer(status)) this.#timeoutMs = 0;
+    else this.#requestIsComplete();
   }
 
   onUpstreamData(chunk: Buffer, endStream: boolean): void {

@@ -20,7 +20,7 @@ import type { LocalReply } from "./filter.ts";
 import { reply, REPLIES } from "./local-reply.ts";
 import { checkRequest } from "./request-checks.ts";
 import { mutateResponseHeaders } from "./response-headers.ts";
-import { admitUpgrade, SWITCHING_PROTOCOLS } from "./upgrade.ts";
+import { admitUpgrade, isTunnel } from "./upgrade.ts";
 import { Stream } from "./stream.ts";
 import type { DownstreamSession } from "./stream.ts";
 
@@ -176,7 +176,7 @@ export class Session extends Deadline implements TerminalFilter, RequestSink, Do
 
   /** Pipelined bytes wait in the parser; the socket is not read meanwhile, so they stay few. */
   #holdPipeline(stream: Stream): void {
-    const whole = stream.requestComplete || (stream.upgrade !== "" && !this.#switched);
+    const whole = stream.requestComplete || (stream.wantsSwitch && !this.#switched);
     if (this.#pipelinePaused || !whole || this.#parser.pendingBytes === 0) return;
     this.#pipelinePaused = true;
     this.#connection.pauseReading();
@@ -250,7 +250,7 @@ export class Session extends Deadline implements TerminalFilter, RequestSink, Do
         headers.set(":authority", config.defaultHostForHttp10);
     }
     if (headers.get(":authority") === "") return REPLIES.missingHost;
-    if (headers.get(":method") === "CONNECT") return REPLIES.upgradeFailed;
+    if (isTunnel(headers)) return null;
     return checkRequest(headers, this.#manager, this.#connection.info.localAddress);
   }
 
@@ -284,7 +284,7 @@ export class Session extends Deadline implements TerminalFilter, RequestSink, Do
     const draining = this.#draining || manager.asksToLeave();
     if (draining && !this.#closing) manager.stats.cxDrainClose.inc();
     const status = stream.info.responseCode;
-    const switches = status === SWITCHING_PROTOCOLS;
+    const switches = stream.switchesWith(status);
     // A response ahead of the request's end leaves a body nobody wants on the connection: it cannot go on.
     if (!stream.requestComplete && !switches) {
       manager.stats.rqResponseBeforeRqComplete.inc();

@@ -52,6 +52,8 @@ export class Stream extends Deadline implements PacedSink {
   readonly router: Router;
   /** The protocol that the stream is to go on with, as downstream wrote it; "": HTTP. */
   upgrade = "";
+  /** The request is CONNECT: what follows the answer is bytes. */
+  tunnel = false;
   /** Upstream has agreed to it. */
   #switched = false;
   #resolved: ResolvedRoute | null | undefined = undefined;
@@ -95,13 +97,24 @@ export class Stream extends Deadline implements PacedSink {
     return this.info.responseFirstByteMs >= 0;
   }
 
+  /** The stream asks to go on with something else than HTTP. */
+  get wantsSwitch(): boolean {
+    return this.upgrade !== "" || this.tunnel;
+  }
+
+  /** A response of this status, now, is upstream's agreement to that. */
+  switchesWith(status: number): boolean {
+    if (!this.#switched) return false;
+    return this.tunnel ? isSuccess(status) : status === SWITCHING_PROTOCOLS;
+  }
+
   // ---- request, from the session --------------------------------------------------------------
 
   /** The head passed the session's checks: it enters the filters. */
   start(headers: HeaderMap, endStream: boolean): void {
     this.prepare(headers);
     const config = this.manager.config;
-    if (config.requestTimeoutMs > 0 && !endStream && this.upgrade === "") {
+    if (config.requestTimeoutMs > 0 && !endStream && !this.wantsSwitch) {
       this.#requestAlarm = new Alarm(() => this.#onRequestTimeout());
       this.#requestAlarm.arm(config.requestTimeoutMs);
     }
@@ -154,9 +167,10 @@ export class Stream extends Deadline implements PacedSink {
     this.#finish(false);
   }
 
-  /** Upstream answered 101: what follows, in both directions, is the other protocol's. */
-  switchProtocol(): void {
-    this.#switched = true;
+  /** Upstream answered; true when it agreed: what follows, in both directions, is the other protocol's. */
+  onSwitchAnswer(status: number): boolean {
+    this.#switched = this.tunnel ? isSuccess(status) : status === SWITCHING_PROTOCOLS;
+    return this.#switched;
   }
 
   #completeRequest(): void {
@@ -258,7 +272,7 @@ export class Stream extends Deadline implements PacedSink {
     info.responseCode = sendable ? status : 502;
     if (!sendable) headers.set(":status", "502");
     // Whatever else it is, it answers a request that has no body.
-    if (this.upgrade !== "" && status !== SWITCHING_PROTOCOLS) this.#completeRequest();
+    if (this.wantsSwitch && !this.switchesWith(status)) this.#completeRequest();
     info.responseHeaders = headers;
     info.responseFirstByteMs = now();
     this.session.sendResponseHeaders(headers, endStream);
@@ -405,6 +419,11 @@ export class Stream extends Deadline implements PacedSink {
     for (let at = 0; at < slots.length; at++) slots[at]!.destroy();
     this.session.onStreamFinished(complete && this.#requestComplete);
   }
+}
+
+/** What agrees to CONNECT: RFC 9110 section 9.3.6. */
+function isSuccess(status: number): boolean {
+  return status >= 200 && status <= 299;
 }
 
 /** The number of a `:status` of three digits, 0 for anything else. */

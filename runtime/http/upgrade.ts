@@ -7,6 +7,14 @@
 import type { HeaderMap } from "../codec/headers.ts";
 import type { Stream } from "./stream.ts";
 
+/** `upgrade_type` of requests for a tunnel, in lower case; a protocol of this name there is not. */
+export const CONNECT = "connect";
+
+/** A request for a tunnel (RFC 9110 section 9.3.6), which has no path. Extended CONNECT is none any more here. */
+export function isTunnel(headers: HeaderMap): boolean {
+  return headers.get(":method") === "CONNECT";
+}
+
 /** RFC 9110 section 15.2.2. */
 export const SWITCHING_PROTOCOLS = 101;
 
@@ -16,18 +24,20 @@ export const SWITCHING_PROTOCOLS = 101;
  */
 export function admitUpgrade(stream: Stream, headers: HeaderMap): boolean {
   const { manager } = stream;
-  const wanted = headers.get("upgrade") ?? "";
-  const type = wanted.toLowerCase();
+  const tunnel = isTunnel(headers);
+  const wanted = tunnel ? "" : (headers.get("upgrade") ?? "");
+  const type = tunnel ? CONNECT : wanted.toLowerCase();
   stream.prepare(headers);
   const action = stream.route()?.action;
   const own = action?.kind === "route" ? action.upgrades.find((upgrade) => upgrade.type === type) : undefined;
   const found = own ?? manager.config.upgrades.find((upgrade) => upgrade.type === type);
-  if (found?.enabled !== true) {
+  if (found?.enabled !== true || (type === CONNECT && !tunnel)) {
     manager.stats.rqWsOnNonWsRoute.inc();
     return false;
   }
   manager.stats.cxUpgradesTotal.inc();
   manager.stats.cxUpgradesActive.inc();
   stream.upgrade = wanted;
+  stream.tunnel = tunnel;
   return true;
 }

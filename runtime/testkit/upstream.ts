@@ -100,6 +100,10 @@ class ScriptedUpstream implements Upstream {
   request(handler: UpstreamHandler): UpstreamRequest {
     return new ScriptedRequest({ cluster: this.name, seen: this.#seen, work: this.#work }, handler, this.#responder);
   }
+
+  raw(handler: UpstreamHandler): UpstreamRequest {
+    return this.request(handler);
+  }
 }
 
 class ScriptedRequest implements UpstreamRequest {

@@ -21,6 +21,7 @@ import type { PickContext } from "./pick.ts";
 import { Pool } from "./pool.ts";
 import { ProxiedPools, ProxyHeaders } from "./proxied-pools.ts";
 import type { Upstream, UpstreamHandler, UpstreamRequest } from "./request.ts";
+import { RawRequest } from "./raw-request.ts";
 import { RequestTunnel } from "./request-tunnel.ts";
 import { SubsetBalancer } from "./subset-balancer.ts";
 import { type ByteStream, TcpConnection, type TcpHandler } from "./tcp-connection.ts";
@@ -103,6 +104,14 @@ export class Cluster implements Upstream {
     if (host !== null) return host.pool.request(handler, context?.info);
     this.resources.stats.cxNoneHealthy.inc();
     return new FailedRequest(handler, ResetReason.NO_HEALTHY_UPSTREAM);
+  }
+
+  raw(handler: UpstreamHandler, context?: PickContext): UpstreamRequest {
+    const request = new RawRequest(handler, this.config.perConnectionBufferLimitBytes);
+    const connection = this.connect(request, context);
+    if (typeof connection === "string") return new FailedRequest(handler, connection);
+    request.use(connection);
+    return request;
   }
 
   /** Opens a connection of its own to a host. A reason instead: OVERFLOW or NO_HEALTHY_UPSTREAM, counted. */

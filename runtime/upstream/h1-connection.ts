@@ -309,7 +309,7 @@ export class H1Connection extends Deadline implements PoolConnection<H1Request>,
   /** The response has ended: nothing more may reach the handler after the call that says so. */
   #complete(request: H1Request): void {
     // A response that ends first leaves the connection in the middle of a request that nobody will finish.
-    this.#requestWasWhole = request.ended || request.upgrade;
+    this.#requestWasWhole = request.ended || request.tunnels;
     this.#responseDone = true;
     request.done = true;
     this.#detach(request);

@@ -47,6 +47,11 @@ export class H1Request extends QueueLink implements PoolRequest {
     return this.#pool.host.hostname;
   }
 
+  /** What follows an answer that agrees is no HTTP: each direction ends by the connection's. */
+  get tunnels(): boolean {
+    return this.upgrade || this.method === "CONNECT";
+  }
+
   get address(): string {
     return this.#pool.host.address;
   }
@@ -71,7 +76,7 @@ export class H1Request extends QueueLink implements PoolRequest {
     const connection = this.connection;
     if (connection === null) return;
     connection.announce(this);
-    if (endStream || upgrade) this.flush();
+    if (endStream || this.tunnels) this.flush();
   }
 
   sendData(chunk: Buffer, endStream: boolean): boolean {
@@ -81,7 +86,7 @@ export class H1Request extends QueueLink implements PoolRequest {
     if (chunk.length > 0) this.#hold(chunk);
     if (endStream && this.#chunked) this.#holdText(LAST_CHUNK);
     const room = this.#push();
-    if (endStream && this.upgrade) this.connection?.endSending(this);
+    if (endStream && this.tunnels) this.connection?.endSending(this);
     return room;
   }
 

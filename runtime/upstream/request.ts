@@ -66,6 +66,11 @@ export interface Upstream {
    * a cluster may pick the host by; calls that belong to no stream have none.
    */
   request(handler: UpstreamHandler, context?: PickContext): UpstreamRequest;
+  /**
+   * The same over a connection of its own that carries the body as it is, and brings the response's body: its head is
+   * made here, of status 200, once there is a connection.
+   */
+  raw(handler: UpstreamHandler, context?: PickContext): UpstreamRequest;
   /** Number of hosts known now. */
   readonly hostCount: number;
   /** It is not in force any more: whoever keeps it looks for another one of its name. Absent: it always is. */

@@ -112,7 +112,8 @@ const REFUSED: readonly [title: string, parts: Parts, path: string, rule: string
   ["upgrade without a type", { manager: "upgrade_configs: [ {} ]," }, "upgrade_type", "upgrade"],
   ["upgrade twice", { manager: "upgrade_configs: [ { upgrade_type: websocket }, { upgrade_type: WebSocket } ]," }, "upgrade_type", "upgrade"],
   ["upgrade to h2c", { manager: "upgrade_configs: [ { upgrade_type: h2c } ]," }, "upgrade_type", "upgrade"],
-  ["CONNECT", { manager: "upgrade_configs: [ { upgrade_type: CONNECT } ]," }, "upgrade_type", "not-supported"],
+  ["connect_config of an upgrade", { routes: "{ match: { prefix: / }, route: { cluster: up, upgrade_configs: [ { upgrade_type: websocket, connect_config: {} } ] } }" }, "connect_config", "upgrade"],
+  ["a PROXY header of a tunnel", { routes: "{ match: { connect_matcher: {} }, route: { cluster: up, upgrade_configs: [ { upgrade_type: CONNECT, connect_config: { proxy_protocol_config: {} } } ] } }" }, "proxy_protocol_config", "not-supported"],
   ["rds", { manager: "rds: { route_config_name: a, config_source: { ads: {} } }," }, ".rds", "not-supported"],
   ["listener filter without a type", { listener: "listener_filters: [ { name: a } ]," }, "typed_config", "any"],
   [
@@ -170,6 +171,18 @@ describe("refused", () => {
       ["static_resources.listeners[1].name duplicate", "static_resources.listeners[1].address duplicate"],
     );
   });
+});
+
+test("tunnels that end at a route", () => {
+  const connectOf = (upgrades: string): unknown => {
+    const routes = `{ match: { connect_matcher: {} }, route: { cluster: up, upgrade_configs: [ ${upgrades} ] } }`;
+    const [route] = managerOf(snapshotOf(bootstrap({ routes }))).routeConfig.virtualHosts[0]!.routes;
+    return route?.action.kind === "route" ? route.action.connect : undefined;
+  };
+  assert.deepEqual(connectOf("{ upgrade_type: CONNECT, connect_config: {} }"), { allowPost: false });
+  assert.deepEqual(connectOf("{ upgrade_type: connect, connect_config: { allow_post: true } }"), { allowPost: true });
+  assert.equal(connectOf("{ upgrade_type: CONNECT }"), undefined);
+  assert.equal(connectOf("{ upgrade_type: CONNECT, enabled: false, connect_config: {} }"), undefined);
 });
 
 describe("the snapshot", () => {

@@ -11,7 +11,7 @@ import { buildHeaderMutation } from "./header-mutation.ts";
 import { metadataMatch } from "./metadata.ts";
 import { buildPerFilter } from "./per-filter.ts";
 import { buildRateLimits } from "./rate-limit.ts";
-import { buildUpgrades } from "./upgrade.ts";
+import { buildConnect, buildUpgrades } from "./upgrade.ts";
 
 const REDIRECT_STATUS = [301, 302, 303, 307, 308];
 const CLUSTER_NOT_FOUND_STATUS = [503, 404, 500];
@@ -78,6 +78,7 @@ function forward(scope: RouteScope, action: Message): ForwardAction {
     rateLimits: buildRateLimits(context, action),
     includeVhRateLimits: action.wrappedFlag("include_vh_rate_limits", false),
     upgrades: buildUpgrades(context, action),
+    ...buildConnect(action),
     ...metadataMatch(action),
     ...(hashPolicy === undefined ? {} : { hashPolicy }),
   };

@@ -103,7 +103,8 @@ export const SUPPORTED_FIELDS: ReadonlyMap<string, ReadonlySet<string>> = new Ma
     "envoy.config.route.v3.RouteAction",
     "cluster cluster_header weighted_clusters cluster_specifier_plugin inline_cluster_specifier_plugin cluster_not_found_response_code timeout idle_timeout prefix_rewrite regex_rewrite host_rewrite_literal auto_host_rewrite host_rewrite_header host_rewrite_path_regex append_x_forwarded_host retry_policy rate_limits include_vh_rate_limits upgrade_configs metadata_match hash_policy",
   ),
-  fields("envoy.config.route.v3.RouteAction.UpgradeConfig", "upgrade_type enabled"),
+  fields("envoy.config.route.v3.RouteAction.UpgradeConfig", "upgrade_type enabled connect_config"),
+  fields("envoy.config.route.v3.RouteAction.UpgradeConfig.ConnectConfig", "allow_post"),
   fields("envoy.config.route.v3.WeightedCluster", "clusters"),
   fields(
     "envoy.config.route.v3.WeightedCluster.ClusterWeight",

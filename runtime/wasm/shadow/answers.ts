@@ -15,7 +15,8 @@ export class Answers {
 
   /** A cluster of that name for shadows. */
   silent(name: string): Upstream {
-    return { name, hostCount: 1, request: (handler) => new SilentRequest(name, handler, this) };
+    const request = (handler: UpstreamHandler): UpstreamRequest => new SilentRequest(name, handler, this);
+    return { name, hostCount: 1, request, raw: request };
   }
 
   /** The cluster for a live version: what comes back goes to the shadow that waits for it, too. */
@@ -24,6 +25,7 @@ export class Answers {
       name: upstream.name,
       hostCount: upstream.hostCount,
       request: (handler, context) => new TappedRequest(upstream, handler, context, this),
+      raw: (handler, context) => upstream.raw(handler, context),
     };
   }
 
