@@ -331,6 +331,10 @@ export const WORKER_BEAT_MS = 500;
 export const WORKER_WATCH_MS = 1000;
 /** Looks in a row without a new beat until a worker is taken for hanging and replaced. Envoy: `watchdog.kill_timeout`, off there; here a guest that loops for ever must not take a worker with it. */
 export const WORKER_MISSED_BEATS = 10;
+/** Milliseconds without a change until the main thread gives back what changes left in its memory: it takes it a tenth of a second. */
+export const MEMORY_REST_MS = 2000;
+/** Milliseconds from a change until that at the latest, however many follow: bounds what a series of changes piles up. */
+export const MEMORY_REST_MAX_MS = 10_000;
 /**
  * MiB that a worker's new objects may take before V8 collects those nobody has any more. V8 itself goes up to twice that
  * and seldom gives it back: with 10,000 idle connections it would be more than they take themselves. Requests are no slower.

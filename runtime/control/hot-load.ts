@@ -17,6 +17,7 @@ import type { PluginNote } from "./hand-over-protocol.ts";
 import { ListenerChange } from "./listener-change.ts";
 import { planOf } from "./load-request.ts";
 import type { LoadRequest, Plan, Target } from "./load-request.ts";
+import { MemoryRest } from "./memory-rest.ts";
 import { namesOf, outcomeOf, outcomeText, versionName } from "./outcome.ts";
 import type { Outcome, StepTimes } from "./outcome.ts";
 import { placePlugins } from "./plugin-places.ts";
@@ -31,7 +32,6 @@ import { Trials } from "./trials.ts";
 
 export interface HotLoadSetup {
   readonly pool: WorkerPool;
-  readonly inForce: PluginsInForce;
   readonly configuration: Configuration;
   readonly stats: Stats;
   readonly log: Log;
@@ -59,15 +59,18 @@ export class HotLoad {
   readonly #maker: VersionMaker;
   readonly #trials: Trials;
   #snapshot: Snapshot;
+  readonly #rest: MemoryRest;
   /** One change after the other. */
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor(setup: HotLoadSetup) {
+  /** `inForce` is what the process has started with. */
+  constructor(inForce: PluginsInForce, setup: HotLoadSetup) {
     this.#setup = setup;
-    this.#snapshot = setup.inForce.snapshot;
-    this.#versions = new PluginVersions(setup.inForce, setup.startedAt);
+    this.#snapshot = inForce.snapshot;
+    this.#versions = new PluginVersions(inForce, setup.startedAt);
     this.#maker = new VersionMaker(this.#versions, setup);
     this.#trials = new Trials(this.#versions);
+    this.#rest = new MemoryRest(setup.log);
     for (const { name } of this.#snapshot.plugins) this.#setup.stats.gauge(`wasm.${name}.version`).set(1);
   }
 
@@ -271,6 +274,7 @@ export class HotLoad {
 
   stop(): void {
     this.#trials.stop();
+    this.#rest.stop();
   }
 
   // ---- how it is changed ----------------------------------------------------------------------
@@ -446,7 +450,8 @@ export class HotLoad {
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
     const result = this.#last.then(work);
-    this.#last = result.catch(() => {});
+    const over = (): void => this.#rest.later();
+    this.#last = result.then(over, over);
     return result;
   }
 }

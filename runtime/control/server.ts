@@ -69,6 +69,8 @@ export class Server implements AdminSubject, PoolOwner {
   #snapshot: Snapshot | null = null;
   #origin: ConfigurationOrigin | null = null;
   #inForce: PluginsInForce | null = null;
+  /** By name of the plugin; the first one of a name counts. */
+  readonly #configuredCodes = new Map<string, string>();
   #hotLoad: Promise<HotLoad> | null = null;
   #code: PluginCode | null = null;
   #configuration: Configuration | null = null;
@@ -111,6 +113,8 @@ export class Server implements AdminSubject, PoolOwner {
     );
     for (const { name, warnings } of modules) for (const one of warnings) this.#log.warning(`${name} ${one}`);
     this.#inForce = { snapshot, modules, moduleOfPlugin };
+    for (const [at, { name }] of snapshot.plugins.entries())
+      if (!this.#configuredCodes.has(name)) this.#configuredCodes.set(name, modules[moduleOfPlugin[at]!]!.sha256);
     const shared = SharedStore.create();
     this.#registry.provide(() => shared.readMetrics());
     const setup = {
@@ -170,9 +174,7 @@ export class Server implements AdminSubject, PoolOwner {
 
   /** Digest of the module that a plugin began with; undefined: there is no such plugin. */
   #configuredCode(name: string): string | undefined {
-    const { snapshot, modules, moduleOfPlugin } = this.#inForce!;
-    const at = snapshot.plugins.findIndex((plugin) => plugin.name === name);
-    return at === -1 ? undefined : modules[moduleOfPlugin[at]!]!.sha256;
+    return this.#configuredCodes.get(name);
   }
 
   // What the admin interface asks.
@@ -272,9 +274,11 @@ export class Server implements AdminSubject, PoolOwner {
       import("./configuration.ts"),
     ]);
     this.#configuration = new Text(this.#origin!);
-    return new Loader({
+    const inForce = this.#inForce!;
+    // From now on the versions know it; modules that are not kept any more must not stay here.
+    this.#inForce = null;
+    return new Loader(inForce, {
       pool: this.#pool,
-      inForce: this.#inForce!,
       configuration: this.#configuration,
       stats: this.#stats.store,
       log: this.#log,

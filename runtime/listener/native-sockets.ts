@@ -1,6 +1,6 @@
 /**
  * What sockets can do and Node does not say: options, original destinations, binding with options set before,
- * and descriptors that one thread gives to another. The one file with calls into the C library (koffi), which is
+ * and descriptors that one thread gives to another. All calls of sockets into the C library (koffi) are in this file; it is
  * loaded when the first of them is needed; whoever configures none of this never loads it.
  */
 import { createRequire } from "node:module";

@@ -182,6 +182,11 @@ export class WorkerPool {
     await Promise.all(others.map((place) => place.thread.listen(this.#sockets.known(place.index))));
     this.#linkWorkers();
     this.#serving = true;
+    this.#watchBeats();
+  }
+
+  /** A method of its own: what the timer calls would else hold all that `start` was given, the first modules among it. */
+  #watchBeats(): void {
     this.#watch = setInterval(() => this.#checkBeats(), this.#watchMs);
     this.#watch.unref();
   }

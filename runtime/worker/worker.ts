@@ -23,6 +23,7 @@ import { StatsStore } from "../observe/stats.ts";
 import { clusterStatuses } from "../upstream/cluster-status.ts";
 import type { ClusterUpdate } from "../upstream/cluster-update.ts";
 import { ClusterSet } from "../upstream/clusters.ts";
+import type { LoadedModule } from "../wasm/module/module.ts";
 import { PluginSet } from "../wasm/plugin-set.ts";
 import { SharedStore } from "../wasm/shared.ts";
 import { Draining } from "./draining.ts";
@@ -60,7 +61,7 @@ class DataPlane {
     });
     this.#plugins = new PluginSet(
       snapshot.plugins,
-      setup.moduleOfPlugin.map((module) => setup.modules[module]!),
+      modulesOf(setup),
       {
         upstreams: this.#clusters.early,
         stats,
@@ -337,6 +338,11 @@ function fail(error: unknown): void {
   say({ kind: "failed", code: error.code, message: error.message });
   plane?.stop();
   port.close();
+}
+
+/** The code of each plugin. Not in the constructor, whose closures would hold the setup, and with it the first modules, for ever. */
+function modulesOf({ modules, moduleOfPlugin }: WorkerSetup): LoadedModule[] {
+  return moduleOfPlugin.map((module) => modules[module]!);
 }
 
 async function setUp(setup: WorkerSetup): Promise<void> {

@@ -11,6 +11,11 @@ import { residentBytes } from "./proxy.ts";
 
 const LUA = fileURLToPath(new URL("./versions.lua", import.meta.url));
 
+/** What may be in use after all swaps and a rest, of what was before the first one. */
+export const RESIDENT_SHARE = 1.1;
+/** Several times what the proxy waits before it gives memory back. */
+const REST_MS = 20_000;
+
 export interface SwapOutcome {
   readonly swaps: number;
   readonly requests: number;
@@ -31,8 +36,8 @@ export interface SwapSoak {
   /** Before any swap, and after the last one. */
   readonly instances: readonly [before: number, after: number];
   readonly guestBytes: readonly [before: number, after: number];
-  /** Of the process: once a tenth of the swaps is done, and after the last one. */
-  readonly residentBytes: readonly [early: number, late: number];
+  /** Of the process: after the same load without swaps, right after the last swap, and after a rest. */
+  readonly residentBytes: readonly [base: number, late: number, rested: number];
 }
 
 /** Throws when a swap fails. `seconds` for each of the two runs. */
@@ -60,9 +65,11 @@ export async function soakSwaps(folder: string, seconds: number, swaps: number):
     await run(proxy, 1, 0);
     const before = await base(proxy);
     const without = await run(proxy, seconds, 0);
-    const times: Times = { prepare: [], swap: [], early: 0 };
+    const resident = (): number => residentBytes(proxy.process.pid!);
+    const calm = resident();
+    const times: Times = { prepare: [], swap: [] };
     const done = await run(proxy, seconds, swaps, times);
-    const late = residentBytes(proxy.process.pid!);
+    const late = resident();
     const after = await until(
       () => base(proxy),
       ({ instances }) => instances === before.instances,
@@ -74,7 +81,7 @@ export async function soakSwaps(folder: string, seconds: number, swaps: number):
       swapMs: spread(times.swap),
       instances: [before.instances, after.instances],
       guestBytes: [before.bytes, after.bytes],
-      residentBytes: [times.early, late],
+      residentBytes: [calm, late, await rested(resident, calm * RESIDENT_SHARE)],
     };
   } finally {
     await nginx.stop();
@@ -84,7 +91,6 @@ export async function soakSwaps(folder: string, seconds: number, swaps: number):
 interface Times {
   readonly prepare: number[];
   readonly swap: number[];
-  early: number;
 }
 
 async function run(proxy: Proxy, seconds: number, swaps: number, times?: Times): Promise<SwapOutcome> {
@@ -108,7 +114,6 @@ async function swapAll(
     const { prepare_ms, swap_ms } = JSON.parse(answer.body) as { prepare_ms: number; swap_ms: number };
     times.prepare.push(prepare_ms);
     times.swap.push(swap_ms);
-    if (n === Math.ceil(swaps / 10)) times.early = residentBytes(proxy.process.pid!);
     await delay(Math.max(0, from + n * everyMs - performance.now()));
   }
   return times.swap.length;
@@ -118,6 +123,13 @@ async function base(proxy: Proxy): Promise<{ readonly instances: number; readonl
   const { instances, memory } = await proxy.plugin();
   const counted = await proxy.stat("wasm.versions.instances");
   return { instances: Math.max(instances, counted), bytes: memory };
+}
+
+/** Resident memory once it is no more than `bytes`, or at the end of the rest. */
+async function rested(resident: () => number, bytes: number): Promise<number> {
+  const end = performance.now() + REST_MS;
+  while (resident() > bytes && performance.now() < end) await delay(100);
+  return resident();
 }
 
 function spread(values: readonly number[]): { readonly median: number; readonly most: number } {

@@ -1,0 +1,51 @@
+/** Versions that were replaced are gone: their modules, their instances, and what belonged to them. */
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { KEPT_VERSIONS } from "../../runtime/limits.ts";
+import { configuration, send, versionModule, versionText } from "../hotload/versions.ts";
+import { CountedProxy } from "./census.ts";
+
+const SWAPS = 300;
+const WARM_UP = 30;
+const WORKERS = 2;
+/** Every so many versions get a stream. */
+const STREAM_EACH = 4;
+/** Much less than what a version is made of, for each swap. */
+const ALLOWED_HEAP_BYTES = SWAPS * 500;
+
+const folder = mkdtempSync(join(tmpdir(), "sluice-released-"));
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+test(`${SWAPS} swaps leave no module and no instance behind`, async () => {
+  const module = join(folder, "versions.wasm");
+  writeFileSync(module, await versionModule(1));
+  const proxy = await new CountedProxy(configuration(module), WORKERS).live();
+  let version = 1;
+  const swap = async (count: number): Promise<void> => {
+    for (let n = 0; n < count; n++) {
+      const { status, body } = await send(proxy.admin, "/wasm/load?plugin=versions", await versionModule(++version));
+      assert.equal(status, 200, body);
+      if (n % STREAM_EACH !== 0) continue;
+      const answer = await proxy.get("/");
+      assert.equal(answer.headers["x-version"], versionText(version));
+    }
+  };
+  const first = await proxy.census();
+  assert.equal(first.length, 1 + WORKERS);
+  await swap(WARM_UP);
+  const warm = await proxy.census();
+  await swap(SWAPS);
+  const after = await proxy.census();
+  for (const [at, thread] of after.entries()) {
+    const { modules, instances, descriptors } = first[at]!;
+    const kept = thread.thread === 0 ? KEPT_VERSIONS - 1 : 0;
+    const { thread: id, modules: modulesNow, instances: instancesNow } = thread;
+    assert.deepEqual({ id, modulesNow, instancesNow }, { id, modulesNow: modules + kept, instancesNow: instances });
+    assert.equal(thread.descriptors, descriptors);
+    const grown = thread.heapBytes - warm[at]!.heapBytes;
+    assert.ok(grown < ALLOWED_HEAP_BYTES, `the heap of thread ${id} grew by ${grown} bytes`);
+  }
+});
