@@ -45,8 +45,8 @@ export const MAX_TIMER_MS = 0x7fff_ffff;
 
 /** Milliseconds that listener filters may wait for first bytes. Envoy: `listener_filters_timeout`, 15 s. */
 export const LISTENER_FILTERS_TIMEOUT_MS = 15_000;
-/** Bytes that listener filters may ask for before a chain is chosen: a TLS record with the largest hello, twice (Envoy: 64 KiB). */
-export const MAX_LISTENER_FILTER_BYTES = 64 * 1024;
+/** Bytes that listener filters may ask for before a chain is chosen: the largest header of the PROXY protocol has 65,551 (Envoy: 64 KiB). */
+export const MAX_LISTENER_FILTER_BYTES = 65 * 1024;
 /** Bytes of a TLS hello that a `tls_inspector` reads. Envoy: `max_client_hello_size`, 16 KiB. */
 export const MAX_CLIENT_HELLO_BYTES = 16 * 1024;
 /** Bytes of a request line that an `http_inspector` waits for. Envoy: 8 KiB. */
@@ -447,6 +447,10 @@ export const H2_CONCURRENT_STREAMS = 1024;
 export const H2_SLOW_STREAM_BYTES = 96 * 1024;
 /** Streams of one HTTP/2 connection from downstream, where `max_concurrent_streams` says nothing: Envoy's advice for edges. */
 export const H2_DOWNSTREAM_STREAMS = 100;
+/** Streams that downstream may reset at one go before its connection ends (CVE-2023-44487). Envoy: `overload.premature_reset_total_stream_count`, 500. */
+export const H2_RESET_BURST = 500;
+/** Further ones a second: nghttp2's own bound. */
+export const H2_RESETS_PER_SECOND = 33;
 /** Bytes that a host may send ahead on one HTTP/2 stream that is not read: the buffer limit of a connection. */
 export const H2_STREAM_WINDOW_BYTES = 1024 * 1024;
 /** Bytes that a host may send ahead on one HTTP/2 connection. Envoy: `initial_connection_window_size`, 24 MiB. */

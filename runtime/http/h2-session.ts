@@ -11,6 +11,8 @@ import {
   H2_DOWNSTREAM_STREAMS,
   H2_SLOW_STREAM_BYTES,
   H2_CONNECTION_WINDOW_BYTES,
+  H2_RESET_BURST,
+  H2_RESETS_PER_SECOND,
   H2_STREAM_WINDOW_BYTES,
 } from "../limits.ts";
 import type { ConnectionView, TerminalFilter } from "../network/filter.ts";
@@ -47,6 +49,8 @@ export class H2Session extends Deadline implements TerminalFilter {
     const session = process.getBuiltinModule("node:http2").performServerHandshake(this.#wire, {
       maxSessionMemory: Math.max(10, Math.ceil((maxConcurrentStreams * H2_SLOW_STREAM_BYTES) / 1e6)),
       // Pseudo-fields count there, and not in Envoy's limit.
+      streamResetBurst: H2_RESET_BURST,
+      streamResetRate: H2_RESETS_PER_SECOND,
       maxHeaderListPairs: config.maxHeadersCount + 4,
       settings: {
         maxConcurrentStreams,

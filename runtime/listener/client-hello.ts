@@ -52,8 +52,9 @@ export class ClientHelloReader {
   readonly #maxBytes: number;
   /** Where the next record begins in all bytes. */
   #at = 0;
-  /** Content of the records so far; most hellos lie in one. */
+  /** Content of the records so far; most hellos lie in one. What lies in several is gathered in `#gathered`. */
   #content: Buffer = NO_BYTES;
+  #gathered: Buffer = NO_BYTES;
   hello: ClientHello | null = null;
 
   /** `maxBytes` of the handshake message with its header. */
@@ -92,9 +93,21 @@ export class ClientHelloReader {
       return this.#isTooLarge(bytes.subarray(from)) ? HelloState.TOO_LARGE : HelloState.MORE;
     }
     const piece = bytes.subarray(from, from + length);
-    this.#content = this.#content.length === 0 ? piece : Buffer.concat([this.#content, piece]);
+    this.#content = this.#content.length === 0 ? piece : this.#gather(piece);
     this.#at = from + length;
     return HelloState.FOUND;
+  }
+
+  /** Records may hold a byte each: room doubles, so that each byte is copied twice at most. */
+  #gather(piece: Buffer): Buffer {
+    const before = this.#content;
+    const length = before.length + piece.length;
+    if (length > this.#gathered.length) {
+      this.#gathered = Buffer.allocUnsafe(2 * length);
+      before.copy(this.#gathered);
+    }
+    piece.copy(this.#gathered, before.length);
+    return this.#gathered.subarray(0, length);
   }
 
   #isTooLarge(begun: Buffer): boolean {
