@@ -16,7 +16,7 @@ import { PEACE_BYTES, PeaceCell, type PeaceWanted } from "./net-peace-cells.ts";
 
 const TYPE = '"@type": type.googleapis.com/envoy.extensions.';
 /** Milliseconds that a connection to an attacker's listener may be without a stream. */
-const IDLE_MS = 500;
+const IDLE_MS = 1500;
 /** Milliseconds that the proxy waits for first bytes and handshakes, and for streams in which nothing happens. */
 export const PATIENCE_MS = 300;
 /** Of a response that takes more than any window. */
@@ -38,23 +38,18 @@ export interface Peace {
 export class NetArena {
   readonly #proxy: ProxyProcess;
   readonly #origin: Server;
-  readonly #ports: Readonly<Record<Door, number>>;
+  readonly #ports: Readonly<Record<Door | CalmDoor, number>>;
   readonly #peaceful: Worker;
   readonly #cells: Int32Array;
   #failure: Error | null = null;
 
-  private constructor(
-    proxy: ProxyProcess,
-    origin: Server,
-    ports: Readonly<Record<Door, number>>,
-    calm: Omit<PeaceWanted, "cells">,
-  ) {
+  private constructor(proxy: ProxyProcess, origin: Server, ports: Readonly<Record<Door | CalmDoor, number>>) {
     this.#proxy = proxy;
     this.#origin = origin;
     this.#ports = ports;
     const cells = new SharedArrayBuffer(PEACE_BYTES);
     this.#cells = new Int32Array(cells);
-    const workerData: PeaceWanted = { ...calm, cells };
+    const workerData: PeaceWanted = { plain: ports.calm, secure: ports.calm_secure, cells };
     this.#peaceful = new Worker(new URL("net-peace.ts", import.meta.url), { workerData });
     this.#peaceful.on("error", (error: Error) => (this.#failure = error));
   }
@@ -74,8 +69,8 @@ export class NetArena {
     const proxy = await new ProxyProcess(text, ["--concurrency", "1"]).live();
     const { body } = await proxy.get("/listeners", proxy.admin);
     const port = (name: Door | CalmDoor): number => Number(new RegExp(`^${name}::.*:(\\d+)$`, "m").exec(body)![1]);
-    const ports = { plain: port("plain"), secure: port("secure"), proxied: port("proxied") };
-    return new NetArena(proxy, origin, ports, { plain: port("calm"), secure: port("calm_secure") });
+    const ports = Object.fromEntries(DOORS.map((door) => [door, port(door)])) as Record<Door | CalmDoor, number>;
+    return new NetArena(proxy, origin, ports);
   }
 
   /** A connection whose errors and bytes nobody looks at. */
@@ -85,7 +80,7 @@ export class NetArena {
       .resume();
   }
 
-  port(door: Door): number {
+  port(door: Door | CalmDoor): number {
     return this.#ports[door];
   }
 

@@ -242,15 +242,19 @@ test("bad, missing and unwelcome PROXY headers", async (t) => {
     `PROXY ${"x".repeat(200)}`,
     "GET / HTTP/1.1\r\n\r\n",
     Buffer.concat([SIGNATURE, Buffer.of(0x21, 0x11, 0, 1, 0)]),
-    Buffer.concat([SIGNATURE, Buffer.of(0x21, 0x11, 0xff, 0xff), Buffer.alloc(70_000)]),
+    Buffer.concat([SIGNATURE, Buffer.of(0x21, 0x11, 0xff, 0xff), Buffer.alloc(70_000, 0xff)]),
   ];
   for (const bytes of hostile) assert.deepEqual(await facts(strict.port, bytes), { closed: true });
   const names = ["versions.v1.disallowed", "versions.v1.error", "versions.v2.error", "not_found_disallowed"];
   assert.deepEqual(
     names.map((name) => strict.count(`proxy_proto.${name}`)),
-    [1, 2, 1, 1],
+    [1, 2, 2, 1],
   );
-  assert.equal(strict.count("listener.l.downstream_cx_proxy_proto_error"), 5);
+  assert.equal(strict.count("listener.l.downstream_cx_proxy_proto_error"), 6);
+  // As long as a header can be, and all of it right.
+  const field = Buffer.concat([Buffer.of(4), number(0xffff - 12 - 3, 2), Buffer.alloc(0xffff - 12 - 3)]);
+  const longest = Buffer.concat([V2.subarray(0, 14), number(0xffff, 2), V2.subarray(16, 28), field]);
+  assert.equal((await facts(strict.port, longest, "who"))["remoteIp"], "10.0.0.1");
   const open = await stage(t, filters({ ...PROXY, allowMissing: true }));
   assert.equal((await facts(open.port, "who"))["remoteIp"], "127.0.0.1");
   assert.equal(open.count("proxy_proto.not_found_allowed"), 1);
