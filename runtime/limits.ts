@@ -620,6 +620,8 @@ export const PROGRESS_EVERY_MS = 100;
 export const MAX_SCHEMA_LINES = 5000;
 /** Messages inside messages that a schema is printed with: levels. */
 export const MAX_SCAFFOLD_DEPTH = 4;
+/** Values of an enum that a schema is printed with: a line that a terminal holds. */
+export const MAX_SHOWN_VALUES = 6;
 
 // ---- sluice dev -------------------------------------------------------------------------------
 

@@ -46,7 +46,8 @@ const NOT_SOURCE: ReadonlySet<string> = new Set(["node_modules", "build"]);
 
 function hashPath(hash: Hash, path: string, name: string): void {
   if (!statSync(path).isDirectory()) {
-    if (!/\.(?:ts|proto|json)$/.test(path) || /\.(?:pb|test)\.ts$/.test(path)) return;
+    // Settings of editors and of npm say where things lie on this machine, and change nothing.
+    if (!/\.(?:ts|proto)$|[/\\](?:filter|asconfig)\.json$/.test(path) || /\.(?:pb|test)\.ts$/.test(path)) return;
     const content = readFileSync(path);
     hash.update(`${name}\0${content.length}\0`).update(content);
     return;

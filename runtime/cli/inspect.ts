@@ -15,7 +15,8 @@ import type { RegistryCommandOptions } from "./artifacts.ts";
 import { readModuleFacts } from "./module-facts.ts";
 import type { ModuleFacts } from "./module-facts.ts";
 import { progressBar } from "./progress-bar.ts";
-import { describeMessage, scaffold } from "./schema-text.ts";
+import { scaffold } from "./scaffold.ts";
+import { describeMessage } from "./schema-text.ts";
 
 export interface InspectOptions extends RegistryCommandOptions {
   readonly json?: true;

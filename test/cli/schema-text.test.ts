@@ -8,7 +8,8 @@ import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { parse } from "yaml";
 import { readModuleFacts } from "../../runtime/cli/module-facts.ts";
-import { describeMessage, scaffold } from "../../runtime/cli/schema-text.ts";
+import { scaffold } from "../../runtime/cli/scaffold.ts";
+import { describeMessage } from "../../runtime/cli/schema-text.ts";
 import { MAX_SCHEMA_LINES } from "../../runtime/limits.ts";
 import { loadFilter } from "../../runtime/testkit/testkit.ts";
 
