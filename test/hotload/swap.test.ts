@@ -9,64 +9,10 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { after, describe, test } from "node:test";
 import { ask } from "../cli/proxy-process.ts";
-import { otherSchema, send, startProxy, until, versionModule, versionText } from "./versions.ts";
+import { send, startProxy, until, versionModule, versionText } from "./versions.ts";
 import type { Proxy } from "./versions.ts";
 
 const FAULT = fileURLToPath(new URL("../../build/filters/fault.wasm", import.meta.url));
-
-/** A module that does not compile, but whose sections can be walked. */
-async function broken(): Promise<Buffer> {
-  const bytes = await versionModule(9);
-  return bytes.subarray(0, bytes.length - 1000);
-}
-
-/** A module that imports what no host has. */
-async function unknownImport(): Promise<Buffer> {
-  const bytes = await versionModule(9);
-  bytes.write("proxy_get_shared_dato", bytes.indexOf("proxy_get_shared_data"), "latin1");
-  return bytes;
-}
-
-interface BadCandidate {
-  readonly title: string;
-  readonly module: () => Promise<Uint8Array>;
-  readonly says: RegExp;
-}
-
-const BAD: readonly BadCandidate[] = [
-  { title: "no module at all", module: () => Promise.resolve(Buffer.from("hello")), says: /not a WebAssembly module/ },
-  { title: "a truncated file", module: broken, says: /^MODULE_CORRUPTED: posted .*(cut off|ends|beyond)/ },
-  {
-    title: "an unknown import",
-    module: unknownImport,
-    says: /^MODULE_IMPORT: posted .*import env\.proxy_get_shared_dato: this host has no such function\n$/,
-  },
-  {
-    title: "a trap in its start",
-    module: () => versionModule(9, "s"),
-    says: /^GUEST_START: plugin versions: proxy_on_vm_start: trap: divide by zero\n +at .*proxy_on_vm_start/,
-  },
-  {
-    title: "one that refuses the configuration",
-    module: () => versionModule(9, "c"),
-    says: /^GUEST_CONFIGURE: plugin versions: proxy_on_configure refused the configuration\n$/,
-  },
-  {
-    title: "a trap at the first request",
-    module: () => versionModule(9, "r"),
-    says: /^GUEST_REHEARSAL: on a made-up request of versions: plugin versions .*divide by zero in proxy_on_request_headers/,
-  },
-  {
-    title: "an endless loop",
-    module: () => versionModule(9, "l"),
-    says: /^GUEST_REHEARSAL: on a made-up request of versions: .*out of fuel/,
-  },
-  {
-    title: "a schema without the configured type",
-    module: () => otherSchema(9),
-    says: /^CONFIG_INVALID: .*bootstrap\.yaml:\d+:\d+: error: .*unknown type test\.versions\.v1\.Versions; did you mean "test\.versions\.v2\.Versions"\?/,
-  },
-];
 
 describe("hot load", () => {
   test("a posted module serves on every worker once the answer is there", async () => {
@@ -82,56 +28,6 @@ describe("hot load", () => {
     assert.equal(plugin.versions[0]!.source, "posted to the admin interface");
     assert.equal(await proxy.stat("wasm.versions.version"), 2);
     assert.equal(await proxy.stat("wasm.versions.swaps"), 1);
-  });
-
-  test("the old version keeps serving when the new one is bad, and the reason is exact", async (t) => {
-    const proxy = await startProxy();
-    for (const { title, module, says } of BAD) {
-      await t.test(title, async () => {
-        const answer = await proxy.load(await module());
-        assert.equal(answer.status, 422, answer.body);
-        assert.match(answer.body, says);
-        assert.equal(await proxy.version(), "0001");
-        await until(
-          () => proxy.stat("wasm.versions.instances"),
-          (count) => count === 2,
-        );
-        assert.deepEqual(
-          (await proxy.plugin()).versions.map(({ number }) => number),
-          [1],
-        );
-      });
-    }
-    assert.equal(await proxy.stat("wasm.versions.swap_failures"), BAD.length);
-    assert.equal((await proxy.load(await versionModule(2))).status, 200);
-    assert.equal(await proxy.version(), "0002");
-  });
-
-  test("a version that traps at the thousandth request is taken back by itself", async () => {
-    const proxy = await startProxy({ args: ["--concurrency", "1"] });
-    assert.equal((await proxy.load(await versionModule(2, "m"), "&unrehearsed")).status, 200);
-    const statuses = new Map<string, number>();
-    const count = (key: string): void => void statuses.set(key, (statuses.get(key) ?? 0) + 1);
-    const agent = new Agent({ keepAlive: true });
-    after(() => agent.destroy());
-    for (let n = 0; n < 1100; n++) {
-      const { status, headers } = await ask("GET", proxy.address, "/", agent);
-      count(`${status} ${String(headers["x-version"])}`);
-      if (status === 200) continue;
-      await until(
-        () => proxy.version(),
-        (version) => version === "0001",
-      );
-    }
-    assert.deepEqual(statuses.get("200 0002"), 999);
-    assert.deepEqual(statuses.get("503 undefined"), 1);
-    const { versions, version_number } = await proxy.plugin();
-    assert.equal(version_number, 1);
-    assert.match(
-      versions.find(({ number }) => number === 2)!.taken_back!,
-      /^1 failure in (?:999|1\d{3}) streams, \d+\.\d s after/,
-    );
-    assert.equal(await proxy.stat("wasm.versions.rollbacks"), 1);
   });
 
   test("streams in flight finish on the version they began with, and its instances go with the last of them", async () => {
