@@ -210,6 +210,9 @@ export class ConnectionManager implements TerminalFilterFactory {
   #ramp: DrainRamp | null = null;
   /** In force in its place. */
   #successor: ConnectionManager | null = null;
+  /** Streams under way. */
+  #streams = 0;
+  #onIdle = (): void => {};
   readonly #clusters = new Map<string, RoutedCluster>();
   readonly #environment: HttpEnvironment;
   readonly #disabledByDefault: readonly boolean[];
@@ -259,12 +262,13 @@ export class ConnectionManager implements TerminalFilterFactory {
   }
 
   /** Streams differ, connections do not. */
-  succeed(next: NetworkFilterFactory): boolean {
+  succeed(next: NetworkFilterFactory, onIdle: () => void): boolean {
     if (!(next instanceof ConnectionManager)) return false;
     const { routeConfig, httpFilters, accessLogs } = this.config;
     if (next.bufferLimitBytes !== this.bufferLimitBytes) return false;
     if (!sameConfig({ ...next.config, routeConfig, httpFilters, accessLogs }, this.config)) return false;
     this.#successor = next;
+    this.#onIdle = onIdle;
     this.#keepClusters();
     return true;
   }
@@ -353,6 +357,14 @@ export class ConnectionManager implements TerminalFilterFactory {
     return describeOwnRateLimits(limits, route, info.requestHeaders!, info, this.#environment.node);
   }
 
+  get busy(): boolean {
+    return this.#streams > 0;
+  }
+
+  onStreamBegun(): void {
+    this.#streams++;
+  }
+
   /** The stream is final: statistics and access log. */
   onStreamComplete(stream: Stream): void {
     const info = stream.info;
@@ -362,6 +374,7 @@ export class ConnectionManager implements TerminalFilterFactory {
     stats.downstreamRqTime.record(info.completeMs - info.startMs);
     if (info.responseCode > 0) stats.codes.charge(info.responseCode);
     if (this.#accessLog !== undefined) this.#accessLog.log(info);
+    if (--this.#streams === 0) this.#onIdle();
   }
 }
 

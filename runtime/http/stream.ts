@@ -73,6 +73,7 @@ export class Stream extends Deadline implements PacedSink {
   constructor(manager: ConnectionManager, session: DownstreamSession, connection: ConnectionInfo, limitBytes: number) {
     super();
     this.manager = manager;
+    manager.onStreamBegun();
     this.session = session;
     this.info = new StreamInfo(connection, Date.now(), now());
     const factories = manager.filters;

@@ -32,7 +32,7 @@ import type { SocketTaker } from "./listening-socket.ts";
 import { closeDescriptor } from "./native-sockets.ts";
 import { unpack } from "./peers.ts";
 import type { Peers, SocketParcel } from "./peers.ts";
-import { askToLeave, ServedChains } from "./served-chains.ts";
+import { askToLeave, isUnused, ServedChains } from "./served-chains.ts";
 import type { ServedChain } from "./served-chains.ts";
 import { SocketCounts } from "./socket-counts.ts";
 
@@ -213,12 +213,12 @@ export class Listener implements ConnectionOwner, SocketOwner, SocketTaker {
     const gone = before.all.filter((chain) => !chains.all.includes(chain));
     this.#config = config;
     this.#chains = chains;
-    chains.succeed(before);
+    chains.succeed(before, () => this.#departures.note());
     for (const connection of this.#connections) inherit(connection);
     const retired = gone.filter(({ heir }) => heir === null);
     askToLeave(retired, drain.overMs);
     this.#stats.chainsDraining.add(retired.length);
-    await this.#departures.until(() => gone.every(({ users }) => users === 0), drain.endMs);
+    await this.#departures.until(() => gone.every(isUnused), drain.endMs);
     this.#stats.chainsDraining.add(-retired.length);
     for (const connection of this.#connections) if (retired.includes(connection.chain)) connection.destroy();
     for (const { tls } of gone) if (!this.#chains.has(tls)) tls?.close();

@@ -67,12 +67,12 @@ export class ServedChains {
     return this.all.find(({ config }) => sameConfig(but(config), but(chain)));
   }
 
-  /** Connections under chains of `before` go on with those of this list, as far as their terminal filters can. */
-  succeed(before: ServedChains): void {
+  /** Connections under chains of `before` go on with those of this list, as far as their terminal filters can; `onIdle`: see there. */
+  succeed(before: ServedChains, onIdle: () => void): void {
     for (const chain of this.all) {
       const old = before.all.includes(chain) ? undefined : before.precursor(chain.config);
       const [last, next] = [old?.factories.at(-1), chain.factories.at(-1)];
-      if (old !== undefined && next !== undefined && last?.terminal === true && last.succeed?.(next) === true)
+      if (old !== undefined && next !== undefined && last?.terminal === true && last.succeed?.(next, onIdle) === true)
         old.heir = chain;
     }
   }
@@ -85,6 +85,12 @@ export class ServedChains {
   find(facts: ChainFacts): ServedChain | null {
     return this.#tree.find(facts) ?? this.#fallback;
   }
+}
+
+/** Nobody has it, and nothing is under way that was begun under it. */
+export function isUnused({ users, factories }: ServedChain): boolean {
+  const last = factories.at(-1);
+  return users === 0 && (last?.terminal !== true || last.busy !== true);
 }
 
 /** Connections of these chains are asked to leave, the more often the more of `overMs` is over. */

@@ -48,9 +48,11 @@ export interface TerminalFilterFactory {
   create(connection: ConnectionView): TerminalFilter;
   /**
    * A configuration with `next` in this one's place is in force: connections that are there begin what they begin from now
-   * on with `next`. False, and nothing has changed: they cannot.
+   * on with `next`. False, and nothing has changed: they cannot. `onIdle` is called whenever nothing is left that was begun before.
    */
-  succeed?(next: NetworkFilterFactory): boolean;
+  succeed?(next: NetworkFilterFactory, onIdle: () => void): boolean;
+  /** Something is under way that was begun with it. Absent: nothing outlives its connection. */
+  readonly busy?: boolean;
   /**
    * A configuration without this one is in force: connections that are there ask downstream to leave, the more often the
    * more of `overMs` is over. Those that are left later end without a word.

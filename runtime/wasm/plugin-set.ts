@@ -62,8 +62,6 @@ export class PluginSet {
   readonly #prepared = new Map<number, Generation>();
   /** Made with the first shadow. */
   #shadowWorld: ShadowWorld | null = null;
-  /** Places that access logs have. */
-  readonly #loggers = new Set<PluginFilterFactory>();
   #stopRefreshing = (): void => {};
 
   /** `modules[n]` is the loaded code of `plugins[n]`; the same module may stand there more than once. */
@@ -194,9 +192,7 @@ export class PluginSet {
 
   /** The access logger that plugin `index` of the snapshot is. */
   accessLogger(index: number): StreamLogger {
-    const place = this.#place(index);
-    this.#loggers.add(place);
-    return new PluginLogger(place);
+    return new PluginLogger(this.#place(index));
   }
 
   /**
@@ -217,11 +213,8 @@ export class PluginSet {
       for (const vm of new Set(place.live.all().map((one) => one.vm))) {
         // Others in its VM stay.
         if (vm.plugins.some(({ chooser }) => chooser !== null && chooser !== place && this.#isThere(chooser))) continue;
-        // Logs are written at the end of streams, which are none of the logger's.
-        if (this.#loggers.has(place)) setTimeout(() => this.#retire(vm, 0), drainMs).unref();
-        else this.#retire(vm, drainMs);
+        this.#retire(vm, drainMs);
       }
-      this.#loggers.delete(place);
     }
   }
 

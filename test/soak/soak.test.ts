@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { CONNECTIONS } from "../bench/wrk.ts";
 import { slowReaders, slowUpstream, slowWriters, streamDown, streamUp } from "./body-soak.ts";
+import { soakReloads } from "./reload-soak.ts";
 import { soakRequests } from "./request-soak.ts";
 import { soakRestarts } from "./restart-soak.ts";
 
@@ -38,6 +39,24 @@ test("hot restarts under load, no request lost", async () => {
   const { errors, requests, statuses } = await soakRestarts(folder, 4000, 2);
   assert.deepEqual({ errors, statuses: new Set(statuses) }, { errors: 0, statuses: new Set([0]) });
   assert.ok(requests >= 4000, `${requests} requests`);
+});
+
+test("reloads of the whole configuration under load, no request lost", async () => {
+  const {
+    errors,
+    firstError,
+    requests,
+    reloads,
+    before,
+    after: rest,
+  } = await soakReloads(folder, {
+    reloads: 15,
+    pauseMs: 60,
+    seed: 3,
+  });
+  assert.deepEqual({ errors, firstError, reloads }, { errors: 0, firstError: "", reloads: 15 });
+  assert.deepEqual(rest, before);
+  assert.ok(requests >= 1000, `${requests} requests`);
 });
 
 test("large bodies flow down and up in bounded memory", async () => {
