@@ -213,7 +213,7 @@ function runCommand(sluice: Command, report: (status: number) => void): void {
     .option("--watch", "take up changes of the configuration's file and of the modules it names")
     .option("--admin-address-path <file>", "write the bound admin address to this file")
     .addOption(
-      new Option("--drain-time-s <seconds>", "how long streams may finish after SIGTERM")
+      new Option("--drain-time-s <seconds>", "how long streams may finish after SIGTERM, and replaced listeners drain")
         .argParser(checked((text) => wholeNumber(text, 86_400)))
         .default(DRAIN_TIME_MS / 1000),
     )

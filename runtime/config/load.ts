@@ -88,6 +88,7 @@ function buildSnapshot(
     schema,
     bundled: options.bundledFilters,
     clusters,
+    listeners: listenerMessages.map((listener) => listener.text("name")),
     secrets: resources?.messages("secrets") ?? [],
   });
   checkClusterNames(context, clusterMessages);

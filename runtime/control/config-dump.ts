@@ -8,11 +8,11 @@ const ADMIN_PACKAGE = "type.googleapis.com/envoy.admin.v3";
 type Json = Readonly<Record<string, unknown>>;
 
 /** `?resource=FIELD` gives that list only (static_clusters, …); `?name_regex=RE` keeps resources whose name matches. */
-export function configDump({ snapshot, startedAt }: AdminSubject, parameters: URLSearchParams): AdminAnswer {
+export function configDump({ snapshot, configuredAt }: AdminSubject, parameters: URLSearchParams): AdminAnswer {
   const pattern = parameters.get("name_regex");
   const keeps = pattern === null ? undefined : nameFilter(pattern);
   if (keeps === null) return { status: 400, body: "Error while parsing name_regex\n" };
-  const configs = dumpConfigs(record(snapshot.dump), startedAt.toISOString(), keeps);
+  const configs = dumpConfigs(record(snapshot.dump), configuredAt.toISOString(), keeps);
   const resource = parameters.get("resource");
   if (resource === null) return json({ configs });
   const owner = configs.find((config) => resource in config && Array.isArray(config[resource]));

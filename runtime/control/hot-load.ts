@@ -42,7 +42,7 @@ export interface HotLoadSetup {
   /** Where code comes from that is not on this machine, and what lets code in. */
   readonly code: PluginCode;
   /** Another snapshot is in force. */
-  readonly onSnapshot: (snapshot: Snapshot) => void;
+  readonly onSnapshot: (snapshot: Snapshot) => Promise<void>;
 }
 
 /** A plugin for people: what workers say of it, its versions, and its trial. */
@@ -148,7 +148,7 @@ export class HotLoad {
         const outcome = changes.none
           ? outcomeOf([], "unchanged", from)
           : await this.#reconfigure(placed, changes, from);
-        this.#accept(placed.snapshot, accept);
+        await this.#accept(placed.snapshot, accept);
         return outcome;
       } catch (error) {
         code.reach(this.#snapshot.clusters);
@@ -424,10 +424,10 @@ export class HotLoad {
 
   // ---- the rest -------------------------------------------------------------------------------
 
-  #accept(snapshot: Snapshot, accept: () => void): void {
+  async #accept(snapshot: Snapshot, accept: () => void): Promise<void> {
     accept();
     this.#snapshot = snapshot;
-    this.#setup.onSnapshot(snapshot);
+    await this.#setup.onSnapshot(snapshot);
   }
 
   #told(versions: readonly Version[], outcome: Outcome): Outcome {

@@ -57,6 +57,7 @@ export interface ServerOptions {
 export class Server implements AdminSubject, PoolOwner {
   readonly version: string;
   readonly startedAt = new Date();
+  configuredAt = this.startedAt;
   readonly commandLine: Readonly<Record<string, unknown>>;
   readonly #options: ServerOptions;
   readonly #log: Log;
@@ -286,7 +287,7 @@ export class Server implements AdminSubject, PoolOwner {
       startedAt: this.startedAt,
       drainOverMs: this.#drainOverMs,
       code: await this.#codeOf(this.#snapshot!),
-      onSnapshot: (snapshot) => (this.#snapshot = snapshot),
+      onSnapshot: (snapshot) => this.#reloaded(snapshot),
     });
   }
 
@@ -415,6 +416,14 @@ export class Server implements AdminSubject, PoolOwner {
     };
     this.#registryWatch = new Watch(code.oci, watched, registries.pollMs, this.#log);
     this.#registryWatch.start(code.digests(plugins));
+  }
+
+  async #reloaded(snapshot: Snapshot): Promise<void> {
+    this.#snapshot = snapshot;
+    this.configuredAt = new Date();
+    // The first plugins from a registry may have come.
+    if (this.#registryWatch === null && snapshot.registries.pollMs > 0)
+      await this.#watchRegistries(await this.#codeOf(snapshot), snapshot);
   }
 
   /** Code that came after the start. */

@@ -30,6 +30,8 @@ export interface AdminSubject {
   readonly version: string;
   readonly uptimeMs: number;
   readonly startedAt: Date;
+  /** When the configuration in force came. */
+  readonly configuredAt: Date;
   /** admin.v3.CommandLineOptions in protobuf JSON. */
   readonly commandLine: Readonly<Record<string, unknown>>;
   /** What processes that take over from each other must have in common; `disabled` when this one stands alone. */

@@ -174,6 +174,12 @@ export class Cluster implements Upstream {
     for (const host of this.#hosts) host.pool.drain();
   }
 
+  /** There is no cluster of its name any more. */
+  withdraw(): void {
+    this.resources.stats.membershipTotal.set(0);
+    this.resources.stats.membershipHealthy.set(0);
+  }
+
   /** Ends everything at once. */
   close(): void {
     for (const tls of this.#tls) tls.close();

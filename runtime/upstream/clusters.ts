@@ -80,7 +80,10 @@ export class ClusterSet implements Upstreams {
   /** Nothing that is in force names what was removed. */
   finish(update: ClusterUpdate): void {
     this.#clusters = update.clusters;
-    for (const cluster of update.removed.values()) this.#retire(cluster);
+    for (const cluster of update.removed.values()) {
+      this.#retire(cluster);
+      cluster.withdraw();
+    }
   }
 
   /** Gives up what was prepared. */

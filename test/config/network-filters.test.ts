@@ -138,7 +138,7 @@ test("the small filters", () => {
           delayMs: 500,
           enabled: false,
           runtimeKey: "k",
-          countKey: "connection_limit static_resources.listeners[0].filter_chains[0].filters[1].typed_config",
+          countKey: "connection_limit listener l.filter_chains[0].filters[1].typed_config",
         },
       },
       { kind: "direct_response", name: "say", response: Buffer.from("hello") },

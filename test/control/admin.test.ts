@@ -55,6 +55,7 @@ class Subject implements AdminSubject {
   readonly version = "sluice/0/node-26";
   readonly uptimeMs = 61_999;
   readonly startedAt = new Date(0);
+  readonly configuredAt = new Date(0);
   readonly commandLine = { concurrency: 2 };
   readonly hotRestartVersion = "disabled";
   readonly snapshot = {

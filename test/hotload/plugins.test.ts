@@ -181,6 +181,45 @@ describe("plugins in a reload", () => {
     assert.equal(await versions(proxy), "0008, 0002");
   });
 
+  test("listeners that come in front of others change nothing for them", async () => {
+    const limits = (tokens: number): Readonly<Record<string, unknown>> =>
+      typed("envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit", {
+        stat_prefix: "limit",
+        token_bucket: { max_tokens: tokens, tokens_per_fill: tokens, fill_interval: "3600s" },
+        filter_enabled: { default_value: { numerator: 100 } },
+        filter_enforced: { default_value: { numerator: 100 } },
+      });
+    const limit = "envoy.filters.http.local_ratelimit";
+    const few = {
+      name: "few",
+      typed_config: typed("envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit", {
+        stat_prefix: "few",
+        max_connections: 100,
+      }),
+    };
+    const own = typed("envoy.extensions.filters.http.wasm.v3.Wasm", {
+      config: { configuration: typed("test.versions.v1.Versions", { mark: "route" }) },
+    });
+    const routes = [{ ...OK, typed_per_filter_config: { [limit]: limits(3), a: own } }];
+    const filters = [{ name: limit, typed_config: limits(1000) }, filter(plugin("a", one))];
+    const ingress = listener("ingress", [few, manager(routes, filters)]);
+    const front = listener("front", [manager([OK], [filter(plugin("b", two)), filter(plugin("a", one))])]);
+    const proxy = await new WorldProxy({ listeners: [ingress], clusters: [] }).live();
+    const answer = async (): Promise<unknown[]> => {
+      const { status, headers } = await proxy.get("/");
+      return [status, headers["x-mark"]];
+    };
+    assert.deepEqual(await answer(), [200, "route"]);
+    for (const listeners of [[front, ingress], [ingress]]) {
+      await proxy.reload({ listeners, clusters: [] });
+      assert.deepEqual(await answer(), [200, "route"]);
+      assert.equal(await proxy.stat("listener_manager.listener_in_place_updated"), 0);
+      assert.equal(await proxy.stat("listener_manager.listener_modified"), 0);
+    }
+    // The bucket of the route is what it was: this one is over.
+    assert.equal((await answer())[0], 429);
+  });
+
   test("two in one VM: one that comes makes it anew, one that goes leaves it to the other", async () => {
     const shared = (name: string): ReturnType<typeof filter> => {
       const config = plugin(name, one);

@@ -22,6 +22,8 @@ export class BuildContext {
   readonly schema: Schema;
   readonly bundled: BundledFilters;
   readonly clusters: ReadonlySet<string>;
+  /** Names of the listeners, in their order. */
+  readonly #listeners: readonly string[];
   /** `static_resources.secrets` by name. */
   readonly secrets: ReadonlyMap<string, Message>;
   readonly plugins: PluginConfig[] = [];
@@ -33,12 +35,14 @@ export class BuildContext {
     schema: Schema;
     bundled: BundledFilters;
     clusters: ReadonlySet<string>;
+    listeners: readonly string[];
     secrets: readonly Message[];
   }) {
     this.problems = given.problems;
     this.schema = given.schema;
     this.bundled = given.bundled;
     this.clusters = given.clusters;
+    this.#listeners = given.listeners;
     this.secrets = new Map(given.secrets.map((secret) => [secret.text("name"), secret]));
   }
 
@@ -64,6 +68,14 @@ export class BuildContext {
 
   unsupported(message: Message, field: string, what: string): void {
     this.error(message, field, "not-supported", `not supported yet: ${what}`);
+  }
+
+  /** Where a message stands, in words that hold when listeners come and go beside its own. */
+  placeOf({ path }: Message): string {
+    return path.replace(
+      /^static_resources\.listeners\[(\d+)\]/,
+      (_, index) => `listener ${this.#listeners[Number(index)]}`,
+    );
   }
 
   /** Takes a plugin; returns its index in {@link plugins}. Routes may add configurations to it later. */

@@ -152,6 +152,6 @@ function buildConnectionLimit(context: BuildContext, limit: Message): Connection
     delayMs: context.millis(limit, "delay", 0),
     enabled: enabled?.wrappedFlag("default_value", true) ?? true,
     runtimeKey: enabled?.text("runtime_key") ?? "",
-    countKey: `connection_limit ${limit.path}`,
+    countKey: `connection_limit ${context.placeOf(limit)}`,
   };
 }

@@ -92,7 +92,7 @@ function buildOverride(
   const bytes = encodeMessage(message);
   return {
     // Each place has its own, equal or not: guests keep state by it, such as token buckets.
-    id: context.overrideId(config.path, bytes),
+    id: context.overrideId(context.placeOf(config), bytes),
     bytes,
     ...(rateLimits === undefined ? {} : { rateLimits }),
   };
