@@ -1,6 +1,7 @@
 /** Every path of the admin interface: one table, from which `/help` and the index are printed too. */
 import type { AdminAnswer } from "./admin.ts";
 import { callbacksJson, callbacksText } from "./callbacks-page.ts";
+import { certsJson } from "./certs-page.ts";
 import { clustersText } from "../upstream/cluster-status.ts";
 import { clustersJson } from "./clusters-page.ts";
 import { configDump } from "./config-dump.ts";
@@ -41,6 +42,12 @@ export const ENDPOINTS: readonly Endpoint[] = [
     help: "Admin home page",
     mutates: false,
     run: () => ({ contentType: "text/html; charset=UTF-8", body: indexPage() }),
+  },
+  {
+    path: "/certs",
+    help: "print certs on machine",
+    mutates: false,
+    run: async (subject) => json(certsJson(await subject.certificates(), Date.now())),
   },
   {
     path: "/clusters",

@@ -15,6 +15,7 @@ import type { Log, LogLevel, ProcessLog } from "../observe/log.ts";
 import { StatsRegistry } from "../observe/stats-registry.ts";
 import type { Stat } from "../observe/stats-registry.ts";
 import type { StatsAnnouncement } from "../observe/stats.ts";
+import type { TlsContextStatus } from "../tls/certificate-status.ts";
 import type { ClusterStatus } from "../upstream/cluster-status.ts";
 import { SharedStore } from "../wasm/shared.ts";
 import type { LogLevels } from "../worker/messages.ts";
@@ -212,6 +213,10 @@ export class Server implements AdminSubject, PoolOwner {
 
   clusters(): Promise<readonly ClusterStatus[]> {
     return this.#pool.clusters();
+  }
+
+  certificates(): Promise<readonly TlsContextStatus[]> {
+    return this.#pool.certificates();
   }
 
   hotLoad(): Promise<HotLoad> {

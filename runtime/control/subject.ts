@@ -4,6 +4,7 @@ import type { Snapshot } from "../config/snapshot.ts";
 import type { BoundAddress } from "../listener/bind.ts";
 import type { LogLevel } from "../observe/log.ts";
 import type { Stat } from "../observe/stats-registry.ts";
+import type { TlsContextStatus } from "../tls/certificate-status.ts";
 import type { ClusterStatus } from "../upstream/cluster-status.ts";
 import type { WorkerReport } from "../worker/pool.ts";
 import type { HotLoad } from "./hot-load.ts";
@@ -41,6 +42,7 @@ export interface AdminSubject {
   stats(): readonly Stat[];
   resetCounters(): void;
   clusters(): Promise<readonly ClusterStatus[]>;
+  certificates(): Promise<readonly TlsContextStatus[]>;
   /** Shows and changes plugins; loaded when it is asked for first. */
   hotLoad(): Promise<PluginDoor>;
   /** A module from a registry, as the configuration says how to reach it. Rejects with ProxyError ARTIFACT_…. */

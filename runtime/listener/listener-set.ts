@@ -1,6 +1,7 @@
 /** Every listener of a worker. Life: start → (accept) → drain → close. */
 import type { ListenerConfig } from "../config/snapshot.ts";
 import type { Gauge } from "../observe/stats.ts";
+import type { TlsContextStatus } from "../tls/certificate-status.ts";
 import { AddressBook } from "./address-book.ts";
 import type { BoundAddress } from "./bind.ts";
 import { Listener } from "./listener.ts";
@@ -42,6 +43,11 @@ export class ListenerSet implements ParcelOwner {
 
   get bound(): readonly BoundAddress[] {
     return this.#listeners.flatMap(({ bound }) => bound);
+  }
+
+  /** Certificates of all chains with TLS. */
+  get certificates(): readonly TlsContextStatus[] {
+    return this.#listeners.flatMap(({ tls }) => tls.map(({ status }) => status));
   }
 
   /** Descriptors of all listening sockets, for a process that takes over. Throws ProxyError NATIVE_SOCKETS. */

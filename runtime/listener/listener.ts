@@ -117,6 +117,10 @@ export class Listener implements ConnectionOwner, SocketOwner, SocketTaker {
     return this.#bound;
   }
 
+  get tls(): readonly DownstreamTls[] {
+    return this.#chains.all.flatMap(({ tls }) => tls ?? []);
+  }
+
   /** Sockets that another listener may take over, once this one retires. */
   get sockets(): readonly ListeningSocket[] {
     return this.#sockets;
@@ -345,11 +349,10 @@ export class Listener implements ConnectionOwner, SocketOwner, SocketTaker {
   /** Limits hold for accepted sockets of all workers; a socket that is handed over has passed them. */
   #isFull(): boolean {
     const { maxConnections } = this.#environment;
-    if (maxConnections < Infinity && !this.#config.ignoreGlobalConnectionLimit) {
-      if (this.#allCounts.total() >= maxConnections) {
-        this.#stats.globalCxOverflow.inc();
-        return true;
-      }
+    const limited = maxConnections < Infinity && !this.#config.ignoreGlobalConnectionLimit;
+    if (limited && this.#allCounts.total() >= maxConnections) {
+      this.#stats.globalCxOverflow.inc();
+      return true;
     }
     if (this.#connectionLimit === Infinity || this.#counts.total() < this.#connectionLimit) return false;
     this.#stats.cxOverflow.inc();

@@ -10,6 +10,7 @@ import { MAX_TLS_SESSIONS } from "../limits.ts";
 import type { Stats } from "../observe/stats.ts";
 import type { SecureFacts } from "../observe/stream-info.ts";
 import { shownChain } from "./certificate.ts";
+import { contextStatus, type TlsContextStatus } from "./certificate-status.ts";
 import { handshakeErrorText, noCertificateText, noServerNameText, verificationText } from "./failure-text.ts";
 import { tlsModule } from "./openssl.ts";
 import { SecretFiles } from "./secret-files.ts";
@@ -78,6 +79,10 @@ export class DownstreamTls {
     let server = this.#servers.get(choice);
     if (server === undefined) this.#servers.set(choice, (server = this.#createServer(choice, this.#generation)));
     server.emit("connection", socket);
+  }
+
+  get status(): TlsContextStatus {
+    return contextStatus(this.#config, this.#generation);
   }
 
   /** Ends handshakes that are under way, and looks at no file any more. */

@@ -16,6 +16,8 @@ const RESPONDERS: readonly number[] = [0xa1, 0xa2];
 
 export interface OcspStaple {
   readonly der: Buffer;
+  /** Milliseconds since the epoch, as below. */
+  readonly fromMs: number;
   /** Milliseconds since the epoch from which on it is not sent any more. */
   readonly expiresMs: number;
 }
@@ -40,7 +42,7 @@ export function readStaple(der: Buffer, certificate: Certificate, what: string):
   const until = next?.tag === NEXT_UPDATE ? elementsOf(next)[0] : thisUpdate;
   const expiresMs = timeMillis(until);
   if (Number.isNaN(expiresMs)) throw badTls(what, "the OCSP response is damaged");
-  return { der, expiresMs };
+  return { der, fromMs: timeMillis(thisUpdate), expiresMs };
 }
 
 /** BasicOCSPResponse → ResponseData → responses, which follow the version, the responder and the time. */

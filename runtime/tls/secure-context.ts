@@ -26,6 +26,8 @@ export interface TlsGeneration {
   readonly fallback: ContextChoice;
   /** By server name in lower case, wildcards as `*.example.com`. */
   readonly byName: ReadonlyMap<string, ContextChoice>;
+  /** Our own certificates in the order of the configuration. */
+  readonly shown: readonly { readonly leaf: Certificate; readonly staple: OcspStaple | null }[];
   /** Milliseconds since the epoch when its key for session tickets is to be replaced. */
   readonly expiresMs: number;
 }
@@ -93,7 +95,7 @@ export function downstreamGeneration(config: DownstreamTlsConfig, read: ReadSour
   };
   for (const [name, list] of chosen) byName.set(name, contextOf(list));
   const first = pairs.filter((pair, at) => (config.fullScan || at === 0) && isFirstOfKind(pairs, pair));
-  return { validator, byName, fallback: contextOf(first), expiresMs: tickets?.expiresMs ?? Infinity };
+  return { validator, byName, fallback: contextOf(first), shown: pairs, expiresMs: tickets?.expiresMs ?? Infinity };
 }
 
 /** The same for a cluster: one context. */
@@ -103,6 +105,7 @@ export function upstreamGeneration(config: UpstreamTlsConfig, read: ReadSource):
   return {
     validator,
     byName: new Map(),
+    shown: pairs,
     expiresMs: Infinity,
     fallback: contextChoice(pairs, {
       ...versionsAndCiphers(config),

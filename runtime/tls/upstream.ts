@@ -3,15 +3,16 @@
  * sockets that are connected and whose peer is the one that was meant, or the reason why not.
  */
 import type { IpcSocketConnectOpts, OnReadOpts, Socket, TcpSocketConnectOpts } from "node:net";
-import type { ConnectionOptions, SecureContext, TLSSocket } from "node:tls";
+import type { ConnectionOptions, TLSSocket } from "node:tls";
 import type { UpstreamTlsConfig } from "../config/tls-snapshot.ts";
 import type { Stats } from "../observe/stats.ts";
 import type { SecureFacts } from "../observe/stream-info.ts";
 import { Certificate, KeyUsage, shownChain } from "./certificate.ts";
+import { contextStatus, type TlsContextStatus } from "./certificate-status.ts";
 import { handshakeErrorText, keyUsageText, verificationText } from "./failure-text.ts";
 import { tlsModule } from "./openssl.ts";
 import { SecretFiles } from "./secret-files.ts";
-import { upstreamGeneration } from "./secure-context.ts";
+import { type TlsGeneration, upstreamGeneration } from "./secure-context.ts";
 import { SocketSecureFacts } from "./secure-facts.ts";
 import { TlsStats } from "./tls-stats.ts";
 import type { Validator } from "./validator.ts";
@@ -44,8 +45,7 @@ export class UpstreamTls {
   readonly #config: UpstreamTlsConfig;
   readonly #stats: TlsStats;
   readonly #files: SecretFiles;
-  #context!: SecureContext;
-  #validator: Validator | null = null;
+  #generation!: TlsGeneration;
   /** The newest session of each server name, in the order in which they came; all are of accepted connections. */
   readonly #sessions = new Map<string, KeptSession>();
   /** What accepted connections showed, and the session of a connection that came before that was known. */
@@ -85,7 +85,7 @@ export class UpstreamTls {
     const session = this.#sessions.get(name)?.session;
     const all: ConnectionOptions & DialOptions = {
       ...options,
-      secureContext: this.#context,
+      secureContext: this.#generation.fallback.context,
       // The validator decides: it knows of pins, names and exceptions.
       rejectUnauthorized: false,
       checkServerIdentity: () => undefined,
@@ -111,7 +111,8 @@ export class UpstreamTls {
     const known = socket.isSessionReused();
     const misused = known ? null : this.#misuse(socket);
     const problem =
-      misused ?? (this.#validator === null || known ? null : this.#problemOf(socket, host, this.#validator));
+      misused ??
+      (this.#generation.validator === null || known ? null : this.#problemOf(socket, host, this.#generation.validator));
     if (problem !== null) return problem;
     const name = this.serverName(host);
     const chain = known ? (this.#sessions.get(name)?.chain ?? []) : shownChain(socket);
@@ -132,7 +133,14 @@ export class UpstreamTls {
   /** Of an accepted connection. */
   facts(socket: TLSSocket): SecureFacts {
     const chain = this.#accepted.get(socket) ?? [];
-    return new SocketSecureFacts(socket, { chain, peerValidated: this.#validator?.wantsCertificate === true });
+    return new SocketSecureFacts(socket, {
+      chain,
+      peerValidated: this.#generation.validator?.wantsCertificate === true,
+    });
+  }
+
+  get status(): TlsContextStatus {
+    return contextStatus(this.#config, this.#generation);
   }
 
   /** Looks at no file any more. */
@@ -162,9 +170,7 @@ export class UpstreamTls {
   }
 
   #renew(): void {
-    const { fallback, validator } = upstreamGeneration(this.#config, this.#files.read);
-    this.#context = fallback.context;
-    this.#validator = validator;
+    this.#generation = upstreamGeneration(this.#config, this.#files.read);
     // They were made under the old trust.
     this.#sessions.clear();
   }

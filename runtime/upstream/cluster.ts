@@ -4,6 +4,7 @@ import type { OriginalDstConfig } from "../config/cluster-snapshot.ts";
 import type { Address, ClusterConfig, EndpointConfig } from "../config/snapshot.ts";
 import { ResetReason } from "../errors.ts";
 import type { Stats } from "../observe/stats.ts";
+import type { TlsContextStatus } from "../tls/certificate-status.ts";
 import { UpstreamTls } from "../tls/upstream.ts";
 import type { ConnectionInfo } from "../observe/stream-info.ts";
 import { ConnectTunnel } from "./connect-tunnel.ts";
@@ -76,6 +77,9 @@ export class Cluster implements Upstream {
 
   get hosts(): readonly Host[] {
     return this.#hosts;
+  }
+  get certificates(): readonly TlsContextStatus[] {
+    return this.#tls.map(({ status }) => status);
   }
   get hostCount(): number {
     return this.#hosts.length;

@@ -9,6 +9,7 @@ import type { LentSocket } from "../listener/listening-socket.ts";
 import type { PeerLink } from "../listener/peers.ts";
 import type { LogLevel } from "../observe/log.ts";
 import type { StatsAnnouncement } from "../observe/stats.ts";
+import type { TlsContextStatus } from "../tls/certificate-status.ts";
 import type { ClusterStatus } from "../upstream/cluster-status.ts";
 import type { LoadedModule } from "../wasm/module/module.ts";
 import type { PluginVersion } from "../wasm/plugin-set.ts";
@@ -147,6 +148,8 @@ export type ToWorker =
   | { readonly kind: "drop_listeners"; readonly id: number }
   /** Answer `clusters` with the same id. */
   | { readonly kind: "describe_clusters"; readonly id: number }
+  /** Answer `certificates` with the same id. */
+  | { readonly kind: "describe_certificates"; readonly id: number }
   /** Answer `plugins` with the same id. */
   | { readonly kind: "describe_plugins"; readonly id: number }
   /** Flush logs, end the thread. */
@@ -162,6 +165,7 @@ export type FromWorker =
   | { readonly kind: "sockets_lent"; readonly id: number; readonly sockets: readonly LentSocket[] }
   | { readonly kind: "handed_over"; readonly id: number }
   | { readonly kind: "clusters"; readonly id: number; readonly clusters: readonly ClusterStatus[] }
+  | { readonly kind: "certificates"; readonly id: number; readonly contexts: readonly TlsContextStatus[] }
   /** `error`: the step failed and left nothing behind. `ms`: how long the worker was at it. */
   | {
       readonly kind: "plugins_changed";

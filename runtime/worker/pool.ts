@@ -18,6 +18,7 @@ import {
 import type { BoundAddress } from "../listener/bind.ts";
 import type { LentSocket } from "../listener/listening-socket.ts";
 import type { Log } from "../observe/log.ts";
+import type { TlsContextStatus } from "../tls/certificate-status.ts";
 import type { StatsAnnouncement } from "../observe/stats.ts";
 import { mergeClusterStatuses } from "../upstream/cluster-status.ts";
 import type { ClusterStatus } from "../upstream/cluster-status.ts";
@@ -269,6 +270,12 @@ export class WorkerPool {
     return mergeClusterStatuses(answers.flatMap((one) => (one.kind === "clusters" ? [one.clusters] : [])));
   }
 
+  /** TLS contexts as one worker has them: all have the same files. */
+  async certificates(): Promise<readonly TlsContextStatus[]> {
+    const answers = await this.#ask("describe_certificates");
+    return answers.flatMap((one) => (one.kind === "certificates" ? [one.contexts] : []))[0] ?? [];
+  }
+
   /** The same of plugins. */
   async plugins(): Promise<readonly PluginStatus[]> {
     const answers = await this.#ask("describe_plugins");
@@ -315,7 +322,7 @@ export class WorkerPool {
   }
 
   async #ask(
-    kind: "describe_clusters" | "describe_plugins" | "lend_sockets" | "hand_over",
+    kind: "describe_clusters" | "describe_certificates" | "describe_plugins" | "lend_sockets" | "hand_over",
     timeoutMs = WORKER_ANSWER_MS,
   ): Promise<readonly FromWorker[]> {
     const id = this.#questions.newId();

@@ -175,6 +175,11 @@ class DataPlane {
     return { kind: "clusters", id, clusters: clusterStatuses(this.#clusters.all()) };
   }
 
+  describeCertificates(id: number): FromWorker {
+    const ofClusters = [...this.#clusters.all()].flatMap(({ certificates }) => certificates);
+    return { kind: "certificates", id, contexts: [...this.#listeners.certificates, ...ofClusters] };
+  }
+
   describePlugins(id: number): FromWorker {
     return { kind: "plugins", id, plugins: this.#plugins.statuses() };
   }
@@ -396,6 +401,8 @@ function onMessage(message: ToWorker): void {
       return plane.endTrials(message.indices);
     case "describe_clusters":
       return say(plane.describeClusters(message.id));
+    case "describe_certificates":
+      return say(plane.describeCertificates(message.id));
     case "describe_plugins":
       return say(plane.describePlugins(message.id));
     case "stop":

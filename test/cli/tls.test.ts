@@ -4,8 +4,24 @@ import { execFile } from "node:child_process";
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { Authority, folder, read } from "../tls/certificates.ts";
+import { Authority, folder, openssl, read } from "../tls/certificates.ts";
 import { ProxyProcess } from "./proxy-process.ts";
+
+interface Listed {
+  readonly path: string;
+  readonly serial_number: string;
+  readonly subject_alt_names: readonly object[];
+  readonly days_until_expiration: string;
+  readonly valid_from: string;
+  readonly expiration_time: string;
+}
+interface ListedCertificates {
+  readonly certificates: readonly { readonly ca_cert: readonly Listed[]; readonly cert_chain: readonly Listed[] }[];
+}
+
+function serialOf(certificate: string): string {
+  return openssl(["x509", "-in", certificate, "-noout", "-serial"]).replace("serial=", "0x").trim();
+}
 
 const TYPE = '"@type": type.googleapis.com/envoy.extensions.';
 
@@ -93,6 +109,21 @@ static_resources:
   assert.match(found, /cluster\.inner\.ssl\.handshake: [12]\n/);
   const dump = (await running.get("/config_dump", running.admin)).body;
   assert.ok(dump.includes("[redacted]") && !dump.includes("PRIVATE KEY"));
+  const certs = async (): Promise<ListedCertificates["certificates"]> =>
+    (JSON.parse((await running.get("/certs", running.admin)).body) as ListedCertificates).certificates;
+  const listed = await certs();
+  assert.equal(listed.length, 3);
+  assert.deepEqual(
+    listed.map(({ ca_cert: [ca], cert_chain: [leaf] }) => [ca!.path, leaf!.path, leaf!.subject_alt_names]),
+    [
+      [root.certificate, front.certificate, [{ dns: "front.test" }]],
+      [root.certificate, inner.certificate, [{ dns: "inner.test" }]],
+      [root.certificate, proxy.certificate, [{ uri: "spiffe://t/proxy" }]],
+    ],
+  );
+  const [{ days_until_expiration: days, expiration_time: end, valid_from: from }] = listed[0]!.cert_chain as [Listed];
+  assert.equal(days, "29");
+  assert.match(`${from} ${end}`, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/);
   // One file by rename, the other in place, while both workers serve.
   const next = root.issue("next", { names: "DNS:front.test" });
   renameSync(next.certificate, front.certificate);
@@ -103,6 +134,8 @@ static_resources:
       /listener\.edge\.server_ssl_socket_factory\.ssl_context_update_by_sds: (\d+)/.exec(await stats())?.[1] ?? 0,
     );
   }
+  const [renewed] = await certs();
+  assert.equal(BigInt(`0x${renewed!.cert_chain[0]!.serial_number}`), BigInt(serialOf(front.certificate)));
   const shown = await curl(...at, "-v", "-o", "/dev/null", `https://front.test:${port}/`);
   assert.match(shown, /subject: O=Sluice test; CN=next/);
   running.process.kill("SIGTERM");

@@ -106,6 +106,9 @@ class Subject implements AdminSubject {
   clusters() {
     return Promise.resolve([clusterStatus(7)]);
   }
+  certificates() {
+    return Promise.resolve([]);
+  }
   pullArtifact(): Promise<never> {
     return Promise.reject(new ProxyError("ARTIFACT_MISSING", "config", "no such artifact"));
   }
