@@ -105,6 +105,8 @@ export const ResetReason = {
   CONNECTION_TERMINATION: "connection termination",
   OVERFLOW: "overflow",
   REMOTE_RESET: "remote reset",
+  /** Of HTTP/2: the host has not looked at the request. */
+  REFUSED_STREAM: "remote refused stream reset",
   PROTOCOL_ERROR: "protocol error",
   /** No host could be picked; becomes `no healthy upstream`, not a reset text. */
   NO_HEALTHY_UPSTREAM: "no healthy upstream",

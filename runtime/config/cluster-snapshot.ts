@@ -22,6 +22,16 @@ export interface HashingConfig {
   readonly tableSize: number;
   /** Hosts are told apart by name and not by address. */
   readonly useHostname: boolean;
+  /** Percent of its share of requests that a host gets at most; absent: no bound. Envoy: `hash_balance_factor`. */
+  readonly balanceFactor?: number | undefined;
+}
+
+/** envoy.config.cluster.v3.Cluster.LeastRequestLbConfig. */
+export interface LeastRequestConfig {
+  /** Hosts that are drawn, of which the least busy serves. Envoy: `choice_count`, 2. */
+  readonly choices: number;
+  /** How much the load of a host takes from its weight. Envoy: `active_request_bias`, 1. */
+  readonly bias: number;
 }
 
 /** envoy.config.cluster.v3.Cluster.LbSubsetConfig, of clusters that have selectors. */

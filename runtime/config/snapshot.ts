@@ -3,7 +3,13 @@
  * structured clone). Names follow Envoy's v3 messages; values have their final units.
  * Everything right of `config` reads this and nothing else of the configuration.
  */
-import type { HashingConfig, OriginalDstConfig, SubsetsConfig, UpstreamProxyProtocol } from "./cluster-snapshot.ts";
+import type {
+  HashingConfig,
+  LeastRequestConfig,
+  OriginalDstConfig,
+  SubsetsConfig,
+  UpstreamProxyProtocol,
+} from "./cluster-snapshot.ts";
 import type { HttpHashPolicy } from "./hash-policy-snapshot.ts";
 import type { HotLoadConfig } from "./hot-load-snapshot.ts";
 import type { FilterChainMatch, ListenerConfig } from "./listener-snapshot.ts";
@@ -333,6 +339,19 @@ export interface RetryPolicy {
   readonly retriableStatusCodes: readonly number[];
   readonly baseIntervalMs: number;
   readonly maxIntervalMs: number;
+  /** Absent: the policy of the cluster alone chooses hosts. */
+  readonly hostSelection?: HostSelection | undefined;
+}
+/** retry_host_predicate and host_selection_retry_max_attempts: hosts that a retry is not to meet. */
+export interface HostSelection {
+  /** How often another one is chosen. */
+  readonly more: number;
+  /** Those that were tried before. */
+  readonly previous: boolean;
+  /** Those whose metadata `envoy.lb` says `canary: true`. */
+  readonly canaries: boolean;
+  /** Those whose metadata `envoy.lb` has all of these; absent: whatever they have. */
+  readonly metadata?: Readonly<Record<string, unknown>> | undefined;
 }
 
 export interface HeaderMutation {
@@ -392,6 +411,10 @@ export interface ClusterConfig {
   readonly subsets?: SubsetsConfig | undefined;
   /** Percent of usable hosts below which all are used; absent: the host's own. */
   readonly healthyPanicPercent?: number | undefined;
+  /** Percent by which the share of usable hosts of a priority counts; absent: the host's own. */
+  readonly overprovisioningPercent?: number | undefined;
+  /** Of the policy LEAST_REQUEST; absent: Envoy's defaults. */
+  readonly leastRequest?: LeastRequestConfig | undefined;
   /** Of the type ORIGINAL_DST. */
   readonly originalDst?: OriginalDstConfig;
   readonly connectTimeoutMs: number;
@@ -425,6 +448,8 @@ export interface EndpointConfig {
   readonly weight: number;
   readonly priority: number;
   readonly healthy: boolean;
+  /** Usable, but only where healthy hosts are too few. */
+  readonly degraded?: boolean | undefined;
   /** Index in the cluster's `tls`; absent: plain bytes. */
   readonly tls?: number | undefined;
   /** What the host is told of downstream; absent: nothing. */

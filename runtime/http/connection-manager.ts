@@ -68,8 +68,10 @@ export class RoutedCluster {
   readonly timeout: Counter;
   readonly perTryTimeout: Counter;
   readonly retryLimitExceeded: Counter;
+  readonly retrySuccess: Counter;
   readonly retryOrShadowAbandoned: Counter;
   readonly #retry: Counter;
+  readonly #retryBackoff: Counter;
   readonly #retryOverflow: Counter;
   #retries = 0;
 
@@ -82,8 +84,10 @@ export class RoutedCluster {
     this.time = stats.histogram(`${prefix}upstream_rq_time`);
     this.timeout = stats.counter(`${prefix}upstream_rq_timeout`);
     this.perTryTimeout = stats.counter(`${prefix}upstream_rq_per_try_timeout`);
+    this.retrySuccess = stats.counter(`${prefix}upstream_rq_retry_success`);
     this.retryLimitExceeded = stats.counter(`${prefix}upstream_rq_retry_limit_exceeded`);
     this.retryOrShadowAbandoned = stats.counter(`${prefix}retry_or_shadow_abandoned`);
+    this.#retryBackoff = stats.counter(`${prefix}upstream_rq_retry_backoff_exponential`);
     this.#retry = stats.counter(`${prefix}upstream_rq_retry`);
     this.#retryOverflow = stats.counter(`${prefix}upstream_rq_retry_overflow`);
   }
@@ -96,6 +100,7 @@ export class RoutedCluster {
     }
     this.#retries++;
     this.#retry.inc();
+    this.#retryBackoff.inc();
     return true;
   }
 

@@ -47,6 +47,7 @@ const RESET_FLAGS: Readonly<Record<ResetReason, ResponseFlag>> = {
   [ResetReason.CONNECTION_TERMINATION]: ResponseFlag.UC,
   [ResetReason.OVERFLOW]: ResponseFlag.UO,
   [ResetReason.REMOTE_RESET]: ResponseFlag.UR,
+  [ResetReason.REFUSED_STREAM]: ResponseFlag.UR,
   [ResetReason.PROTOCOL_ERROR]: ResponseFlag.UPE,
   [ResetReason.NO_HEALTHY_UPSTREAM]: ResponseFlag.UH,
 };

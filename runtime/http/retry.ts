@@ -3,8 +3,10 @@
  * policy; the safe retry on a dead reused connection is the router's own and needs none.
  */
 import type { HeaderMap } from "../codec/headers.ts";
-import type { RetryPolicy } from "../config/snapshot.ts";
+import type { HostSelection, RetryPolicy } from "../config/snapshot.ts";
 import { ResetReason } from "../errors.ts";
+import type { Host } from "../upstream/host.ts";
+import { hasMetadata } from "../upstream/metadata-match.ts";
 
 const CONSUMED = [
   "x-envoy-retry-on",
@@ -94,6 +96,7 @@ export class RetryState {
     const on = this.#on;
     if (reason === ResetReason.OVERFLOW) return false;
     if (on.has("5xx") || on.has("gateway-error") || on.has("reset")) return true;
+    if (on.has("refused-stream") && reason === ResetReason.REFUSED_STREAM) return true;
     if (on.has("reset-before-request") && requestUnsent) return true;
     return (
       on.has("connect-failure") &&
@@ -109,4 +112,17 @@ export class RetryState {
     this.#attempts++;
     return Math.random() * Math.min((2 ** this.#attempts - 1) * this.#baseMs, this.#maxMs);
   }
+}
+
+/** Whether a retry had better go to another host; `tried`: the addresses of those before. */
+export function refusesHost(
+  selection: HostSelection | undefined,
+  tried: readonly string[] | null,
+  host: Host,
+): boolean {
+  if (selection === undefined) return false;
+  const { previous, canaries, metadata } = selection;
+  if (previous && tried?.includes(host.address) === true) return true;
+  if (canaries && host.lbMetadata?.["canary"] === true) return true;
+  return metadata !== undefined && hasMetadata(host, metadata, true);
 }

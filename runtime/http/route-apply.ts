@@ -5,6 +5,15 @@ import { wireText } from "../observe/wire-text.ts";
 import { pathLength } from "./route-match.ts";
 import type { ResolvedRoute } from "./route-table.ts";
 
+/** The route's timeout in milliseconds, or the one that a trusted caller asks for. */
+export function chooseTimeout(routeTimeoutMs: number, headers: HeaderMap): number {
+  const asked = headers.get("x-envoy-upstream-rq-timeout-ms");
+  if (asked === undefined) return routeTimeoutMs;
+  headers.remove("x-envoy-upstream-rq-timeout-ms");
+  const ms = Number(asked);
+  return Number.isInteger(ms) && ms >= 0 ? ms : routeTimeoutMs;
+}
+
 /**
  * Header mutations, then host rewrite, then path rewrite, as in Envoy. `keepOriginals` false (the router's
  * suppress_envoy_headers) leaves x-envoy-original-path and x-envoy-original-host out. The host of an `auto`

@@ -4,11 +4,13 @@
  * The deadline of the base class is the route's timeout, which covers all attempts.
  */
 import type { HeaderMap } from "../codec/headers.ts";
+import type { HostSelection } from "../config/snapshot.ts";
 import { ResetReason, ResponseFlag } from "../errors.ts";
 import { MAX_DEAD_CONNECTION_RETRIES, REPLAY_BODY_BYTES } from "../limits.ts";
 import { Alarm, Deadline, now } from "../timers.ts";
 import type { SecureFacts, StreamInfo } from "../observe/stream-info.ts";
 import type { Hash64 } from "../upstream/hash64.ts";
+import type { Host } from "../upstream/host.ts";
 import { choosesByHash } from "../upstream/load-balancer.ts";
 import type { MetadataMatch } from "../upstream/metadata-match.ts";
 import { type PickContext, wantedMetadata } from "../upstream/pick.ts";
@@ -16,8 +18,14 @@ import type { UpstreamHandler, UpstreamRequest } from "../upstream/request.ts";
 import type { ConnectionManager, RoutedCluster } from "./connection-manager.ts";
 import type { HashPolicy } from "./hash-policy.ts";
 import { reply, REPLIES, resetFlag, upstreamResetReply } from "./local-reply.ts";
-import { RetryState } from "./retry.ts";
-import { finalizeRequestHeaders, finalizeResponseHeaders, redirectLocation, rewriteHost } from "./route-apply.ts";
+import { refusesHost, RetryState } from "./retry.ts";
+import {
+  chooseTimeout,
+  finalizeRequestHeaders,
+  finalizeResponseHeaders,
+  redirectLocation,
+  rewriteHost,
+} from "./route-apply.ts";
 import type { ResolvedRoute } from "./route-table.ts";
 import type { Stream } from "./stream.ts";
 
@@ -43,6 +51,9 @@ export class Router extends Deadline implements UpstreamHandler, PickContext {
   #deadConnections = 0;
   #retried = false;
   #hash: Hash64 | null = null;
+  #hostSelection: HostSelection | undefined = undefined;
+  /** Addresses of the hosts of earlier attempts, where the policy looks at them. */
+  #tried: string[] | null = null;
   /** `set-cookie` fields that the hash policy wants in the response. */
   #cookies: string[] | null = null;
   #backoff: Alarm | null = null;
@@ -131,8 +142,9 @@ export class Router extends Deadline implements UpstreamHandler, PickContext {
       return;
     }
     this.#cluster = cluster;
-    this.#timeoutMs = this.#chooseTimeout(action.timeoutMs, headers);
+    this.#timeoutMs = chooseTimeout(action.timeoutMs, headers);
     const policy = action.retryPolicy ?? route.virtualHost.retryPolicy;
+    this.#hostSelection = policy?.hostSelection;
     if (policy !== undefined || headers.has("x-envoy-retry-on") || headers.has("x-envoy-retry-grpc-on")) {
       this.#retry = RetryState.of(policy, headers);
     }
@@ -146,15 +158,6 @@ export class Router extends Deadline implements UpstreamHandler, PickContext {
     if (!endStream) this.#replay = [];
     this.#attempt(endStream);
     if (endStream) this.#requestIsComplete();
-  }
-
-  /** Envoy 5.3: the route's timeout, or the one that a trusted caller asks for. */
-  #chooseTimeout(routeTimeoutMs: number, headers: HeaderMap): number {
-    const asked = headers.get("x-envoy-upstream-rq-timeout-ms");
-    if (asked === undefined) return routeTimeoutMs;
-    headers.remove("x-envoy-upstream-rq-timeout-ms");
-    const ms = Number(asked);
-    return Number.isInteger(ms) && ms >= 0 ? ms : routeTimeoutMs;
   }
 
   #expectedTimeout(): string {
@@ -172,6 +175,7 @@ export class Router extends Deadline implements UpstreamHandler, PickContext {
     const cluster = this.#cluster!.upstream;
     const upstream = this.#endsTunnel() ? cluster.raw(this, this) : cluster.request(this, this);
     this.#upstream = upstream;
+    if (this.#hostSelection?.previous === true) (this.#tried ??= []).push(upstream.address);
     this.#autoHost(upstream.hostname);
     if (this.#readingPaused) upstream.pauseReading();
     // The protocol is the host's, whatever a filter has made of the field.
@@ -211,6 +215,14 @@ export class Router extends Deadline implements UpstreamHandler, PickContext {
     into.hi = hash.hi;
     into.lo = hash.lo;
     return true;
+  }
+
+  get moreHosts(): number {
+    return this.#stream.info.upstreamAttempts > 1 ? (this.#hostSelection?.more ?? 0) : 0;
+  }
+
+  refuses(host: Host): boolean {
+    return refusesHost(this.#hostSelection, this.#tried, host);
   }
 
   /** RouteAction.auto_host_rewrite: the host is known only now, and may be another one in each attempt. */
@@ -314,6 +326,7 @@ export class Router extends Deadline implements UpstreamHandler, PickContext {
       return;
     }
     this.#responseStarted = true;
+    if (this.#retried) this.#cluster!.retrySuccess.inc();
     this.#replay = null;
     if (stream.wantsSwitch) this.#onSwitchAnswer(status);
     const info = stream.info;

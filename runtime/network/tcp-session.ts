@@ -218,6 +218,12 @@ export class TcpSession extends Deadline implements TerminalFilter, TcpHandler, 
     return hashPolicy !== undefined && hashOfConnection(hashPolicy, this.info, this.info.connection.remoteIp, into);
   }
 
+  readonly moreHosts = 0;
+
+  refuses(): boolean {
+    return false;
+  }
+
   // ---- timers ---------------------------------------------------------------------------------
 
   onDeadline(): void {

@@ -43,6 +43,7 @@ export class ClusterStats {
   readonly membershipChange: Counter;
   readonly membershipTotal: Gauge;
   readonly membershipHealthy: Gauge;
+  readonly membershipDegraded: Gauge;
   readonly updateAttempt: Counter;
   readonly updateSuccess: Counter;
   readonly updateFailure: Counter;
@@ -94,6 +95,7 @@ export class ClusterStats {
     this.membershipChange = counter("membership_change");
     this.membershipTotal = fact("membership_total");
     this.membershipHealthy = fact("membership_healthy");
+    this.membershipDegraded = fact("membership_degraded");
     this.updateAttempt = counter("update_attempt");
     this.updateSuccess = counter("update_success");
     this.updateFailure = counter("update_failure");

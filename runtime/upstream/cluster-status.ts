@@ -1,6 +1,7 @@
 /** What the admin page `/clusters` shows: plain data of each worker, merged and printed on the main thread. */
 import type { CircuitBreakers } from "../config/snapshot.ts";
 import type { Cluster } from "./cluster.ts";
+import type { Host } from "./host.ts";
 
 export interface HostStatus {
   readonly address: string;
@@ -43,11 +44,16 @@ export function clusterStatuses(clusters: Iterable<Cluster>): ClusterStatus[] {
       rqSuccess: host.rqSuccess,
       rqTimeout: host.rqTimeout,
       rqTotal: host.rqTotal,
-      healthFlags: host.healthy ? "healthy" : "/failed_eds_health",
+      healthFlags: healthFlags(host),
       weight: host.weight,
       priority: host.priority,
     })),
   }));
+}
+
+function healthFlags({ healthy, degraded }: Host): string {
+  if (!healthy) return "/failed_eds_health";
+  return degraded ? "/degraded_eds_health" : "healthy";
 }
 
 /** Adds up what the workers say; a host counts once however many workers know it. */

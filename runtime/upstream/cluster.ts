@@ -207,6 +207,9 @@ export class Cluster implements Upstream {
       policy: lbPolicy,
       hashing,
       panicPercent: this.config.healthyPanicPercent,
+      overprovisioningPercent: this.config.overprovisioningPercent,
+      leastRequest: this.config.leastRequest,
+      activeRequests: () => this.resources.requests,
       onPanic: () => this.resources.stats.lbHealthyPanic.inc(),
       onTable: (sizes) => tableStats?.set(sizes),
     };
@@ -246,7 +249,7 @@ export class Cluster implements Upstream {
   }
 
   #createHost(endpoint: EndpointConfig, target: Address): Host {
-    const { weight, priority, healthy, address } = endpoint;
+    const { weight, priority, healthy, degraded, address } = endpoint;
     const named = this.config.type === "STRICT_DNS" || this.config.type === "LOGICAL_DNS";
     const resolved = named && address.kind === "ip" ? address.host : "";
     const hostname = endpoint.hostname || resolved;
@@ -255,7 +258,7 @@ export class Cluster implements Upstream {
     const headers = endpoint.proxyProtocol;
     const prefix = `cluster.${this.config.statName}.`;
     const proxyProtocol = headers === undefined ? null : new ProxyHeaders(headers, this.#stats, prefix);
-    const facts: HostFacts = { target, hostname, weight, priority, healthy, tls, lbMetadata, proxyProtocol };
+    const facts: HostFacts = { target, hostname, weight, priority, healthy, degraded, tls, lbMetadata, proxyProtocol };
     return new Host(facts, this.#createPool);
   }
 
@@ -313,7 +316,8 @@ export class Cluster implements Upstream {
     if (!this.#serving) return;
     const { membershipTotal, membershipHealthy } = this.resources.stats;
     membershipTotal.set(this.#hosts.length);
-    membershipHealthy.set(this.#hosts.filter((host) => host.healthy).length);
+    membershipHealthy.set(this.#hosts.filter((host) => host.healthy && !host.degraded).length);
+    this.resources.stats.membershipDegraded.set(this.#hosts.filter((host) => host.healthy && host.degraded).length);
   }
 }
 

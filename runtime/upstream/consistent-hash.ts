@@ -6,8 +6,8 @@ import type { HashingConfig } from "../config/cluster-snapshot.ts";
 import { type Hash64, murmurHash64Text, remainder, xxHash64Text } from "./hash64.ts";
 import type { Host } from "./host.ts";
 
-/** The host that a hash belongs to. */
-export type HashTable = (hash: Readonly<Hash64>) => Host;
+/** The host that a hash belongs to. `attempt`: how many hosts before it were not wanted. */
+export type HashTable = (hash: Readonly<Hash64>, attempt: number) => Host;
 
 /** How a table came out, for statistics. */
 export interface TableSizes {
@@ -69,7 +69,7 @@ interface Ring {
 
 function ringPick({ hosts, his, los, owners }: Ring): HashTable {
   const count = owners.length;
-  return ({ hi, lo }) => {
+  return ({ hi, lo }, attempt) => {
     let low = 0;
     let high = count;
     while (low < high) {
@@ -78,7 +78,8 @@ function ringPick({ hosts, his, los, owners }: Ring): HashTable {
       if (there < hi || (there === hi && los[middle]! < lo)) low = middle + 1;
       else high = middle;
     }
-    return hosts[owners[low === count ? 0 : low]!]!;
+    const at = low === count ? 0 : low;
+    return hosts[owners[attempt === 0 ? at : (at + attempt) % count]!]!;
   };
 }
 
@@ -117,7 +118,14 @@ export function maglev(hosts: readonly Host[], config: HashingConfig, onBuilt: (
   }
   const counts = claimants.map(({ count }) => count);
   onBuilt({ size, min: Math.min(...counts), max: Math.max(...counts) });
-  return (hash) => hosts[table[remainder(hash, size)]!]!;
+  const other = { hi: 0, lo: 0 };
+  return (hash, attempt) => {
+    if (attempt === 0) return hosts[table[remainder(hash, size)]!]!;
+    // Another hash, made of this one and minus the attempt as a number of 64 bits.
+    other.hi = (hash.hi ^ 0xffff_ffff) >>> 0;
+    other.lo = (hash.lo ^ -attempt) >>> 0;
+    return hosts[table[remainder(other, size)]!]!;
+  };
 }
 
 function claimantOf(key: string, weight: number, size: number): Claimant {
@@ -131,6 +139,49 @@ function claimantOf(key: string, weight: number, size: number): Claimant {
 /** Places are `offset + skip × n`; the product stays exact, since both are below 2^23 and there are as many steps at most. */
 function nextPlace(claimant: Claimant, size: number): number {
   return (claimant.offset + claimant.skip * claimant.next++) % size;
+}
+
+/**
+ * No host gets more requests than `factor` percent of what is its share by weight: those above go to others, in an order
+ * that their hash decides. https://arxiv.org/abs/1608.01350, with the random jumps of https://arxiv.org/abs/1908.08762
+ */
+export function withBoundedLoads(
+  table: HashTable,
+  hosts: readonly Host[],
+  factor: number,
+  activeRequests: () => number,
+): HashTable {
+  const weights = normalizedWeights(hosts);
+  const weightOf = new Map(hosts.map((host, at) => [host, weights[at]!]));
+  const order = new Uint32Array(hosts.length);
+  /** Above 1: full. */
+  const load = (host: Host): number => {
+    const all = Math.floor(((activeRequests() + 1) * factor + 99) / 100);
+    return host.rqActive / Math.max(1, Math.ceil(all * weightOf.get(host)!));
+  };
+  return (hash, attempt) => {
+    const first = table(hash, attempt);
+    let least = load(first);
+    if (least <= 1) return first;
+    let best = first;
+    let seed = hash.lo ^ hash.hi ^ attempt;
+    for (let at = 0; at < order.length; at++) order[at] = at;
+    for (let at = 0; at < order.length; at++) {
+      seed = (Math.imul(seed, 1_664_525) + 1_013_904_223) >>> 0;
+      const drawn = at + Math.floor((seed / 4_294_967_296) * (order.length - at));
+      const chosen = order[drawn]!;
+      order[drawn] = order[at]!;
+      order[at] = chosen;
+      const host = hosts[chosen]!;
+      const own = load(host);
+      if (own <= 1) return host;
+      if (own < least) {
+        least = own;
+        best = host;
+      }
+    }
+    return best;
+  };
 }
 
 /** Weights that add up to 1. */

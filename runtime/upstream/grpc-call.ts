@@ -80,7 +80,7 @@ class GrpcCall extends Deadline implements Call, UpstreamHandler {
   }
 
   onUpstreamReset(reason: ResetReason, transportFailure: string, requestUnsent: boolean): void {
-    const lost = reason === ResetReason.CONNECTION_TERMINATION || reason === ResetReason.REMOTE_RESET;
+    const lost = reason === ResetReason.CONNECTION_TERMINATION || reason === ResetReason.REFUSED_STREAM;
     if (requestUnsent && lost && !this.#triedAgain) {
       // The host never saw it (refused stream, connection going away): gRPC's transparent retry.
       this.#triedAgain = true;

@@ -16,6 +16,11 @@ const REFUSED_STREAM = 7;
 const CANCEL = 8;
 const END_STREAM = 1;
 
+const RESET_REASONS: Readonly<Record<number, ResetReason>> = {
+  [PROTOCOL_ERROR]: ResetReason.PROTOCOL_ERROR,
+  [REFUSED_STREAM]: ResetReason.REFUSED_STREAM,
+};
+
 export class H2Request extends QueueLink implements PoolRequest {
   readonly handler: UpstreamHandler;
   readonly #pool: Pool<H2Request>;
@@ -264,8 +269,7 @@ export class H2Request extends QueueLink implements PoolRequest {
       return;
     }
     this.#pool.resources.stats.rqRxReset.inc();
-    const reason = code === PROTOCOL_ERROR ? ResetReason.PROTOCOL_ERROR : ResetReason.REMOTE_RESET;
-    this.fail(reason, code === REFUSED_STREAM);
+    this.fail(RESET_REASONS[code] ?? ResetReason.REMOTE_RESET, code === REFUSED_STREAM);
   }
 
   /** The response is complete. A request that is not gets cancelled: nobody will read the rest. */

@@ -23,6 +23,8 @@ export interface HostFacts {
   readonly weight: number;
   readonly priority: number;
   readonly healthy: boolean;
+  /** Usable, but only where healthy hosts are too few. */
+  readonly degraded?: boolean | undefined;
   /** Absent: plain bytes. */
   readonly tls?: UpstreamTls | null;
   /** What balancers read of the endpoint's metadata: the namespace `envoy.lb`; absent: nothing. */
@@ -40,6 +42,7 @@ export class Host {
   readonly weight: number;
   readonly priority: number;
   readonly healthy: boolean;
+  readonly degraded: boolean;
   readonly tls: UpstreamTls | null;
   readonly lbMetadata: Readonly<Record<string, unknown>> | undefined;
   readonly proxyProtocol: ProxyHeaders | null;
@@ -61,6 +64,7 @@ export class Host {
     this.weight = facts.weight;
     this.priority = facts.priority;
     this.healthy = facts.healthy;
+    this.degraded = facts.degraded === true;
     this.tls = facts.tls ?? null;
     this.lbMetadata = facts.lbMetadata;
     this.proxyProtocol = facts.proxyProtocol ?? null;

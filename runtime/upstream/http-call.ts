@@ -88,7 +88,7 @@ class HttpCall extends Deadline implements Call, UpstreamHandler {
   }
 
   onUpstreamReset(reason: ResetReason, transportFailure: string, requestUnsent: boolean): void {
-    const lost = reason === ResetReason.CONNECTION_TERMINATION || reason === ResetReason.REMOTE_RESET;
+    const lost = reason === ResetReason.CONNECTION_TERMINATION || reason === ResetReason.REFUSED_STREAM;
     if (this.#responseHeaders !== null) this.#over()?.onHttpCallFailure(reason);
     else if (requestUnsent && lost && !this.#triedAgain) {
       // A kept connection was dead already: the host never saw the request.

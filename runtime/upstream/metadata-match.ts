@@ -3,6 +3,8 @@
  * in dynamic metadata. One object for each place of the configuration, so that clusters can remember what it leads to.
  */
 
+import type { Host } from "./host.ts";
+
 /** The namespace of metadata that balancers read. */
 export const LB_NAMESPACE = "envoy.lb";
 
@@ -43,7 +45,17 @@ export function pairsText(pairs: readonly (readonly [string, unknown])[]): strin
   return JSON.stringify(pairs, sortedObject);
 }
 
-export function sameValue(a: unknown, b: unknown): boolean {
+/** Whether a host's metadata have all of some fields. `listAsAny`: a list has each of its members. */
+export function hasMetadata({ lbMetadata }: Pick<Host, "lbMetadata">, wanted: Fields, listAsAny: boolean): boolean {
+  return Object.entries(wanted).every(([key, value]) => {
+    if (lbMetadata === undefined || !Object.hasOwn(lbMetadata, key)) return false;
+    const own = lbMetadata[key];
+    if (listAsAny && Array.isArray(own)) return own.some((one) => sameValue(one, value));
+    return sameValue(own, value);
+  });
+}
+
+function sameValue(a: unknown, b: unknown): boolean {
   return JSON.stringify(a, sortedObject) === JSON.stringify(b, sortedObject);
 }
 

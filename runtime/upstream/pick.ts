@@ -1,6 +1,7 @@
 /** What the choice of a host may depend on. The router and tcp_proxy are it for their streams. */
 import type { ConnectionHashPolicy } from "../config/hash-policy-snapshot.ts";
 import type { StreamInfo } from "../observe/stream-info.ts";
+import type { Host } from "./host.ts";
 import { type Hash64, xxHash64, xxHash64Text } from "./hash64.ts";
 import { LB_NAMESPACE, MetadataMatch } from "./metadata-match.ts";
 
@@ -10,6 +11,10 @@ export interface PickContext {
   metadataMatch(): MetadataMatch | null;
   /** The hash of the stream by its hash policy; false when it has none. Asked by clusters that choose by hashes. */
   hash(into: Hash64): boolean;
+  /** How many further hosts may be chosen when one is refused. */
+  readonly moreHosts: number;
+  /** Whether another host is to be chosen, if there is one. */
+  refuses(host: Host): boolean;
 }
 
 const NO_SEED: Readonly<Hash64> = { hi: 0, lo: 0 };

@@ -8,7 +8,7 @@ import { MAX_HOST_SUBSETS } from "../limits.ts";
 import type { Counter, Gauge, Stats } from "../observe/stats.ts";
 import type { Host } from "./host.ts";
 import { type BalancerOptions, type HostPicker, LoadBalancer } from "./load-balancer.ts";
-import { keysText, type MetadataMatch, pairsText, sameValue } from "./metadata-match.ts";
+import { hasMetadata, keysText, type MetadataMatch, pairsText } from "./metadata-match.ts";
 import type { PickContext } from "./pick.ts";
 
 /** Key of a metadata match that holds alternatives, with `metadata_fallback_policy: FALLBACK_LIST`. */
@@ -119,8 +119,9 @@ export class SubsetBalancer implements HostPicker {
     this.#known = new WeakMap();
     this.#any = new Subset(this.#options, false);
     this.#any.hosts.push(...hosts);
+    const { defaultSubset, listAsAny } = this.#config;
     this.#default = new Subset(this.#options, false);
-    this.#default.hosts.push(...hosts.filter((host) => this.#isDefault(host)));
+    this.#default.hosts.push(...hosts.filter((host) => hasMetadata(host, defaultSubset, listAsAny)));
     this.#subsets = this.#divide(hosts);
     this.#fallback = this.#fallbackSteps();
     const stats = this.#stats;
@@ -168,15 +169,6 @@ export class SubsetBalancer implements HostPicker {
       found = found.flatMap((pairs) => values.map((one) => [...pairs, [key, one] as const]));
     }
     return found.map(pairsText);
-  }
-
-  #isDefault({ lbMetadata }: Host): boolean {
-    return Object.entries(this.#config.defaultSubset).every(([key, wanted]) => {
-      if (lbMetadata === undefined || !Object.hasOwn(lbMetadata, key)) return false;
-      const value = lbMetadata[key];
-      if (this.#config.listAsAny && Array.isArray(value)) return value.some((one) => sameValue(one, wanted));
-      return sameValue(value, wanted);
-    });
   }
 
   // ---- what is tried, in order ------------------------------------------------------------------------

@@ -35,8 +35,80 @@ test("policies that choose by hashes", () => {
       healthyPanicPercent: 0,
     },
   );
+  assert.equal(
+    clusterOf("lb_policy: MAGLEV, common_lb_config: { consistent_hashing_lb_config: { hash_balance_factor: 150 } },")
+      .hashing?.balanceFactor,
+    150,
+  );
   assert.equal(clusterOf("lb_policy: MAGLEV, maglev_lb_config: { table_size: 65521 },").hashing?.tableSize, 65_521);
   assert.deepEqual(clusterOf("lb_policy: RANDOM,"), { lbPolicy: "RANDOM", hashing: undefined, ...none });
+});
+
+test("least request, health and priorities", () => {
+  const more = (text: string, assignment = ""): Partial<ClusterConfig> => {
+    const clusters = `- { name: c, ${text} load_assignment: { cluster_name: c, ${assignment} endpoints: [ { lb_endpoints: [
+      { health_status: DEGRADED, endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: 80 } } } } ] } ] } }`;
+    const { leastRequest, overprovisioningPercent, endpoints } = snapshotOf(bootstrap({ clusters })).clusters[1]!;
+    return { leastRequest, overprovisioningPercent, endpoints };
+  };
+  const [degraded] = more("").endpoints!;
+  assert.deepEqual([degraded?.healthy, degraded?.degraded], [true, true]);
+  assert.deepEqual(
+    more(
+      "lb_policy: LEAST_REQUEST, least_request_lb_config: { choice_count: 3, active_request_bias: { default_value: 0.5, runtime_key: a } },",
+    ).leastRequest,
+    { choices: 3, bias: 0.5 },
+  );
+  assert.equal(more("lb_policy: ROUND_ROBIN,").leastRequest, undefined);
+  assert.equal(more("", "policy: { overprovisioning_factor: 100 },").overprovisioningPercent, 100);
+  assert.equal(more("", "policy: { overprovisioning_factor: 140 },").overprovisioningPercent, undefined);
+  assert.deepEqual(
+    errorsOf(
+      "lb_policy: LEAST_REQUEST, least_request_lb_config: { active_request_bias: { default_value: -1, runtime_key: a } },",
+    ),
+    ["least_request_lb_config.active_request_bias least-request"],
+  );
+});
+
+test("hosts that a retry is not to meet", () => {
+  const selectionOf = (predicates: string, more = ""): unknown => {
+    const routes = `{ match: { prefix: / }, route: { cluster: up, retry_policy: { retry_on: 5xx, retry_host_predicate: [ ${predicates} ], ${more} } } }`;
+    const [route] = managerOf(snapshotOf(bootstrap({ routes }))).routeConfig.virtualHosts[0]!.routes;
+    return route?.action.kind === "route" ? route.action.retryPolicy?.hostSelection : undefined;
+  };
+  const predicate = (name: string, type: string, more = ""): string =>
+    `{ name: ${name}, typed_config: { "@type": type.googleapis.com/envoy.extensions.retry.host.${type}, ${more} } }`;
+  // As Istio writes it.
+  const previous = predicate("envoy.retry_host_predicates.previous_hosts", "previous_hosts.v3.PreviousHostsPredicate");
+  const none = { previous: false, canaries: false };
+  assert.deepEqual(selectionOf(previous, "host_selection_retry_max_attempts: '5'"), {
+    ...none,
+    more: 5,
+    previous: true,
+  });
+  assert.deepEqual(selectionOf("{ name: envoy.retry_host_predicates.previous_hosts }"), {
+    ...none,
+    more: 1,
+    previous: true,
+  });
+  assert.deepEqual(selectionOf(predicate("c", "omit_canary_hosts.v3.OmitCanaryHostsPredicate")), {
+    ...none,
+    more: 1,
+    canaries: true,
+  });
+  const metadata = "metadata_match: { filter_metadata: { envoy.lb: { a: b } } }";
+  assert.deepEqual(selectionOf(predicate("m", "omit_host_metadata.v3.OmitHostMetadataConfig", metadata)), {
+    ...none,
+    more: 1,
+    metadata: { a: "b" },
+  });
+  assert.equal(selectionOf(""), undefined);
+  const routes =
+    "{ match: { prefix: / }, route: { cluster: up, retry_policy: { retry_host_predicate: [ { name: mine } ] } } }";
+  assert.match(
+    brief(load(bootstrap({ routes })).errors).join(),
+    /retry_host_predicate\[0\]\.typed_config not-supported$/,
+  );
 });
 
 test("tables that cannot be", () => {
@@ -53,8 +125,8 @@ test("tables that cannot be", () => {
     ["lb_policy: MAGLEV, maglev_lb_config: { table_size: 65536 },", "maglev_lb_config.table_size maglev"],
     ["lb_policy: MAGLEV, maglev_lb_config: { table_size: 1 },", "maglev_lb_config.table_size maglev"],
     [
-      "lb_policy: MAGLEV, common_lb_config: { consistent_hashing_lb_config: { hash_balance_factor: 150 } },",
-      "common_lb_config.consistent_hashing_lb_config.hash_balance_factor not-supported",
+      "lb_policy: MAGLEV, common_lb_config: { consistent_hashing_lb_config: { hash_balance_factor: 99 } },",
+      "common_lb_config.consistent_hashing_lb_config.hash_balance_factor uint32.gte",
     ],
   ] as const;
   for (const [text, wanted] of cases) assert.deepEqual(errorsOf(text), [wanted], text);

@@ -429,3 +429,19 @@ test("a buffer limit below the socket's own does not leave a paused response for
   while (received < total || proxy.finished.length === 0) await new Promise((resolve) => setTimeout(resolve, 20));
   assert.equal(proxy.finished[0]!.bytesSent, total);
 });
+
+test("a retry goes to a host that was not tried, where the policy says so", async (t) => {
+  const bad = await fixedOrigin("HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n");
+  const good = await fixedOrigin(OK);
+  t.after(() => Promise.all([bad.close(), good.close()]));
+  const hostSelection = { more: 20, previous: true, canaries: false };
+  const proxy = await engine(t, {
+    routes: [route("/", forward("c", { retryPolicy: retries({ retryOn: ["5xx"], hostSelection }) }))],
+    clusters: [cluster("c", [bad.port, bad.port, good.port], { lbPolicy: "RANDOM" })],
+  });
+  for (let n = 0; n < 40; n++) assert.match(await exchange(proxy.port, GET), /^HTTP\/1\.1 200 /);
+  const retried = proxy.counter("cluster.c.upstream_rq_retry");
+  assert.ok(retried > 0);
+  assert.equal(proxy.counter("cluster.c.upstream_rq_retry_success"), retried);
+  assert.equal(proxy.counter("cluster.c.upstream_rq_retry_backoff_exponential"), retried);
+});

@@ -134,7 +134,7 @@ for (const { name, make, config, spread } of KINDS) {
     const before = make(hosts, config, () => {});
     const counts = new Map<string, number>();
     for (const key of KEYS) {
-      const host = before(key).address;
+      const host = before(key, 0).address;
       counts.set(host, (counts.get(host) ?? 0) + 1);
     }
     for (const { address } of hosts) {
@@ -144,7 +144,7 @@ for (const { name, make, config, spread } of KINDS) {
 
     // Made anew of other objects, as in another worker or process: the same.
     const again = make(named(...TEN), config, () => {});
-    assert.ok(KEYS.every((key) => again(key).address === before(key).address));
+    assert.ok(KEYS.every((key) => again(key, 0).address === before(key, 0).address));
 
     const gone = hosts[3]!;
     const after = make(
@@ -152,8 +152,8 @@ for (const { name, make, config, spread } of KINDS) {
       config,
       () => {},
     );
-    const moved = KEYS.filter((key) => before(key) !== gone && before(key) !== after(key)).length;
-    assert.ok(KEYS.every((key) => after(key) !== gone));
+    const moved = KEYS.filter((key) => before(key, 0) !== gone && before(key, 0) !== after(key, 0)).length;
+    assert.ok(KEYS.every((key) => after(key, 0) !== gone));
     // The places of a ring that come free are given to the hosts that stay, which takes some keys from others.
     assert.ok(moved / KEYS.length < (make === ringHash ? 0.12 : 0.05), `${moved} keys moved that had no reason`);
   });
@@ -161,7 +161,7 @@ for (const { name, make, config, spread } of KINDS) {
   test(`${name}: weights are shares`, () => {
     const hosts = [hostNamed("a", { weight: 1 }), hostNamed("b", { weight: 3 })];
     const table = make(hosts, config, () => {});
-    const share = KEYS.filter((key) => table(key).hostname === "b").length / KEYS.length;
+    const share = KEYS.filter((key) => table(key, 0).hostname === "b").length / KEYS.length;
     assert.ok(Math.abs(share - 0.75) < 0.06, `b has ${share}`);
   });
 }
@@ -169,7 +169,7 @@ for (const { name, make, config, spread } of KINDS) {
 test("what hosts are told apart by: address, name, hash_key of the metadata", () => {
   const place = (host: Host, config = CONFIG): string =>
     // The first key of two hosts that goes to the one in question tells where its places are.
-    KEYS.map((key) => Number(ringHash([host, hostNamed("other")], config, () => {})(key) === host)).join("");
+    KEYS.map((key) => Number(ringHash([host, hostNamed("other")], config, () => {})(key, 0) === host)).join("");
   const key = { lbMetadata: { hash_key: "k" } };
   const few = KEYS.splice(200);
   try {

@@ -309,7 +309,7 @@ test("a refused stream is tried once more, not twice", async (t) => {
   });
   const { cluster } = clusterUnderTest(t, clusterConfig([endpoint(port)], http2));
   const answer = await unary(cluster);
-  assert.equal(answer.status, GrpcStatus.INTERNAL);
+  assert.equal(answer.status, GrpcStatus.UNAVAILABLE);
   assert.equal(calls, 2);
 });
 

@@ -201,7 +201,7 @@ test("GOAWAY: requests under way finish, the next one gets a new connection", as
 });
 
 for (const [name, code, reason, unsent] of [
-  ["REFUSED_STREAM", constants.NGHTTP2_REFUSED_STREAM, ResetReason.REMOTE_RESET, true],
+  ["REFUSED_STREAM", constants.NGHTTP2_REFUSED_STREAM, ResetReason.REFUSED_STREAM, true],
   ["INTERNAL_ERROR", constants.NGHTTP2_INTERNAL_ERROR, ResetReason.REMOTE_RESET, false],
   ["CANCEL", constants.NGHTTP2_CANCEL, ResetReason.REMOTE_RESET, false],
   ["PROTOCOL_ERROR", constants.NGHTTP2_PROTOCOL_ERROR, ResetReason.PROTOCOL_ERROR, false],

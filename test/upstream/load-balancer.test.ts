@@ -4,8 +4,8 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { EdfScheduler } from "../../runtime/upstream/edf.ts";
 import type { Host } from "../../runtime/upstream/host.ts";
-import { LoadBalancer } from "../../runtime/upstream/load-balancer.ts";
-import { hostNamed as host } from "./pick-fixtures.ts";
+import { type BalancerOptions, LoadBalancer } from "../../runtime/upstream/load-balancer.ts";
+import { contextOf, hostNamed as host } from "./pick-fixtures.ts";
 
 function balancer(
   policy: "ROUND_ROBIN" | "LEAST_REQUEST" | "RANDOM",
@@ -137,4 +137,121 @@ test("no healthy host in any priority: all take part by their number", () => {
   const counts = shares(balancer("ROUND_ROBIN", hosts).lb, 9000);
   for (const name of ["a", "x", "y"])
     assert.ok(counts[name]! > 2600 && counts[name]! < 3400, `${name} ${counts[name]}`);
+});
+
+test("degraded hosts get what healthy ones cannot take", () => {
+  const cases: readonly (readonly [string, Host[], Record<string, number>])[] = [
+    ["as many healthy ones: seven in ten", [host("a"), host("b", { degraded: true })], { a: 70, b: 30 }],
+    ["enough healthy ones", [host("a"), host("b"), host("c"), host("d", { degraded: true })], { a: 33, b: 33, c: 33 }],
+    ["no healthy one", [host("a", { healthy: false }), host("b", { degraded: true })], { b: 100 }],
+    [
+      "the next priority's healthy ones come first",
+      [host("a", { degraded: true }), host("b", { priority: 1 })],
+      { b: 100 },
+    ],
+  ];
+  for (const [name, hosts, wanted] of cases) {
+    const got = shares(balancer("ROUND_ROBIN", hosts).lb, 10_000);
+    assert.deepEqual(Object.keys(got).sort(), Object.keys(wanted).sort(), name);
+    for (const [key, percent] of Object.entries(wanted))
+      assert.ok(Math.abs(got[key]! / 100 - percent) < 3, `${name}: ${got[key]}`);
+  }
+  // Degraded hosts count against panic.
+  const { lb, panics } = balancer("ROUND_ROBIN", [host("a", { degraded: true }), host("b", { healthy: false })]);
+  shares(lb, 10);
+  assert.equal(panics(), 0);
+});
+
+test("thresholds of panic and of overprovisioning can be set", () => {
+  const two = [host("a"), host("b", { healthy: false }), host("c", { healthy: false })];
+  const made = (options: Partial<BalancerOptions>, hosts: Host[]): LoadBalancer => {
+    const lb = new LoadBalancer({ policy: "ROUND_ROBIN", onPanic: () => {}, ...options });
+    lb.update(hosts);
+    return lb;
+  };
+  assert.deepEqual(Object.keys(shares(made({ panicPercent: 0 }, two), 30)), ["a"]);
+  assert.deepEqual(Object.keys(shares(made({ panicPercent: 30 }, two), 30)), ["a"]);
+  assert.deepEqual(Object.keys(shares(made({}, two), 30)).length, 3);
+  assert.equal(made({ panicPercent: 0 }, [host("a", { healthy: false })]).pick(), null);
+  const half = [host("a"), host("b", { healthy: false }), host("c", { priority: 1 })];
+  const counts = shares(made({ overprovisioningPercent: 100 }, half), 4000);
+  assert.ok(Math.abs(counts["c"]! - 2000) < 200, String(counts["c"]));
+});
+
+test("least request draws as many as it is told, and a bias takes from the weight", () => {
+  const made = (hosts: Host[], leastRequest: BalancerOptions["leastRequest"]): LoadBalancer => {
+    const lb = new LoadBalancer({ policy: "LEAST_REQUEST", onPanic: () => {}, leastRequest });
+    lb.update(hosts);
+    return lb;
+  };
+  const busy = ["a", "b", "c"].map((name) => host(name));
+  busy[0]!.rqActive = 100;
+  // All four draws must be the busy host: one in 81.
+  const counts = shares(made(busy, { choices: 4, bias: 1 }), 8100);
+  assert.ok(counts["a"]! > 40 && counts["a"]! < 180, String(counts["a"]));
+  const weighted = [host("a", { weight: 2 }), host("b", { weight: 1 })];
+  weighted[0]!.rqActive = 3;
+  const ignoring = shares(made(weighted, { choices: 2, bias: 0 }), 3000);
+  assert.ok(Math.abs(ignoring["a"]! - 2000) < 10);
+});
+
+test("a host that is refused is followed by others, as often as may be", () => {
+  for (const policy of ["ROUND_ROBIN", "RANDOM", "LEAST_REQUEST", "RING_HASH", "MAGLEV"] as const) {
+    const hashing = {
+      minimumRingSize: 100,
+      maximumRingSize: 100,
+      function: "XX_HASH",
+      tableSize: 101,
+      useHostname: false,
+    } as const;
+    const lb = new LoadBalancer({ policy, hashing, onPanic: () => {} });
+    lb.update(["a", "b", "c", "d", "e"].map((name) => host(name)));
+    let [refused, asked] = [0, 0];
+    for (let n = 0; n < 300; n++) {
+      const hash = { hi: n * 14_000_000, lo: n };
+      const context = contextOf({ hash, refuses: ({ hostname }) => hostname === "a" });
+      if (lb.pick(context)!.hostname === "a") refused++;
+    }
+    for (let n = 0; n < 300; n++) {
+      const hash = { hi: n * 14_000_000, lo: n };
+      if (lb.pick(contextOf({ hash }))!.hostname === "a") asked++;
+    }
+    assert.ok(asked > 20, `${policy}: ${asked}`);
+    assert.ok(refused < 5, `${policy}: ${refused}`);
+    assert.equal(typeof lb.pick(contextOf({ refuses: () => true }))?.hostname, "string");
+  }
+});
+
+test("hash_balance_factor: no host gets much more than its share, and the others stay where they are", () => {
+  for (const policy of ["RING_HASH", "MAGLEV"] as const) {
+    const hosts = ["a", "b", "c", "d"].map((name) => host(name));
+    const hashing = {
+      minimumRingSize: 1024,
+      maximumRingSize: 1024,
+      function: "XX_HASH",
+      tableSize: 997,
+      useHostname: false,
+    } as const;
+    const active = (): number => hosts.reduce((sum, { rqActive }) => sum + rqActive, 0);
+    const lb = new LoadBalancer({
+      policy,
+      hashing: { ...hashing, balanceFactor: 125 },
+      onPanic: () => {},
+      activeRequests: active,
+    });
+    lb.update(hosts);
+    const plain = new LoadBalancer({ policy, hashing, onPanic: () => {} });
+    plain.update(hosts);
+    const hot = { hi: 1_234_567, lo: 89 };
+    const first = lb.pick(contextOf({ hash: hot }))!;
+    assert.equal(first, plain.pick(contextOf({ hash: hot })));
+    for (let n = 0; n < 100; n++) lb.pick(contextOf({ hash: hot }))!.rqActive++;
+    for (const { hostname, rqActive } of hosts) assert.ok(rqActive <= 33, `${policy}: ${hostname} has ${rqActive}`);
+    assert.ok(first.rqActive >= 25);
+    for (const one of hosts) one.rqActive = 1;
+    for (let n = 0; n < 200; n++) {
+      const hash = { hi: n * 20_000_000, lo: n };
+      assert.equal(lb.pick(contextOf({ hash })), plain.pick(contextOf({ hash })));
+    }
+  }
 });

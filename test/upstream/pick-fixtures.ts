@@ -17,12 +17,19 @@ export function hostNamed(name: string, over: Partial<HostFacts> = {}): Host {
 
 /** A stream with a hash, and with metadata that hosts must have. */
 export function contextOf(
-  given: { info?: StreamInfo; hash?: Hash64 | undefined; match?: Readonly<Record<string, unknown>> | undefined } = {},
+  given: {
+    info?: StreamInfo;
+    hash?: Hash64 | undefined;
+    match?: Readonly<Record<string, unknown>> | undefined;
+    refuses?: (host: Host) => boolean;
+  } = {},
 ): PickContext {
   const match = MetadataMatch.of(given.match);
   return {
     info: given.info ?? freshStream(),
     metadataMatch: () => match,
+    moreHosts: given.refuses === undefined ? 0 : 5,
+    refuses: given.refuses ?? (() => false),
     hash(into) {
       if (given.hash === undefined) return false;
       Object.assign(into, given.hash);

@@ -208,5 +208,6 @@ function buildEndpoint(
     ...(options.socket.proxyProtocol === undefined ? {} : { proxyProtocol: options.socket.proxyProtocol }),
     ...(entry.has("metadata") ? { metadata: filterMetadata(entry) } : {}),
     healthy: USABLE.has(entry.number("health_status")),
+    ...(context.enumName(entry, "health_status") === "DEGRADED" ? { degraded: true } : {}),
   };
 }

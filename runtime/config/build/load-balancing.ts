@@ -1,11 +1,20 @@
 /** How a cluster chooses among its hosts: the policy, tables of hashes, subsets. */
-import { HEALTHY_PANIC_PERCENT, MAGLEV_TABLE_SIZE, MAX_RING_SIZE, MIN_RING_SIZE } from "../../limits.ts";
+import {
+  HEALTHY_PANIC_PERCENT,
+  MAGLEV_TABLE_SIZE,
+  MAX_RING_SIZE,
+  MIN_RING_SIZE,
+  OVERPROVISIONING_PERCENT,
+} from "../../limits.ts";
 import type { HashingConfig, SubsetsConfig, SubsetSelector } from "../cluster-snapshot.ts";
 import type { Message } from "../document/message.ts";
 import type { ClusterConfig } from "../snapshot.ts";
 import type { BuildContext } from "./context.ts";
 
-type LoadBalancing = Pick<ClusterConfig, "lbPolicy" | "hashing" | "subsets" | "healthyPanicPercent">;
+type LoadBalancing = Pick<
+  ClusterConfig,
+  "lbPolicy" | "hashing" | "subsets" | "healthyPanicPercent" | "overprovisioningPercent" | "leastRequest"
+>;
 
 /** The part of a cluster that says which host serves. */
 export function buildLoadBalancing(
@@ -23,6 +32,10 @@ export function buildLoadBalancing(
       "cluster: LB policy CLUSTER_PROVIDED cannot be combined with lb_subset_config",
     );
   const panic = cluster.message("common_lb_config")?.message("healthy_panic_threshold")?.number("value");
+  const overprovisioning = cluster
+    .message("load_assignment")
+    ?.message("policy")
+    ?.wrappedNumber("overprovisioning_factor", OVERPROVISIONING_PERCENT);
   return {
     lbPolicy: policy,
     ...(policy === "RING_HASH" || policy === "MAGLEV" ? { hashing: buildHashing(context, cluster, policy) } : {}),
@@ -30,6 +43,10 @@ export function buildLoadBalancing(
     ...(panic === undefined || Math.round(panic) === HEALTHY_PANIC_PERCENT
       ? {}
       : { healthyPanicPercent: Math.round(panic) }),
+    ...(overprovisioning === undefined || overprovisioning === OVERPROVISIONING_PERCENT
+      ? {}
+      : { overprovisioningPercent: overprovisioning }),
+    ...(policy === "LEAST_REQUEST" ? leastRequest(context, cluster) : {}),
   };
 }
 
@@ -60,6 +77,16 @@ function lbPolicy(context: BuildContext, cluster: Message, type: ClusterConfig["
   return "ROUND_ROBIN";
 }
 
+function leastRequest(context: BuildContext, cluster: Message): Pick<ClusterConfig, "leastRequest"> {
+  const config = cluster.message("least_request_lb_config");
+  if (config === undefined) return {};
+  const bias = config.message("active_request_bias");
+  // A value that the runtime might have is not looked for, since layers are read at the start.
+  const value = bias?.number("default_value") ?? 1;
+  if (value < 0) context.error(config, "active_request_bias", "least-request", "must not be negative");
+  return { leastRequest: { choices: config.wrappedNumber("choice_count", 2), bias: value } };
+}
+
 function buildHashing(context: BuildContext, cluster: Message, policy: "RING_HASH" | "MAGLEV"): HashingConfig {
   const ring = cluster.message("ring_hash_lb_config");
   const minimumRingSize = ring?.wrappedNumber("minimum_ring_size", MIN_RING_SIZE) ?? MIN_RING_SIZE;
@@ -73,6 +100,8 @@ function buildHashing(context: BuildContext, cluster: Message, policy: "RING_HAS
     );
   if (ring !== undefined && (minimumRingSize === 0 || maximumRingSize === 0))
     context.error(ring, "", "ring-hash", "a ring needs at least one place; set its sizes above 0");
+  const consistent = cluster.message("common_lb_config")?.message("consistent_hashing_lb_config");
+  const balance = consistent?.message("hash_balance_factor");
   const table = cluster.message("maglev_lb_config");
   const tableSize = table?.wrappedNumber("table_size", MAGLEV_TABLE_SIZE) ?? MAGLEV_TABLE_SIZE;
   if (policy === "MAGLEV" && table !== undefined && !isPrime(tableSize))
@@ -88,9 +117,8 @@ function buildHashing(context: BuildContext, cluster: Message, policy: "RING_HAS
     function:
       ring !== undefined && context.enumName(ring, "hash_function") === "MURMUR_HASH_2" ? "MURMUR_HASH_2" : "XX_HASH",
     tableSize,
-    useHostname:
-      cluster.message("common_lb_config")?.message("consistent_hashing_lb_config")?.flag("use_hostname_for_hashing") ??
-      false,
+    useHostname: consistent?.flag("use_hostname_for_hashing") ?? false,
+    ...(balance === undefined ? {} : { balanceFactor: balance.number("value") }),
   };
 }
 

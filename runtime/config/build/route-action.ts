@@ -8,6 +8,7 @@ import type { RouteScope } from "./route.ts";
 import { readDataSource } from "./data-source.ts";
 import { buildHashPolicies } from "./hash-policy.ts";
 import { buildHeaderMutation } from "./header-mutation.ts";
+import { buildHostSelection } from "./host-selection.ts";
 import { metadataMatch } from "./metadata.ts";
 import { buildPerFilter } from "./per-filter.ts";
 import { buildRateLimits } from "./rate-limit.ts";
@@ -53,6 +54,7 @@ export function buildRetryPolicy(scope: RouteScope, owner: Message): RetryPolicy
     retriableStatusCodes: policy.numbers("retriable_status_codes"),
     baseIntervalMs: base,
     maxIntervalMs: most,
+    ...buildHostSelection(scope.context, policy),
   };
 }
 

@@ -112,7 +112,7 @@ export const SUPPORTED_FIELDS: ReadonlyMap<string, ReadonlySet<string>> = new Ma
   ),
   fields(
     "envoy.config.route.v3.RetryPolicy",
-    "retry_on num_retries per_try_timeout retriable_status_codes retry_back_off",
+    "retry_on num_retries per_try_timeout retriable_status_codes retry_back_off retry_host_predicate host_selection_retry_max_attempts",
   ),
   fields("envoy.config.route.v3.RateLimit", "stage disable_key actions hits_addend"),
   fields("envoy.config.route.v3.RateLimit.HitsAddend", "number"),
@@ -126,21 +126,26 @@ export const SUPPORTED_FIELDS: ReadonlyMap<string, ReadonlySet<string>> = new Ma
   fields("envoy.config.core.v3.DataSource", "filename inline_bytes inline_string environment_variable"),
   fields(
     "envoy.config.cluster.v3.Cluster",
-    "name alt_stat_name type cluster_type connect_timeout per_connection_buffer_limit_bytes lb_policy load_assignment circuit_breakers dns_refresh_rate dns_failure_refresh_rate dns_lookup_family typed_extension_protocol_options http_protocol_options http2_protocol_options common_http_protocol_options max_requests_per_connection metadata transport_socket transport_socket_matches original_dst_lb_config cleanup_interval lb_subset_config ring_hash_lb_config maglev_lb_config common_lb_config",
+    "name alt_stat_name type cluster_type connect_timeout per_connection_buffer_limit_bytes lb_policy load_assignment circuit_breakers dns_refresh_rate dns_failure_refresh_rate dns_lookup_family typed_extension_protocol_options http_protocol_options http2_protocol_options common_http_protocol_options max_requests_per_connection metadata transport_socket transport_socket_matches original_dst_lb_config cleanup_interval lb_subset_config ring_hash_lb_config maglev_lb_config common_lb_config least_request_lb_config",
   ),
   fields(
     "envoy.config.cluster.v3.Cluster.LbSubsetConfig",
     "fallback_policy default_subset subset_selectors panic_mode_any list_as_any metadata_fallback_policy",
   ),
   fields("envoy.config.cluster.v3.Cluster.CommonLbConfig", "healthy_panic_threshold consistent_hashing_lb_config"),
-  fields("envoy.config.cluster.v3.Cluster.CommonLbConfig.ConsistentHashingLbConfig", "use_hostname_for_hashing"),
+  fields(
+    "envoy.config.cluster.v3.Cluster.CommonLbConfig.ConsistentHashingLbConfig",
+    "use_hostname_for_hashing hash_balance_factor",
+  ),
   fields("envoy.extensions.upstreams.http.v3.HttpProtocolOptions", "common_http_protocol_options explicit_http_config"),
   fields("envoy.config.cluster.v3.CircuitBreakers", "thresholds"),
   fields(
     "envoy.config.cluster.v3.CircuitBreakers.Thresholds",
     "priority max_connections max_pending_requests max_requests max_retries",
   ),
-  fields("envoy.config.endpoint.v3.ClusterLoadAssignment", "cluster_name endpoints"),
+  fields("envoy.config.endpoint.v3.ClusterLoadAssignment", "cluster_name endpoints policy"),
+  fields("envoy.config.endpoint.v3.ClusterLoadAssignment.Policy", "overprovisioning_factor"),
+  fields("envoy.config.cluster.v3.Cluster.LeastRequestLbConfig", "choice_count active_request_bias"),
   fields("envoy.config.endpoint.v3.LocalityLbEndpoints", "lb_endpoints priority metadata"),
   fields("envoy.config.endpoint.v3.LbEndpoint", "endpoint health_status load_balancing_weight metadata"),
   fields("envoy.config.endpoint.v3.Endpoint", "address hostname"),
@@ -289,10 +294,6 @@ export const IGNORED_FIELDS: ReadonlyMap<string, ReadonlyMap<string, string>> = 
     total_weight: "the sum is worked out",
     runtime_key_prefix: "weights are not read from the runtime",
   }),
-  ignored("envoy.config.route.v3.RetryPolicy", {
-    host_selection_retry_max_attempts: "hosts are chosen anew by the policy",
-    retry_host_predicate: "hosts are chosen anew by the policy",
-  }),
   ignored("envoy.config.core.v3.SubstitutionFormatString", {
     content_type: "a log has none",
     json_format_options: "properties keep their order",
@@ -315,7 +316,6 @@ export const IGNORED_FIELDS: ReadonlyMap<string, ReadonlyMap<string, string>> = 
     wait_for_warm_on_init: "listeners open once names have been looked up",
     upstream_connection_options: TUNING,
     round_robin_lb_config: TUNING,
-    least_request_lb_config: TUNING,
     track_cluster_stats: TUNING,
     track_timeout_budgets: TUNING,
     preconnect_policy: TUNING,
@@ -339,8 +339,13 @@ export const IGNORED_FIELDS: ReadonlyMap<string, ReadonlyMap<string, string>> = 
     track_remaining: "there are no such statistics yet",
     max_connection_pools: "there is one pool for each host",
   }),
-  ignored("envoy.config.endpoint.v3.ClusterLoadAssignment", {
-    policy: TUNING,
+  ignored("envoy.config.endpoint.v3.ClusterLoadAssignment.Policy", {
+    drop_overloads: "nothing is dropped",
+    endpoint_stale_after: "endpoints stay as they are configured",
+    weighted_priority_health: "hosts count alike in the health of a priority",
+  }),
+  ignored("envoy.config.cluster.v3.Cluster.LeastRequestLbConfig", {
+    slow_start_config: "new hosts get their whole share at once",
   }),
   ignored("envoy.config.endpoint.v3.LocalityLbEndpoints", {
     locality: "hosts of all localities are one set",
