@@ -18,11 +18,12 @@ channel.unref();
 function count(): ThreadCensus {
   // What finalizers let go of is garbage of the next round.
   for (let round = 0; round < 2; round++) gc();
-  const { heapUsed, external } = process.memoryUsage();
+  const { heapUsed, external, rss } = process.memoryUsage();
   return {
     thread: threadId,
     heapBytes: heapUsed,
     externalBytes: external,
+    residentBytes: rss,
     modules: queryObjects(WebAssembly.Module, { format: "count" }),
     instances: queryObjects(WebAssembly.Instance, { format: "count" }),
     resources: process.getActiveResourcesInfo().length,

@@ -15,6 +15,8 @@ export interface ThreadCensus {
   readonly thread: number;
   readonly heapBytes: number;
   readonly externalBytes: number;
+  /** Of the whole process. */
+  readonly residentBytes: number;
   /** Of WebAssembly; Node has some of its own. */
   readonly modules: number;
   readonly instances: number;
