@@ -20,6 +20,8 @@ export interface LoadFileOptions extends AdminOptions {
 
 interface OutcomeJson {
   readonly plugins: readonly string[];
+  /** Of a reload. */
+  readonly changes?: readonly string[];
   readonly number: number;
   readonly version: string;
   readonly sha256: string;
@@ -82,9 +84,9 @@ function refuse(reason: string): number {
   return 1;
 }
 
-function outcomeText({ plugins, number, version, sha256, state, prepare_ms, swap_ms }: OutcomeJson): string {
+function outcomeText({ plugins, number, version, sha256, state, prepare_ms, swap_ms, changes }: OutcomeJson): string {
   if (state === "unchanged") return "nothing has changed";
-  if (plugins.length === 0) return "the new listeners and routes are in force; no plugin has changed";
+  if (changes !== undefined) return shownLines(["the new configuration is in force", ...changes].join("\n"));
   const name = plugins.join(", ");
   const what = `${name}: version ${number} (${version === "" ? "" : `${version}, `}sha256 ${sha256.slice(0, 12)})`;
   switch (state) {

@@ -1,19 +1,13 @@
 /** A new list of clusters on all workers: warmed everywhere beside the one in force, then put in force, or given up everywhere. */
-import { sameConfig } from "../config/same.ts";
 import type { ClusterConfig } from "../config/snapshot.ts";
 import type { Stats } from "../observe/stats.ts";
 import type { PluginChange } from "../worker/pool.ts";
+import { namedChanges } from "./named-changes.ts";
+import type { NamedChanges } from "./named-changes.ts";
 import { stepAnswers } from "./step-answers.ts";
 
-/** Names of clusters by what becomes of them; those that stay as they are stand nowhere. */
-export interface ClusterChanges {
-  readonly added: readonly string[];
-  readonly modified: readonly string[];
-  readonly removed: readonly string[];
-}
-
 export class ClusterChange {
-  readonly changes: ClusterChanges;
+  readonly changes: NamedChanges;
   readonly id: number;
   readonly #after: readonly ClusterConfig[];
   readonly #stats: Stats;
@@ -22,15 +16,7 @@ export class ClusterChange {
     this.id = id;
     this.#after = after;
     this.#stats = stats;
-    const known = new Map(before.map((cluster) => [cluster.name, cluster]));
-    const names = new Set(after.map(({ name }) => name));
-    this.changes = {
-      added: after.filter(({ name }) => !known.has(name)).map(({ name }) => name),
-      modified: after
-        .filter((one) => known.has(one.name) && !sameConfig(known.get(one.name), one))
-        .map(({ name }) => name),
-      removed: before.map(({ name }) => name).filter((name) => !names.has(name)),
-    };
+    this.changes = namedChanges(before, after);
   }
 
   /** Resolves once every worker knows the hosts of what is new. Rejects with ProxyError; the caller drops it then. */

@@ -184,16 +184,13 @@ export class HotLoad {
       };
       const times = await pool.changePlugins((change) => this.#replaceAll(change, reload));
       const told = batches.map(({ versions }) => this.#told(versions, outcomeOf(versions, "live", from, times)));
-      for (const line of reloadLines(reload)) this.#setup.log.info(line);
+      const lines = reloadLines(reload);
+      for (const line of lines) this.#setup.log.info(line);
       for (const { name } of changes.removed) {
         if (!snapshot.plugins.some((one) => one.name === name)) stats.gauge(`wasm.${name}.version`).set(0);
       }
-      return outcomeOf(
-        batches.flatMap(({ versions }) => versions),
-        told[0]?.state ?? "live",
-        from,
-        times,
-      );
+      const all = batches.flatMap(({ versions }) => versions);
+      return { ...outcomeOf(all, told[0]?.state ?? "live", from, times), changes: lines };
     } catch (error) {
       for (const { versions } of batches) this.#versions.forget(versions);
       this.#versions.arrange(this.#versions.order);
@@ -427,6 +424,7 @@ export class HotLoad {
   async #accept(snapshot: Snapshot, accept: () => void): Promise<void> {
     accept();
     this.#snapshot = snapshot;
+    this.#versions.keep = snapshot.hotLoad.keepVersions;
     await this.#setup.onSnapshot(snapshot);
   }
 

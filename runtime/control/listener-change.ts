@@ -6,9 +6,12 @@ import type { ListenerDrain } from "../listener/listener-update.ts";
 import { connectionLimitKeys } from "../network/connection-limit.ts";
 import type { PluginChange } from "../worker/pool.ts";
 import type { Reply } from "../worker/questions.ts";
+import { namedChanges } from "./named-changes.ts";
+import type { NamedChanges } from "./named-changes.ts";
 import { stepAnswers } from "./step-answers.ts";
 
 export class ListenerChange {
+  readonly changes: NamedChanges;
   readonly #id: number;
   readonly #after: readonly ListenerConfig[];
   /** Names of listeners whose sockets are others than before, or are not there any more. */
@@ -18,6 +21,7 @@ export class ListenerChange {
   constructor(id: number, before: readonly ListenerConfig[], after: readonly ListenerConfig[]) {
     this.#id = id;
     this.#after = after;
+    this.changes = namedChanges(before, after);
     this.#leaving = before.flatMap((old) => {
       const now = after.find(({ name }) => name === old.name);
       return now !== undefined && sameSockets(old, now) ? [] : [old.name];

@@ -14,6 +14,8 @@ export interface Outcome {
   readonly prepareMs: number;
   readonly swapMs: number;
   readonly tookMs: number;
+  /** Of a reload: what has changed, a line for each kind of thing. */
+  readonly changes?: readonly string[];
 }
 
 /** Milliseconds of the slowest worker. */

@@ -126,7 +126,7 @@ function refused(message: string): ProxyError {
 
 async function answered(change: () => Promise<Outcome>): Promise<AdminAnswer> {
   try {
-    const { plugins, number, sha256, version, state, prepareMs, swapMs, tookMs } = await change();
+    const { plugins, number, sha256, version, state, prepareMs, swapMs, tookMs, changes } = await change();
     const round = (ms: number): number => Math.round(ms * 100) / 100;
     const json = {
       plugins,
@@ -137,6 +137,7 @@ async function answered(change: () => Promise<Outcome>): Promise<AdminAnswer> {
       prepare_ms: round(prepareMs),
       swap_ms: round(swapMs),
       took_ms: round(tookMs),
+      ...(changes === undefined ? {} : { changes }),
     };
     return { contentType: "application/json", body: `${JSON.stringify(json)}\n` };
   } catch (error) {

@@ -28,12 +28,13 @@ interface Place {
 export class PluginVersions {
   /** By number, which a plugin keeps for as long as configurations have it. */
   readonly #places = new Map<number, Place>();
-  readonly #keep: number;
+  /** How many versions of a plugin are kept. */
+  keep: number;
   #order: readonly number[];
   #free: number;
 
   constructor({ snapshot, modules, moduleOfPlugin }: PluginsInForce, startedAt: Date) {
-    this.#keep = snapshot.hotLoad.keepVersions;
+    this.keep = snapshot.hotLoad.keepVersions;
     snapshot.plugins.forEach((config, index) => {
       const module = modules[moduleOfPlugin[index]!]!;
       const first = { index, config, module, number: 1, source: module.name, loadedAt: startedAt, schema: null };
@@ -186,7 +187,7 @@ export class PluginVersions {
 
   #trim(place: Place): void {
     const { kept, served } = place;
-    while (kept.length > this.#keep) {
+    while (kept.length > this.keep) {
       const live = served.at(-1);
       // Failed ones first: they are kept to be looked at.
       const last = kept.find((one) => one !== live && one.failure !== "") ?? kept.find((one) => one !== live);

@@ -4,6 +4,7 @@ import type { PluginConfig, Snapshot } from "../config/snapshot.ts";
 import { ProxyError } from "../errors.ts";
 import type { ClusterChange } from "./cluster-change.ts";
 import type { ListenerChange } from "./listener-change.ts";
+import type { NamedChanges } from "./named-changes.ts";
 import type { Plan } from "./load-request.ts";
 import type { Placed } from "./plugin-places.ts";
 import type { PluginVersions, Version } from "./plugin-versions.ts";
@@ -55,17 +56,22 @@ export interface Reload {
   readonly listeners: ListenerChange | undefined;
 }
 
-/** What it has changed besides plugins' versions, for the log. */
-export function reloadLines({ removed, clusters, listeners }: Reload): string[] {
-  const lines: string[] = [];
-  if (clusters !== undefined) {
-    const changes = Object.entries(clusters.changes).filter(([, names]) => names.length > 0);
-    if (changes.length > 0)
-      lines.push(`clusters ${changes.map(([what, names]) => `${what}: ${names.join(", ")}`).join("; ")}`);
-  }
-  if (listeners !== undefined) lines.push("the listeners of the new configuration are in force");
-  if (removed.length > 0) lines.push(`plugins removed: ${[...new Set(removed.map(({ name }) => name))].join(", ")}`);
-  return lines;
+/** What it has changed, a line for each kind of thing. */
+export function reloadLines({ batches, removed, clusters, listeners }: Reload): string[] {
+  const versions = batches.flatMap((batch) => batch.versions);
+  const named = (first: boolean): string[] =>
+    versions.filter(({ number }) => (number === 1) === first).map(({ config }) => config.name);
+  return [
+    ...lineOf("clusters", clusters?.changes),
+    ...lineOf("listeners", listeners?.changes),
+    ...lineOf("plugins", { added: named(true), modified: named(false), removed: removed.map(({ name }) => name) }),
+  ];
+}
+
+function lineOf(what: string, changes: NamedChanges | undefined): string[] {
+  const parts = Object.entries(changes ?? {}).filter(([, names]) => names.length > 0);
+  const texts = parts.map(([how, names]) => `${how}: ${[...new Set(names)].join(", ")}`);
+  return texts.length === 0 ? [] : [`${what} ${texts.join("; ")}`];
 }
 
 /** Throws ProxyError RELOAD_REFUSED naming everything that a running proxy cannot change. */

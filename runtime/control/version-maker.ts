@@ -102,12 +102,15 @@ export class VersionMaker {
   /** A version that is kept; `number` undefined: the one before. Throws ProxyError PLUGIN_VERSION. */
   kept(name: string, named: readonly number[], number: number | undefined): Version[] {
     const indices = this.#versions.together(named);
-    const first = named[0]!;
-    const live = this.#versions.live(first);
-    const wanted =
+    // One that came later than others of its name knows fewer.
+    const candidates = named.map((index) =>
       number === undefined
-        ? this.#versions.previous(first)
-        : this.#versions.kept(first).find((one) => one.number === number);
+        ? this.#versions.previous(index)
+        : this.#versions.kept(index).find((one) => one.number === number),
+    );
+    const wanted = candidates.find((one) => one !== undefined);
+    const first = wanted?.index ?? named[0]!;
+    const live = this.#versions.live(first);
     if (wanted === undefined) {
       const kept = this.#versions.kept(first).map((one) => one.number);
       const what = number === undefined ? "no version before that one" : `no version ${number}`;

@@ -8,7 +8,7 @@ import { ClusterUpdate } from "./cluster-update.ts";
 import { lookupBySystem } from "./dns-target.ts";
 import type { Upstreams } from "./request.ts";
 
-/** Create → start → serve (prepare → commit or abort → finish)* → close. */
+/** Create → start → serve (prepare → warm → commit → finish, or abort)* → close. */
 export class ClusterSet implements Upstreams {
   #clusters: ReadonlyMap<string, Cluster>;
   readonly #make: (config: ClusterConfig) => Cluster;
@@ -56,14 +56,18 @@ export class ClusterSet implements Upstreams {
   }
 
   /**
-   * Makes another list of clusters ready: what stays the same stays, what is new or other is made beside, and knows its
-   * hosts when this resolves, as after {@link start}. Rejects with ProxyError `TLS_CONTEXT`; then nothing has changed.
+   * Makes another list of clusters ready: what stays the same stays, what is new or other is made beside. Throws
+   * ProxyError `TLS_CONTEXT`; then nothing has changed.
    */
-  async prepare(configs: readonly ClusterConfig[]): Promise<ClusterUpdate> {
+  prepare(configs: readonly ClusterConfig[]): ClusterUpdate {
     const update = new ClusterUpdate(this.#clusters, configs, this.#make);
     this.#prepared.add(update);
-    await warm(update.fresh);
     return update;
+  }
+
+  /** Resolves once what is new knows its hosts, as after {@link start}. */
+  warm(update: ClusterUpdate): Promise<void> {
+    return warm(update.fresh);
   }
 
   /**

@@ -201,7 +201,10 @@ class DataPlane {
 
   async prepareClusters({ id, clusters }: Extract<ToWorker, { kind: "prepare_clusters" }>): Promise<FromWorker> {
     try {
-      this.#clusterUpdates.set(id, await this.#clusters.prepare(clusters));
+      const update = this.#clusters.prepare(clusters);
+      // Before it is warm: it may be given up meanwhile.
+      this.#clusterUpdates.set(id, update);
+      await this.#clusters.warm(update);
       return { kind: "clusters_changed", id, error: undefined };
     } catch (error) {
       if (!(error instanceof ProxyError)) throw error;

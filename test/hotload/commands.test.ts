@@ -91,6 +91,21 @@ describe("sluice load, status, promote, rollback, reload", () => {
       /PLUGIN_VERSION: .* no version 9; kept: 1, 2, 4/,
     );
     assert.equal((await sluice("reload", ...admin)).stdout, "nothing has changed\n");
+    const path = join(proxy.folder, "bootstrap.yaml");
+    const text = readFileSync(path, "utf8");
+    writeFileSync(
+      path,
+      text.replace("clusters: []", "clusters: [{ name: one, type: STATIC }]").replace(": ok", ": yes"),
+    );
+    assert.equal(
+      (await sluice("reload", ...admin)).stdout,
+      "the new configuration is in force\nclusters added: one\nlisteners modified: ingress\n",
+    );
+    writeFileSync(path, text.replace("mark: mark", "mark: other"));
+    assert.equal(
+      (await sluice("reload", ...admin)).stdout,
+      "the new configuration is in force\nclusters removed: one\nlisteners modified: ingress\nplugins modified: versions\n",
+    );
   });
 });
 

@@ -168,12 +168,13 @@ describe("plugins in a reload", () => {
     assert.equal(await versions(proxy), "0001, 0002");
     await load(6);
     // Once more in a second listener: with the module that serves, not with the configured one.
-    const both = { listeners: [...chained([b, a]).listeners, listener("second", [manager([OK], [a])])], clusters: [] };
+    const both = { listeners: [listener("second", [manager([OK], [a])]), ...chained([b, a]).listeners], clusters: [] };
     await proxy.reload(both);
     assert.equal(await versions(proxy), "0006, 0002");
     assert.equal((await proxy.get("/", await proxy.addressOf("second"))).headers["x-version"], "0006");
     const numbers = (await proxy.plugins()).filter(({ name }) => name === "versions").map((plugin_) => plugin_.version_number); // prettier-ignore
     assert.equal(new Set(numbers).size, 1);
+    assert.equal((await proxy.post("/wasm/rollback?plugin=versions")).status, 200);
     await load(7);
     assert.equal((await proxy.get("/", await proxy.addressOf("second"))).headers["x-version"], "0007");
     await proxy.reload(chained([b, a]));

@@ -3,11 +3,12 @@ import assert from "node:assert/strict";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { once } from "node:events";
-import { mkdtempSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { Agent } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
+import { buildFilter } from "../../filters/build/build.ts";
 import { ask } from "../cli/proxy-process.ts";
 import { selfSigned } from "../tls/certificates.ts";
 import { cluster, filter, listener, manager, moduleFile, Origin, plugin, to, typed, WorldProxy } from "./world.ts";
@@ -234,6 +235,24 @@ describe("reloads that are refused", () => {
     assert.deepEqual(await served(), [200, "0001, 0002", "origin"]);
   });
 
+  test("one worker of two cannot: neither has anything of it", async () => {
+    await setUp();
+    const proxy = await new WorldProxy(now()).live();
+    const once = { ...plugin("once", await onceModule()), configuration: undefined };
+    const answer = await proxy.tryReload(withFilter(next(), once));
+    assert.equal(answer.status, 422);
+    assert.match(answer.body, /^GUEST_CONFIGURE: plugin once: proxy_on_configure refused the configuration/);
+    const all = await Promise.all(Array.from({ length: 20 }, () => proxy.get("/")));
+    assert.deepEqual(
+      new Set(all.map(({ headers, body }) => `${String(headers["x-version"])} ${body}`)),
+      new Set(["0001 origin"]),
+    );
+    assert.equal((await proxy.get("/listeners", proxy.admin)).body.trim().split("\n").length, 1);
+    assert.match((await proxy.get("/clusters", proxy.admin)).body, /^a::observability_name::a\n(?:a::.*\n)*$/);
+    assert.equal(await proxy.stat("wasm.once.instances"), 0);
+    await proxy.reload(next());
+  });
+
   test("a worker that dies meanwhile refuses it, and comes back as the others are", async () => {
     await setUp();
     const proxy = await new WorldProxy(now()).live();
@@ -255,3 +274,27 @@ describe("reloads that are refused", () => {
     assert.deepEqual(new Set(all.map(({ headers, body }) => `${String(headers["x-version"])} ${body}`)), new Set(["0001, 0002 origin"])); // prettier-ignore
   });
 });
+
+/** Can be configured in one worker only: the next one finds that it has been. */
+async function onceModule(): Promise<string> {
+  const place = join(mkdtempSync(join(tmpdir(), "sluice-once-")), "once");
+  mkdirSync(place);
+  writeFileSync(
+    join(place, "once.ts"),
+    `import { RootContext } from "sluice/filters/sdk/context.ts";
+import { register } from "sluice/filters/sdk/contexts.ts";
+import { getSharedData, setSharedData } from "sluice/filters/sdk/shared.ts";
+class Root extends RootContext {
+  override onConfigure(_configuration: ArrayBuffer): bool {
+    if (getSharedData("configured") !== null) return false;
+    setSharedData("configured", "yes");
+    return true;
+  }
+}
+register((): RootContext => new Root());
+`,
+  );
+  writeFileSync(join(place, "filter.json"), `{ "version": "1.0.0" }`);
+  const { path } = await buildFilter(place, { outFolder: join(place, "out") });
+  return path;
+}

@@ -3,6 +3,7 @@
  * and go, while kept connections, new ones, slow requests and plain bytes are served.
  */
 import { once } from "node:events";
+import { connect as connectHttp2 } from "node:http2";
 import { connect, createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { after } from "node:test";
@@ -228,7 +229,10 @@ class Visitors {
 
   start(): void {
     for (const path of ["/", "/slow", "/slow"]) this.#all.push(this.#repeat(() => this.#ask(path)));
-    this.#all.push(this.#repeat(() => this.#talk()));
+    this.#all.push(
+      this.#repeat(() => this.#talk()),
+      this.#repeat(() => this.#session()),
+    );
   }
 
   async end(): Promise<void> {
@@ -246,11 +250,34 @@ class Visitors {
   }
 
   async #ask(path: string): Promise<void> {
-    const { status, headers, body } = await ask("GET", this.#http, path);
+    const { status, headers } = await ask("GET", this.#http, path);
     this.requests++;
     if (path === "/slow") this.slow++;
-    const versions = String(headers["x-version"]);
-    if (status !== 200 || !this.#chains.has(versions)) throw new Error(`${path}: ${status} ${versions} ${body}`);
+    this.#check(path, status, headers["x-version"]);
+  }
+
+  /** HTTP/2 with prior knowledge; streams that begin before the proxy has said goodbye are answered. */
+  async #session(): Promise<void> {
+    const session = connectHttp2(`http://${this.#http}`);
+    let goodbye = false;
+    session.on("goaway", () => (goodbye = true)).on("error", () => {});
+    try {
+      for (let n = 0; n < 20 && !goodbye && !session.closed; n++) {
+        const stream = session.request({ ":path": n % 5 === 0 ? "/slow" : "/" });
+        const [headers] = (await once(stream.resume(), "response")) as [Record<string, unknown>];
+        await once(stream, "close");
+        this.requests++;
+        this.#check("HTTP/2", headers[":status"], headers["x-version"]);
+        await delay(10);
+      }
+    } finally {
+      session.close();
+    }
+  }
+
+  #check(what: string, status: unknown, version: unknown): void {
+    if (status !== 200 || !this.#chains.has(String(version)))
+      throw new Error(`${what}: ${String(status)} ${String(version)}`);
   }
 
   async #talk(): Promise<void> {
