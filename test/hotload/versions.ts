@@ -9,7 +9,7 @@ import { bootstrap, OK_ROUTE, ProxyProcess } from "../cli/proxy-process.ts";
 import type { Answer } from "../cli/proxy-process.ts";
 
 /** What a version does wrong: see the guest. */
-export type Letter = "-" | "s" | "c" | "r" | "l" | "m" | "p" | "d" | "w";
+export type Letter = "-" | "s" | "c" | "r" | "l" | "m" | "p" | "q" | "d" | "w";
 
 const GUESTS = fileURLToPath(new URL("../guests", import.meta.url));
 const BUILT = fileURLToPath(new URL("../../build/guests", import.meta.url));
@@ -72,6 +72,8 @@ export interface Setting {
   readonly mark?: string;
   /** A second plugin, `twin`, shares the first one's VM under this vm_id. */
   readonly twin?: string;
+  /** failure_policy of the plugin. */
+  readonly policy?: "FAIL_OPEN" | "FAIL_CLOSED";
   /** The bundled fault filter aborts everything with 418. */
   readonly faultFilter?: boolean;
   /** Admin listens on all addresses. */
@@ -138,8 +140,9 @@ export function configuration(module: string, setting: Setting = {}): string {
   const own = `configuration: { ${type("test.versions.v1.Versions")}, mark: ${mark} }`;
   const id = twin === undefined ? "" : `vm_id: ${twin}, `;
   const vm = `vm_config: { runtime: envoy.wasm.runtime.v8, ${id}code: { local: { filename: "${module}" } } }`;
+  const policy = setting.policy === undefined ? "" : `, failure_policy: ${setting.policy}`;
   const plugin = (name: string): string =>
-    `{ name: ${name}, typed_config: { ${type("envoy.extensions.filters.http.wasm.v3.Wasm")}, config: { name: ${name}, ${vm}, ${own} } } }`;
+    `{ name: ${name}, typed_config: { ${type("envoy.extensions.filters.http.wasm.v3.Wasm")}, config: { name: ${name}, ${vm}, ${own}${policy} } } }`;
   const fault = `{ ${type("envoy.extensions.filters.http.fault.v3.HTTPFault")}, abort: { http_status: 418, percentage: { numerator: 100 } } }`;
   const filters = [plugin("versions")];
   if (twin !== undefined) filters.push(plugin("twin"));

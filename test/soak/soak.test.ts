@@ -7,6 +7,7 @@ import { after, test } from "node:test";
 import { CONNECTIONS } from "../bench/wrk.ts";
 import { slowReaders, slowUpstream, slowWriters, streamDown, streamUp } from "./body-soak.ts";
 import { soakReloads } from "./reload-soak.ts";
+import { soakCanaries, VARIANTS } from "./canary-soak.ts";
 import { soakRequests } from "./request-soak.ts";
 import { soakRestarts } from "./restart-soak.ts";
 
@@ -57,6 +58,16 @@ test("reloads of the whole configuration under load, no request lost", async () 
   assert.deepEqual({ errors, firstError, reloads }, { errors: 0, firstError: "", reloads: 15 });
   assert.deepEqual(rest, before);
   assert.ok(requests >= 1000, `${requests} requests`);
+});
+
+test("canaries that trap are taken back by themselves, and cost a request or two each", async () => {
+  for (const variant of VARIANTS) {
+    const { canaries, failed, skipped } = await soakCanaries(folder, variant, 2);
+    // Each of the two workers may meet a trap before it hears of the other's.
+    const [hit, other] = variant.policy === "FAIL_CLOSED" ? [failed, skipped] : [skipped, failed];
+    assert.equal(other, 0);
+    assert.ok(hit >= canaries && hit <= 2 * canaries, `${hit} requests at ${canaries} canaries`);
+  }
 });
 
 test("large bodies flow down and up in bounded memory", async () => {

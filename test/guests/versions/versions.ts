@@ -6,6 +6,7 @@
 import { CONTINUE, PAUSE } from "sluice/abi/action.ts";
 import { Filter, RootContext, StreamContext } from "sluice/filters/sdk/context.ts";
 import { register } from "sluice/filters/sdk/contexts.ts";
+import { randomBits } from "sluice/filters/sdk/extensions.ts";
 import { requestHeaders, responseHeaders } from "sluice/filters/sdk/headers.ts";
 import { Counter } from "sluice/filters/sdk/metric.ts";
 import { getSharedData, setSharedData } from "sluice/filters/sdk/shared.ts";
@@ -67,6 +68,8 @@ class VersionsFilter extends Filter {
     if (fails("l")) while (requests > 0) requests++;
     if (fails("m") && requests == 1000) trap(requests - 1000);
     if (fails("p") && requests % 100 == 0) trap(requests % 100);
+    // By chance, whatever instance it is.
+    if (fails("q") && randomBits() % 100 == 0) trap(requests - requests);
     // Some milliseconds.
     if (fails("w")) for (let n = 0; n < 10000000; n++) requests = requests ^ n;
     const path = requestHeaders.get(":path");

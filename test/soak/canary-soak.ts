@@ -1,0 +1,92 @@
+/** Canaries that trap once in a hundred streams, under load: what it costs until they are taken back by themselves. */
+import { mkdtempSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { steadyLoad } from "../cli/restart-row.ts";
+import { Proxy, versionModule } from "../hotload/versions.ts";
+
+/** Of the streams. */
+export const CANARY_PERCENT = 10;
+const WORKERS = 2;
+/** Between two canaries. */
+const REST_MS = 100;
+
+export interface Variant {
+  readonly isolation: "WORKER" | "CONNECTION" | "STREAM";
+  readonly policy: "FAIL_CLOSED" | "FAIL_OPEN";
+}
+
+export const VARIANTS: readonly Variant[] = [
+  { isolation: "WORKER", policy: "FAIL_CLOSED" },
+  { isolation: "WORKER", policy: "FAIL_OPEN" },
+  { isolation: "STREAM", policy: "FAIL_CLOSED" },
+  { isolation: "STREAM", policy: "FAIL_OPEN" },
+];
+
+export interface CanarySoak extends Variant {
+  readonly canaries: number;
+  /** All that flowed, rests between canaries included. */
+  readonly requests: number;
+  /** Requests that got another answer than 200, or none. */
+  readonly failed: number;
+  /** Requests that went past the filter, as FAIL_OPEN has it. */
+  readonly skipped: number;
+  /** Streams that canaries had, and requests that flowed while they were tried. */
+  readonly canaryStreams: number;
+  readonly requestsMeanwhile: number;
+  /** From the answer of the load until the line of log that it is taken back. */
+  readonly medianMs: number;
+  readonly mostMs: number;
+}
+
+/** Resolves when each of so many canaries has been taken back; who waits for one that is not is ended by a time limit. */
+export async function soakCanaries(folder: string, variant: Variant, canaries: number): Promise<CanarySoak> {
+  const module = join(mkdtempSync(join(folder, "canary-")), "versions.wasm");
+  writeFileSync(module, await versionModule(1));
+  const { isolation, policy } = variant;
+  const proxy = await new Proxy(module, {
+    args: ["--concurrency", String(WORKERS)],
+    runtime: `defaults: { isolation: ${isolation}, rollout: { percent: ${CANARY_PERCENT} } }`,
+    policy,
+  }).live();
+  const load = steadyLoad(proxy.address);
+  const times: number[] = [];
+  let canaryStreams = 0;
+  let requestsMeanwhile = 0;
+  for (let n = 1; n <= canaries; n++) {
+    await delay(REST_MS);
+    const printed = proxy.output.length;
+    const before = await requestsOf(proxy);
+    const answer = await proxy.load(await versionModule(n, "q"), "&unrehearsed");
+    if (answer.status !== 200) throw new Error(answer.body);
+    const from = performance.now();
+    while (!proxy.output.includes("was taken back", printed)) await delay(1);
+    times.push(performance.now() - from);
+    requestsMeanwhile += (await requestsOf(proxy)) - before;
+    const said = /taken back: \d+ failures? in (\d+) streams/.exec(proxy.output.slice(printed));
+    if (said === null) throw new Error(`taken back for another reason: ${proxy.output.slice(printed)}`);
+    canaryStreams += Number(said[1]);
+  }
+  await delay(REST_MS);
+  load.end();
+  const { requests, errors } = await load.result;
+  const skipped = await proxy.stat("wasm.versions.skipped_streams");
+  proxy.process.kill("SIGTERM");
+  await proxy.exited;
+  times.sort((a, b) => a - b);
+  return {
+    ...variant,
+    canaries,
+    requests,
+    failed: errors,
+    skipped,
+    canaryStreams,
+    requestsMeanwhile,
+    medianMs: times[times.length >> 1]!,
+    mostMs: times.at(-1)!,
+  };
+}
+
+function requestsOf(proxy: Proxy): Promise<number> {
+  return proxy.stat("http.ingress.downstream_rq_total");
+}
