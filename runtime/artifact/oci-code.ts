@@ -100,11 +100,11 @@ export class OciCodeSource {
   ): Promise<T> {
     const { end, config } = this.#options;
     const { registry, repository: name } = parseReference(uri);
-    const { plainHttp, ca, dockerConfig } = config;
+    const { plainHttp, ca, dockerConfigs } = config;
     const repository = new Repository(registry, name, {
       ...(plainHttp ? { plainHttp } : {}),
       ...(ca === undefined ? {} : { ca: readAuthorities(ca) }),
-      credentials: (await findCredentials(registry, process.env, dockerConfig)) ?? null,
+      credentials: (await findCredentials(registry, process.env, dockerConfigs)) ?? null,
       signal: timeoutMs === 0 ? end : AbortSignal.any([end, AbortSignal.timeout(timeoutMs)]),
     });
     try {

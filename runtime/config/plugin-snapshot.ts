@@ -35,8 +35,9 @@ export interface RegistriesConfig {
   readonly pullPolicy: "IF_NOT_PRESENT" | "ALWAYS" | undefined;
   /** 0: never. */
   readonly pollMs: number;
-  /** Absolute files. */
-  readonly dockerConfig: string | undefined;
+  /** Absolute files, or folders that hold one; the first that knows a registry is taken. */
+  readonly dockerConfigs: readonly string[];
+  /** An absolute file. */
   readonly ca: string | undefined;
   readonly plainHttp: boolean;
 }

@@ -1,6 +1,6 @@
 /** Credentials for registries: from the environment, or from where Docker, Podman and their helpers keep them. */
 import { execFile } from "node:child_process";
-import { mkdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import {
@@ -35,33 +35,41 @@ export function dockerConfigPath(environment: NodeJS.ProcessEnv = process.env): 
 /**
  * Credentials for a registry (`host` or `host:port`, matched exactly); undefined: none are known, ask anonymously.
  * `SLUICE_REGISTRY_USERNAME` and `SLUICE_REGISTRY_PASSWORD` come first, for `SLUICE_REGISTRY_HOST` alone if it is set; then
- * `file` alone if it is named. Rejects with ProxyError ARTIFACT_CREDENTIALS.
+ * `files` alone, files or folders, if there are any. Rejects with ProxyError ARTIFACT_CREDENTIALS.
  */
 export async function findCredentials(
   registry: string,
   environment: NodeJS.ProcessEnv = process.env,
-  file?: string,
+  files: readonly string[] = [],
 ): Promise<Credentials | undefined> {
   const username = environment["SLUICE_REGISTRY_USERNAME"];
   const password = environment["SLUICE_REGISTRY_PASSWORD"];
   const meant = environment["SLUICE_REGISTRY_HOST"] ?? registry;
   if (username !== undefined && password !== undefined && meant === registry) return { username, password };
   const runtime = environment["XDG_RUNTIME_DIR"];
-  if (file !== undefined) {
-    const config = readConfig(file);
-    return config === undefined ? undefined : fromConfig(config, registry, file);
-  }
-  const paths = [
+  const own = [
     dockerConfigPath(environment),
     ...(runtime === undefined ? [] : [join(runtime, "containers", "auth.json")]),
   ];
-  for (const path of paths) {
+  for (const path of files.length > 0 ? files.map(dockerConfigFile) : own) {
     const config = readConfig(path);
     if (config === undefined) continue;
     const found = await fromConfig(config, registry, path);
     if (found !== undefined) return found;
   }
   return undefined;
+}
+
+/**
+ * `path`, or the file with credentials in the folder `path`, as Kubernetes mounts a secret of type kubernetes.io/dockerconfigjson
+ * or as Docker keeps its own. Throws ProxyError ARTIFACT_CREDENTIALS when a folder holds none.
+ */
+export function dockerConfigFile(path: string): string {
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory() !== true) return path;
+  const names = [".dockerconfigjson", "config.json"];
+  const found = names.map((name) => join(path, name)).find((file) => existsSync(file));
+  if (found === undefined) throw wrong(path, `the folder holds neither ${names.join(" nor ")}`);
+  return found;
 }
 
 /** Stores credentials as `docker login` does without a helper: readable by the user alone. */

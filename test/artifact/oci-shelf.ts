@@ -92,7 +92,7 @@ export class OciShelf {
   source(trust: ConstructorParameters<typeof TrustPolicy>[0] = []): OciCodeSource {
     const { folder, log, end } = this;
     return new OciCodeSource({
-      config: { pullPolicy: undefined, pollMs: 0, dockerConfig: undefined, ca: undefined, plainHttp: false },
+      config: { pullPolicy: undefined, pollMs: 0, dockerConfigs: [], ca: undefined, plainHttp: false },
       cache: new DigestCache(folder, 1_000_000, log),
       folder,
       trust: new TrustPolicy(trust, log),

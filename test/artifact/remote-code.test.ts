@@ -51,7 +51,7 @@ class Shelf {
     const dead = await freePort();
     const clusters = [cluster("shelf", [(server.address() as AddressInfo).port]), cluster("dead", [dead])];
     const cache = new DigestCache(this.folder, 1_000_000, this.log);
-    const registries = { pullPolicy: undefined, pollMs: 0, dockerConfig: undefined, ca: undefined, plainHttp: false };
+    const registries = { pullPolicy: undefined, pollMs: 0, dockerConfigs: [], ca: undefined, plainHttp: false };
     const { folder, log, end, trust } = this;
     this.oci = new OciCodeSource({ config: registries, cache, folder, trust, log, end: end.signal });
     this.source = new RemoteCodeSource(clusters, cache, this.oci, this.stats, this.log);

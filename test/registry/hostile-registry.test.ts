@@ -485,8 +485,8 @@ describe("credentials", () => {
     const environment = config({ auths: { "x.y": { auth } } });
     const pull = join(home, "pull-secret.json");
     writeFileSync(pull, JSON.stringify({ auths: { "z.y": { auth } } }));
-    assert.deepEqual(await findCredentials("z.y", environment, pull), { username: "a", password: "b:c" });
-    assert.equal(await findCredentials("x.y", environment, pull), undefined);
+    assert.deepEqual(await findCredentials("z.y", environment, [pull]), { username: "a", password: "b:c" });
+    assert.equal(await findCredentials("x.y", environment, [pull]), undefined);
   });
 
   it("of Docker Hub are found under each of its names", async () => {

@@ -1,7 +1,7 @@
 /** A proxy whose plugins come from a registry: at its start, while it runs, without the registry, and only when they are signed. */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -9,7 +9,7 @@ import { after, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { ProxyProcess } from "../cli/proxy-process.ts";
 import { configuration, versionModule } from "../hotload/versions.ts";
-import { startRegistry } from "./registry-process.ts";
+import { PASSWORD, startRegistry, USER } from "./registry-process.ts";
 import type { Registry } from "./registry-process.ts";
 
 const SLUICE = fileURLToPath(new URL("../../runtime/cli/sluice.js", import.meta.url));
@@ -19,11 +19,18 @@ let names = 0;
 const fresh = (suffix = ""): string => join(scratch, `file${names++}${suffix}`);
 
 function sluice(...args: string[]): Promise<{ readonly status: number; readonly output: string }> {
+  return sluiceAs({}, ...args);
+}
+
+function sluiceAs(
+  environment: Record<string, string>,
+  ...args: string[]
+): Promise<{ readonly status: number; readonly output: string }> {
   return new Promise((resolve) => {
     execFile(
       process.execPath,
       [SLUICE, ...args],
-      { env: { ...process.env, DOCKER_CONFIG: scratch } },
+      { env: { ...process.env, DOCKER_CONFIG: scratch, ...environment } },
       (error, out, err) => resolve({ status: error === null ? 0 : Number(error.code ?? 1), output: out + err }),
     );
   });
@@ -171,6 +178,59 @@ describe("plugins from a registry", () => {
     // The signature is kept with the code: without the registry it is still asked for, and still there.
     const again = await start(configured(`oci://${to}`, rule, cache));
     assert.equal(await version(again), "0001");
+  });
+
+  it("come with the pull secrets that Kubernetes mounts: several, and read anew once they are swapped", async () => {
+    const guarded = await startRegistry("basic");
+    const to = `${guarded.host}/secret/versions:1`;
+    const account = { SLUICE_REGISTRY_USERNAME: USER, SLUICE_REGISTRY_PASSWORD: PASSWORD };
+    for (const number of [1, 2]) {
+      const file = fresh(".wasm");
+      writeFileSync(file, await versionModule(number));
+      const pushed = await sluiceAs(account, "push", file, to.replace(/1$/, String(number)));
+      assert.equal(pushed.status, 0, pushed.output);
+    }
+    const secret = (host: string, password: string): string => {
+      const auth = Buffer.from(`${USER}:${password}`).toString("base64");
+      return JSON.stringify({ auths: { [host]: { auth } } });
+    };
+    const mounted = fresh();
+    const other = fresh();
+    const swap = (folder: string, name: string, content: string): void => {
+      mkdirSync(join(folder, name), { recursive: true });
+      writeFileSync(join(folder, name, ".dockerconfigjson"), content);
+      symlinkSync(name, join(folder, "..data_tmp"));
+      renameSync(join(folder, "..data_tmp"), join(folder, "..data"));
+    };
+    for (const [folder, host] of [
+      [other, "registry.example"],
+      [mounted, guarded.host],
+    ] as const) {
+      swap(folder, "..1", secret(host, PASSWORD));
+      symlinkSync("..data/.dockerconfigjson", join(folder, ".dockerconfigjson"));
+    }
+    const runtime = `registries: { docker_config: "${other}", docker_configs: ["${mounted}"] }`;
+    const proxy = await start(configured(`oci://${to}`, runtime, fresh()));
+    assert.equal(await version(proxy), "0001");
+    const load = (): Promise<{ status: number; output: string }> =>
+      sluice("load", "versions", `oci://${to.replace(/1$/, "2")}`, "--admin", proxy.admin);
+    swap(mounted, "..2", secret(guarded.host, "old password"));
+    const refused = await load();
+    assert.match(refused.output, /^sluice: ARTIFACT_[A-Z]+: /);
+    assert.ok(!refused.output.includes("old password"));
+    assert.equal(await version(proxy), "0001");
+    swap(mounted, "..3", secret(guarded.host, PASSWORD));
+    assert.equal((await load()).status, 0);
+    assert.equal(await version(proxy), "0002");
+    await guarded.stop();
+    const empty = new ProxyProcess(
+      configured(`oci://${to}`, `registries: { docker_configs: ["${mkdtempSync(join(scratch, "empty-"))}"] }`, fresh()),
+    );
+    assert.equal(await empty.exited, 1);
+    assert.match(
+      empty.output,
+      /docker_configs: ARTIFACT_CREDENTIALS: \S+: the folder holds neither \.dockerconfigjson nor config\.json/,
+    );
   });
 
   it("that are not signed do not start, or start with a word about it", async () => {

@@ -1,7 +1,9 @@
 /** sluice.v1.Registries and sluice.v1.TrustRule: where artifacts come from, and who must have signed them. */
 import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
 import { ProxyError } from "../../errors.ts";
 import { MAX_KEY_BYTES } from "../../limits.ts";
+import { dockerConfigFile } from "../../registry/credentials.ts";
 import { readPublicKey } from "../../registry/signature.ts";
 import type { Message } from "../document/message.ts";
 import { didYouMean } from "../document/suggest.ts";
@@ -29,10 +31,28 @@ export function buildRegistries(context: BuildContext, message: Message | undefi
   return {
     pullPolicy: PULL_POLICIES[message?.number("pull_policy") ?? 0],
     pollMs: message === undefined ? 0 : context.timerMillis(message, "poll_interval", 0),
-    dockerConfig: file("docker_config"),
+    dockerConfigs: message === undefined ? [] : dockerConfigs(context, message),
     ca: file("ca_file"),
     plainHttp: message?.flag("plain_http") ?? false,
   };
+}
+
+/** Files, or folders that hold one. */
+function dockerConfigs(context: BuildContext, message: Message): string[] {
+  const one = message.text("docker_config");
+  const named = [
+    ...(one === "" ? [] : [["docker_config", one]]),
+    ...message.texts("docker_configs").map((name) => ["docker_configs", name]),
+  ];
+  return named.map(([field = "", name = ""]) => {
+    const path = resolve(message.spot(field).source.base, name);
+    try {
+      readFileSync(dockerConfigFile(path));
+    } catch (error) {
+      context.error(message, field, "file", error instanceof Error ? error.message : String(error));
+    }
+    return path;
+  });
 }
 
 /** Every rule with its keys, each of which has been read as one. */
