@@ -4,6 +4,8 @@
  */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { GUEST_FUEL } from "../../runtime/limits.ts";
+import { ByteWriter } from "../../runtime/wasm/module/byte-writer.ts";
 import { readModuleBinary } from "../../runtime/wasm/module/binary.ts";
 import { harden } from "../../runtime/wasm/module/harden.ts";
 import { HostExport } from "../../runtime/wasm/module/hardened.ts";
@@ -95,6 +97,73 @@ describe("who pays", () => {
 
   test("code that is never reached is not paid for", () => {
     assert.equal(costOf(`${head} (func (export "run") (block $b (br $b) ${add.repeat(5)}))`, "exact"), 1);
+  });
+});
+
+/** `table.set` of a null reference, one of the dearest instructions, so many times. */
+function sets(count: number): Buffer {
+  return Buffer.alloc(6 * count, Buffer.of(0x41, 0, 0xd0, 0x70, 0x26, 0));
+}
+
+/** A module of functions without parameters, as bytes; the last one is `run`, and `$g`, a number, is global 0. */
+function moduleOf(...bodies: readonly Buffer[]): Uint8Array {
+  const out = new ByteWriter(1024);
+  const section = (id: number, write: (contents: ByteWriter) => void): void => {
+    const contents = new ByteWriter(1024);
+    write(contents);
+    out.byte(id);
+    out.unsigned(contents.length);
+    out.copy(contents.bytes, 0, contents.length);
+  };
+  out.list([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
+  section(1, (types) => types.list([1, 0x60, 0, 0]));
+  section(3, (functions) => functions.list([bodies.length, ...bodies.map(() => 0)]));
+  section(4, (tables) => tables.list([1, 0x70, 0, 1]));
+  section(6, (globals) => globals.list([1, 0x7f, 1, 0x41, 0, 0x0b]));
+  section(7, (exports) => exports.list([2, 3, ...Buffer.from("run"), 0, bodies.length - 1, 1, 0x67, 3, 0]));
+  section(10, (code) => {
+    code.unsigned(bodies.length);
+    for (const body of bodies) {
+      code.unsigned(body.length + 2);
+      code.byte(0);
+      code.copy(body, 0, body.length);
+      code.byte(0x0b);
+    }
+  });
+  return out.view();
+}
+
+/** How often `run` has raised `$g` when a usual budget is used up. */
+function roundsOf(bytes: Uint8Array): number {
+  assert.ok(WebAssembly.validate(bytes));
+  const code = harden(bytes, readModuleBinary(bytes), { memoryPages: 1 }).bytes;
+  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(code));
+  (exports[HostExport.FUEL] as WebAssembly.Global).value = GUEST_FUEL;
+  assert.throws(() => (exports["run"] as () => void)(), /unreachable/);
+  return (exports["g"] as WebAssembly.Global).value as number;
+}
+
+describe("the counter does not come around, nor stand still", () => {
+  /** Raises `$g`, and goes to the start of the loop while it is less than 200. */
+  const again = Buffer.of(0x23, 0, 0x41, 1, 0x6a, 0x24, 0, 0x23, 0, 0x41, 0xc8, 0x01, 0x48, 0x0d, 0);
+  const loop = (...parts: readonly Buffer[]): Buffer =>
+    Buffer.concat([Buffer.of(0x03, 0x40), ...parts, again, Buffer.of(0x0b)]);
+  const call = Buffer.of(0x10, 0);
+
+  // Three of these cost 2^32, nearly.
+  test("in a short loop around a call that costs as much as a charge can take", () => {
+    assert.equal(roundsOf(moduleOf(sets(540_000), loop(call))), 0);
+  });
+
+  test("in a loop behind code so dear that the function has cost as much already", () => {
+    const never = Buffer.concat([Buffer.of(0x41, 0, 0x04, 0x40), sets(540_000), Buffer.of(0x0b)]);
+    const rounds = roundsOf(moduleOf(Buffer.concat([never, loop(sets(1000))])));
+    assert.ok(rounds <= GUEST_FUEL / 2_000_000, String(rounds));
+  });
+
+  test("in a loop around many calls, each of which is dear", () => {
+    const rounds = roundsOf(moduleOf(sets(5000), loop(Buffer.concat(Array.from({ length: 200 }, () => call)))));
+    assert.equal(rounds, 0);
   });
 });
 

@@ -35,6 +35,25 @@ export const EVENT_SIZE = 3;
 /** What a bulk instruction has so many of. */
 export const Bulk = { BYTES: 0, ELEMENTS: 1, PAGES: 2 } as const;
 
+export interface BulkPrice {
+  readonly mask: number;
+  readonly shift: number;
+}
+
+/**
+ * Fuel by how many of what a bulk instruction moves: `(count & mask) << shift`, or `count >>> -shift`. A unit for two
+ * bytes, as memory that is not in a cache takes; 1024 for an element of a table; 256 for a page, of which nothing is
+ * touched yet. No charge can be so large that the fuel wraps around: counts beyond a mask fail and move nothing.
+ */
+export const BULK_PRICES = {
+  [Bulk.BYTES]: { mask: -1, shift: -1 },
+  [Bulk.ELEMENTS]: { mask: 0xf_ffff, shift: 10 },
+  [Bulk.PAGES]: { mask: 0xffff, shift: 8 },
+} as const satisfies Record<number, BulkPrice>;
+
+/** Bytes in memories so large that they could take more at once than the fuel can go below 0: half of it, twice. */
+export const HALF_OF_BYTES: BulkPrice = { mask: -1, shift: -2 };
+
 /** A charge is four numbers: what it costs, its region, its kind, and what it takes for functions that are called behind it. */
 export const Charge = { COST: 0, REGION: 1, KIND: 2, PAYMENT: 3, SIZE: 4 } as const;
 export const ChargeKind = {

@@ -8,12 +8,13 @@ import {
   LOOP_REPEATS,
   MAX_FUNCTION_BYTES,
   MAX_HARDENED_BYTES,
+  MAX_REPEATED_COST,
   MAX_REPEATING_FUNCTION_BYTES,
   MAX_REPEATING_MODULE_BYTES,
 } from "../../limits.ts";
 import { ByteWriter } from "./byte-writer.ts";
-import { Bulk, Charge, ChargeKind, Event, EVENT_SIZE, Region } from "./code-facts.ts";
-import type { CodeScan, FunctionScan } from "./code-facts.ts";
+import { Bulk, BULK_PRICES, Charge, ChargeKind, HALF_OF_BYTES, Event, EVENT_SIZE, Region } from "./code-facts.ts";
+import type { BulkPrice, CodeScan, FunctionScan } from "./code-facts.ts";
 import { CODE, CodeWriter, EMPTY_BLOCK, I32 } from "./code-writer.ts";
 import type { HostGlobals } from "./host-code.ts";
 import { GuestFlag, Restriction } from "./hardened.ts";
@@ -30,6 +31,8 @@ export interface RewriteInput {
   readonly weights: readonly number[];
   /** Fuel is taken. */
   readonly fuel: boolean;
+  /** The memory may grow to more than 2 GiB. */
+  readonly hugeMemory: boolean;
   /** Block type of a block that leaves the results of function `n` without imports: 0x40, a value type, or an index; as bytes. */
   readonly resultBlock: (n: number) => readonly number[];
 }
@@ -40,17 +43,6 @@ export interface Rewritten {
   /** Pairs: written offset, original offset. */
   readonly offsets: IntList;
 }
-
-/**
- * Fuel by how many of what a bulk instruction moves: `(count & mask) << shift`, or `count >>> -shift`. A unit for two
- * bytes, as memory that is not in a cache takes; 1024 for an element of a table; 256 for a page, of which nothing is
- * touched yet. No charge can be so large that the fuel wraps around: counts beyond a mask fail and move nothing.
- */
-const BULK = {
-  [Bulk.BYTES]: { mask: -1, shift: -1 },
-  [Bulk.ELEMENTS]: { mask: 0xf_ffff, shift: 10 },
-  [Bulk.PAGES]: { mask: 0xffff, shift: 8 },
-} as const;
 
 const FUEL_EVENTS: ReadonlySet<number> = new Set([
   Event.CHARGE,
@@ -180,7 +172,7 @@ class Rewriter {
       const offset = events.at(n);
       const kind = events.at(n + 1);
       const argument = events.at(n + 2);
-      const repeated = kind === Event.LOOP && this.#isRepeated(argument);
+      const repeated = kind === Event.LOOP && this.#isRepeated(argument, events.at(n + EVENT_SIZE + 2));
       if (!repeated && !this.#acts(kind, argument)) continue;
       this.#copy(copied, offset);
       this.#note(offset);
@@ -192,9 +184,14 @@ class Rewriter {
     this.#copy(copied, to);
   }
 
-  #isRepeated(region: number): boolean {
+  /** `charge`: of each round. */
+  #isRepeated(region: number, charge: number): boolean {
     return (
-      this.#repeats && this.#input.fuel && this.#isQuiet(region) && this.#input.scan.regions.at(region + Region.END) > 0
+      this.#repeats &&
+      this.#input.fuel &&
+      this.#isQuiet(region) &&
+      this.#input.scan.regions.at(region + Region.END) > 0 &&
+      this.#price(charge) <= MAX_REPEATED_COST
     );
   }
 
@@ -401,9 +398,17 @@ class Rewriter {
 
   #takeBulkFuel(at: number): void {
     const { bulks } = this.#input.scan;
-    const { mask, shift } = BULK[bulks.at(at) as keyof typeof BULK];
+    const kind = bulks.at(at) as keyof typeof BULK_PRICES;
     const keeps = this.#keeps(bulks.at(at + 1));
     this.#body.local(CODE.LOCAL_SET, this.#length);
+    if (kind === Bulk.BYTES && this.#input.hugeMemory) {
+      this.#takeByLength(keeps, HALF_OF_BYTES);
+      this.#takeByLength(keeps, HALF_OF_BYTES);
+    } else this.#takeByLength(keeps, BULK_PRICES[kind]);
+    this.#body.local(CODE.LOCAL_GET, this.#length);
+  }
+
+  #takeByLength(keeps: boolean, { mask, shift }: BulkPrice): void {
     this.#fuel(keeps);
     this.#body.local(CODE.LOCAL_GET, this.#length);
     if (mask !== -1) {
@@ -413,7 +418,6 @@ class Rewriter {
     this.#body.constant(Math.abs(shift));
     this.#body.byte(shift < 0 ? CODE.I32_SHR_U : CODE.I32_SHL);
     this.#take(keeps, true);
-    this.#body.local(CODE.LOCAL_GET, this.#length);
   }
 
   #fuel(keeps: boolean): void {

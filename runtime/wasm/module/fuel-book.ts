@@ -15,12 +15,17 @@ import { Charge, ChargeKind, Region } from "./code-facts.ts";
 import { IntList } from "./int-list.ts";
 import { HEAVY_COST } from "./opcodes.ts";
 
-/** What is taken between two looks at the fuel is less than this: it is never so far below 0 that it comes around. */
-const MAX_FUNCTION_COST = 0x3fff_ffff;
+/**
+ * What one charge takes at most, and what a function takes without a look at the fuel: even one after the other they do not
+ * take it so far below 0 that it comes around. Straight code that costs more would be larger than modules may be, nearly.
+ */
+const MAX_COST = 0x3fff_ffff;
 
 /** Of functions that do not look at the fuel when they begin: what they may take without a look, and how many calls pay at once. */
 const UNSEEN_COST = 0x1_0000;
 const CALLS_PAID_AT_ONCE = 256;
+/** What a segment has paid for calls when another one begins, so that no payment is cut off. */
+const PAID_AT_ONCE = 0x100_0000;
 
 /** With less room than this left in a charge, another one begins, that what follows can join. */
 const ROOM = 16;
@@ -94,17 +99,13 @@ export class FuelBook {
     const to = merged ? this.charge : this.#reserved;
     // At least 1, or a loop would be without a charge.
     const least = charges.at(this.#reserved + Charge.KIND) === ChargeKind.PLAIN ? 0 : 1;
-    const cost = Math.min(Math.max(this.#segment, least), Math.max(MAX_FUNCTION_COST - this.#total, 1));
-    this.#total += cost;
+    const cost = Math.min(Math.max(this.#segment, least), MAX_COST);
+    const payment = Math.min(this.#payment, Math.max(MAX_COST - cost, 1));
+    this.#total += cost + payment;
     charges.add(to + Charge.COST, cost);
-    if (this.#heavy && charges.at(to + Charge.KIND) === ChargeKind.PLAIN)
-      charges.set(to + Charge.KIND, ChargeKind.CHECKED);
-    if (this.#calls > 0) {
-      const payment = Math.min(this.#payment, Math.max(MAX_FUNCTION_COST - this.#total, 1));
-      this.#total += payment;
-      charges.add(to + Charge.PAYMENT, payment);
-      if (charges.at(to + Charge.KIND) === ChargeKind.PLAIN) charges.set(to + Charge.KIND, ChargeKind.CHECKED);
-    }
+    charges.add(to + Charge.PAYMENT, payment);
+    const looks = this.#heavy || this.#calls > 0 || this.#total > MAX_COST;
+    if (looks && charges.at(to + Charge.KIND) === ChargeKind.PLAIN) charges.set(to + Charge.KIND, ChargeKind.CHECKED);
     if (cost > 0) this.charge = to;
     this.#segment = this.#payment = this.#calls = 0;
     this.#heavy = false;
@@ -121,7 +122,7 @@ export class FuelBook {
   pay(units: number): boolean {
     if (this.#dead) return false;
     this.#payment += units;
-    return ++this.#calls >= CALLS_PAID_AT_ONCE;
+    return ++this.#calls >= CALLS_PAID_AT_ONCE || this.#payment >= PAID_AT_ONCE;
   }
 
   /** What follows in the present segment is never reached. */

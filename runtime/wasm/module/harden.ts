@@ -57,6 +57,8 @@ const LETTERS: Readonly<Record<number, string>> = { [I32]: "i", [I64]: "I", 0x7d
 const ALLOCATORS: ReadonlySet<string> = new Set(["malloc", "proxy_on_memory_allocate"]);
 const CALLBACKS: ReadonlySet<string> = new Set(EXPORTS.map(({ name }) => name).filter((name) => !ALLOCATORS.has(name)));
 
+/** Pages of 2 GiB. */
+const HUGE_MEMORY_PAGES = 0x8000;
 /** Bytes that a frame takes beside its values: return address, instance, spilled registers. */
 const FRAME_BYTES = 128;
 
@@ -131,6 +133,7 @@ class Hardener {
       params: this.#ownTypes().map(({ params }) => params.length),
       weights,
       fuel: this.#options.fuel !== "off",
+      hugeMemory: this.#memoryMaximum() > HUGE_MEMORY_PAGES,
       resultBlock: (n) => this.#resultBlock(layout.types[layout.functionTypes[layout.importedFunctions + n]!]!.results),
     });
     this.#addFunctions();
