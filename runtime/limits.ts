@@ -227,7 +227,7 @@ export const MERGED_SEGMENT_INSTRUCTIONS = 64;
 /** Bytes of a loop up to which it is written out several times in a row, so that one look at the fuel does for so many rounds; and how many times. */
 export const REPEATED_LOOP_BYTES = 160;
 export const LOOP_REPEATS = 3;
-/** Fuel of one round up to which that pays: several dearer ones, taken at once, could come around the counter's end. */
+/** Units of fuel for one round up to which that pays: several dearer ones, taken at once, could come around the counter's end. */
 export const MAX_REPEATED_COST = 1_000_000;
 /** Bytes of a module, and of one function, up to which loops are written out: of larger ones there would be too much code. */
 export const MAX_REPEATING_MODULE_BYTES = 8 * 1024 * 1024;

@@ -45,14 +45,19 @@ export interface BulkPrice {
  * bytes, as memory that is not in a cache takes; 1024 for an element of a table; 256 for a page, of which nothing is
  * touched yet. No charge can be so large that the fuel wraps around: counts beyond a mask fail and move nothing.
  */
-export const BULK_PRICES = {
-  [Bulk.BYTES]: { mask: -1, shift: -1 },
-  [Bulk.ELEMENTS]: { mask: 0xf_ffff, shift: 10 },
-  [Bulk.PAGES]: { mask: 0xffff, shift: 8 },
-} as const satisfies Record<number, BulkPrice>;
+const BULK_PRICES: Readonly<Record<number, readonly BulkPrice[]>> = {
+  [Bulk.BYTES]: [{ mask: -1, shift: -1 }],
+  [Bulk.ELEMENTS]: [{ mask: 0xf_ffff, shift: 10 }],
+  [Bulk.PAGES]: [{ mask: 0xffff, shift: 8 }],
+};
+/** In memories of more than 2 GiB bytes could take more at once than the fuel can go below 0: half of it, twice. */
+const HUGE_MEMORY_PAGES = 0x8000;
+const HALF_OF_BYTES: BulkPrice = { mask: -1, shift: -2 };
 
-/** Bytes in memories so large that they could take more at once than the fuel can go below 0: half of it, twice. */
-export const HALF_OF_BYTES: BulkPrice = { mask: -1, shift: -2 };
+/** What is taken for a bulk instruction of a {@link Bulk} kind, one after the other, in a memory of so many pages. */
+export function bulkPrices(kind: number, memoryPages: number): readonly BulkPrice[] {
+  return kind === Bulk.BYTES && memoryPages > HUGE_MEMORY_PAGES ? [HALF_OF_BYTES, HALF_OF_BYTES] : BULK_PRICES[kind]!;
+}
 
 /** A charge is four numbers: what it costs, its region, its kind, and what it takes for functions that are called behind it. */
 export const Charge = { COST: 0, REGION: 1, KIND: 2, PAYMENT: 3, SIZE: 4 } as const;

@@ -13,7 +13,7 @@ import {
   MAX_REPEATING_MODULE_BYTES,
 } from "../../limits.ts";
 import { ByteWriter } from "./byte-writer.ts";
-import { Bulk, BULK_PRICES, Charge, ChargeKind, HALF_OF_BYTES, Event, EVENT_SIZE, Region } from "./code-facts.ts";
+import { bulkPrices, Charge, ChargeKind, Event, EVENT_SIZE, Region } from "./code-facts.ts";
 import type { BulkPrice, CodeScan, FunctionScan } from "./code-facts.ts";
 import { CODE, CodeWriter, EMPTY_BLOCK, I32 } from "./code-writer.ts";
 import type { HostGlobals } from "./host-code.ts";
@@ -31,8 +31,8 @@ export interface RewriteInput {
   readonly weights: readonly number[];
   /** Fuel is taken. */
   readonly fuel: boolean;
-  /** The memory may grow to more than 2 GiB. */
-  readonly hugeMemory: boolean;
+  /** Pages that the memory may grow to. */
+  readonly memoryPages: number;
   /** Block type of a block that leaves the results of function `n` without imports: 0x40, a value type, or an index; as bytes. */
   readonly resultBlock: (n: number) => readonly number[];
 }
@@ -398,13 +398,9 @@ class Rewriter {
 
   #takeBulkFuel(at: number): void {
     const { bulks } = this.#input.scan;
-    const kind = bulks.at(at) as keyof typeof BULK_PRICES;
     const keeps = this.#keeps(bulks.at(at + 1));
     this.#body.local(CODE.LOCAL_SET, this.#length);
-    if (kind === Bulk.BYTES && this.#input.hugeMemory) {
-      this.#takeByLength(keeps, HALF_OF_BYTES);
-      this.#takeByLength(keeps, HALF_OF_BYTES);
-    } else this.#takeByLength(keeps, BULK_PRICES[kind]);
+    for (const price of bulkPrices(bulks.at(at), this.#input.memoryPages)) this.#takeByLength(keeps, price);
     this.#body.local(CODE.LOCAL_GET, this.#length);
   }
 

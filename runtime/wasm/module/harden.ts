@@ -57,8 +57,6 @@ const LETTERS: Readonly<Record<number, string>> = { [I32]: "i", [I64]: "I", 0x7d
 const ALLOCATORS: ReadonlySet<string> = new Set(["malloc", "proxy_on_memory_allocate"]);
 const CALLBACKS: ReadonlySet<string> = new Set(EXPORTS.map(({ name }) => name).filter((name) => !ALLOCATORS.has(name)));
 
-/** Pages of 2 GiB. */
-const HUGE_MEMORY_PAGES = 0x8000;
 /** Bytes that a frame takes beside its values: return address, instance, spilled registers. */
 const FRAME_BYTES = 128;
 
@@ -133,7 +131,7 @@ class Hardener {
       params: this.#ownTypes().map(({ params }) => params.length),
       weights,
       fuel: this.#options.fuel !== "off",
-      hugeMemory: this.#memoryMaximum() > HUGE_MEMORY_PAGES,
+      memoryPages: this.#memoryMaximum(),
       resultBlock: (n) => this.#resultBlock(layout.types[layout.functionTypes[layout.importedFunctions + n]!]!.results),
     });
     this.#addFunctions();
@@ -484,7 +482,6 @@ export function tableMaximum({ minimum, maximum }: Limits, room: number): number
 function typeKey(params: readonly number[], results: readonly number[]): string {
   return `${params.join()}>${results.join()}`;
 }
-
 const ALLOCATOR_TYPE = typeKey([I32], [I32]);
 
 function writeExport(out: ByteWriter, name: string, kind: number, index: number): void {
