@@ -65,3 +65,37 @@ export interface UpstreamProxyProtocol {
 
 /** envoy.config.core.v3.ProxyProtocolPassThroughTLVs. */
 export type PassedFields = "all" | readonly number[];
+
+/** What ejects a host, as statistics name it. */
+export type OutlierKind =
+  | "consecutive_5xx"
+  | "consecutive_gateway_failure"
+  | "consecutive_local_origin_failure"
+  | "success_rate"
+  | "local_origin_success_rate"
+  | "failure_percentage"
+  | "local_origin_failure_percentage";
+
+/** envoy.config.cluster.v3.OutlierDetection. */
+export interface OutlierConfig {
+  readonly consecutive5xx: number;
+  readonly consecutiveGatewayFailure: number;
+  readonly consecutiveLocalOriginFailure: number;
+  /** Connections that fail, and answers that do not come in time, are told apart from answers. */
+  readonly split: boolean;
+  readonly intervalMs: number;
+  readonly baseEjectionTimeMs: number;
+  readonly maxEjectionTimeMs: number;
+  readonly maxEjectionTimeJitterMs: number;
+  readonly maxEjectionPercent: number;
+  readonly alwaysEjectOneHost: boolean;
+  readonly successRateMinimumHosts: number;
+  readonly successRateRequestVolume: number;
+  /** In thousandths. */
+  readonly successRateStdevFactor: number;
+  readonly failurePercentageThreshold: number;
+  readonly failurePercentageMinimumHosts: number;
+  readonly failurePercentageRequestVolume: number;
+  /** Percent of what is detected that ejects the host. */
+  readonly enforcing: Readonly<Record<OutlierKind, number>>;
+}

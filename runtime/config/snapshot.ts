@@ -7,6 +7,7 @@ import type {
   HashingConfig,
   LeastRequestConfig,
   OriginalDstConfig,
+  OutlierConfig,
   SubsetsConfig,
   UpstreamProxyProtocol,
 } from "./cluster-snapshot.ts";
@@ -413,6 +414,8 @@ export interface ClusterConfig {
   readonly healthyPanicPercent?: number | undefined;
   /** Percent by which the share of usable hosts of a priority counts; absent: the host's own. */
   readonly overprovisioningPercent?: number | undefined;
+  /** Absent: hosts are not watched. */
+  readonly outlier?: OutlierConfig | undefined;
   /** Of the policy LEAST_REQUEST; absent: Envoy's defaults. */
   readonly leastRequest?: LeastRequestConfig | undefined;
   /** Of the type ORIGINAL_DST. */

@@ -43,11 +43,20 @@ function hostJson(host: HostStatus): object {
       ...(host[member] === 0 ? {} : { value: String(host[member]) }),
       ...(gauge ? { type: "GAUGE" } : {}),
     })),
-    health_status: { eds_health_status: host.healthFlags === "healthy" ? "HEALTHY" : "UNHEALTHY" },
+    health_status: healthJson(host.healthFlags),
     weight: host.weight,
     ...(host.hostname === "" ? {} : { hostname: host.hostname }),
     ...(host.priority === 0 ? {} : { priority: host.priority }),
   };
+}
+
+function healthJson(flags: string): object {
+  const eds = flags.includes("/failed_eds_health")
+    ? "UNHEALTHY"
+    : flags.includes("/degraded_eds_health")
+      ? "DEGRADED"
+      : "HEALTHY";
+  return { ...(flags.includes("/failed_outlier_check") ? { failed_outlier_check: true } : {}), eds_health_status: eds };
 }
 
 function addressJson(text: string): object {

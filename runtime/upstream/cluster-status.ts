@@ -51,9 +51,13 @@ export function clusterStatuses(clusters: Iterable<Cluster>): ClusterStatus[] {
   }));
 }
 
-function healthFlags({ healthy, degraded }: Host): string {
-  if (!healthy) return "/failed_eds_health";
-  return degraded ? "/degraded_eds_health" : "healthy";
+function healthFlags({ configuredHealthy, degraded, ejected }: Host): string {
+  const flags = [
+    ejected ? "/failed_outlier_check" : "",
+    configuredHealthy ? "" : "/failed_eds_health",
+    configuredHealthy && degraded ? "/degraded_eds_health" : "",
+  ];
+  return flags.join("") || "healthy";
 }
 
 /** Adds up what the workers say; a host counts once however many workers know it. */
@@ -118,6 +122,8 @@ function hostLines(prefix: string, host: HostStatus): string[] {
 function sum(a: HostStatus, b: HostStatus): HostStatus {
   return {
     ...a,
+    // Workers judge hosts each for itself: what one of them has against a host is shown.
+    healthFlags: a.healthFlags === "healthy" ? b.healthFlags : a.healthFlags,
     cxActive: a.cxActive + b.cxActive,
     cxConnectFail: a.cxConnectFail + b.cxConnectFail,
     cxTotal: a.cxTotal + b.cxTotal,

@@ -18,6 +18,7 @@ import { addressText, Host, type HostFacts, type HostPool } from "./host.ts";
 import { type BalancerOptions, LoadBalancer } from "./load-balancer.ts";
 import { LB_NAMESPACE } from "./metadata-match.ts";
 import { OriginalDst } from "./original-dst.ts";
+import { OutlierDetector } from "./outlier.ts";
 import type { PickContext } from "./pick.ts";
 import { Pool } from "./pool.ts";
 import { ProxiedPools, ProxyHeaders } from "./proxied-pools.ts";
@@ -40,6 +41,8 @@ export class Cluster implements Upstream {
   readonly #stats: Stats;
   readonly #tls: readonly UpstreamTls[];
   readonly #balancer: LoadBalancer | SubsetBalancer;
+  /** Null: hosts are not watched. */
+  readonly #outliers: OutlierDetector | null;
   /** Instead of the balancer, in clusters of the type ORIGINAL_DST. */
   readonly #originalDst: OriginalDst | null;
   readonly #createPool: (host: Host) => HostPool;
@@ -63,6 +66,7 @@ export class Cluster implements Upstream {
       (tls) => new UpstreamTls(tls, { stats, statPrefix: `cluster.${config.statName}.`, log }),
     );
     this.#balancer = this.#createBalancer(stats, log);
+    this.#outliers = this.#createDetector(stats);
     this.#createPool = poolMaker(config, this.resources);
     this.#originalDst = config.originalDst === undefined ? null : this.#destinations(config.originalDst, stats);
     this.#byEndpoint = config.endpoints.map(() => []);
@@ -88,6 +92,7 @@ export class Cluster implements Upstream {
   /** The first answer of every name; never rejects. */
   async start(): Promise<void> {
     this.#originalDst?.start();
+    this.#outliers?.start();
     await Promise.all(this.#targets.map((target) => target.refresh()));
   }
 
@@ -174,6 +179,7 @@ export class Cluster implements Upstream {
     this.#serving = false;
     for (const tls of this.#tls) tls.close();
     this.#originalDst?.stop();
+    this.#outliers?.stop();
     for (const target of this.#targets) target.stop();
     for (const host of this.#hosts) host.pool.drain();
   }
@@ -188,6 +194,7 @@ export class Cluster implements Upstream {
   close(): void {
     for (const tls of this.#tls) tls.close();
     this.#originalDst?.stop();
+    this.#outliers?.stop();
     for (const target of this.#targets) target.stop();
     const hosts = this.#hosts;
     this.#hosts = [];
@@ -198,6 +205,16 @@ export class Cluster implements Upstream {
 
   #pick(context: PickContext | undefined): Host | null {
     return this.#originalDst === null ? this.#balancer.pick(context) : this.#originalDst.pick(context?.info);
+  }
+
+  #createDetector(stats: Stats): OutlierDetector | null {
+    const { outlier: config, statName } = this.config;
+    if (config === undefined) return null;
+    const onChange = (): void => {
+      if (this.#originalDst === null) this.#balancer.update(this.#hosts);
+      this.#tellHosts();
+    };
+    return new OutlierDetector({ config, stats, statName, onChange });
   }
 
   #createBalancer(stats: Stats, log: ClusterTools["log"]): LoadBalancer | SubsetBalancer {
@@ -241,6 +258,7 @@ export class Cluster implements Upstream {
       },
       onHosts: (hosts) => {
         this.#hosts = hosts;
+        this.#outliers?.watch(hosts);
         this.resources.stats.membershipChange.inc();
         this.#tellHosts();
       },
@@ -307,6 +325,7 @@ export class Cluster implements Upstream {
     }
     const hadHosts = this.#hosts.length > 0;
     this.#hosts = [...unique.values()];
+    this.#outliers?.watch(this.#hosts);
     this.#balancer.update(this.#hosts);
     if (this.#serving && (hadHosts || this.#hosts.length > 0)) this.resources.stats.membershipChange.inc();
     this.#tellHosts();

@@ -110,6 +110,7 @@ export class H1Connection extends Deadline implements PoolConnection<H1Request>,
     this.#anyResponseByte = false;
     request.connection = this;
     pool.resources.requestBegun(pool.host);
+    pool.host.monitor?.connected(false);
     if (this.wornOut) pool.resources.stats.cxMaxRequests.inc();
     if (request.readingPaused) this.#socket.pause();
     if (request.method === "") return;
@@ -173,7 +174,7 @@ export class H1Connection extends Deadline implements PoolConnection<H1Request>,
     if (this.#request !== request) return;
     const pool = this.#pool;
     pool.resources.stats.rqTxReset.inc();
-    if (timedOut) pool.host.rqTimeout++;
+    if (timedOut) pool.host.timedOut();
     const unused = !request.started;
     this.#detach(request);
     if (unused) pool.release(this);
@@ -270,8 +271,7 @@ export class H1Connection extends Deadline implements PoolConnection<H1Request>,
   onResponseHead(status: number, headers: HeaderMap, flags: number): void {
     const request = this.#request;
     if (request === null) return;
-    if (status >= 500) this.#pool.host.rqError++;
-    else this.#pool.host.rqSuccess++;
+    this.#pool.host.answered(status);
     this.#keepAlive = (flags & HeadFlag.KEEP_ALIVE) !== 0;
     const end = (flags & HeadFlag.END_STREAM) !== 0;
     if (end) this.#complete(request);
@@ -344,7 +344,9 @@ export class H1Connection extends Deadline implements PoolConnection<H1Request>,
     const reusedAndSilent = this.#served > 1 && !this.#anyResponseByte && IDEMPOTENT.has(request.method);
     const unsent = !request.started || (reusedAndSilent && reason === ResetReason.CONNECTION_TERMINATION);
     request.done = true;
-    this.#pool.host.rqError++;
+    // A connection that both sides let go of at the same time is nobody's failure.
+    if (request.started && unsent) this.#pool.host.rqError++;
+    else this.#pool.host.failed();
     this.#detach(request);
     request.handler.onUpstreamReset(reason, "", unsent);
   }

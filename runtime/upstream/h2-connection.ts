@@ -112,6 +112,7 @@ export class H2Connection extends Deadline implements PoolConnection<H2Request> 
     request.connection = this;
     const { resources, host } = this.#pool;
     resources.requestBegun(host);
+    host.monitor?.connected(false);
     if (this.wornOut) resources.stats.cxMaxRequests.inc();
     request.begin();
   }

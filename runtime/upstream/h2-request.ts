@@ -155,7 +155,7 @@ export class H2Request extends QueueLink implements PoolRequest {
       return;
     }
     this.#pool.resources.stats.rqTxReset.inc();
-    if (timedOut) this.#pool.host.rqTimeout++;
+    if (timedOut) this.#pool.host.timedOut();
     this.#cancelStream();
     connection.over(this);
   }
@@ -182,7 +182,7 @@ export class H2Request extends QueueLink implements PoolRequest {
   fail(reason: ResetReason, unsent: boolean): void {
     if (this.done) return;
     this.done = true;
-    this.#pool.host.rqError++;
+    this.#pool.host.failed();
     this.#cancelStream();
     this.connection?.over(this);
     this.handler.onUpstreamReset(reason, "", unsent || this.#stream === null);
@@ -215,8 +215,7 @@ export class H2Request extends QueueLink implements PoolRequest {
     if (this.done) return;
     const headers = new HeaderMap(raw);
     const status = Number(headers.get(":status"));
-    if (status >= 500) this.#pool.host.rqError++;
-    else this.#pool.host.rqSuccess++;
+    this.#pool.host.answered(status);
     const endStream = (flags & END_STREAM) !== 0;
     if (endStream) this.#complete();
     if (this.#upgrade && !endStream && status >= 200 && status < 300)

@@ -16,6 +16,16 @@ export interface HostPool {
   close(): void;
 }
 
+/** Who judges a host by what comes back from it. */
+export interface HostMonitor {
+  /** The head of a response came. */
+  answered(status: number): void;
+  /** No response came, or none that was whole: the connection could not be made or broke, or it took too long. */
+  failed(timedOut: boolean): void;
+  /** A connection is there for a request. `whole`: that is all that was wanted of the host. */
+  connected(whole: boolean): void;
+}
+
 /** What a {@link Host} is made of. */
 export interface HostFacts {
   readonly target: Address;
@@ -41,8 +51,11 @@ export class Host {
   readonly hostname: string;
   readonly weight: number;
   readonly priority: number;
-  readonly healthy: boolean;
+  readonly #healthy: boolean;
   readonly degraded: boolean;
+  /** It has done worse than is allowed, and gets nothing for a while. */
+  ejected = false;
+  monitor: HostMonitor | null = null;
   readonly tls: UpstreamTls | null;
   readonly lbMetadata: Readonly<Record<string, unknown>> | undefined;
   readonly proxyProtocol: ProxyHeaders | null;
@@ -63,12 +76,40 @@ export class Host {
     this.hostname = facts.hostname;
     this.weight = facts.weight;
     this.priority = facts.priority;
-    this.healthy = facts.healthy;
+    this.#healthy = facts.healthy;
     this.degraded = facts.degraded === true;
     this.tls = facts.tls ?? null;
     this.lbMetadata = facts.lbMetadata;
     this.proxyProtocol = facts.proxyProtocol ?? null;
     this.pool = createPool(this);
+  }
+
+  /** It may get requests. */
+  get healthy(): boolean {
+    return this.#healthy && !this.ejected;
+  }
+  /** The configuration says so, whatever was seen of it. */
+  get configuredHealthy(): boolean {
+    return this.#healthy;
+  }
+
+  /** The head of a response came. */
+  answered(status: number): void {
+    if (status >= 500) this.rqError++;
+    else this.rqSuccess++;
+    this.monitor?.answered(status);
+  }
+
+  /** A request, or a connection that was wanted for itself, came to nothing. */
+  failed(timedOut = false): void {
+    this.rqError++;
+    this.monitor?.failed(timedOut);
+  }
+
+  /** A response took too long: its request was given up. */
+  timedOut(): void {
+    this.rqTimeout++;
+    this.monitor?.failed(true);
   }
 
   moveTo(target: Address): void {

@@ -138,7 +138,7 @@ export class Pool<R extends PoolRequest> implements HostPool {
       if (request === null) break;
       this.resources.requestLeftQueue();
       stats.rqPendingFailureEject.inc();
-      this.host.rqError++;
+      this.host.failed(reason === ResetReason.CONNECTION_TIMEOUT);
       request.done = true;
       request.handler.onUpstreamReset(reason, text, true);
     }

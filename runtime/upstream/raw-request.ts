@@ -86,7 +86,7 @@ export class RawRequest implements UpstreamRequest, TcpHandler {
     const connection = this.#connection;
     if (this.#handler === null || connection === null) return;
     this.#handler = null;
-    if (timedOut) connection.host.rqTimeout++;
+    if (timedOut) connection.host.timedOut();
     connection.close();
   }
 

@@ -219,6 +219,7 @@ export class TcpConnection extends Deadline implements ByteStream {
     this.#resources.stats.cxConnectMs.record(performance.now() - this.#startMs);
     this.#resources.requestLeftQueue();
     this.#resources.requestBegun(this.host);
+    this.host.monitor?.connected(true);
     this.#handler?.onTcpConnected();
   }
 
@@ -255,7 +256,7 @@ export class TcpConnection extends Deadline implements ByteStream {
     this.#resources.stats.cxConnectFail.inc();
     this.#resources.stats.rqPendingFailureEject.inc();
     this.host.cxConnectFail++;
-    this.host.rqError++;
+    this.host.failed(reason === ResetReason.CONNECTION_TIMEOUT);
   }
 
   #onClose(): void {

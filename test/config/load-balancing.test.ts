@@ -70,6 +70,58 @@ test("least request, health and priorities", () => {
   );
 });
 
+test("outlier detection", () => {
+  const outlierOf = (fields: string): ClusterConfig["outlier"] =>
+    snapshotOf(bootstrap({ cluster: `outlier_detection: { ${fields} },` })).clusters[0]!.outlier;
+  assert.deepEqual(outlierOf(""), {
+    consecutive5xx: 5,
+    consecutiveGatewayFailure: 5,
+    consecutiveLocalOriginFailure: 5,
+    split: false,
+    intervalMs: 10_000,
+    baseEjectionTimeMs: 30_000,
+    maxEjectionTimeMs: 300_000,
+    maxEjectionTimeJitterMs: 0,
+    maxEjectionPercent: 10,
+    alwaysEjectOneHost: false,
+    successRateMinimumHosts: 5,
+    successRateRequestVolume: 100,
+    successRateStdevFactor: 1900,
+    failurePercentageThreshold: 85,
+    failurePercentageMinimumHosts: 5,
+    failurePercentageRequestVolume: 50,
+    enforcing: {
+      consecutive_5xx: 100,
+      consecutive_gateway_failure: 0,
+      consecutive_local_origin_failure: 100,
+      success_rate: 100,
+      local_origin_success_rate: 100,
+      failure_percentage: 0,
+      local_origin_failure_percentage: 0,
+    },
+  });
+  const given = outlierOf(
+    "consecutive_5xx: 7, interval: 1s, base_ejection_time: 400s, max_ejection_percent: 100, split_external_local_origin_errors: true, enforcing_failure_percentage_local_origin: 40",
+  );
+  assert.deepEqual(
+    [
+      given?.consecutive5xx,
+      given?.intervalMs,
+      given?.baseEjectionTimeMs,
+      given?.maxEjectionTimeMs,
+      given?.maxEjectionPercent,
+    ],
+    [7, 1000, 400_000, 400_000, 100],
+  );
+  assert.deepEqual([given?.split, given?.enforcing.local_origin_failure_percentage], [true, 40]);
+  assert.deepEqual(errorsOf("outlier_detection: { base_ejection_time: 30s, max_ejection_time: 20s },"), [
+    "outlier_detection.max_ejection_time outlier",
+  ]);
+  assert.deepEqual(errorsOf("outlier_detection: { monitors: [ { name: a } ] },").slice(0, 1), [
+    "outlier_detection.monitors not-supported",
+  ]);
+});
+
 test("hosts that a retry is not to meet", () => {
   const selectionOf = (predicates: string, more = ""): unknown => {
     const routes = `{ match: { prefix: / }, route: { cluster: up, retry_policy: { retry_on: 5xx, retry_host_predicate: [ ${predicates} ], ${more} } } }`;

@@ -5,6 +5,7 @@ import type { CircuitBreakers, ClusterConfig, EndpointConfig } from "../snapshot
 import { addressText, buildAddress } from "./address.ts";
 import type { BuildContext } from "./context.ts";
 import { buildLoadBalancing } from "./load-balancing.ts";
+import { buildOutlier } from "./outlier.ts";
 import { filterMetadata } from "./metadata.ts";
 import { type ChosenSocket, TransportSockets } from "./transport-sockets.ts";
 import { buildOriginalDst } from "./original-dst.ts";
@@ -21,6 +22,7 @@ export function buildCluster(context: BuildContext, cluster: Message): ClusterCo
   const name = cluster.text("name");
   const type = clusterType(context, cluster);
   const http = httpOptions(context, cluster);
+  const outlier = buildOutlier(context, cluster);
   const refresh = context.millis(cluster, "dns_refresh_rate", DNS_REFRESH_MS);
   const failureRate = cluster.message("dns_failure_refresh_rate");
   const sockets = new TransportSockets(context, cluster);
@@ -30,6 +32,7 @@ export function buildCluster(context: BuildContext, cluster: Message): ClusterCo
     statName: (cluster.text("alt_stat_name") || name).replaceAll(":", "_"),
     type,
     ...buildLoadBalancing(context, cluster, type),
+    ...(outlier === undefined ? {} : { outlier }),
     ...(type === "ORIGINAL_DST" ? { originalDst: buildOriginalDst(context, cluster) } : {}),
     connectTimeoutMs: context.timerMillis(cluster, "connect_timeout", CONNECT_TIMEOUT_MS),
     perConnectionBufferLimitBytes: cluster.wrappedNumber("per_connection_buffer_limit_bytes", CONNECTION_BUFFER_BYTES),

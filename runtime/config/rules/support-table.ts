@@ -126,7 +126,7 @@ export const SUPPORTED_FIELDS: ReadonlyMap<string, ReadonlySet<string>> = new Ma
   fields("envoy.config.core.v3.DataSource", "filename inline_bytes inline_string environment_variable"),
   fields(
     "envoy.config.cluster.v3.Cluster",
-    "name alt_stat_name type cluster_type connect_timeout per_connection_buffer_limit_bytes lb_policy load_assignment circuit_breakers dns_refresh_rate dns_failure_refresh_rate dns_lookup_family typed_extension_protocol_options http_protocol_options http2_protocol_options common_http_protocol_options max_requests_per_connection metadata transport_socket transport_socket_matches original_dst_lb_config cleanup_interval lb_subset_config ring_hash_lb_config maglev_lb_config common_lb_config least_request_lb_config",
+    "name alt_stat_name type cluster_type connect_timeout per_connection_buffer_limit_bytes lb_policy load_assignment circuit_breakers dns_refresh_rate dns_failure_refresh_rate dns_lookup_family typed_extension_protocol_options http_protocol_options http2_protocol_options common_http_protocol_options max_requests_per_connection metadata transport_socket transport_socket_matches original_dst_lb_config cleanup_interval lb_subset_config ring_hash_lb_config maglev_lb_config common_lb_config least_request_lb_config outlier_detection",
   ),
   fields(
     "envoy.config.cluster.v3.Cluster.LbSubsetConfig",
@@ -138,6 +138,10 @@ export const SUPPORTED_FIELDS: ReadonlyMap<string, ReadonlySet<string>> = new Ma
     "use_hostname_for_hashing hash_balance_factor",
   ),
   fields("envoy.extensions.upstreams.http.v3.HttpProtocolOptions", "common_http_protocol_options explicit_http_config"),
+  fields(
+    "envoy.config.cluster.v3.OutlierDetection",
+    "consecutive_5xx interval base_ejection_time max_ejection_percent enforcing_consecutive_5xx enforcing_success_rate success_rate_minimum_hosts success_rate_request_volume success_rate_stdev_factor consecutive_gateway_failure enforcing_consecutive_gateway_failure split_external_local_origin_errors consecutive_local_origin_failure enforcing_consecutive_local_origin_failure enforcing_local_origin_success_rate failure_percentage_threshold enforcing_failure_percentage enforcing_failure_percentage_local_origin failure_percentage_minimum_hosts failure_percentage_request_volume max_ejection_time max_ejection_time_jitter always_eject_one_host",
+  ),
   fields("envoy.config.cluster.v3.CircuitBreakers", "thresholds"),
   fields(
     "envoy.config.cluster.v3.CircuitBreakers.Thresholds",
@@ -322,6 +326,9 @@ export const IGNORED_FIELDS: ReadonlyMap<string, ReadonlyMap<string, string>> = 
     close_connections_on_host_health_failure: "there are no health checks yet",
     ignore_health_on_host_removal: "there are no health checks yet",
     protocol_selection: "the protocol is the configured one",
+  }),
+  ignored("envoy.config.cluster.v3.OutlierDetection", {
+    successful_active_health_check_uneject_host: "there are no health checks yet",
   }),
   ignored("envoy.config.cluster.v3.Cluster.CommonLbConfig", {
     zone_aware_lb_config: "hosts of all localities are one set",
