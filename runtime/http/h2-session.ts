@@ -95,8 +95,18 @@ export class H2Session extends Deadline implements TerminalFilter {
       this.manager.stats.cxRxBytes.add(data.length);
       this.#wire.deliver(data);
     }
-    // Half-open connections are none of HTTP's.
-    if (endStream) this.#wire.push(null);
+    if (endStream) this.#onRemoteEnd();
+  }
+
+  /**
+   * Envoy has no half-open HTTP connections: a peer that closes its side has left. Told of the end Node would end the
+   * other side as well, and abort the thread when it has something to write then.
+   */
+  #onRemoteEnd(): void {
+    if (this.#streams.size > 0) this.manager.stats.cxDestroyActiveRq.inc();
+    for (const stream of [...this.#streams]) stream.onGone();
+    this.#session.destroy();
+    this.connection.close(this.manager.config.delayedCloseTimeoutMs);
   }
 
   onWritable(): void {

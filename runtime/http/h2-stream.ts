@@ -54,7 +54,7 @@ export class H2Stream implements DownstreamSession {
     const endStream = (flags & END_STREAM) !== 0;
     const upgrade = fromExtendedConnect(headers) || isTunnel(headers);
     this.#bodiless = headers.get(":method") === "HEAD";
-    if (this.#wire.destroyed) {
+    if (this.#wire.destroyed || this.#wire.closed) {
       // Reset in the same read that brought the head: its close is on its way.
       stream.prepare(headers);
       return;
@@ -226,9 +226,18 @@ export class H2Stream implements DownstreamSession {
     this.#over = true;
     const wire = this.#wire;
     if (!this.#responseEnded) setImmediate(closeWire, wire, INTERNAL_ERROR);
-    else if (!clean || this.#unread) setImmediate(closeWire, wire, NO_ERROR);
+    else if (!clean || this.#unread) cancelRest(wire);
     this.#session.onStreamOver(this);
   }
+}
+
+/**
+ * What is left of the request is not wanted any more. Not before the response is sent: a stream that is closed and has
+ * something to send keeps Node 26 in a loop for ever when its connection ends (`Http2Session::SendPendingData`).
+ */
+function cancelRest(wire: ServerHttp2Stream): void {
+  if (wire.writableFinished) setImmediate(closeWire, wire, NO_ERROR);
+  else wire.once("finish", () => setImmediate(closeWire, wire, NO_ERROR));
 }
 
 function closeWire(wire: ServerHttp2Stream, code: number): void {

@@ -1,6 +1,8 @@
 /** HTTP/2 from downstream as bytes: what no client library sends, and what a host of HTTP/1 must not be made to see. */
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { connect } from "node:net";
+import type { Socket } from "node:net";
 import { test } from "node:test";
 import type { TestContext } from "node:test";
 import { until } from "../upstream/fixtures.ts";
@@ -183,5 +185,54 @@ test("streams that are reset in the same read that brings them are over, each co
   await until(() => engine.finished.length === ids.length);
   assert.deepEqual(new Set(engine.finished.map((info) => info.hasFlag(ResponseFlag.DC))), new Set([true]));
   assert.equal(engine.counter("http.test.downstream_rq_rx_reset"), ids.length);
+  assert.equal(engine.stats.gauge("http.test.downstream_rq_active").value, 0);
+});
+
+/** A connection of frames, as bytes. */
+function dial(t: TestContext, port: number, ...sent: readonly Buffer[]): Socket {
+  const socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
+  t.after(() => socket.destroy());
+  socket.on("error", () => {});
+  socket.write(Buffer.concat([PREFACE, frame(Frame.SETTINGS, 0, 0), ...sent]));
+  return socket;
+}
+
+test("downstream that ends its side with streams open has left, whatever is being said to it", async (t) => {
+  const host = await origin((socket) => socket.on("data", () => socket.write("HTTP/1.1 200 OK\r\n\r\nbegun")));
+  const engine = await Engine.start({
+    routes: [route("/", forward("host"))],
+    clusters: [cluster("host", [host.port])],
+  });
+  t.after(() => {
+    engine.close();
+    return host.close();
+  });
+  const ids = Array.from({ length: 20 }, (_, at) => 2 * at + 1);
+  for (let round = 0; round < 5; round++) {
+    const heads = ids.map((id) => frame(Frame.HEADERS, END_HEADERS, id, block(POST)));
+    const socket = dial(t, engine.port, ...heads);
+    await once(socket, "data");
+    socket.resume().end(Buffer.concat(ids.map((id) => frame(Frame.DATA, 0, id, Buffer.from("more")))));
+    await once(socket, "end");
+    await until(() => engine.finished.length === (round + 1) * ids.length);
+  }
+  await until(() => engine.stats.gauge("listener.test.downstream_cx_active").value === 0);
+  assert.equal(engine.stats.gauge("cluster.host.upstream_rq_active").value, 0);
+  assert.deepEqual(new Set(engine.finished.map((info) => info.hasFlag(ResponseFlag.DC))), new Set([true]));
+});
+
+test("answers to requests that are not whole, on a connection that goes away before they are sent", async (t) => {
+  const engine = await Engine.start({ routes: [route("/", { kind: "direct_response", status: 200, body: "answer" })] });
+  t.after(() => engine.close());
+  const expecting = block([...POST, "expect", "100-continue"]);
+  const heads = [1, 3, 5, 7].map((id) => frame(Frame.HEADERS, END_HEADERS, id, id === 1 ? block(POST) : expecting));
+  for (let round = 0; round < 40; round++) {
+    const socket = dial(t, engine.port, ...heads);
+    if (round % 2 === 0) socket.end();
+    else await once(socket, "connect").then(() => socket.resetAndDestroy());
+    socket.resume();
+  }
+  await until(() => engine.finished.length % heads.length === 0 && engine.finished.length > 0);
+  await until(() => engine.stats.gauge("listener.test.downstream_cx_active").value === 0);
   assert.equal(engine.stats.gauge("http.test.downstream_rq_active").value, 0);
 });
