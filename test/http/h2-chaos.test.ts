@@ -109,8 +109,9 @@ async function converse(port: number): Promise<void> {
 
 test("any frames, any ends: every stream is told of once, and nothing is left", async (t) => {
   const plain = await origin((socket) => socket.on("data", () => oneOf(HOST_MOODS)(socket)));
-  const multiplexed = createServer({}).on("sessionError", () => {});
-  multiplexed.on("stream", (stream) => {
+  const multiplexed = createServer();
+  multiplexed.on("sessionError", () => {});
+  multiplexed.on("stream", (stream: ServerHttp2Stream) => {
     stream.on("error", () => {});
     oneOf(STREAM_MOODS)(stream);
   });
