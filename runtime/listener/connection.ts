@@ -161,11 +161,14 @@ export class DownstreamConnection implements ConnectionView, WalkOwner, BytesTak
 
   /** The peer has this long to close its side, and as long again while it takes what was written. */
   #awaitPeer(ms: number): void {
-    const taken = bytesTaken(this.#socket);
-    this.#closeAlarm = new Alarm(() => {
-      if (bytesTaken(this.#socket) > taken) this.#awaitPeer(ms);
-      else this.#socket.destroy();
-    });
+    const socket = this.#socket;
+    const taken = bytesTaken(socket);
+    const look = (): void => {
+      if (bytesTaken(socket) > taken) this.#awaitPeer(ms);
+      else socket.destroy();
+    };
+    // After the sockets have had their turn: it may be this thread that did nothing all the time.
+    this.#closeAlarm = new Alarm(() => setImmediate(look));
     this.#closeAlarm.arm(ms);
   }
 

@@ -40,7 +40,7 @@ async function ask(t: TestContext, engine: Engine): Promise<Socket> {
 }
 
 test("a reader slower than delayed_close_timeout gets all of a last response", async (t) => {
-  const engine = await start(t, { manager: { delayedCloseTimeoutMs: 250 } });
+  const engine = await start(t, { manager: { delayedCloseTimeoutMs: 500 } });
   const socket = await ask(t, engine);
   let got = 0;
   let ended = false;
