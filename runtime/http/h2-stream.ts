@@ -1,6 +1,7 @@
 /** One HTTP/2 stream from downstream, between `node:http2` and the host's own stream. */
 import type { ServerHttp2Stream } from "node:http2";
 import { fromExtendedConnect, requestHead, trailerFields, wireFields } from "../codec/h2-fields.ts";
+import { keepSession } from "../codec/h2-lifetime.ts";
 import { isAuthority, isPath } from "../codec/h1-target.ts";
 import { HeaderMap } from "../codec/headers.ts";
 import { checkRequest } from "./request-checks.ts";
@@ -59,6 +60,7 @@ export class H2Stream implements DownstreamSession {
       stream.prepare(headers);
       return;
     }
+    if (!endStream) keepSession(this.#wire);
     const refusal = this.#check(headers);
     if (refusal !== null) {
       stream.prepare(headers);

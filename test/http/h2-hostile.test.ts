@@ -1,9 +1,12 @@
 /** HTTP/2 from downstream as bytes: what no client library sends, and what a host of HTTP/1 must not be made to see. */
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { once } from "node:events";
 import { connect } from "node:net";
 import type { Socket } from "node:net";
 import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import type { TestContext } from "node:test";
 import { until } from "../upstream/fixtures.ts";
 import { ResponseFlag } from "../../runtime/errors.ts";
@@ -235,4 +238,10 @@ test("answers to requests that are not whole, on a connection that goes away bef
   await until(() => engine.finished.length % heads.length === 0 && engine.finished.length > 0);
   await until(() => engine.stats.gauge("listener.test.downstream_cx_active").value === 0);
   assert.equal(engine.stats.gauge("http.test.downstream_rq_active").value, 0);
+});
+
+test("trailers that never end do not outlive their connection, in whatever order Node frees them", async () => {
+  const script = fileURLToPath(new URL("unfinished-trailers.ts", import.meta.url));
+  const { stdout } = await promisify(execFile)(process.execPath, ["--expose-gc", script]);
+  assert.equal(stdout, "alive\n");
 });
