@@ -375,6 +375,8 @@ export const DRAIN_GRACE_MS = 1000;
 export const WORKER_ANSWER_MS = 1000;
 /** Milliseconds that a worker may take for one step of a change of plugins: Go modules take a second to start. */
 export const PLUGIN_STEP_MS = 10_000;
+/** Versions of plugins that reloads have replaced and that wait for streams of former routes, per worker; the oldest give way to others, and such streams get what serves. */
+export const MAX_HELD_GENERATIONS = 16;
 /** Versions of a plugin that are kept in memory, the one in force included. */
 export const KEPT_VERSIONS = 3;
 /** Failures of a new version of a plugin within the window that take it back: a filter is not expected to trap at all. */

@@ -26,6 +26,16 @@ export function renumberPlugins(listeners: readonly ListenerConfig[], renumber: 
   });
 }
 
+/** Numbers of the plugins that some chains of a listener name. */
+export function pluginsOf(chains: readonly FilterChainConfig[], listener: ListenerConfig): ReadonlySet<number> {
+  const found = new Set<number>();
+  renumberPlugins([{ ...listener, filterChains: chains, defaultFilterChain: undefined }], (plugin) => {
+    found.add(plugin);
+    return plugin;
+  });
+  return found;
+}
+
 function networkFilter(filter: NetworkFilterConfig, use: string, renumber: Renumber): NetworkFilterConfig {
   switch (filter.kind) {
     case "wasm":

@@ -36,10 +36,9 @@ export class ClusterChange {
     change.post({ kind: "drop_clusters", id: this.id });
   }
 
-  /** What is removed stays until the end of the reload: listeners that are still in force name it. */
-  async commit(change: PluginChange): Promise<void> {
+  /** It is put in force: counts it. */
+  settle(): void {
     const { added, modified, removed } = this.changes;
-    await change.ask({ kind: "commit_clusters", id: this.id });
     this.#stats.counter("cluster_manager.cluster_added").add(added.length);
     this.#stats.counter("cluster_manager.cluster_modified").add(modified.length);
     this.#stats.counter("cluster_manager.cluster_removed").add(removed.length);

@@ -11,6 +11,7 @@ import type { Stats } from "../observe/stats.ts";
 import type { PluginStatus } from "../wasm/plugin-status.ts";
 import { rehearse } from "../wasm/rehearsal.ts";
 import type { PluginChange, PluginsInForce, WorkerPool } from "../worker/pool.ts";
+import type { Reply } from "../worker/questions.ts";
 import type { Configuration } from "./configuration.ts";
 import { ClusterChange } from "./cluster-change.ts";
 import type { PluginNote } from "./hand-over-protocol.ts";
@@ -220,13 +221,21 @@ export class HotLoad {
     this.#versions.arrange(placed.order);
     // Before the answers: a worker that dies now comes back with it.
     change.settled(this.#versions.inForce(placed.snapshot), this.#trials.standing());
-    await clusters?.commit(change);
-    let swapMs = 0;
-    for (const [n, batch] of batches.entries()) swapMs += await this.#swap(change, batch, trials[n]);
-    // After the plugins: chains refer to configurations on routes that only the new versions have.
-    await listeners?.commit(change, this.#setup.drainOverMs, drainMs);
-    change.post({ kind: "finish_reload", clusters: clusters?.id, plugins: placed.order, drainMs });
-    return { prepareMs, swapMs };
+    clusters?.settle();
+    listeners?.settle(change);
+    const { drainOverMs } = this.#setup;
+    const replies = await change.ask({
+      kind: "commit_reload",
+      id: this.#setup.pool.newChangeId(),
+      clusters: clusters?.id,
+      listeners: listeners?.id,
+      plugins: batches.map(({ id }, n) => ({ id, trial: trials[n]?.plan })),
+      order: placed.order,
+      drain: { overMs: drainOverMs, endMs: Math.max(drainOverMs, drainMs) },
+      drainMs,
+    });
+    const versions = batches.flatMap((batch) => batch.versions);
+    return { prepareMs, swapMs: this.#swapped(versions, replies) };
   }
 
   /** What the workers say, with what is known here, in the order of the configuration. */
@@ -349,6 +358,11 @@ export class HotLoad {
   async #swap(change: PluginChange, { id, versions }: Batch, trial: TrialRun | undefined): Promise<number> {
     const { drainMs } = this.#snapshot.hotLoad;
     const replies = await change.ask({ kind: "commit_plugins", id, drainMs, trial: trial?.plan });
+    return this.#swapped(versions, replies);
+  }
+
+  /** Workers have answered; returns the longest time of one. */
+  #swapped(versions: readonly Version[], replies: readonly Reply[]): number {
     // One that was replaced meanwhile, and could not build it, comes up with it when it is replaced once more.
     for (const { index, answer } of replies) {
       if (typeof answer === "string" || answer.kind !== "plugins_changed" || answer.error !== undefined)

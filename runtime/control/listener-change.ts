@@ -2,7 +2,6 @@
 import { isDeepStrictEqual } from "node:util";
 import type { ListenerConfig } from "../config/snapshot.ts";
 import type { BoundAddress } from "../listener/bind.ts";
-import type { ListenerDrain } from "../listener/listener-update.ts";
 import { connectionLimitKeys } from "../network/connection-limit.ts";
 import type { PluginChange } from "../worker/pool.ts";
 import type { Reply } from "../worker/questions.ts";
@@ -12,14 +11,14 @@ import { stepAnswers } from "./step-answers.ts";
 
 export class ListenerChange {
   readonly changes: NamedChanges;
-  readonly #id: number;
+  readonly id: number;
   readonly #after: readonly ListenerConfig[];
   /** Names of listeners whose sockets are others than before, or are not there any more. */
   readonly #leaving: readonly string[];
   #bound: readonly BoundAddress[] = [];
 
   constructor(id: number, before: readonly ListenerConfig[], after: readonly ListenerConfig[]) {
-    this.#id = id;
+    this.id = id;
     this.#after = after;
     this.changes = namedChanges(before, after);
     this.#leaving = before.flatMap((old) => {
@@ -31,7 +30,7 @@ export class ListenerChange {
   /** Worker 0 binds first: the others join the ports it got. Rejects with ProxyError, and leaves nothing behind. */
   async prepare(change: PluginChange): Promise<void> {
     const names = [...this.#after.map(({ name }) => name), ...connectionLimitKeys(this.#after)];
-    const message = { kind: "prepare_listeners", id: this.#id, listeners: this.#after } as const;
+    const message = { kind: "prepare_listeners", id: this.id, listeners: this.#after } as const;
     try {
       const first = { ...message, sockets: change.socketsFor(names, this.#leaving, []) };
       this.#bound = boundOf(await change.ask(first, "first"));
@@ -44,14 +43,12 @@ export class ListenerChange {
   }
 
   drop(change: PluginChange): void {
-    change.post({ kind: "drop_listeners", id: this.#id });
+    change.post({ kind: "drop_listeners", id: this.id });
   }
 
-  /** Connections of listeners and chains that are gone are asked to leave over `overMs`, and ended after `endMs`. */
-  async commit(change: PluginChange, overMs: number, endMs: number): Promise<void> {
-    const drain: ListenerDrain = { overMs, endMs: Math.max(overMs, endMs) };
+  /** It is put in force: workers that start from now on know its sockets. */
+  settle(change: PluginChange): void {
     change.listenersSettled(this.#leaving, this.#bound);
-    await change.ask({ kind: "commit_listeners", id: this.#id, drain }, "all");
   }
 }
 

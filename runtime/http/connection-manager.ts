@@ -331,6 +331,7 @@ export class ConnectionManager implements TerminalFilterFactory {
     const config = this.#environment.clusterConfig(name);
     const upstream = this.#environment.upstreams.get(name);
     if (config === undefined || upstream === undefined) return this.#inForce ? undefined : known;
+    if (upstream === known?.upstream) return known;
     const cluster = new RoutedCluster(config, upstream, this.#environment.stats);
     this.#clusters.set(name, cluster);
     return cluster;

@@ -6,7 +6,7 @@ import { AddressBook } from "./address-book.ts";
 import type { BoundAddress } from "./bind.ts";
 import { Listener } from "./listener.ts";
 import { ListenerUpdate } from "./listener-update.ts";
-import type { ListenerChanges, ListenerDrain } from "./listener-update.ts";
+import type { Departure, ListenerChanges, ListenerDrain } from "./listener-update.ts";
 import type { ListenerEnvironment } from "./listener.ts";
 import type { LentSocket } from "./listening-socket.ts";
 import { closeDescriptor } from "./native-sockets.ts";
@@ -66,9 +66,9 @@ export class ListenerSet implements ParcelOwner {
     return ListenerUpdate.prepare(this.#listeners, configs, make);
   }
 
-  /** Puts a prepared list in force. Resolves when the connections of listeners and chains that are gone are over. */
-  commit(update: ListenerUpdate, drain: ListenerDrain): Promise<void> {
-    const { listeners, gone } = update.commit(drain, {
+  /** Puts a prepared list in force; what was in force before ends by and by. */
+  commit(update: ListenerUpdate, drain: ListenerDrain): readonly Departure[] {
+    const { listeners, departures } = update.commit(drain, {
       onRetired: (listener) => this.#retired.add(listener),
       onGone: (listener) => {
         this.#retired.delete(listener);
@@ -79,7 +79,7 @@ export class ListenerSet implements ParcelOwner {
     this.#active.set(listeners.length);
     this.#draining.set(this.#retired.size);
     if (this.#environment.workerIndex === 0) this.#count(update.changes);
-    return gone;
+    return departures;
   }
 
   /** Every worker does the same: one counts. */

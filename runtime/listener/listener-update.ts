@@ -26,6 +26,14 @@ export interface ListenerDrain {
   readonly endMs: number;
 }
 
+/** Chains that are not in force any more. */
+export interface Departure {
+  /** Numbers of the plugins that they have. */
+  readonly plugins: ReadonlySet<number>;
+  /** Resolves when nobody uses them any more. */
+  readonly gone: Promise<void>;
+}
+
 /** What becomes of one listener of the new list. */
 type Step =
   | { readonly kind: "kept"; readonly listener: Listener }
@@ -89,23 +97,24 @@ export class ListenerUpdate {
 
   /**
    * Puts the new list in force. `onRetired` is called for each listener that leaves, and `onGone` when its last
-   * connection has ended. `gone` resolves when nobody uses anything of the old list any more.
+   * connection has ended.
    */
   commit(
     drain: ListenerDrain,
     owner: { onRetired(listener: Listener): void; onGone(listener: Listener): void },
-  ): { readonly listeners: Listener[]; readonly gone: Promise<void> } {
-    const ends: Promise<void>[] = [];
+  ): { readonly listeners: Listener[]; readonly departures: readonly Departure[] } {
+    const departures: Departure[] = [];
     const kept = new Set(this.#steps.flatMap(({ listener }) => [...listener.pending.values()]));
     for (const listener of this.#leaving) {
       owner.onRetired(listener);
-      ends.push(listener.retire(kept, drain).then(() => owner.onGone(listener)));
+      const { plugins, gone } = listener.retire(kept, drain);
+      departures.push({ plugins, gone: gone.then(() => owner.onGone(listener)) });
     }
     for (const step of this.#steps) {
-      if (step.kind === "in_place") ends.push(step.listener.replaceChains(step.config, step.chains, drain));
+      if (step.kind === "in_place") departures.push(step.listener.replaceChains(step.config, step.chains, drain));
       else if (step.kind === "fresh") step.listener.open();
     }
-    return { listeners: this.#steps.map(({ listener }) => listener), gone: Promise.all(ends).then(() => {}) };
+    return { listeners: this.#steps.map(({ listener }) => listener), departures };
   }
 
   /** Gives everything up that was prepared. */

@@ -26,13 +26,13 @@ import type { SocketOwner } from "./filter-pipeline.ts";
 import { SocketFacts } from "./listener-filter.ts";
 import { listenerFilters } from "./listener-filters.ts";
 import { ListenerStats } from "./listener-stats.ts";
-import type { ListenerDrain } from "./listener-update.ts";
+import type { Departure, ListenerDrain } from "./listener-update.ts";
 import { ListeningSocket, socketKey } from "./listening-socket.ts";
 import type { SocketTaker } from "./listening-socket.ts";
 import { closeDescriptor } from "./native-sockets.ts";
 import { unpack } from "./peers.ts";
 import type { Peers, SocketParcel } from "./peers.ts";
-import { askToLeave, isUnused, ServedChains } from "./served-chains.ts";
+import { askToLeave, inherit, isUnused, pluginsIn, ServedChains } from "./served-chains.ts";
 import type { ServedChain } from "./served-chains.ts";
 import { SocketCounts } from "./socket-counts.ts";
 
@@ -211,14 +211,19 @@ export class Listener implements ConnectionOwner, SocketOwner, SocketTaker {
     for (const { tls } of chains.all) if (!this.#chains.has(tls)) tls?.close();
   }
 
-  /** Puts prepared chains in force. Connections of chains that are gone go on with what replaced them, or drain. Resolves when none is left. */
-  async replaceChains(config: ListenerConfig, chains: ServedChains, drain: ListenerDrain): Promise<void> {
+  /** Puts prepared chains in force. Connections of chains that are gone go on with what replaced them, or drain. */
+  replaceChains(config: ListenerConfig, chains: ServedChains, drain: ListenerDrain): Departure {
     const before = this.#chains;
     const gone = before.all.filter((chain) => !chains.all.includes(chain));
     this.#config = config;
     this.#chains = chains;
     chains.succeed(before, () => this.#departures.note());
     for (const connection of this.#connections) inherit(connection);
+    return { plugins: pluginsIn(gone, config), gone: this.#see(gone, drain) };
+  }
+
+  /** Waits for the connections of chains that are gone, and ends those that take too long. */
+  async #see(gone: readonly ServedChain[], drain: ListenerDrain): Promise<void> {
     const retired = gone.filter(({ heir }) => heir === null);
     askToLeave(retired, drain.overMs);
     this.#stats.chainsDraining.add(retired.length);
@@ -228,17 +233,21 @@ export class Listener implements ConnectionOwner, SocketOwner, SocketTaker {
     for (const { tls } of gone) if (!this.#chains.has(tls)) tls?.close();
   }
 
-  /** Another listener has its place, and its sockets as far as `kept` says. Resolves when its last connection has ended. */
-  async retire(kept: ReadonlySet<ListeningSocket>, drain: ListenerDrain): Promise<void> {
+  /** Another listener has its place, and its sockets as far as `kept` says. */
+  retire(kept: ReadonlySet<ListeningSocket>, drain: ListenerDrain): Departure {
     this.#book.remove(this);
     for (const socket of this.#sockets) if (!kept.has(socket)) socket.close();
     this.#sockets = [];
     const { all } = this.#chains;
     askToLeave(all, drain.overMs);
     this.#stats.chainsDraining.add(all.length);
-    await this.#departures.until(() => this.#cared === 0, drain.endMs);
-    this.#stats.chainsDraining.add(-all.length);
-    this.destroy();
+    const gone = this.#departures
+      .until(() => this.#cared === 0, drain.endMs)
+      .then(() => {
+        this.#stats.chainsDraining.add(-all.length);
+        this.destroy();
+      });
+    return { plugins: pluginsIn(all, this.#config), gone };
   }
 
   /** A socket that another listener hands over, because its restored destination is an address of this one. */
@@ -487,14 +496,5 @@ export class Listener implements ConnectionOwner, SocketOwner, SocketTaker {
     info.setFlag(ResponseFlag.NR);
     info.responseCodeDetails = details;
     this.#accessLog!.log(info);
-  }
-}
-
-/** A connection goes on with what has taken the place of its chain. */
-function inherit(connection: DownstreamConnection): void {
-  while (connection.chain.heir !== null) {
-    connection.chain.users--;
-    connection.chain = connection.chain.heir;
-    connection.chain.users++;
   }
 }

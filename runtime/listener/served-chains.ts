@@ -1,6 +1,7 @@
 /** The filter chains of a listener with what they make, and the choice among them. */
 import { FilterChainTree } from "../config/filter-chain-tree.ts";
 import type { ChainFacts } from "../config/filter-chain-tree.ts";
+import { pluginsOf } from "../config/plugin-uses.ts";
 import { sameConfig } from "../config/same.ts";
 import type { FilterChainConfig, ListenerConfig } from "../config/snapshot.ts";
 import type { NetworkFilterFactory } from "../network/filter.ts";
@@ -85,6 +86,23 @@ export class ServedChains {
   find(facts: ChainFacts): ServedChain | null {
     return this.#tree.find(facts) ?? this.#fallback;
   }
+}
+
+/** A connection goes on with what has taken the place of its chain. */
+export function inherit(served: { chain: ServedChain }): void {
+  while (served.chain.heir !== null) {
+    served.chain.users--;
+    served.chain = served.chain.heir;
+    served.chain.users++;
+  }
+}
+
+/** Numbers of the plugins that chains of a listener have, and its own. */
+export function pluginsIn(chains: readonly ServedChain[], listener: ListenerConfig): ReadonlySet<number> {
+  return pluginsOf(
+    chains.map(({ config }) => config),
+    listener,
+  );
 }
 
 /** Nobody has it, and nothing is under way that was begun under it. */

@@ -10,7 +10,7 @@ export class ClusterUpdate {
   readonly fresh: readonly Cluster[];
   /** Those in whose place there is another one. */
   readonly replaced: readonly Cluster[];
-  readonly removed: ReadonlyMap<string, Cluster>;
+  readonly removed: readonly Cluster[];
 
   /** Throws what `make` throws; what it has made by then is closed. */
   constructor(
@@ -37,7 +37,7 @@ export class ClusterUpdate {
     this.clusters = clusters;
     this.fresh = fresh;
     this.replaced = fresh.flatMap(({ name }) => current.get(name) ?? []);
-    this.removed = new Map([...current].filter(([name]) => !clusters.has(name)));
+    this.removed = [...current.values()].filter(({ name }) => !clusters.has(name));
   }
 
   /** One that is not in force yet. */

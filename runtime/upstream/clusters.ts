@@ -8,7 +8,7 @@ import { ClusterUpdate } from "./cluster-update.ts";
 import { lookupBySystem } from "./dns-target.ts";
 import type { Upstreams } from "./request.ts";
 
-/** Create → start → serve (prepare → warm → commit → finish, or abort)* → close. */
+/** Create → start → serve (prepare → warm → commit or abort)* → close. */
 export class ClusterSet implements Upstreams {
   #clusters: ReadonlyMap<string, Cluster>;
   readonly #make: (config: ClusterConfig) => Cluster;
@@ -70,21 +70,13 @@ export class ClusterSet implements Upstreams {
     return warm(update.fresh);
   }
 
-  /**
-   * Puts it in force, but for what it removes, which is there until {@link finish}: the one that had the name of a changed
-   * cluster takes no new request, and ends with the last one that it has.
-   */
+  /** Puts it in force. What has no place in it ends with its last request; whoever holds it may still have some. */
   commit(update: ClusterUpdate): void {
     this.#prepared.delete(update);
-    this.#clusters = new Map([...update.clusters, ...update.removed]);
+    this.#clusters = update.clusters;
     for (const cluster of update.fresh) cluster.serve();
     for (const cluster of update.replaced) this.#retire(cluster);
-  }
-
-  /** Nothing that is in force names what was removed. */
-  finish(update: ClusterUpdate): void {
-    this.#clusters = update.clusters;
-    for (const cluster of update.removed.values()) {
+    for (const cluster of update.removed) {
       this.#retire(cluster);
       cluster.withdraw();
     }

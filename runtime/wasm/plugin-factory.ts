@@ -32,6 +32,8 @@ export class PluginFilterFactory implements HttpFilterFactory {
   readonly exports: Set<string>;
   #live: Plugin;
   #candidate: Candidate | null = null;
+  /** Replaced together with routes that streams may still have: their configurations are unknown to later versions. */
+  #former: readonly Plugin[] = [];
 
   constructor(plugin: Plugin, phases: number) {
     this.name = plugin.config.filterName;
@@ -60,15 +62,15 @@ export class PluginFilterFactory implements HttpFilterFactory {
 
   create(stream: StreamView): HttpFilter {
     const candidate = this.#candidate;
-    if (candidate === null) return filterOf(this.#live, stream);
+    if (candidate === null) return this.#filterOf(this.#live, stream);
     const { plugin, routing } = candidate;
     if (routing.kind === "share")
-      return filterOf(chosen(candidate, stream, stream.info.connection) ? plugin : this.#live, stream);
-    if (Math.random() * 100 >= routing.percent) return filterOf(this.#live, stream);
+      return this.#filterOf(chosen(candidate, stream, stream.info.connection) ? plugin : this.#live, stream);
+    if (Math.random() * 100 >= routing.percent) return this.#filterOf(this.#live, stream);
     return new ShadowPair(
       stream,
-      (view) => filterOf(this.#live, view),
-      (view) => filterOf(plugin, view),
+      (view) => this.#filterOf(this.#live, view),
+      (view) => this.#filterOf(plugin, view),
       { trial: plugin.trial, examples: candidate.examples },
     );
   }
@@ -83,11 +85,17 @@ export class PluginFilterFactory implements HttpFilterFactory {
     return { plugin: this.#live, shadow: Math.random() * 100 < routing.percent ? candidate : null };
   }
 
-  /** From now on new streams have this version. */
-  replace(plugin: Plugin): void {
+  /** From now on new streams have this version. `held`: those of former routes find the one before, until it is let go. */
+  replace(plugin: Plugin, held: boolean): void {
     this.#candidate = null;
+    if (held) this.#former = [...this.#former, this.#live];
     this.#live = plugin;
     this.#admit(plugin);
+  }
+
+  /** No stream has the routes any more that a former version was for. */
+  letGo(plugin: Plugin): void {
+    this.#former = this.#former.filter((one) => one !== plugin);
   }
 
   /** From now on some new streams have (or show themselves to) `plugin`. */
@@ -105,19 +113,30 @@ export class PluginFilterFactory implements HttpFilterFactory {
     this.#candidate = null;
   }
 
+  #filterOf(main: Plugin, stream: StreamView): HttpFilter {
+    // The route as it is when the request comes to the filter: a context keeps the root that it was made under.
+    const bare = main.routes === null && this.#former.length === 0;
+    const plugin = bare ? main : this.#forRoute(main, stream.perRouteConfigId());
+    const root = plugin.vm.rootFor(plugin, stream.info.connection);
+    if (root === null || root.callbacks === null) return new AbsentFilter(plugin, stream);
+    return new HttpContext(root, stream, root.callbacks);
+  }
+
+  #forRoute(main: Plugin, id: number): Plugin {
+    const own = main.routes?.get(id);
+    if (own !== undefined || id === 0) return own ?? main;
+    for (const { routes } of this.#former) {
+      const former = routes?.get(id);
+      if (former !== undefined) return former;
+    }
+    return main;
+  }
+
   #admit(plugin: Plugin): void {
     for (const one of plugin.all()) one.chooser = this;
     this.phases |= plugin.vm.phases;
     for (const name of plugin.vm.exports) this.exports.add(name);
   }
-}
-
-function filterOf(main: Plugin, stream: StreamView): HttpFilter {
-  // The route as it is when the request comes to the filter: a context keeps the root that it was made under.
-  const plugin = main.routes === null ? main : (main.routes.get(stream.perRouteConfigId()) ?? main);
-  const root = plugin.vm.rootFor(plugin, stream.info.connection);
-  if (root === null || root.callbacks === null) return new AbsentFilter(plugin, stream);
-  return new HttpContext(root, stream, root.callbacks);
 }
 
 /** A plugin as access logger: its root context hears of each stream, as in Envoy. */

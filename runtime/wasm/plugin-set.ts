@@ -6,6 +6,7 @@
 import type { PluginConfig } from "../config/snapshot.ts";
 import { ProxyError } from "../errors.ts";
 import type { HttpFilterFactory } from "../http/filter.ts";
+import { MAX_HELD_GENERATIONS } from "../limits.ts";
 import type { PassingFilterFactory } from "../network/filter.ts";
 import type { StreamLogger } from "../observe/access-log.ts";
 import type { WasmEnvironment } from "./environment.ts";
@@ -42,6 +43,15 @@ interface Generation {
   readonly fresh: readonly number[];
 }
 
+/** Resolves when no chain is left that is not in force and has the plugin of this number. */
+export type PluginGone = (index: number) => Promise<void>;
+
+interface Held {
+  readonly index: number;
+  readonly place: PluginFilterFactory;
+  readonly plugin: Plugin;
+}
+
 /** What a set of plugins begins with, if not with the first version of each. */
 export interface PluginNumbers {
   /** Of their versions; default 1. */
@@ -62,6 +72,8 @@ export class PluginSet {
   readonly #prepared = new Map<number, Generation>();
   /** Made with the first shadow. */
   #shadowWorld: ShadowWorld | null = null;
+  /** Lets go of versions that wait for streams of former routes, the oldest first. */
+  readonly #held = new Set<() => void>();
   #stopRefreshing = (): void => {};
 
   /** `modules[n]` is the loaded code of `plugins[n]`; the same module may stand there more than once. */
@@ -138,9 +150,15 @@ export class PluginSet {
 
   /**
    * New streams have the prepared versions from now on; the old ones end with their last stream, at the latest in `drainMs`.
-   * Throws ProxyError PLUGIN_NOT_PREPARED.
+   * `gone`, when routes change as well: resolves when no stream can have those any more that the plugin was configured for
+   * before; until then the old ones wait. Throws ProxyError PLUGIN_NOT_PREPARED.
    */
-  commit(id: number, drainMs: number, plan: TrialPlan | undefined, onBad: () => void): void {
+  commit(
+    id: number,
+    drainMs: number,
+    { trial: plan, onBad }: { readonly trial: TrialPlan | undefined; readonly onBad: () => void },
+    gone?: PluginGone,
+  ): void {
     const generation = this.#prepared.get(id);
     if (generation === undefined)
       throw new ProxyError("PLUGIN_NOT_PREPARED", "internal", `there is nothing prepared under ${id}`);
@@ -149,15 +167,34 @@ export class PluginSet {
     const trial = plan === undefined ? null : this.#watch(plugins, plan, onBad);
     if (trial === null) for (const plugin of plugins) setTrial(plugin, null);
     const old = new Set<Vm>();
+    const held: Held[] = [];
     for (const { index, plugin } of generation.plugins) {
       const place = this.#place(index);
       if (place.live === plugin) continue;
       for (const { vm } of place.live.all()) old.add(vm);
+      held.push({ index, place, plugin: place.live });
       trial?.followed(place.live);
       setTrial(place.live, null);
-      place.replace(plugin);
+      place.replace(plugin, gone !== undefined);
     }
-    for (const vm of old) this.#retire(vm, drainMs);
+    const letGo = (): void => {
+      for (const { place, plugin } of held) place.letGo(plugin);
+      for (const vm of old) this.#retire(vm, drainMs);
+    };
+    if (gone === undefined) letGo();
+    else this.#hold(letGo, Promise.all(held.map(({ index }) => gone(index))));
+  }
+
+  /** Calls `letGo` after `gone`, or when too many wait for that. */
+  #hold(letGo: () => void, gone: Promise<unknown>): void {
+    const once = (): void => {
+      if (!this.#held.delete(once)) return;
+      letGo();
+    };
+    this.#held.add(once);
+    const [oldest] = this.#held;
+    if (this.#held.size > MAX_HELD_GENERATIONS) oldest!();
+    void gone.then(once);
   }
 
   /** The versions in force, which this worker has begun with, are watched as after a commit. `onBad`: see {@link Trial}. */
@@ -196,13 +233,13 @@ export class PluginSet {
   }
 
   /**
-   * The configuration has these plugins, in this order. Others end with their last stream once `gone` says that no chain
-   * can give them another one, `drainMs` after that at the latest.
+   * The configuration has these plugins, in this order. Others end with their last stream once no chain can give them
+   * another one, `drainMs` after that at the latest.
    */
-  arrange(order: readonly number[], gone: Promise<void>, drainMs: number): void {
+  arrange(order: readonly number[], gone: PluginGone, drainMs: number): void {
+    const leaving = this.#order.filter((index) => !order.includes(index));
     this.#order = order;
-    const leaving = [...this.#places.keys()].filter((index) => !order.includes(index));
-    if (leaving.length > 0) void gone.then(() => this.#leave(leaving, drainMs));
+    if (leaving.length > 0) void Promise.all(leaving.map(gone)).then(() => this.#leave(leaving, drainMs));
   }
 
   #leave(leaving: readonly number[], drainMs: number): void {

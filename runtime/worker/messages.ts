@@ -59,6 +59,20 @@ export interface LogLevels {
   readonly components: readonly (readonly [name: string, level: LogLevel])[];
 }
 
+/** A reload whose parts are prepared, by the numbers of these changes; undefined: there is none. */
+export interface ReloadCommit {
+  readonly kind: "commit_reload";
+  readonly id: number;
+  readonly clusters: number | undefined;
+  readonly listeners: number | undefined;
+  readonly plugins: readonly { readonly id: number; readonly trial: TrialPlan | undefined }[];
+  /** Numbers of all plugins, in the order of the configuration. */
+  readonly order: readonly number[];
+  /** How connections of chains that are gone end, and how long streams on plugins that are gone may take. */
+  readonly drain: ListenerDrain;
+  readonly drainMs: number;
+}
+
 export type ToWorker =
   /** First message: build everything, answer `ready` or `failed`. */
   | { readonly kind: "setup"; readonly setup: WorkerSetup }
@@ -121,18 +135,6 @@ export type ToWorker =
   | { readonly kind: "end_trials"; readonly indices: readonly number[] }
   /** Make a new list of clusters ready, hosts included, answer `clusters_changed` with the same id. */
   | { readonly kind: "prepare_clusters"; readonly id: number; readonly clusters: readonly ClusterConfig[] }
-  /** Put it in force, but for what it removes, answer `clusters_changed`. */
-  | { readonly kind: "commit_clusters"; readonly id: number }
-  /** Nothing new names other clusters and plugins any more: they go once nobody has them. */
-  | {
-      readonly kind: "finish_reload";
-      /** Of the change of clusters; undefined: there was none. */
-      readonly clusters: number | undefined;
-      /** Numbers in the order of the configuration. */
-      readonly plugins: readonly number[];
-      /** How long streams on other plugins may take. */
-      readonly drainMs: number;
-    }
   /** Give it up; without an effect when there is no such thing. */
   | { readonly kind: "drop_clusters"; readonly id: number }
   /** Make a new list of listeners ready, sockets included, answer `listeners_changed` with the same id. */
@@ -142,8 +144,8 @@ export type ToWorker =
       readonly listeners: readonly ListenerConfig[];
       readonly sockets: KnownSockets;
     }
-  /** Put it in force, answer `listeners_changed`. */
-  | { readonly kind: "commit_listeners"; readonly id: number; readonly drain: ListenerDrain }
+  /** Put everything that was prepared for a reload in force at once, answer `plugins_changed`. */
+  | ReloadCommit
   /** Give it up; without an effect when there is no such thing. */
   | { readonly kind: "drop_listeners"; readonly id: number }
   /** Answer `clusters` with the same id. */

@@ -66,13 +66,7 @@ export interface PluginChange {
 export type ChangeStep = Extract<
   ToWorker,
   {
-    kind:
-      | "prepare_clusters"
-      | "commit_clusters"
-      | "prepare_plugins"
-      | "commit_plugins"
-      | "prepare_listeners"
-      | "commit_listeners";
+    kind: "prepare_clusters" | "prepare_plugins" | "commit_plugins" | "prepare_listeners" | "commit_reload";
   }
 >;
 

@@ -10,7 +10,7 @@ import { ProxyError } from "../errors.ts";
 import { ConnectionManager } from "../http/connection-manager.ts";
 import type { HttpEnvironment } from "../http/connection-manager.ts";
 import { ListenerSet } from "../listener/listener-set.ts";
-import type { ListenerUpdate } from "../listener/listener-update.ts";
+import type { Departure, ListenerUpdate } from "../listener/listener-update.ts";
 import type { NetworkEnvironment } from "../network/environment.ts";
 import { Peers } from "../listener/peers.ts";
 import type { PeerLink } from "../listener/peers.ts";
@@ -28,7 +28,15 @@ import { PluginSet } from "../wasm/plugin-set.ts";
 import { SharedStore } from "../wasm/shared.ts";
 import { Draining } from "./draining.ts";
 import { startHeartbeat } from "./heartbeat.ts";
-import type { FromWorker, KnownSockets, LogLevels, ToWorker, WorkerBirth, WorkerSetup } from "./messages.ts";
+import type {
+  FromWorker,
+  KnownSockets,
+  LogLevels,
+  ReloadCommit,
+  ToWorker,
+  WorkerBirth,
+  WorkerSetup,
+} from "./messages.ts";
 
 /** What the main thread can ask of a worker once it is set up. */
 class DataPlane {
@@ -46,8 +54,10 @@ class DataPlane {
   /** Lists of clusters and of listeners that are prepared, by the number of the change. */
   readonly #clusterUpdates = new Map<number, ClusterUpdate>();
   readonly #updates = new Map<number, ListenerUpdate>();
-  /** Resolves when nobody uses chains of former configurations any more. */
-  #gone: Promise<void> = Promise.resolve();
+  /** Lists of listeners that are being prepared. */
+  readonly #preparing = new Set<number>();
+  /** Chains of former configurations that somebody still uses. */
+  readonly #departures = new Set<Departure>();
 
   constructor(index: number, setup: WorkerSetup, stats: StatsStore) {
     const { snapshot } = setup;
@@ -188,14 +198,11 @@ class DataPlane {
   changePlugins(message: Extract<ToWorker, { kind: "prepare_plugins" | "commit_plugins" }>): FromWorker {
     const { id } = message;
     const from = performance.now();
-    let error: { code: string; message: string } | undefined;
-    try {
+    const onBad = (): void => say({ kind: "plugins_failing", id });
+    const error = attempt(() => {
       if (message.kind === "prepare_plugins") this.#plugins.prepare(id, message.versions, message.silent);
-      else this.#plugins.commit(id, message.drainMs, message.trial, () => say({ kind: "plugins_failing", id }));
-    } catch (caught) {
-      if (!(caught instanceof ProxyError)) throw caught;
-      error = { code: caught.code, message: caught.message };
-    }
+      else this.#plugins.commit(id, message.drainMs, { trial: message.trial, onBad });
+    });
     return { kind: "plugins_changed", id, error, ms: performance.now() - from };
   }
 
@@ -212,17 +219,41 @@ class DataPlane {
     }
   }
 
-  commitClusters(id: number): FromWorker {
-    const update = this.#clusterUpdates.get(id);
-    if (update !== undefined) this.#clusters.commit(update);
-    return { kind: "clusters_changed", id, error: undefined };
+  /** All of it in one turn: nothing begins between one part and the next. */
+  commitReload({ id, clusters, listeners, plugins, order, drain, drainMs }: ReloadCommit): FromWorker {
+    const from = performance.now();
+    const gone = (index: number): Promise<void> => this.#gone(index);
+    // First: what drains is still to find its clusters.
+    const listenerUpdate = this.#updates.get(listeners ?? NONE);
+    this.#updates.delete(listeners ?? NONE);
+    if (listenerUpdate !== undefined) this.#noteDepartures(this.#listeners.commit(listenerUpdate, drain));
+    const clusterUpdate = this.#clusterUpdates.get(clusters ?? NONE);
+    this.#clusterUpdates.delete(clusters ?? NONE);
+    if (clusterUpdate !== undefined) this.#clusters.commit(clusterUpdate);
+    const error = attempt(() => {
+      for (const { id: change, trial } of plugins)
+        this.#plugins.commit(
+          change,
+          drainMs,
+          { trial, onBad: () => say({ kind: "plugins_failing", id: change }) },
+          gone,
+        );
+    });
+    this.#plugins.arrange(order, gone, drainMs);
+    return { kind: "plugins_changed", id, error, ms: performance.now() - from };
   }
 
-  finishReload({ clusters, plugins, drainMs }: Extract<ToWorker, { kind: "finish_reload" }>): void {
-    const update = clusters === undefined ? undefined : this.#clusterUpdates.get(clusters);
-    if (update !== undefined) this.#clusters.finish(update);
-    this.#clusterUpdates.clear();
-    this.#plugins.arrange(plugins, this.#gone, drainMs);
+  #noteDepartures(departures: readonly Departure[]): void {
+    for (const departure of departures) {
+      this.#departures.add(departure);
+      void departure.gone.then(() => this.#departures.delete(departure));
+    }
+  }
+
+  /** Resolves when chains of former configurations that have this plugin are gone. */
+  async #gone(plugin: number): Promise<void> {
+    const having = [...this.#departures].filter(({ plugins }) => plugins.has(plugin));
+    await Promise.all(having.map(({ gone }) => gone));
   }
 
   dropClusters(id: number): void {
@@ -239,27 +270,23 @@ class DataPlane {
     replaceAll(this.#boundPorts, sockets.boundPorts);
     replaceAll(this.#counts, sockets.counts);
     replaceAll(this.#sharedSockets, sockets.sharedSockets);
+    this.#preparing.add(id);
     try {
       const update = await this.#listeners.prepare(listeners);
-      this.#updates.set(id, update);
+      // It may have been given up meanwhile: nobody would ever accept from its sockets.
+      if (this.#preparing.has(id)) this.#updates.set(id, update);
+      else update.abort();
       return { kind: "listeners_changed", id, error: undefined, bound: update.bound };
     } catch (error) {
       if (!(error instanceof ProxyError)) throw error;
       return { kind: "listeners_changed", id, error: { code: error.code, message: error.message }, bound: [] };
+    } finally {
+      this.#preparing.delete(id);
     }
-  }
-
-  commitListeners({ id, drain }: Extract<ToWorker, { kind: "commit_listeners" }>): FromWorker {
-    const update = this.#updates.get(id);
-    this.#updates.delete(id);
-    if (update !== undefined) {
-      const gone = this.#listeners.commit(update, drain);
-      this.#gone = Promise.all([this.#gone, gone]).then(() => {});
-    }
-    return { kind: "listeners_changed", id, error: undefined, bound: [] };
   }
 
   dropListeners(id: number): void {
+    this.#preparing.delete(id);
     this.#updates.get(id)?.abort();
     this.#updates.delete(id);
   }
@@ -293,6 +320,20 @@ class DataPlane {
           ? undefined
           : new AccessLog(configs, stats, snapshot.runtime, (plugin) => this.#plugins.accessLogger(plugin)),
     };
+  }
+}
+
+/** No change has this number. */
+const NONE = -1;
+
+/** What is wrong with what cannot be done; anything but a ProxyError is a fault of ours. */
+function attempt(what: () => void): { readonly code: string; readonly message: string } | undefined {
+  try {
+    what();
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof ProxyError)) throw error;
+    return { code: error.code, message: error.message };
   }
 }
 
@@ -415,31 +456,20 @@ function onMessage(message: ToWorker): void {
   }
 }
 
-type ReloadKind =
-  | "prepare_clusters"
-  | "commit_clusters"
-  | "drop_clusters"
-  | "prepare_listeners"
-  | "commit_listeners"
-  | "drop_listeners"
-  | "finish_reload";
+type ReloadKind = "prepare_clusters" | "drop_clusters" | "prepare_listeners" | "drop_listeners" | "commit_reload";
 
 function onReload(to: DataPlane, message: Extract<ToWorker, { kind: ReloadKind }>): void {
   switch (message.kind) {
     case "prepare_clusters":
       return void to.prepareClusters(message).then(say, fail);
-    case "commit_clusters":
-      return say(to.commitClusters(message.id));
     case "drop_clusters":
       return to.dropClusters(message.id);
     case "prepare_listeners":
       return void to.prepareListeners(message).then(say, fail);
-    case "commit_listeners":
-      return say(to.commitListeners(message));
     case "drop_listeners":
       return to.dropListeners(message.id);
-    case "finish_reload":
-      return to.finishReload(message);
+    case "commit_reload":
+      return say(to.commitReload(message));
   }
 }
 

@@ -221,6 +221,41 @@ describe("plugins in a reload", () => {
     assert.equal((await answer())[0], 429);
   });
 
+  test("streams of former routes have the plugin as those configured it, under way and on connections that drain", async () => {
+    const origin = await Origin.start("o");
+    const clusters = [cluster("o", [origin.port])];
+    const onRoute = (mark: string): Parameters<typeof manager>[0] => {
+      const config = { configuration: typed("test.versions.v1.Versions", { mark }) };
+      return [{ ...to("o"), typed_per_filter_config: { a: typed("envoy.extensions.filters.http.wasm.v3.Wasm", { config }) } }]; // prettier-ignore
+    };
+    const world = (mark: string, more = {}): World => {
+      const http = manager(onRoute(mark), [filter(plugin("a", one))]);
+      return { listeners: [listener("ingress", [http], more)], clusters };
+    };
+    const proxy = await new WorldProxy(world("old"), ["--concurrency", "1", "--drain-time-s", "60"]).live();
+    const marks = async (agent: Agent | false): Promise<unknown[]> => {
+      const { status, headers } = await ask("GET", proxy.address, "/", agent);
+      return [status, headers["x-mark"]];
+    };
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    after(() => agent.destroy());
+    assert.deepEqual(await marks(agent), [200, "old"]);
+    // Another listener: the connection stays with the old routes until it leaves.
+    await proxy.reload(world("new", { per_connection_buffer_limit_bytes: 65_536 }));
+    assert.deepEqual(await marks(false), [200, "new"]);
+    assert.deepEqual(await marks(agent), [200, "old"]);
+    // Routes alone: it would be the same stream by stream.
+    await proxy.reload(world("newer", { per_connection_buffer_limit_bytes: 65_536 }));
+    assert.deepEqual(await marks(false), [200, "newer"]);
+    assert.deepEqual(await marks(agent), [200, "old"]);
+    agent.destroy();
+    await until(
+      () => proxy.stat("wasm.a.instances"),
+      (count) => count === 1,
+    );
+    assert.deepEqual(await marks(false), [200, "newer"]);
+  });
+
   test("two in one VM: one that comes makes it anew, one that goes leaves it to the other", async () => {
     const shared = (name: string): ReturnType<typeof filter> => {
       const config = plugin(name, one);
