@@ -1,6 +1,7 @@
 /** TLS as a cluster's transport socket has it, for undici: the same checks as for requests of workers. */
 import type { TLSSocket } from "node:tls";
 import type { buildConnector } from "undici";
+import { readSecrets } from "../config/secret-reader.ts";
 import type { ClusterConfig, EndpointConfig } from "../config/snapshot.ts";
 import type { Log } from "../observe/log.ts";
 import type { Stats } from "../observe/stats.ts";
@@ -25,6 +26,7 @@ export function clusterConnector(
   const host = { hostname: name, protocols: cluster.protocol === "HTTP2" ? ["h2"] : ["http/1.1"] };
   const tls = new UpstreamTls(config, {
     stats,
+    readSecrets,
     statPrefix: `cluster.${cluster.statName}.`,
     log: (level, message) => (level === "warn" ? log.warning(message) : log.info(message)),
   });

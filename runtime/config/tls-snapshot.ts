@@ -62,9 +62,39 @@ export interface TlsContextConfig {
   /** "": OpenSSL's own. */
   readonly signatureAlgorithms: string;
   readonly alpn: readonly string[];
+  readonly sds: SdsUses;
   /** Folders in which a change means that files changed, beside the folders of the files themselves. */
   readonly watchedDirectories: readonly string[];
 }
+
+/** Secrets of files that a context has, as they were when the configuration was read. */
+export interface SdsUses {
+  readonly uses: readonly SdsUse[];
+  /** What a secret's validation context is merged with: the default one; absent: nothing. */
+  readonly base?: TlsValidationConfig | undefined;
+}
+
+/** SdsSecretConfig with a `path_config_source`. */
+export interface SdsUse {
+  readonly kind: "tls_certificate" | "validation_context" | "session_ticket_keys";
+  /** Absolute path. */
+  readonly file: string;
+  /** SHA-256 of the file's text, in hexadecimal. */
+  readonly digest: string;
+  readonly name: string;
+  /** Which of the certificates it is. */
+  readonly at: number;
+}
+
+/** One secret of a file; which of the three it is. */
+export interface SdsSecret {
+  readonly certificate: TlsCertificateConfig | undefined;
+  readonly validation: TlsValidationConfig | undefined;
+  readonly ticketKey: SecretSource | undefined;
+}
+
+/** Reads a file of secrets whose text is given. Rejects with ProxyError CONFIG_INVALID. */
+export type SecretReader = (path: string, text: string) => Promise<ReadonlyMap<string, SdsSecret>>;
 
 export interface DownstreamTlsConfig extends TlsContextConfig {
   readonly requireClientCertificate: boolean;

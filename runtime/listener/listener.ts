@@ -12,7 +12,7 @@ import type { StreamLog } from "../observe/access-log.ts";
 import type { Stats } from "../observe/stats.ts";
 import { StreamInfo } from "../observe/stream-info.ts";
 import type { ConnectionInfo } from "../observe/stream-info.ts";
-import { DownstreamTls, type HandshakeFailure } from "../tls/downstream.ts";
+import { DownstreamTls, type DownstreamTlsEnvironment, type HandshakeFailure } from "../tls/downstream.ts";
 import type { AddressBook } from "./address-book.ts";
 import { formatAddress } from "./address.ts";
 import { hasOwnSocket, setMode } from "./bind.ts";
@@ -37,7 +37,7 @@ import type { ServedChain } from "./served-chains.ts";
 import { SocketCounts } from "./socket-counts.ts";
 
 /** What listeners need from the worker. */
-export interface ListenerEnvironment {
+export interface ListenerEnvironment extends Pick<DownstreamTlsEnvironment, "readSecrets"> {
   readonly stats: Stats;
   /** Turns a configured chain into factories, terminal one last; called once per chain. */
   readonly chainFactories: (chain: FilterChainConfig, listener: ListenerConfig) => readonly NetworkFilterFactory[];
@@ -458,9 +458,9 @@ export class Listener implements ConnectionOwner, SocketOwner, SocketTaker {
 
   #createTls(chain: FilterChainConfig): DownstreamTls | null {
     if (chain.tls === undefined) return null;
-    const { stats, log } = this.#environment;
+    const { log } = this.#environment;
     return new DownstreamTls(chain.tls, {
-      stats,
+      ...this.#environment,
       statPrefix: `listener.${this.#config.statPrefix}.`,
       handshakeTimeoutMs: chain.transportConnectTimeoutMs || TLS_HANDSHAKE_TIMEOUT_MS,
       log: (level, message) => log(level, `listener ${this.#config.name}: ${message}`),

@@ -5,7 +5,7 @@
  */
 import type { Socket } from "node:net";
 import type { Server, TLSSocket } from "node:tls";
-import type { DownstreamTlsConfig } from "../config/tls-snapshot.ts";
+import type { DownstreamTlsConfig, SecretReader } from "../config/tls-snapshot.ts";
 import { MAX_TLS_SESSIONS } from "../limits.ts";
 import type { Stats } from "../observe/stats.ts";
 import type { SecureFacts } from "../observe/stream-info.ts";
@@ -39,6 +39,7 @@ export interface DownstreamTlsEnvironment {
   /** `listener.<name>.` */
   readonly statPrefix: string;
   readonly handshakeTimeoutMs: number;
+  readonly readSecrets: SecretReader;
   readonly log: (level: "info" | "warn", message: string) => void;
 }
 
@@ -46,7 +47,7 @@ export class DownstreamTls {
   readonly #config: DownstreamTlsConfig;
   readonly #environment: DownstreamTlsEnvironment;
   readonly #stats: TlsStats;
-  readonly #files: SecretFiles;
+  readonly #files: SecretFiles<DownstreamTlsConfig>;
   readonly #waiting = new Map<Socket, Handshake>();
   readonly #sessions = new Map<string, Buffer>();
   #generation: TlsGeneration;
@@ -58,7 +59,7 @@ export class DownstreamTls {
     this.#config = config;
     this.#environment = environment;
     this.#stats = new TlsStats(environment.stats, environment.statPrefix, "server");
-    this.#files = new SecretFiles(config, {
+    this.#files = new SecretFiles(config, environment.readSecrets, {
       onChanged: () => this.#renew(),
       onRefused: (reason) => {
         this.#stats.contextUpdateFailed.inc();
@@ -82,7 +83,7 @@ export class DownstreamTls {
   }
 
   get status(): TlsContextStatus {
-    return contextStatus(this.#config, this.#generation);
+    return contextStatus(this.#files.config, this.#generation);
   }
 
   /** Ends handshakes that are under way, and looks at no file any more. */
@@ -92,7 +93,7 @@ export class DownstreamTls {
   }
 
   #replaceServers(): void {
-    this.#generation = downstreamGeneration(this.#config, this.#files.read);
+    this.#generation = downstreamGeneration(this.#files.config, this.#files.read);
     this.#servers = new Map();
   }
 

@@ -4,7 +4,7 @@
  */
 import type { IpcSocketConnectOpts, OnReadOpts, Socket, TcpSocketConnectOpts } from "node:net";
 import type { ConnectionOptions, TLSSocket } from "node:tls";
-import type { UpstreamTlsConfig } from "../config/tls-snapshot.ts";
+import type { SecretReader, UpstreamTlsConfig } from "../config/tls-snapshot.ts";
 import type { Stats } from "../observe/stats.ts";
 import type { SecureFacts } from "../observe/stream-info.ts";
 import { Certificate, KeyUsage, shownChain } from "./certificate.ts";
@@ -21,6 +21,7 @@ export interface UpstreamTlsEnvironment {
   readonly stats: Stats;
   /** `cluster.<name>.` */
   readonly statPrefix: string;
+  readonly readSecrets: SecretReader;
   readonly log: (level: "info" | "warn", message: string) => void;
 }
 
@@ -44,7 +45,7 @@ interface KeptSession {
 export class UpstreamTls {
   readonly #config: UpstreamTlsConfig;
   readonly #stats: TlsStats;
-  readonly #files: SecretFiles;
+  readonly #files: SecretFiles<UpstreamTlsConfig>;
   #generation!: TlsGeneration;
   /** The newest session of each server name, in the order in which they came; all are of accepted connections. */
   readonly #sessions = new Map<string, KeptSession>();
@@ -56,7 +57,7 @@ export class UpstreamTls {
   constructor(config: UpstreamTlsConfig, environment: UpstreamTlsEnvironment) {
     this.#config = config;
     this.#stats = new TlsStats(environment.stats, environment.statPrefix, "client");
-    this.#files = new SecretFiles(config, {
+    this.#files = new SecretFiles(config, environment.readSecrets, {
       onChanged: () => {
         this.#renew();
         this.#stats.contextUpdated.inc();
@@ -140,7 +141,7 @@ export class UpstreamTls {
   }
 
   get status(): TlsContextStatus {
-    return contextStatus(this.#config, this.#generation);
+    return contextStatus(this.#files.config, this.#generation);
   }
 
   /** Looks at no file any more. */
@@ -170,7 +171,7 @@ export class UpstreamTls {
   }
 
   #renew(): void {
-    this.#generation = upstreamGeneration(this.#config, this.#files.read);
+    this.#generation = upstreamGeneration(this.#files.config, this.#files.read);
     // They were made under the old trust.
     this.#sessions.clear();
   }

@@ -5,7 +5,7 @@ import type { Address, ClusterConfig, EndpointConfig } from "../config/snapshot.
 import { ResetReason } from "../errors.ts";
 import type { Stats } from "../observe/stats.ts";
 import type { TlsContextStatus } from "../tls/certificate-status.ts";
-import { UpstreamTls } from "../tls/upstream.ts";
+import { UpstreamTls, type UpstreamTlsEnvironment } from "../tls/upstream.ts";
 import type { ConnectionInfo } from "../observe/stream-info.ts";
 import { ConnectTunnel } from "./connect-tunnel.ts";
 import { ClusterResources } from "./cluster-resources.ts";
@@ -31,6 +31,7 @@ import { type ByteStream, TcpConnection, type TcpHandler } from "./tcp-connectio
 /** What clusters are given. */
 export interface ClusterTools {
   readonly lookup: Lookup;
+  readonly readSecrets: UpstreamTlsEnvironment["readSecrets"];
   readonly log: (level: "info" | "warn", message: string) => void;
 }
 
@@ -57,13 +58,13 @@ export class Cluster implements Upstream {
   retired = false;
 
   /** Throws ProxyError `TLS_CONTEXT`. */
-  constructor(config: ClusterConfig, stats: Stats, { lookup, log }: ClusterTools) {
+  constructor(config: ClusterConfig, stats: Stats, { lookup, log, readSecrets }: ClusterTools) {
     this.name = config.name;
     this.config = config;
     this.#stats = stats;
     this.resources = new ClusterResources(config, stats);
     this.#tls = (config.tls ?? []).map(
-      (tls) => new UpstreamTls(tls, { stats, statPrefix: `cluster.${config.statName}.`, log }),
+      (tls) => new UpstreamTls(tls, { stats, statPrefix: `cluster.${config.statName}.`, readSecrets, log }),
     );
     this.#balancer = this.#createBalancer(stats, log);
     this.#outliers = this.#createDetector(stats);

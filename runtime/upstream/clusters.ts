@@ -19,7 +19,7 @@ export class ClusterSet implements Upstreams {
 
   /** Throws ProxyError `TLS_CONTEXT`. `log` is told of certificate files that change. */
   constructor(configs: readonly ClusterConfig[], stats: Stats, tools: Partial<ClusterTools> = {}) {
-    const all: ClusterTools = { lookup: lookupBySystem, log: () => {}, ...tools };
+    const all: ClusterTools = { lookup: lookupBySystem, log: () => {}, readSecrets: noSecrets, ...tools };
     this.#make = (config) => new Cluster(config, stats, all);
     this.#clusters = new Map(configs.map((config) => [config.name, this.#make(config)]));
     for (const cluster of this.#clusters.values()) cluster.serve();
@@ -116,4 +116,9 @@ async function warm(clusters: Iterable<Cluster>): Promise<void> {
   });
   await Promise.race([started, late]);
   alarm?.disarm();
+}
+
+/** For owners whose configurations have no files of secrets. */
+function noSecrets(): Promise<never> {
+  return Promise.reject(new Error("nobody reads files of secrets here"));
 }

@@ -5,6 +5,7 @@
  * main thread is heard through one port (messages.ts).
  */
 import { parentPort, workerData } from "node:worker_threads";
+import { readSecrets } from "../config/secret-reader.ts";
 import type { FilterChainConfig, ListenerConfig, NetworkFilterConfig, Snapshot } from "../config/snapshot.ts";
 import { ProxyError } from "../errors.ts";
 import { ConnectionManager } from "../http/connection-manager.ts";
@@ -67,6 +68,7 @@ class DataPlane {
     this.#log = log;
     const upstreamLog = log.component("upstream");
     this.#clusters = new ClusterSet(snapshot.clusters, stats, {
+      readSecrets,
       log: (level, message) => upstreamLog[level === "warn" ? "warning" : level](message),
     });
     this.#plugins = new PluginSet(
@@ -100,6 +102,7 @@ class DataPlane {
       boundPorts: this.#boundPorts,
       sharedSockets: this.#sharedSockets,
       inheritedSockets: this.#inheritedSockets,
+      readSecrets,
       counts: this.#counts,
       peers: this.#peers,
       maxConnections: snapshot.maxDownstreamConnections,

@@ -7,11 +7,12 @@ import { test } from "node:test";
 import type { TestContext } from "node:test";
 import { createServer } from "node:net";
 import { TLSSocket } from "node:tls";
+import type { ListenerFilterPredicate } from "../../runtime/config/listener-snapshot.ts";
 import type { ListenerConfig } from "../../runtime/config/snapshot.ts";
 import { FilterPipeline } from "../../runtime/listener/filter-pipeline.ts";
 import { SocketFacts, Verdict } from "../../runtime/listener/listener-filter.ts";
 import type { ListenerFilter } from "../../runtime/listener/listener-filter.ts";
-import type { ConfiguredFilter } from "../../runtime/listener/listener-filters.ts";
+import { type ConfiguredFilter, listenerFilters } from "../../runtime/listener/listener-filters.ts";
 import { readInto } from "../../runtime/listener/read-buffer.ts";
 import { StatsStore } from "../../runtime/observe/stats.ts";
 import { config, ip } from "./fixture.ts";
@@ -103,7 +104,7 @@ async function stage(
 }
 
 async function until(what: () => boolean): Promise<void> {
-  while (!what()) await new Promise((resolve) => setTimeout(resolve, 2));
+  while (!what()) await new Promise((resolve) => setImmediate(resolve));
 }
 
 /** All that a connection of a chain would get from the socket. */
@@ -212,6 +213,54 @@ test("the timeout closes, or goes on with what is known", async (t) => {
   const { text } = reader(going.passed[0]!.socket);
   second.write(" whole");
   await until(() => text() === "half whole");
+});
+
+test("a timeout of zero is none", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  for (const [listenerFiltersTimeoutMs, closed] of [
+    [0, 0],
+    [15_000, 1],
+  ] as const) {
+    const { connect: open, stat, passed } = await stage(t, [() => lineFilter()], { listenerFiltersTimeoutMs });
+    const socket = await open();
+    socket.on("error", () => {}).write("half");
+    await until(() => stat("downstream_pre_cx_active") === 1);
+    t.mock.timers.tick(3_600_000);
+    assert.equal(stat("downstream_pre_cx_timeout"), closed);
+    socket.write(" whole\n");
+    if (closed === 0) await until(() => passed.length === 1);
+    else await once(socket.resume(), "close");
+  }
+});
+
+const ports = (start: number, end: number): ListenerFilterPredicate => ({ kind: "destination_port", start, end });
+/** Whether a filter is left out for port 80, and for port 443. */
+const PREDICATES: readonly (readonly [ListenerFilterPredicate, boolean, boolean])[] = [
+  [{ kind: "any" }, true, true],
+  [ports(80, 81), true, false],
+  [ports(81, 443), false, false],
+  [ports(80, 444), true, true],
+  [{ kind: "not", rule: ports(80, 81) }, false, true],
+  [{ kind: "or", rules: [ports(80, 81), ports(443, 444)] }, true, true],
+  [{ kind: "and", rules: [ports(1, 1000), ports(400, 500)] }, false, true],
+  [
+    {
+      kind: "and",
+      rules: [{ kind: "any" }, { kind: "not", rule: { kind: "or", rules: [ports(443, 444), ports(1, 2)] } }],
+    },
+    true,
+    false,
+  ],
+  [{ kind: "not", rule: { kind: "not", rule: { kind: "any" } } }, true, true],
+];
+
+test("filter_disabled: all kinds of predicates", () => {
+  for (const [disabled, on80, on443] of PREDICATES) {
+    const filter = { name: "http", disabled, filter: { kind: "http_inspector" } } as const;
+    const [made] = listenerFilters(config(ip("127.0.0.1"), { listenerFilters: [filter] }), new StatsStore(() => {}));
+    const off = (localPort: number): boolean => made!.disabled!({ localPort } as SocketFacts);
+    assert.deepEqual([off(80), off(443)], [on80, on443], JSON.stringify(disabled));
+  }
 });
 
 test("peers that leave or reset while filters wait are counted and forgotten", async (t) => {

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import type { NetConnectOpts, Socket } from "node:net";
 import type { TestContext } from "node:test";
+import { readSecrets } from "../../runtime/config/secret-reader.ts";
 import type { FilterChainMatch } from "../../runtime/config/listener-snapshot.ts";
 import type { Address, FilterChainConfig, ListenerConfig } from "../../runtime/config/snapshot.ts";
 import { ListenerSet } from "../../runtime/listener/listener-set.ts";
@@ -104,6 +105,7 @@ export function environment(
     peers: new Peers(0, { receive: () => {}, takeBack: () => {} }),
     maxConnections: Infinity,
     runtime: {},
+    readSecrets,
     log: () => {},
     ...more,
   };

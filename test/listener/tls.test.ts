@@ -86,22 +86,33 @@ const as = ({ certificate, key }: Issued): readonly string[] =>
     [below, belowRevoked].some((one) => one.certificate === certificate) ? ["-cert_chain", middle.certificate] : [],
   );
 
-test("the certificate is the one of the name that is asked for, or the first", async (t) => {
-  const { port } = await engine(t, downstreamTls([first, second]));
-  const cases: readonly (readonly [readonly string[], string])[] = [
-    [["-servername", "first.test"], "CN = first.test"],
-    [["-servername", "SECOND.test"], "CN = second.test"],
-    [["-servername", "a.wild.test"], "CN = second.test"],
-    [["-servername", "a.b.wild.test"], "CN = first.test"],
-    [["-servername", "nobody.test"], "CN = first.test"],
-    [["-noservername"], "CN = first.test"],
-  ];
-  for (const [args, subject] of cases) {
-    const said = await client(port, ...args);
-    assert.match(said, new RegExp(`subject=.*${subject}\\n`), args.join(" "));
-    assert.match(said, /Verify return code: 0 \(ok\)/);
-    assert.match(said, /\nhello\n/);
+/** What name is asked for, and whose certificate is shown. */
+const NAMES: readonly (readonly [kind: string, args: readonly string[], subject: string])[] = [
+  ["exact, the first", ["-servername", "first.test"], "first.test"],
+  ["exact, in capitals", ["-servername", "SECOND.test"], "second.test"],
+  ["wildcard", ["-servername", "a.wild.test"], "second.test"],
+  ["two labels below a wildcard: the first", ["-servername", "a.b.wild.test"], "first.test"],
+  ["nobody's: the first", ["-servername", "nobody.test"], "first.test"],
+  ["none: the first", ["-noservername"], "first.test"],
+];
+
+for (const version of ["-tls1_2", "-tls1_3"]) {
+  for (const [kind, args, subject] of NAMES) {
+    test(`certificates by name, ${version}: ${kind}`, async (t) => {
+      const { port } = await engine(t, downstreamTls([first, second]));
+      const said = await client(port, version, ...args);
+      assert.match(said, new RegExp(`subject=.*CN = ${subject}\\n`));
+      assert.match(said, /Verify return code: 0 \(ok\)/);
+      assert.match(said, /\nhello\n/);
+    });
   }
+}
+
+test("a name is required: without one the connection ends", async (t) => {
+  const made = await engine(t, downstreamTls([first], { requireSni: true }));
+  assert.doesNotMatch(await client(made.port, "-noservername"), /\nhello\n/);
+  assert.equal(made.counter("listener.test.ssl.connection_error"), 1);
+  assert.match(await client(made.port, "-servername", "any.test"), /\nhello\n/);
 });
 
 test("a full scan finds a certificate of another kind for a name that nobody has", async (t) => {

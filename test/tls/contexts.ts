@@ -45,6 +45,7 @@ const COMMON: TlsContextConfig = {
   curves: "X25519:P-256",
   signatureAlgorithms: "",
   alpn: [],
+  sds: { uses: [] },
   watchedDirectories: [],
 };
 

@@ -3,6 +3,8 @@ import assert from "node:assert/strict";
 import { renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { readSecrets } from "../../runtime/config/secret-reader.ts";
+import type { UpstreamTlsConfig } from "../../runtime/config/tls-snapshot.ts";
 import { MAX_SECRET_BYTES } from "../../runtime/limits.ts";
 import { SecretFiles } from "../../runtime/tls/secret-files.ts";
 import { until } from "../upstream/fixtures.ts";
@@ -16,7 +18,8 @@ test("a folder in which something always happens; files that are gone, come back
   const seen: string[] = [];
   const refused: string[] = [];
   const trusted = source(path);
-  const files: SecretFiles = new SecretFiles(upstreamTls({ validation: validation({ trustedCa: trusted }) }), {
+  const config = upstreamTls({ validation: validation({ trustedCa: trusted }) });
+  const files: SecretFiles<UpstreamTlsConfig> = new SecretFiles(config, readSecrets, {
     onChanged: () => {
       const text = Buffer.from(files.read(trusted)).toString();
       if (text === "bad") throw new Error("it is bad");
@@ -52,7 +55,10 @@ test("a folder that is not there is told, not thrown", (t) => {
     validation: validation({ trustedCa: source(path) }),
     watchedDirectories: [join(place, "none")],
   });
-  const files = new SecretFiles(config, { onChanged: () => {}, onRefused: (reason) => refused.push(reason) });
+  const files = new SecretFiles(config, readSecrets, {
+    onChanged: () => {},
+    onRefused: (reason) => refused.push(reason),
+  });
   files.close();
   assert.match(refused.join(), /changes in .*none are not seen: ENOENT/);
 });

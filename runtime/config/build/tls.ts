@@ -2,6 +2,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { MAX_SECRET_BYTES, MAX_VERIFY_DEPTH, TLS_SESSION_SECONDS } from "../../limits.ts";
 import { ProxyError } from "../../errors.ts";
+import { mergedValidation, validationProblems } from "../../tls/sds.ts";
 import { downstreamGeneration, upstreamGeneration } from "../../tls/secure-context.ts";
 import type { Message } from "../document/message.ts";
 import type {
@@ -18,7 +19,7 @@ import type {
 import type { BuildContext } from "./context.ts";
 import { configuredPath, readDataSource } from "./data-source.ts";
 import { buildStringMatcher } from "./matcher.ts";
-import { findSecret, mergedValidation } from "./tls-secrets.ts";
+import { findSecret, validationMessages, type Watched } from "./tls-secrets.ts";
 
 const TLS = "envoy.extensions.transport_sockets.tls.v3.";
 const RAW_BUFFER = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer";
@@ -37,7 +38,8 @@ export function buildDownstreamTls(context: BuildContext, owner: Message): Downs
   const message = transportSocket(context, owner, "DownstreamTlsContext");
   if (message === undefined) return undefined;
   const common = message.message("common_tls_context");
-  const base = buildCommon(context, message, common, "TLSv1.3");
+  const watched: Watched = { folders: [], secrets: [] };
+  const base = buildCommon(context, message, { common, highest: "TLSv1.3", watched });
   if (base === undefined) return undefined;
   if (base.certificates.length === 0) {
     context.error(
@@ -54,7 +56,7 @@ export function buildDownstreamTls(context: BuildContext, owner: Message): Downs
     ...base,
     requireClientCertificate: message.wrappedFlag("require_client_certificate", false),
     requireSni: message.wrappedFlag("require_sni", false),
-    ticketKey: stateless ? ticketKey(context, message, base.certificates) : undefined,
+    ticketKey: stateless ? ticketKey(context, message, { certificates: base.certificates, watched }) : undefined,
     statefulResumption: !message.flag("disable_stateful_session_resumption"),
     sessionTimeoutSeconds: Math.floor(message.millis("session_timeout", TLS_SESSION_SECONDS * 1000) / 1000),
     fullScan: message.wrappedFlag("full_scan_certs_on_sni_mismatch", false),
@@ -76,7 +78,8 @@ export function buildUpstreamTls(context: BuildContext, owner: Message): Upstrea
   const message = transportSocket(context, owner, "UpstreamTlsContext");
   if (message === undefined) return undefined;
   const common = message.message("common_tls_context");
-  const base = buildCommon(context, message, common, "TLSv1.2");
+  const watched: Watched = { folders: [], secrets: [] };
+  const base = buildCommon(context, message, { common, highest: "TLSv1.2", watched });
   if (base === undefined) return undefined;
   if (base.certificates.length > 1)
     context.error(
@@ -139,20 +142,19 @@ function tried(context: BuildContext, message: Message, make: () => unknown): bo
 function buildCommon(
   context: BuildContext,
   owner: Message,
-  common: Message | undefined,
-  highest: TlsVersion,
+  given: { readonly common: Message | undefined; readonly highest: TlsVersion; readonly watched: Watched },
 ): TlsContextConfig | undefined {
+  const { common, highest, watched } = given;
   const before = context.problems.errors.length;
   const parameters = common?.message("tls_params");
-  const watched: string[] = [];
-  const given = common?.messages("tls_certificates") ?? [];
-  const named = (common?.messages("tls_certificate_sds_secret_configs") ?? []).map((config) =>
-    findSecret(context, config, "tls_certificate", watched),
+  const own = common?.messages("tls_certificates") ?? [];
+  const named = (common?.messages("tls_certificate_sds_secret_configs") ?? []).map((config, at) =>
+    findSecret(context, config, { kind: "tls_certificate", at: own.length + at }, watched),
   );
-  const certificates = [...given, ...named].map((message) =>
+  const certificates = [...own, ...named].map((message) =>
     message === undefined ? undefined : buildCertificate(context, message, watched),
   );
-  const validation = buildValidation(context, common, watched);
+  const { validation, base } = buildValidation(context, common, watched);
   const suites = parameters?.texts("cipher_suites") ?? [];
   const config: TlsContextConfig = {
     certificates: certificates.filter((certificate) => certificate !== undefined),
@@ -163,7 +165,8 @@ function buildCommon(
     curves: parameters?.texts("ecdh_curves").join(":") || CURVES,
     signatureAlgorithms: parameters?.texts("signature_algorithms").join(":") ?? "",
     alpn: common?.texts("alpn_protocols") ?? [],
-    watchedDirectories: watched,
+    sds: { uses: watched.secrets, ...(base === undefined ? {} : { base }) },
+    watchedDirectories: watched.folders,
   };
   if (VERSIONS.indexOf(config.minVersion) > VERSIONS.indexOf(config.maxVersion))
     context.error(
@@ -189,10 +192,11 @@ function ungrouped(suites: string): string {
   return suites.replaceAll(/[[\]]/g, "").replaceAll("|", ":");
 }
 
-function buildCertificate(
+/** A certificate; undefined, with problems reported, when it cannot be used. */
+export function buildCertificate(
   context: BuildContext,
   message: Message,
-  watched: string[],
+  watched: Watched,
 ): TlsCertificateConfig | undefined {
   watch(message, watched);
   const chain = source(context, message, "certificate_chain");
@@ -220,69 +224,50 @@ function source(context: BuildContext, owner: Message, field: string): SecretSou
   return message === undefined ? undefined : secretOf(context, message);
 }
 
-function secretOf(context: BuildContext, message: Message): SecretSource | undefined {
+/** The bytes of a data source, and where they come from; undefined, with a problem reported, when they cannot be had. */
+export function secretOf(context: BuildContext, message: Message): SecretSource | undefined {
   const bytes = readDataSource(context, message, MAX_SECRET_BYTES);
   if (bytes === undefined) return undefined;
   return { bytes, file: message.which("specifier") === "filename" ? configuredPath(message, "filename") : "" };
 }
 
-function watch(owner: Message, watched: string[]): void {
+function watch(owner: Message, watched: Watched): void {
   const folder = owner.message("watched_directory");
-  if (folder !== undefined) watched.push(configuredPath(folder, "path"));
+  if (folder !== undefined) watched.folders.push(configuredPath(folder, "path"));
 }
 
+/** The validation context, and what is merged with one of a file when that changes. */
 function buildValidation(
   context: BuildContext,
   common: Message | undefined,
-  watched: string[],
-): TlsValidationConfig | undefined {
-  const messages = mergedValidation(context, common, watched);
-  if (messages.length === 0) return undefined;
-  // A combined context: the later message's single fields win, lists are joined, flags are added up.
-  const pick = (field: string): Message | undefined => messages.findLast((message) => message.has(field));
-  const any = (field: string): boolean => messages.some((message) => message.flag(field));
-  const texts = (field: string): string[] => messages.flatMap((message) => message.texts(field));
-  for (const message of messages) watch(message, watched);
-  const roots = pick("trusted_ca");
-  const revoked = pick("crl");
-  const trustedCa = roots === undefined ? undefined : source(context, roots, "trusted_ca");
-  const crl = revoked === undefined ? undefined : source(context, revoked, "crl");
-  const systemRoots = pick("system_root_certs") !== undefined;
-  if (revoked !== undefined && roots === undefined)
-    context.error(revoked, "crl", "tls", "failed to load CRL: a trusted_ca is needed with it");
-  if (any("allow_expired_certificate") && roots === undefined && !systemRoots)
-    context.error(
-      messages[0]!,
-      "allow_expired_certificate",
-      "tls",
-      "failed to load trusted CA certificates: a trusted_ca is needed",
-    );
-  if (any("allow_expired_certificate") && revoked !== undefined)
-    context.unsupported(revoked, "crl", "a CRL together with allow_expired_certificate");
-  const sanMatchers = messages.flatMap((message) => [
-    ...message.messages("match_typed_subject_alt_names").flatMap((matcher) => sanMatcher(context, matcher)),
-    ...message.messages("match_subject_alt_names").flatMap((matcher) => anySan(context, matcher)),
-  ]);
-  if (sanMatchers.length > 0 && roots === undefined && !systemRoots)
-    context.error(
-      messages[0]!,
-      "match_typed_subject_alt_names",
-      "tls",
-      "SAN-based verification of peer certificates without trusted CA is insecure and not allowed",
-    );
+  watched: Watched,
+): { readonly validation: TlsValidationConfig | undefined; readonly base?: TlsValidationConfig | undefined } {
+  const messages = validationMessages(context, common, watched);
+  const [first, second] = messages.map((message) => buildValidationPart(context, message, watched));
+  if (first === undefined) return { validation: undefined };
+  const validation = second === undefined ? first : mergedValidation(first, second);
+  for (const { field, text } of validationProblems(validation))
+    context.error(messages.findLast((message) => message.has(field)) ?? messages[0]!, field, "tls", text);
+  return { validation, base: second === undefined ? undefined : first };
+}
+
+/** One CertificateValidationContext. */
+export function buildValidationPart(context: BuildContext, message: Message, watched: Watched): TlsValidationConfig {
+  watch(message, watched);
   return {
-    trustedCa,
-    systemRoots,
-    crl,
-    crlOfLeafOnly: any("only_verify_leaf_cert_crl"),
-    spki: texts("verify_certificate_spki"),
-    hashes: texts("verify_certificate_hash").map((hash) => hash.replaceAll(":", "").toLowerCase()),
-    sanMatchers,
-    allowExpired: any("allow_expired_certificate"),
-    acceptUntrusted: messages.some(
-      (message) => context.enumName(message, "trust_chain_verification") === "ACCEPT_UNTRUSTED",
-    ),
-    maxVerifyDepth: pick("max_verify_depth")?.wrappedNumber("max_verify_depth", MAX_VERIFY_DEPTH) ?? MAX_VERIFY_DEPTH,
+    trustedCa: source(context, message, "trusted_ca"),
+    systemRoots: message.has("system_root_certs"),
+    crl: source(context, message, "crl"),
+    crlOfLeafOnly: message.flag("only_verify_leaf_cert_crl"),
+    spki: message.texts("verify_certificate_spki"),
+    hashes: message.texts("verify_certificate_hash").map((hash) => hash.replaceAll(":", "").toLowerCase()),
+    sanMatchers: [
+      ...message.messages("match_typed_subject_alt_names").flatMap((matcher) => sanMatcher(context, matcher)),
+      ...message.messages("match_subject_alt_names").flatMap((matcher) => anySan(context, matcher)),
+    ],
+    allowExpired: message.flag("allow_expired_certificate"),
+    acceptUntrusted: context.enumName(message, "trust_chain_verification") === "ACCEPT_UNTRUSTED",
+    maxVerifyDepth: message.wrappedNumber("max_verify_depth", MAX_VERIFY_DEPTH),
   };
 }
 
@@ -320,12 +305,17 @@ let ticketSeed: Buffer | undefined;
 function ticketKey(
   context: BuildContext,
   message: Message,
-  certificates: readonly TlsCertificateConfig[],
+  { certificates, watched }: { readonly certificates: readonly TlsCertificateConfig[]; readonly watched: Watched },
 ): TicketKeyConfig | undefined {
   const given =
     message.message("session_ticket_keys") ??
     (message.has("session_ticket_keys_sds_secret_config")
-      ? findSecret(context, message.message("session_ticket_keys_sds_secret_config")!, "session_ticket_keys", [])
+      ? findSecret(
+          context,
+          message.message("session_ticket_keys_sds_secret_config")!,
+          { kind: "session_ticket_keys", at: 0 },
+          watched,
+        )
       : undefined);
   const [first, second] = given?.messages("keys") ?? [];
   if (given === undefined || first === undefined) return ownTicketKey(certificates);
