@@ -409,6 +409,8 @@ export const ADMIN_ANSWER_BYTES = 64 * 1024 * 1024;
 export const ADMIN_CLIENT_TIMEOUT_MS = 60_000;
 /** Milliseconds for one whole request to the admin interface. */
 export const ADMIN_REQUEST_TIMEOUT_MS = 10_000;
+/** Modules that are sent to the admin interface and wait for their turn at a time: each may have MAX_MODULE_BYTES. */
+export const ADMIN_MODULES = 8;
 /** Connections to the admin interface at a time: a handful of scrapers and people. */
 export const ADMIN_CONNECTIONS = 128;
 /** Characters of a `filter` or `name_regex` given to the admin interface. */

@@ -17,7 +17,18 @@ export interface AdminResponse {
 // As in control/admin.ts: an ES import of node:http costs 30 ms of start-up.
 const { request } = process.getBuiltinModule("node:http");
 
-/** Rejects with ProxyError ADMIN_UNREACHABLE. */
+/** The JSON of an answer. Throws ProxyError ADMIN_UNSUPPORTED when it is none, or lacks the member that must be there. */
+export function answerJson<T>({ body }: AdminResponse, { admin }: AdminOptions, member: keyof T & string): T {
+  try {
+    const parsed = JSON.parse(body) as T | null;
+    if (typeof parsed === "object" && parsed !== null && Object.hasOwn(parsed, member)) return parsed;
+  } catch {
+    // Told below.
+  }
+  throw new ProxyError("ADMIN_UNSUPPORTED", "config", `what answers at ${admin} is no admin interface of Sluice`);
+}
+
+/** Rejects with ProxyError ADMIN_UNREACHABLE, or ADMIN_UNSUPPORTED when it has no such path. */
 export function askAdmin(
   { admin, token }: AdminOptions,
   method: "GET" | "POST",
@@ -48,9 +59,19 @@ export function askAdmin(
           else chunks.push(chunk);
         });
         response.on("error", (error) => fail(error.message));
-        response.on("end", () =>
-          resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks).toString("utf8") }),
-        );
+        response.on("end", () => {
+          const answer = { status: response.statusCode ?? 0, body: Buffer.concat(chunks).toString("utf8") };
+          // What Envoy and older versions say to a path that they do not have; the list of theirs is of no use here.
+          if (answer.status === 404 && answer.body.startsWith("invalid path"))
+            reject(
+              new ProxyError(
+                "ADMIN_UNSUPPORTED",
+                "config",
+                `the admin interface at ${admin} has no ${path.split("?", 1)[0]}: it is that of an older version, or not of Sluice`,
+              ),
+            );
+          else resolve(answer);
+        });
       },
     );
     outgoing.on("timeout", () => outgoing.destroy(new Error(`none within ${ADMIN_CLIENT_TIMEOUT_MS / 1000} s`)));

@@ -11,8 +11,7 @@ import { artifactCommands } from "./artifact-commands.ts";
 import { sidecarCommands } from "./sidecar-commands.ts";
 import { readComponentLevels, readLevel } from "./log-options.ts";
 import type { FilterBuildOptions } from "./build.ts";
-import type { AdminOptions } from "./admin-client.ts";
-import type { LoadFileOptions } from "./plugins.ts";
+import type { ChangeOptions, LoadFileOptions } from "./plugins.ts";
 import type { QuickstartOptions } from "./quickstart.ts";
 import type { DevOptions } from "./dev.ts";
 import type { FilterKind } from "./new.ts";
@@ -149,6 +148,7 @@ function pluginCommands(sluice: Command, report: (status: number) => void): void
     .option("--now", "all streams at once, whatever rollout the configuration wants")
     .option("--no-rehearse", "it need not stand made-up requests first")
     .option("--no-watch", "failures do not take it back")
+    .option("--json", "the outcome as JSON")
     .action(async (plugin: string, file: string | undefined, options: LoadFileOptions) => {
       const { load } = await import("./plugins.ts");
       report(await load(plugin, file, options));
@@ -156,7 +156,8 @@ function pluginCommands(sluice: Command, report: (status: number) => void): void
   withAdminOptions(sluice.command("promote"))
     .description("a plugin's version on trial serves all streams")
     .argument("<plugin>", "its configured name")
-    .action(async (plugin: string, options: AdminOptions) => {
+    .option("--json", "the outcome as JSON")
+    .action(async (plugin: string, options: ChangeOptions) => {
       const { promote } = await import("./plugins.ts");
       report(await promote(plugin, options));
     });
@@ -164,20 +165,22 @@ function pluginCommands(sluice: Command, report: (status: number) => void): void
     .description("give a plugin's version on trial up, or bring an older version back")
     .argument("<plugin>", "its configured name")
     .argument("[version]", "number of the version, see status; none: the one before")
-    .action(async (plugin: string, version: string | undefined, options: AdminOptions) => {
+    .option("--json", "the outcome as JSON")
+    .action(async (plugin: string, version: string | undefined, options: ChangeOptions) => {
       const { rollback } = await import("./plugins.ts");
       report(await rollback(plugin, version, options));
     });
   withAdminOptions(sluice.command("reload"))
     .description("have a running proxy read its configuration anew")
-    .action(async (options: AdminOptions) => {
+    .option("--json", "the outcome as JSON")
+    .action(async (options: ChangeOptions) => {
       const { reload } = await import("./plugins.ts");
       report(await reload(options));
     });
   withAdminOptions(sluice.command("status"))
     .description("print the plugins of a running proxy: versions, streams, failures, trials")
     .option("--json", "as JSON")
-    .action(async (options: AdminOptions & { readonly json?: boolean }) => {
+    .action(async (options: ChangeOptions) => {
       const { status } = await import("./plugins.ts");
       report(await status(options));
     });

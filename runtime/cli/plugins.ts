@@ -2,12 +2,17 @@
 import { shownLines } from "../observe/wire-text.ts";
 import { isReference } from "../registry/reference.ts";
 import { readModuleFile } from "../wasm/module/module-file.ts";
-import { askAdmin } from "./admin-client.ts";
+import { answerJson, askAdmin } from "./admin-client.ts";
 import type { AdminOptions } from "./admin-client.ts";
 import { statusText } from "./plugin-status-text.ts";
 import type { PluginJson } from "./plugin-status-text.ts";
 
-export interface LoadFileOptions extends AdminOptions {
+export interface ChangeOptions extends AdminOptions {
+  /** The outcome as JSON. */
+  readonly json?: boolean;
+}
+
+export interface LoadFileOptions extends ChangeOptions {
   readonly percent?: number;
   readonly header?: string;
   readonly headerPercent?: number;
@@ -20,6 +25,7 @@ export interface LoadFileOptions extends AdminOptions {
 
 interface OutcomeJson {
   readonly plugins: readonly string[];
+  readonly places?: number;
   /** Of a reload. */
   readonly changes?: readonly string[];
   readonly number: number;
@@ -50,32 +56,33 @@ export function load(plugin: string, from: string | undefined, options: LoadFile
   return change(options, `/wasm/load?${query.toString()}`);
 }
 
-export function promote(plugin: string, options: AdminOptions): Promise<number> {
+export function promote(plugin: string, options: ChangeOptions): Promise<number> {
   return change(options, `/wasm/promote?${new URLSearchParams({ plugin }).toString()}`);
 }
 
-export function rollback(plugin: string, version: string | undefined, options: AdminOptions): Promise<number> {
+export function rollback(plugin: string, version: string | undefined, options: ChangeOptions): Promise<number> {
   const query = new URLSearchParams(version === undefined ? { plugin } : { plugin, version });
   return change(options, `/wasm/rollback?${query.toString()}`);
 }
 
-export function reload(options: AdminOptions): Promise<number> {
+export function reload(options: ChangeOptions): Promise<number> {
   return change(options, "/reload");
 }
 
 /** Prints what plugins there are. */
-export async function status(options: AdminOptions & { readonly json?: boolean }): Promise<number> {
-  const { status: code, body } = await askAdmin(options, "GET", "/wasm?format=json");
-  if (code !== 200) return refuse(body);
-  if (options.json === true) process.stdout.write(body);
-  else process.stdout.write(statusText((JSON.parse(body) as { plugins: readonly PluginJson[] }).plugins));
+export async function status(options: ChangeOptions): Promise<number> {
+  const answer = await askAdmin(options, "GET", "/wasm?format=json");
+  if (answer.status !== 200) return refuse(answer.body);
+  const { plugins } = answerJson<{ readonly plugins: readonly PluginJson[] }>(answer, options, "plugins");
+  process.stdout.write(options.json === true ? answer.body : statusText(plugins));
   return 0;
 }
 
-async function change(options: AdminOptions, path: string, body?: Uint8Array): Promise<number> {
+async function change(options: ChangeOptions, path: string, body?: Uint8Array): Promise<number> {
   const answer = await askAdmin(options, "POST", path, body);
   if (answer.status !== 200) return refuse(answer.body);
-  process.stdout.write(`${outcomeText(JSON.parse(answer.body) as OutcomeJson)}\n`);
+  const outcome = answerJson<OutcomeJson>(answer, options, "plugins");
+  process.stdout.write(options.json === true ? answer.body : `${outcomeText(outcome)}\n`);
   return 0;
 }
 
@@ -84,11 +91,22 @@ function refuse(reason: string): number {
   return 1;
 }
 
-function outcomeText({ plugins, number, version, sha256, state, prepare_ms, swap_ms, changes }: OutcomeJson): string {
+function outcomeText({
+  plugins,
+  places = 1,
+  number,
+  version,
+  sha256,
+  state,
+  prepare_ms,
+  swap_ms,
+  changes,
+}: OutcomeJson): string {
   if (state === "unchanged") return "nothing has changed";
   if (changes !== undefined) return shownLines(["the new configuration is in force", ...changes].join("\n"));
   const name = plugins.join(", ");
-  const what = `${name}: version ${number} (${version === "" ? "" : `${version}, `}sha256 ${sha256.slice(0, 12)})`;
+  const where = places > plugins.length ? ` (in ${places} places)` : "";
+  const what = `${name}${where}: version ${number} (${version === "" ? "" : `${version}, `}sha256 ${sha256.slice(0, 12)})`;
   switch (state) {
     case "live":
       return `${what} serves all streams on every worker; built in ${prepare_ms} ms, swapped in ${swap_ms} ms`;

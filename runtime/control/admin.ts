@@ -8,7 +8,7 @@ import { isIP } from "node:net";
 import type { AddressInfo } from "node:net";
 import type { AdminConfig } from "../config/snapshot.ts";
 import { ProxyError } from "../errors.ts";
-import { ADMIN_CONNECTIONS, ADMIN_HEAD_BYTES, ADMIN_REQUEST_TIMEOUT_MS } from "../limits.ts";
+import { ADMIN_CONNECTIONS, ADMIN_HEAD_BYTES, ADMIN_MODULES, ADMIN_REQUEST_TIMEOUT_MS } from "../limits.ts";
 import { formatAddress, formatIpPort } from "../listener/address.ts";
 import { setMode } from "../listener/bind.ts";
 import { descriptorOf, duplicate } from "../listener/native-sockets.ts";
@@ -22,6 +22,8 @@ export interface AdminAnswer {
   readonly status?: number;
   readonly contentType?: string;
   readonly body: string;
+  /** Methods that would have been allowed. */
+  readonly allow?: string;
 }
 
 // An ES import of node:http runs the getters of everything it exports, fetch among them: 30 ms of start-up for nothing.
@@ -36,6 +38,8 @@ export class AdminListener {
   /** Loopback or a pipe. */
   #local = false;
   #address = "";
+  /** Requests with modules that are read, or wait for their turn. */
+  #modules = 0;
 
   constructor(subject: AdminSubject, log: Log) {
     this.#subject = subject;
@@ -115,8 +119,13 @@ export class AdminListener {
       "content-type": answer.contentType ?? TEXT,
       "cache-control": "no-cache, max-age=0",
       "x-content-type-options": "nosniff",
+      // Pages of others can neither show this one in a frame, where people would press its buttons, nor take anything in.
+      "x-frame-options": "DENY",
+      "content-security-policy": "default-src 'none'; form-action 'self'; frame-ancestors 'none'",
+      "cross-origin-resource-policy": "same-origin",
       server: "envoy",
       "content-length": body.length,
+      ...(answer.allow === undefined ? {} : { allow: answer.allow }),
       ...(request.complete ? {} : { connection: "close" }),
     });
     response.end(request.method === "HEAD" ? undefined : body);
@@ -128,9 +137,16 @@ export class AdminListener {
     if (this.#loopback && host !== undefined && !isLocalName(host)) {
       return { status: 403, body: `Host ${JSON.stringify(host)} is not a name of this machine's loopback.\n` };
     }
-    if (request.method !== "GET" && request.method !== "HEAD" && origin !== undefined && origin !== `http://${host}`) {
-      return { status: 403, body: "Requests from pages of another origin change nothing here.\n" };
-    }
+    if (request.method === "GET" || request.method === "HEAD") return undefined;
+    // Only browsers say these two, and they let no page change them.
+    const site = request.headers["sec-fetch-site"];
+    const foreign =
+      (origin !== undefined && origin !== `http://${host}`) ||
+      (site !== undefined && site !== "same-origin" && site !== "none");
+    if (foreign) return { status: 403, body: "Requests from pages of another origin change nothing here.\n" };
+    // The page may be anybody's whose name leads here today.
+    if ((origin !== undefined || site !== undefined) && !isLocalName(host ?? ""))
+      return { status: 403, body: "A page changes something here only if it was opened by address, not by name.\n" };
     return undefined;
   }
 
@@ -143,14 +159,38 @@ export class AdminListener {
     const method = request.method ?? "GET";
     if (endpoint.mutates ? method !== "POST" : method !== "GET" && method !== "HEAD" && method !== "POST") {
       const needed = endpoint.mutates ? "POST" : "GET";
-      return { status: 405, body: `Method ${method} not allowed, ${needed} required.` };
+      const allow = endpoint.mutates ? "POST" : "GET, HEAD, POST";
+      return { status: 405, body: `Method ${method} not allowed, ${needed} required.`, allow };
     }
     // Before the body: a stranger's is not even read.
-    if (endpoint.trusted === true && !this.#trusts(request)) return UNTRUSTED;
-    const body = await readBody(request, bodyLimit(endpoint));
-    if (body === undefined) return { status: 413, body: "The request body is too large.\n" };
+    if (endpoint.trusted === true && !this.#trusts(request)) return this.#untrusted(request);
     const parameters = new URLSearchParams(mark === -1 ? "" : target.slice(mark + 1));
+    if (endpoint.bodyBytes === undefined) return this.#run(endpoint, parameters, request);
+    if (this.#modules >= ADMIN_MODULES)
+      return { status: 503, body: `${ADMIN_MODULES} other modules wait for their turn; try again.\n` };
+    this.#modules++;
+    try {
+      return await this.#run(endpoint, parameters, request);
+    } finally {
+      this.#modules--;
+    }
+  }
+
+  async #run(endpoint: Endpoint, parameters: URLSearchParams, request: IncomingMessage): Promise<AdminAnswer> {
+    const limit = bodyLimit(endpoint);
+    const body = await readBody(request, limit);
+    if (body === undefined) return { status: 413, body: `The request body is too large: more than ${limit} bytes.\n` };
     return endpoint.run(this.#subject, parameters, body);
+  }
+
+  #untrusted({ headers }: IncomingMessage): AdminAnswer {
+    const why =
+      this.#subject.snapshot.hotLoad.token === undefined
+        ? "Plugins are changed over the loopback only: the configuration has no hot_load.token for others."
+        : headers.authorization === undefined
+          ? "Plugins are changed over the loopback, or with the token of the configuration (hot_load.token) as Authorization: Bearer."
+          : "This is not the token of the configuration (hot_load.token).";
+    return { status: 403, body: `${why}\n` };
   }
 
   /** Who reaches the loopback, or the pipe, is this machine's; others show the token. */
@@ -163,11 +203,6 @@ export class AdminListener {
     return timingSafeEqual(digest(headers.authorization ?? ""), digest(`Bearer ${token}`));
   }
 }
-
-const UNTRUSTED: AdminAnswer = {
-  status: 403,
-  body: "Plugins are changed over the loopback, or with the token of the configuration (hot_load.token) as Authorization: Bearer.\n",
-};
 
 /** Undefined when there is too much of it. */
 async function readBody(request: IncomingMessage, limit: number): Promise<Buffer | undefined> {

@@ -4,6 +4,8 @@ import type { Version } from "./plugin-versions.ts";
 /** What became of a change. */
 export interface Outcome {
   readonly plugins: readonly string[];
+  /** Plugins that have been changed: there may be several of a name, in several listeners. */
+  readonly places: number;
   readonly number: number;
   readonly sha256: string;
   /** Of the module's manifest; "" when it has none. */
@@ -35,6 +37,7 @@ export function outcomeOf(
   const first = versions[0];
   return {
     plugins: [...new Set(versions.map(({ config }) => config.name))],
+    places: versions.length,
     number: first?.number ?? 0,
     sha256: first?.module.sha256 ?? "",
     version: first?.module.manifest?.version ?? "",

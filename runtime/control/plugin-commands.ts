@@ -126,10 +126,11 @@ function refused(message: string): ProxyError {
 
 async function answered(change: () => Promise<Outcome>): Promise<AdminAnswer> {
   try {
-    const { plugins, number, sha256, version, state, prepareMs, swapMs, tookMs, changes } = await change();
+    const { plugins, places, number, sha256, version, state, prepareMs, swapMs, tookMs, changes } = await change();
     const round = (ms: number): number => Math.round(ms * 100) / 100;
     const json = {
       plugins,
+      places,
       number,
       version,
       sha256,

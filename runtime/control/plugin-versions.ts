@@ -1,5 +1,6 @@
 /** The versions of each plugin that the process has had: which one serves, which ones can be brought back. */
 import type { PluginConfig, RemoteCode, Snapshot } from "../config/snapshot.ts";
+import { didYouMean } from "../config/document/suggest.ts";
 import type { Schema } from "../config/schema/schema.ts";
 import { ProxyError } from "../errors.ts";
 import type { LoadedModule } from "../wasm/module/module.ts";
@@ -88,11 +89,12 @@ export class PluginVersions {
       const found = this.#order.filter((index) => this.live(index).config[key] === name);
       if (found.length > 0) return found;
     }
-    const names = [...new Set(this.#order.map((index) => this.live(index).config.name))].join(", ");
+    const names = new Set(this.#order.map((index) => this.live(index).config.name));
+    const there = `; there ${names.size === 0 ? "are none" : `is ${[...names].join(", ")}`}`;
     throw new ProxyError(
       "PLUGIN_UNKNOWN",
       "config",
-      `no plugin has the name "${name}"; there ${names === "" ? "are none" : `is ${names}`}`,
+      `no plugin has the name "${name}"${didYouMean(name, names) || there}`,
     );
   }
 

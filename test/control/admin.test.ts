@@ -40,6 +40,7 @@ const DUMP = {
 
 const OUTCOME: Outcome = {
   plugins: ["fault"],
+  places: 1,
   number: 2,
   sha256: "ab".repeat(32),
   version: "1.0.1",
@@ -244,7 +245,10 @@ describe("admin", () => {
   }
 
   test("reading pages refuse other methods", async () => {
-    assert.deepEqual(pick(await ask("DELETE", "/stats")), [405, "Method DELETE not allowed, GET required."]);
+    const refused = await ask("DELETE", "/stats");
+    assert.deepEqual(pick(refused), [405, "Method DELETE not allowed, GET required."]);
+    assert.equal(refused.headers["allow"], "GET, HEAD, POST");
+    assert.equal((await get("/reload")).headers["allow"], "POST");
     assert.deepEqual(pick(await ask("HEAD", "/ready")), [200, ""]);
   });
 
@@ -280,6 +284,53 @@ describe("admin", () => {
     assert.equal((await ask("POST", "/quitquitquit", { origin: "null" })).status, 403);
     assert.equal(subject.told.length, told);
     assert.equal((await ask("POST", "/quitquitquit", { origin: `http://127.0.0.1:${port}` })).status, 200);
+  });
+
+  test("what a browser says of the page that asks counts, and a page under a name changes nothing", async () => {
+    const own = `http://127.0.0.1:${port}`;
+    for (const [headers, status] of [
+      [{ "sec-fetch-site": "cross-site" }, 403],
+      [{ "sec-fetch-site": "same-site" }, 403],
+      [{ origin: own, "sec-fetch-site": "cross-site" }, 403],
+      [{ origin: own, "sec-fetch-site": "same-origin" }, 200],
+      [{ "sec-fetch-site": "none" }, 200],
+      [{ origin: `https://127.0.0.1:${port}` }, 403],
+      [{ origin: `http://127.0.0.1:${port + 1}` }, 403],
+    ] as [Record<string, string>, number][])
+      assert.equal((await ask("POST", "/reopen_logs", headers)).status, status, JSON.stringify(headers));
+    // On all addresses names cannot be told apart, but pages can.
+    const wide = new AdminListener(subject, LOG.component("admin"));
+    const bound = await wide.start({
+      address: { kind: "ip", host: "0.0.0.0", port: 0, ipv4Compat: false },
+      accessLogs: [],
+    });
+    const before = port;
+    port = Number(bound.split(":")[1]);
+    try {
+      const name = `rebound.example:${port}`;
+      for (const [method, headers, status] of [
+        ["GET", { host: name }, 200],
+        ["POST", { host: name }, 200],
+        ["POST", { host: name, origin: `http://${name}` }, 403],
+        ["POST", { host: name, "sec-fetch-site": "same-origin" }, 403],
+        ["POST", { host: `127.0.0.1:${port}`, origin: `http://127.0.0.1:${port}` }, 200],
+      ] as ["GET" | "POST", Record<string, string>, number][])
+        assert.equal(
+          (await ask(method, method === "GET" ? "/ready" : "/reopen_logs", headers)).status,
+          status,
+          JSON.stringify(headers),
+        );
+    } finally {
+      wide.stop();
+      port = before;
+    }
+  });
+
+  test("pages of others cannot show it in a frame, nor take it in", async () => {
+    const { headers } = await get("/");
+    assert.equal(headers["x-frame-options"], "DENY");
+    assert.equal(headers["content-security-policy"], "default-src 'none'; form-action 'self'; frame-ancestors 'none'");
+    assert.equal(headers["cross-origin-resource-policy"], "same-origin");
   });
 
   test("a body that is too large is refused", async () => {
