@@ -524,6 +524,14 @@ export const MAX_REMEMBERED_FRAMES = 1024;
 
 /** Bytes of an expression given to `match_regex`: longer ones cost time to compile. */
 export const MAX_GUEST_REGEX_BYTES = 4096;
+/** Instructions of one such expression, its repetitions written out: a thousand of them are three milliseconds of compiling, and half a megabyte. */
+export const MAX_GUEST_REGEX_SIZE = 4096;
+/** Instructions of all expressions that an instance keeps. */
+export const MAX_GUEST_REGEX_SIZES = 16_384;
+/** Units of fuel for each instruction that is compiled: two microseconds. */
+export const REGEX_COMPILE_FUEL = 5000;
+/** Units of fuel for each byte that is matched, by each instruction of the expression: a tenth of a microsecond at worst, mostly much less. */
+export const REGEX_MATCH_FUEL = 100;
 /** Compiled expressions an instance keeps; past it they are compiled anew. */
 export const MAX_GUEST_REGEXES = 256;
 

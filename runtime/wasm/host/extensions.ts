@@ -5,13 +5,18 @@ import {
   MAX_BUCKET_TOKENS,
   MAX_GUEST_REGEXES,
   MAX_GUEST_REGEX_BYTES,
+  MAX_GUEST_REGEX_SIZE,
+  MAX_GUEST_REGEX_SIZES,
   MAX_METADATA_BYTES,
   MAX_METADATA_NAMESPACES,
   MAX_SHARED_KEY_BYTES,
+  REGEX_COMPILE_FUEL,
+  REGEX_MATCH_FUEL,
 } from "../../limits.ts";
 import { compileRegex, type TextTest } from "../../observe/match.ts";
 import type { Instance } from "../instance/instance.ts";
 import { encodeDescriptors } from "../values/descriptors.ts";
+import { regexSize } from "../values/regex-size.ts";
 import { readStruct } from "../values/struct-wire.ts";
 import { sampled } from "../values/runtime-fraction.ts";
 import { giveBytes, putU32 } from "./give.ts";
@@ -193,10 +198,37 @@ function runtimeExtensions(instance: Instance): HostFunctions {
   };
 }
 
+interface GuestRegex {
+  readonly test: TextTest;
+  /** Instructions, roughly. */
+  readonly size: number;
+}
+
 /** Expressions come from filters' configurations, so they are few; a guest that makes them up pays by compiling anew. */
 function regexExtensions(instance: Instance): HostFunctions {
   const memory = instance.memory;
-  const compiled = new Map<string, TextTest>();
+  const compiled = new Map<string, GuestRegex>();
+  let instructions = 0;
+
+  /** The expression, compiled now or before. A string: why it is not taken. */
+  function regexOf(expression: string): GuestRegex | string {
+    const known = compiled.get(expression);
+    if (known !== undefined) return known;
+    const size = regexSize(expression);
+    if (size > MAX_GUEST_REGEX_SIZE) return "expression: too large once its repetitions are written out";
+    instance.spend(size * REGEX_COMPILE_FUEL);
+    const test = compileGuestRegex(expression);
+    if (test === undefined) return "expression: not of RE2";
+    instructions += size;
+    if (compiled.size >= MAX_GUEST_REGEXES || instructions > MAX_GUEST_REGEX_SIZES) {
+      compiled.clear();
+      instructions = size;
+    }
+    const made = { test, size };
+    compiled.set(expression, made);
+    return made;
+  }
+
   return {
     match_regex(regex: number, regexSize: number, text: number, textSize: number): number {
       const call = "match_regex";
@@ -204,15 +236,11 @@ function regexExtensions(instance: Instance): HostFunctions {
       if (!memory.has(text >>> 0, textSize >>> 0)) return instance.outside(call, "text");
       if (regexSize >>> 0 > MAX_GUEST_REGEX_BYTES)
         return instance.refuse(Status.BAD_ARGUMENT, call, "expression: too long");
-      const expression = memory.copy(regex >>> 0, regexSize >>> 0).toString("utf8");
-      let test = compiled.get(expression);
-      if (test === undefined) {
-        const made = compileGuestRegex(expression);
-        if (made === undefined) return instance.refuse(Status.BAD_ARGUMENT, call, "expression: not of RE2");
-        if (compiled.size >= MAX_GUEST_REGEXES) compiled.clear();
-        compiled.set(expression, (test = made));
-      }
-      return test(memory.latin1(text >>> 0, textSize >>> 0))
+      const found = regexOf(memory.copy(regex >>> 0, regexSize >>> 0).toString("utf8"));
+      if (typeof found === "string") return instance.refuse(Status.BAD_ARGUMENT, call, found);
+      // Each byte may keep every instruction busy.
+      instance.spend((textSize >>> 0) * found.size * REGEX_MATCH_FUEL);
+      return found.test(memory.latin1(text >>> 0, textSize >>> 0))
         ? Status.OK
         : instance.refuse(Status.EMPTY, call, "text: does not match");
     },

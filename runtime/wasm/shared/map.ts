@@ -11,6 +11,7 @@
  *
  * Every method but the constructor needs the lock.
  */
+import { randomInt } from "node:crypto";
 import { MAX_SHARED_ENTRIES, SHARED_DATA_BYTES } from "../../limits.ts";
 import { SharedLock } from "./lock.ts";
 
@@ -34,6 +35,8 @@ const HEADROOM = SHARED_DATA_BYTES / 8;
 
 /** Counters in the header words. */
 export const MapCounter = { CAS: 2, METRIC_SLOTS: 3, METRICS: 4, BUCKETS: 5, QUEUES: 6, OWNERS: 7 } as const;
+/** Word that hashes begin with: at random, or a guest could choose keys that all fall on one slot, and look for them under the lock. */
+const SEED = 8;
 
 /** Bytes of a map. */
 export const SHARED_MAP_BYTES = HEADER_WORDS * 4 + 2 * HALF_BYTES;
@@ -47,17 +50,21 @@ export class SharedMap {
   readonly lock: SharedLock;
   readonly words: Int32Array;
   readonly #halves: readonly [Half, Half];
+  readonly #seed: number;
 
   constructor(buffer: SharedArrayBuffer, owner: number) {
     this.words = new Int32Array(buffer, 0, HEADER_WORDS);
     this.lock = new SharedLock(this.words, LOCK, owner);
+    // Whoever comes first; 0 is none yet.
+    Atomics.compareExchange(this.words, SEED, 0, randomInt(1, 0x7fff_ffff));
+    this.#seed = Atomics.load(this.words, SEED);
     this.#halves = [new Half(buffer, HEADER_WORDS * 4), new Half(buffer, HEADER_WORDS * 4 + HALF_BYTES)];
   }
 
   /** A copy of what is stored, or undefined. */
   get(key: Buffer): MapRecord | undefined {
     const half = this.#live();
-    const at = half.words[half.slotOf(key, hashOf(key)) + INDEX]!;
+    const at = half.words[half.slotOf(key, this.#hash(key)) + INDEX]!;
     return at <= REMOVED ? undefined : { value: half.valueAt(at), cas: half.wordAt(at, 1) };
   }
 
@@ -65,21 +72,22 @@ export class SharedMap {
   put(key: Buffer, value: Uint8Array): boolean {
     let half = this.#live();
     const size = recordSize(key.length, value.length);
-    if (half.words[ENTRIES]! >= MAX_SHARED_ENTRIES && !half.has(key)) return false;
+    const hash = this.#hash(key);
+    if (half.words[ENTRIES]! >= MAX_SHARED_ENTRIES && !half.has(key, hash)) return false;
     if (half.freeBytes < size || half.words[USED_SLOTS]! >= (SLOTS / 4) * 3) {
       // Copying takes milliseconds, so a full map must not try it again for every value that does not fit.
       if (half.freeBytes + half.words[DEAD_BYTES]! < size + HEADROOM) return false;
       half = this.#copy();
       if (half.freeBytes < size) return false;
     }
-    half.append(key, hashOf(key), value, this.count(MapCounter.CAS, 1));
+    half.append(key, hash, value, this.count(MapCounter.CAS, 1));
     return true;
   }
 
   /** False when there was nothing. */
   remove(key: Buffer): boolean {
     const half = this.#live();
-    const slot = half.slotOf(key, hashOf(key)) + INDEX;
+    const slot = half.slotOf(key, this.#hash(key)) + INDEX;
     const at = half.words[slot]!;
     if (at <= REMOVED) return false;
     half.words[slot] = REMOVED;
@@ -106,6 +114,17 @@ export class SharedMap {
     const next = (this.words[counter]! + by) >>> 0 || 1;
     this.words[counter] = next;
     return next;
+  }
+
+  /** FNV-1a, 32 bits, from the seed on. */
+  #hash(key: Buffer): number {
+    let hash = this.#seed;
+    for (const byte of key) {
+      hash = Math.imul(hash ^ byte, 0x01000193);
+      // Without this, low bits would follow from low bits alone.
+      hash ^= hash >>> 15;
+    }
+    return hash >>> 0;
   }
 
   #live(): Half {
@@ -172,8 +191,8 @@ class Half {
     }
   }
 
-  has(key: Buffer): boolean {
-    return this.words[this.slotOf(key, hashOf(key)) + INDEX]! > REMOVED;
+  has(key: Buffer, hash: number): boolean {
+    return this.words[this.slotOf(key, hash) + INDEX]! > REMOVED;
   }
 
   append(key: Buffer, hash: number, value: Uint8Array, cas: number): void {
@@ -209,11 +228,4 @@ class Half {
 
 function recordSize(keyLength: number, valueLength: number): number {
   return (RECORD_HEADER + keyLength + valueLength + 3) & ~3;
-}
-
-/** FNV-1a, 32 bits. */
-function hashOf(key: Buffer): number {
-  let hash = 0x811c9dc5;
-  for (const byte of key) hash = Math.imul(hash ^ byte, 0x01000193);
-  return (hash ^ (hash >>> 15)) >>> 0;
 }

@@ -3,6 +3,9 @@
 /** Bytes of a length-delimited field, or the number of a varint. */
 export type ProtoField = Buffer | number;
 
+/** The messages that are read so have no higher field; others are passed over, for there can be millions. */
+const LAST_FIELD = 15;
+
 /** Fields by number, the last of each; undefined when the bytes are no message. */
 export function protoFields(bytes: Buffer): ReadonlyMap<number, ProtoField> | undefined {
   const fields = new Map<number, ProtoField>();
@@ -24,18 +27,20 @@ export function protoFields(bytes: Buffer): ReadonlyMap<number, ProtoField> | un
     const wire = tag % 8;
     const number = Math.floor(tag / 8);
     if (!(number > 0)) return undefined;
-    if (wire === 0) fields.set(number, varint());
-    else if (wire === 1) at += 8;
+    if (wire === 0) {
+      const value = varint();
+      if (Number.isNaN(value)) return undefined;
+      if (number <= LAST_FIELD) fields.set(number, value);
+    } else if (wire === 1) at += 8;
     else if (wire === 5) at += 4;
     else if (wire === 2) {
       const length = varint();
       if (!(length <= bytes.length - at)) return undefined;
-      fields.set(number, bytes.subarray(at, at + length));
+      if (number <= LAST_FIELD) fields.set(number, bytes.subarray(at, at + length));
       at += length;
     } else return undefined;
     if (at > bytes.length || Number.isNaN(at)) return undefined;
   }
-  for (const value of fields.values()) if (Number.isNaN(value)) return undefined;
   return fields;
 }
 

@@ -4,7 +4,8 @@ import { createVerify, generateKeyPairSync, sign as signWith } from "node:crypto
 import { describe, test } from "node:test";
 import { deflateSync, inflateSync } from "node:zlib";
 import * as Status from "../../../abi/status.ts";
-import { MAX_UNCOMPRESSED_BYTES } from "../../../runtime/limits.ts";
+import { MAX_UNCOMPRESSED_BYTES, SIGNATURE_FUEL } from "../../../runtime/limits.ts";
+import { protoFields } from "../../../runtime/wasm/values/proto-fields.ts";
 import { called } from "../foreign-calls.ts";
 import { Puppet } from "../puppet.ts";
 import { Stage } from "../stage.ts";
@@ -36,6 +37,38 @@ describe("foreign functions", () => {
     assert.deepEqual(statuses, [Status.SERIALIZATION_FAILURE, Status.SERIALIZATION_FAILURE]);
     assert.ok(stage.log.lines.some((line) => /argument: not zlib/.test(line)));
     assert.ok(stage.log.lines.some((line) => /argument: more than 4194304 bytes/.test(line)));
+  });
+
+  test("uncompress: what fails costs as much as what it was tried on", () => {
+    const bomb = deflateSync(Buffer.alloc(MAX_UNCOMPRESSED_BYTES + 1));
+    const { stage } = called(["uncompress", bomb], ["uncompress", bomb]);
+    assert.equal(stage.instance.failureReason, "out_of_fuel");
+    const late = Buffer.concat([deflateSync(Buffer.alloc(MAX_UNCOMPRESSED_BYTES)).subarray(0, -4), Buffer.alloc(4)]);
+    const damaged = called(["uncompress", late], ["uncompress", late]);
+    assert.equal(damaged.stage.instance.failureReason, "out_of_fuel");
+  });
+
+  test("sign: larger keys cost more, by what they take", () => {
+    const used = (bits: number): number => {
+      const { privateKey } = generateKeyPairSync("rsa", { modulusLength: bits });
+      const der = privateKey.export({ type: "pkcs8", format: "der" });
+      const argument = Buffer.concat([
+        message({ 1: "sha256", 3: "text" }),
+        Buffer.of(0x12, (der.length & 0x7f) | 0x80, der.length >> 7),
+        der,
+      ]);
+      const { statuses, stage } = called(["sign", argument]);
+      assert.deepEqual(statuses, [0]);
+      return Number(stage.instance.fuelUsed);
+    };
+    assert.ok(used(3072) - used(2048) > 2 * SIGNATURE_FUEL);
+  });
+
+  test("a message of a million fields is not kept", () => {
+    const fields = Buffer.alloc(3_000_000, Buffer.of(0x80, 0x01, 0));
+    for (let at = 0, number = 16; at < fields.length; at += 3, number = 16 + ((number + 1) % 2000))
+      fields.set([((number << 3) & 0x7f) | 0x80, number >> 4, 0], at);
+    assert.equal(protoFields(fields)?.size, 0);
   });
 
   test("an unknown name is NOT_FOUND", () => {

@@ -3,6 +3,7 @@ import { createPrivateKey, createPublicKey, sign as signWith, verify as verifyWi
 import type { KeyObject } from "node:crypto";
 import * as Status from "../../../../abi/status.ts";
 import { SIGNATURE_FUEL } from "../../../limits.ts";
+import { GuestExit } from "../../instance/failure.ts";
 import { bytesOf, protoFields } from "../../values/proto-fields.ts";
 import type { ForeignFunction, ForeignResult } from "./function.ts";
 
@@ -37,9 +38,16 @@ function attempt(number: number, run: () => Buffer): Buffer {
   try {
     return run();
   } catch (error) {
+    if (error instanceof GuestExit) throw error;
     return failed(number, error instanceof Error ? error.message : String(error));
   }
 }
+
+/** How many times larger a key is than the usual ones: with RSA work grows with its square or third power. */
+function growth(key: KeyObject): number {
+  return Math.max((key.asymmetricKeyDetails?.modulusLength ?? 0) / USUAL_RSA_BITS, 1);
+}
+const USUAL_RSA_BITS = 2048;
 
 export const verifySignature: ForeignFunction = {
   meaning:
@@ -56,6 +64,7 @@ export const verifySignature: ForeignFunction = {
     return attempt(2, () => {
       const key: KeyObject =
         pem.length > 0 ? createPublicKey(pem) : createPublicKey({ key: der, format: "der", type: "spki" });
+      instance.spend(SIGNATURE_FUEL * growth(key) ** 2 - SIGNATURE_FUEL);
       const ok = verifyWith(hash, bytesOf(fields, 4), key, bytesOf(fields, 3));
       return ok ? answer(true) : failed(2, "Failed to verify digest.");
     });
@@ -77,6 +86,7 @@ export const sign: ForeignFunction = {
     return attempt(3, () => {
       const key: KeyObject =
         pem.length > 0 ? createPrivateKey(pem) : createPrivateKey({ key: der, format: "der", type: "pkcs8" });
+      instance.spend(SIGNATURE_FUEL * growth(key) ** 3 - SIGNATURE_FUEL);
       return answer(true, field(2, signWith(hash, bytesOf(fields, 3), key)));
     });
   },
