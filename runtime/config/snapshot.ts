@@ -444,6 +444,8 @@ export interface CircuitBreakers {
   readonly maxPendingRequests: number;
   readonly maxRequests: number;
   readonly maxRetries: number;
+  /** In the place of `maxRetries`; absent: that. */
+  readonly retryBudget?: { readonly percent: number; readonly minConcurrency: number } | undefined;
 }
 export interface EndpointConfig {
   readonly address: Address;

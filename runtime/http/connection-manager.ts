@@ -73,6 +73,9 @@ export class RoutedCluster {
   readonly #retry: Counter;
   readonly #retryBackoff: Counter;
   readonly #retryOverflow: Counter;
+  readonly #retryOpen: Gauge;
+  readonly #active: Gauge;
+  readonly #pending: Gauge;
   #retries = 0;
 
   constructor(config: ClusterConfig, upstream: Upstream, stats: Stats) {
@@ -89,16 +92,20 @@ export class RoutedCluster {
     this.retryOrShadowAbandoned = stats.counter(`${prefix}retry_or_shadow_abandoned`);
     this.#retryBackoff = stats.counter(`${prefix}upstream_rq_retry_backoff_exponential`);
     this.#retry = stats.counter(`${prefix}upstream_rq_retry`);
+    this.#retryOpen = stats.gauge(`${prefix}circuit_breakers.default.rq_retry_open`, "max");
+    this.#active = stats.gauge(`${prefix}upstream_rq_active`);
+    this.#pending = stats.gauge(`${prefix}upstream_rq_pending_active`);
     this.#retryOverflow = stats.counter(`${prefix}upstream_rq_retry_overflow`);
   }
 
   /** Takes a place for a retry; false when the circuit breaker is open. */
   beginRetry(): boolean {
-    if (this.#retries >= this.config.circuitBreakers.maxRetries) {
+    if (this.#retries >= this.#maxRetries) {
       this.#retryOverflow.inc();
       return false;
     }
     this.#retries++;
+    this.#tellRetries();
     this.#retry.inc();
     this.#retryBackoff.inc();
     return true;
@@ -106,6 +113,19 @@ export class RoutedCluster {
 
   endRetry(): void {
     this.#retries--;
+    this.#tellRetries();
+  }
+
+  /** A budget is a share of the requests that there are now, in this worker as all bounds. */
+  get #maxRetries(): number {
+    const { maxRetries, retryBudget } = this.config.circuitBreakers;
+    if (retryBudget === undefined) return maxRetries;
+    const requests = this.#active.value + this.#pending.value;
+    return Math.max(retryBudget.minConcurrency, Math.floor((requests * retryBudget.percent) / 100));
+  }
+
+  #tellRetries(): void {
+    this.#retryOpen.set(this.#retries >= this.#maxRetries ? 1 : 0);
   }
 }
 

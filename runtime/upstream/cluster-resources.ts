@@ -28,7 +28,7 @@ export class ClusterResources {
   }
 
   connectionOpened(host: Host): void {
-    this.connections++;
+    if (++this.connections === this.config.circuitBreakers.maxConnections) this.stats.cxOpen.set(1);
     host.cxTotal++;
     host.cxActive++;
     this.stats.cxTotal.inc();
@@ -36,7 +36,7 @@ export class ClusterResources {
   }
 
   connectionGone(host: Host): void {
-    this.connections--;
+    if (this.connections-- === this.config.circuitBreakers.maxConnections) this.stats.cxOpen.set(0);
     host.cxActive--;
     this.stats.cxActive.dec();
   }
@@ -53,19 +53,19 @@ export class ClusterResources {
   }
 
   requestQueued(): void {
-    this.pendingRequests++;
+    if (++this.pendingRequests === this.config.circuitBreakers.maxPendingRequests) this.stats.rqPendingOpen.set(1);
     this.stats.rqPendingTotal.inc();
     this.stats.rqPendingActive.inc();
   }
 
   requestLeftQueue(): void {
-    this.pendingRequests--;
+    if (this.pendingRequests-- === this.config.circuitBreakers.maxPendingRequests) this.stats.rqPendingOpen.set(0);
     this.stats.rqPendingActive.dec();
   }
 
   /** A request was given to a connection. */
   requestBegun(host: Host): void {
-    this.requests++;
+    if (++this.requests === this.config.circuitBreakers.maxRequests) this.stats.rqOpen.set(1);
     host.rqTotal++;
     host.rqActive++;
     this.stats.rqTotal.inc();
@@ -73,7 +73,7 @@ export class ClusterResources {
   }
 
   requestOver(host: Host): void {
-    this.requests--;
+    if (this.requests-- === this.config.circuitBreakers.maxRequests) this.stats.rqOpen.set(0);
     host.rqActive--;
     this.stats.rqActive.dec();
   }

@@ -40,6 +40,10 @@ export class ClusterStats {
   readonly flowBackedUp: Counter;
   readonly flowDrained: Counter;
   readonly lbHealthyPanic: Counter;
+  /** 1 while a circuit breaker lets nothing more through. */
+  readonly cxOpen: Gauge;
+  readonly rqPendingOpen: Gauge;
+  readonly rqOpen: Gauge;
   readonly membershipChange: Counter;
   readonly membershipTotal: Gauge;
   readonly membershipHealthy: Gauge;
@@ -92,6 +96,9 @@ export class ClusterStats {
     this.flowBackedUp = counter("upstream_flow_control_backed_up_total");
     this.flowDrained = counter("upstream_flow_control_drained_total");
     this.lbHealthyPanic = counter("lb_healthy_panic");
+    this.cxOpen = fact("circuit_breakers.default.cx_open");
+    this.rqPendingOpen = fact("circuit_breakers.default.rq_pending_open");
+    this.rqOpen = fact("circuit_breakers.default.rq_open");
     this.membershipChange = counter("membership_change");
     this.membershipTotal = fact("membership_total");
     this.membershipHealthy = fact("membership_healthy");

@@ -122,6 +122,18 @@ test("outlier detection", () => {
   ]);
 });
 
+test("retry budgets", () => {
+  const budgetOf = (budget: string): unknown =>
+    snapshotOf(bootstrap({ cluster: `circuit_breakers: { thresholds: [ { ${budget} } ] },` })).clusters[0]!
+      .circuitBreakers.retryBudget;
+  assert.equal(budgetOf("max_retries: 9"), undefined);
+  assert.deepEqual(budgetOf("retry_budget: {}"), { percent: 20, minConcurrency: 3 });
+  assert.deepEqual(budgetOf("retry_budget: { budget_percent: { value: 12.5 }, min_retry_concurrency: 1 }"), {
+    percent: 12.5,
+    minConcurrency: 1,
+  });
+});
+
 test("hosts that a retry is not to meet", () => {
   const selectionOf = (predicates: string, more = ""): unknown => {
     const routes = `{ match: { prefix: / }, route: { cluster: up, retry_policy: { retry_on: 5xx, retry_host_predicate: [ ${predicates} ], ${more} } } }`;

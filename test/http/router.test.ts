@@ -445,3 +445,31 @@ test("a retry goes to a host that was not tried, where the policy says so", asyn
   assert.equal(proxy.counter("cluster.c.upstream_rq_retry_success"), retried);
   assert.equal(proxy.counter("cluster.c.upstream_rq_retry_backoff_exponential"), retried);
 });
+
+test("a retry budget is a share of the requests that there are, and at least so many", async (t) => {
+  const up = await fixedOrigin("HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n");
+  t.after(() => up.close());
+  const made = async (minConcurrency: number): Promise<Engine> =>
+    engine(t, {
+      routes: [route("/", forward("c", { retryPolicy: retries({ retryOn: ["5xx"] }) }))],
+      clusters: [
+        cluster("c", [up.port], {
+          circuitBreakers: {
+            maxConnections: 1024,
+            maxPendingRequests: 1024,
+            maxRequests: 1024,
+            maxRetries: 3,
+            retryBudget: { percent: 1, minConcurrency },
+          },
+        }),
+      ],
+    });
+  const none = await made(0);
+  assert.match(await exchange(none.port, GET), /^HTTP\/1\.1 503 /);
+  assert.equal(none.counter("cluster.c.upstream_rq_retry_overflow"), 1);
+  assert.ok(none.finished[0]!.hasFlag(ResponseFlag.UO));
+  const one = await made(1);
+  assert.match(await exchange(one.port, GET), /^HTTP\/1\.1 503 /);
+  assert.equal(one.counter("cluster.c.upstream_rq_retry"), 1);
+  assert.equal(one.stats.gauge("cluster.c.circuit_breakers.default.rq_retry_open").value, 0);
+});

@@ -365,6 +365,9 @@ test("max_connections: the others wait for the one there is, in order", async (t
   assert.deepEqual(paths, ["/1", "/2", "/3", "/4"]);
   assert.equal(sockets.length, 1);
   assert.ok(stats.read("upstream_cx_overflow") >= 1);
+  assert.equal(stats.read("circuit_breakers.default.cx_open"), 1);
+  cluster.drain();
+  assert.equal(stats.read("circuit_breakers.default.cx_open"), 0);
 });
 
 test("max_connections 0 still lets each host have one connection", async (t) => {
@@ -386,8 +389,10 @@ test("max_pending_requests: the one too many overflows, from a later task", asyn
   await recorder.finished();
   assert.equal(recorder.resetReason, ResetReason.OVERFLOW);
   assert.equal(recorder.requestUnsent, true);
+  assert.equal(stats.read("circuit_breakers.default.rq_pending_open"), 1);
   for (const answer of await Promise.all(fitting)) assert.equal(answer.body, "ok");
   assert.equal(stats.read("upstream_rq_pending_overflow"), 1);
+  assert.equal(stats.read("circuit_breakers.default.rq_pending_open"), 0);
 });
 
 test("max_requests: nothing over it, neither from the queue nor on an idle connection", async (t) => {
@@ -399,14 +404,16 @@ test("max_requests: nothing over it, neither from the queue nor on an idle conne
     }),
   );
   const config = clusterConfig([endpoint(port)], { circuitBreakers: { ...breakers, maxRequests: 1 } });
-  const { cluster } = clusterUnderTest(t, config);
+  const { cluster, stats } = clusterUnderTest(t, config);
   const first = get(cluster, "/wait");
   const second = get(cluster, "/");
   assert.equal((await second).resetReason, ResetReason.OVERFLOW);
   await until(() => waiting.length === 1);
+  assert.equal(stats.read("circuit_breakers.default.rq_open"), 1);
   waiting[0]!();
   assert.equal((await first).body, "ok");
   await turn();
+  assert.equal(stats.read("circuit_breakers.default.rq_open"), 0);
   const third = get(cluster, "/wait");
   await until(() => waiting.length === 2);
   assert.equal((await get(cluster, "/")).resetReason, ResetReason.OVERFLOW);

@@ -124,12 +124,21 @@ const HTTP2_SIZES = new Set(["max_concurrent_streams", "initial_stream_window_si
 function circuitBreakers(context: BuildContext, message: Message | undefined): CircuitBreakers {
   // Only requests of the priority DEFAULT exist here.
   const thresholds = message?.messages("thresholds").find((entry) => context.enumName(entry, "priority") === "DEFAULT");
+  const budget = thresholds?.message("retry_budget");
   const bound = (field: string, unset: number): number => thresholds?.wrappedNumber(field, unset) ?? unset;
   return {
     maxConnections: bound("max_connections", 1024),
     maxPendingRequests: bound("max_pending_requests", 1024),
     maxRequests: bound("max_requests", 1024),
     maxRetries: bound("max_retries", 3),
+    ...(budget === undefined
+      ? {}
+      : {
+          retryBudget: {
+            percent: budget.message("budget_percent")?.number("value") ?? 20,
+            minConcurrency: budget.wrappedNumber("min_retry_concurrency", 3),
+          },
+        }),
   };
 }
 

@@ -145,7 +145,7 @@ export const SUPPORTED_FIELDS: ReadonlyMap<string, ReadonlySet<string>> = new Ma
   fields("envoy.config.cluster.v3.CircuitBreakers", "thresholds"),
   fields(
     "envoy.config.cluster.v3.CircuitBreakers.Thresholds",
-    "priority max_connections max_pending_requests max_requests max_retries",
+    "priority max_connections max_pending_requests max_requests max_retries retry_budget",
   ),
   fields("envoy.config.endpoint.v3.ClusterLoadAssignment", "cluster_name endpoints policy"),
   fields("envoy.config.endpoint.v3.ClusterLoadAssignment.Policy", "overprovisioning_factor"),
