@@ -2,12 +2,13 @@
  * What the connection manager does to request headers before any filter sees them
  * (Envoy: `ConnectionManagerUtility::mutateRequestHeaders`; reference section 3.5).
  */
-import { BlockList, isIP } from "node:net";
+import { BlockList } from "node:net";
 import type { HeaderMap } from "../codec/headers.ts";
 import type { HttpConnectionManagerConfig, NodeConfig } from "../config/snapshot.ts";
 import type { StreamInfo } from "../observe/stream-info.ts";
 import { CLIENT_CERT_HEADER, forwardClientCert } from "./client-cert.ts";
 import { newRequestId } from "./request-id.ts";
+import { ipFamily } from "../observe/ip-family.ts";
 
 /** Removed from requests that do not come from inside: they steer the router. */
 const INTERNAL_ONLY = new Set([
@@ -105,7 +106,7 @@ export class RequestHeaders {
     const parts = forwardedFor.split(",");
     if (parts.length < fromRight) return peer;
     const address = parts[parts.length - fromRight]!.trim();
-    return isIP(address) === 0 ? peer : address;
+    return ipFamily(address) === 0 ? peer : address;
   }
 
   #isInternal(forwardedFor: string | undefined, trusted: string): boolean {
@@ -114,7 +115,7 @@ export class RequestHeaders {
       ? forwardedFor === undefined
       : forwardedFor !== undefined && !forwardedFor.includes(",");
     if (!single) return false;
-    const family = isIP(trusted);
+    const family = ipFamily(trusted);
     return family !== 0 && this.#internal.check(trusted, family === 6 ? "ipv6" : "ipv4");
   }
 

@@ -1,5 +1,5 @@
 /** Rules of role based access control, compiled to functions over a connection. */
-import { isIP } from "node:net";
+import { ipFamily } from "../observe/ip-family.ts";
 import type { MetadataMatcher, RbacMatcher, RbacRules, ValueMatcher } from "../config/network-snapshot.ts";
 import type { StringMatcher } from "../config/snapshot.ts";
 import { IpRanges } from "../observe/ip-ranges.ts";
@@ -85,7 +85,7 @@ function compileAuthenticated(name: StringMatcher | undefined): Test {
 function compileIp(whose: "destination" | "remote" | "direct_remote", cidr: string): Test {
   const ranges = new IpRanges<true>();
   ranges.at(cidr, () => true);
-  const inside = (ip: string): boolean => isIP(ip) !== 0 && ranges.find(ip) === true;
+  const inside = (ip: string): boolean => ipFamily(ip) !== 0 && ranges.find(ip) === true;
   switch (whose) {
     case "destination":
       return ({ connection }) => inside(splitAddress(connection.localAddress).ip);
@@ -100,7 +100,7 @@ function compileIp(whose: "destination" | "remote" | "direct_remote", cidr: stri
 function splitAddress(address: string): { ip: string; port: number } {
   const colon = address.lastIndexOf(":");
   const ip = address.slice(0, Math.max(0, colon)).replace(/^\[(.*)\]$/, "$1");
-  return isIP(ip) === 0 ? { ip: "", port: -1 } : { ip, port: Number(address.slice(colon + 1)) };
+  return ipFamily(ip) === 0 ? { ip: "", port: -1 } : { ip, port: Number(address.slice(colon + 1)) };
 }
 
 function compileMetadata({ namespace, path, value, invert }: MetadataMatcher): Test {

@@ -1,9 +1,9 @@
 /** Network parts of addresses, for access logs and rate limit descriptors. */
-import { isIP } from "node:net";
+import { ipFamily } from "./ip-family.ts";
 
 /** `10.1.0.0/16`, `2001:db8::/32`: the address with all bits after the mask cleared. Undefined for what is no IP. */
 export function maskIp(ip: string, v4Bits: number, v6Bits: number): string | undefined {
-  const family = isIP(ip);
+  const family = ipFamily(ip);
   if (family === 4) {
     const bytes = ip.split(".").map(Number);
     return `${clear(bytes, v4Bits, 8).join(".")}/${v4Bits}`;

@@ -1,5 +1,4 @@
 /** Which of many address ranges an address lies in: the longest prefix wins. */
-import { isIP } from "node:net";
 import { ipv6Groups } from "./ip-mask.ts";
 
 interface Length<T> {
@@ -19,7 +18,7 @@ export class IpRanges<T> {
     const slash = cidr.lastIndexOf("/");
     const ip = cidr.slice(0, slash);
     const bits = Number(cidr.slice(slash + 1));
-    const v6 = isIP(ip) === 6;
+    const v6 = ip.includes(":");
     const lengths = v6 ? this.#v6 : this.#v4;
     let length = lengths.find((one) => one.bits === bits);
     if (length === undefined) {

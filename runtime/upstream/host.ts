@@ -1,10 +1,10 @@
 /** One host of a cluster in one worker: where it is, how it does, and the pool of connections to it. */
-import { isIP } from "node:net";
 import type { Address } from "../config/snapshot.ts";
 import type { StreamInfo } from "../observe/stream-info.ts";
 import type { UpstreamTls } from "../tls/upstream.ts";
 import type { ProxyHeaders } from "./proxied-pools.ts";
 import type { UpstreamHandler, UpstreamRequest } from "./request.ts";
+import { ipFamily } from "../observe/ip-family.ts";
 
 /** The connections to one host. */
 export interface HostPool {
@@ -138,6 +138,6 @@ export function parseIpPort(text: string): IpPort | undefined {
   const found = /^(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):(\d{1,5})$/.exec(text);
   const ip = found?.[1] ?? found?.[2];
   const port = Number(found?.[3]);
-  if (ip === undefined || isIP(ip) !== (found?.[1] === undefined ? 4 : 6) || port > 65_535) return undefined;
+  if (ip === undefined || ipFamily(ip) !== (found?.[1] === undefined ? 4 : 6) || port > 65_535) return undefined;
   return { ip, port };
 }

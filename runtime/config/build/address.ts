@@ -1,9 +1,9 @@
 /** envoy.config.core.v3.Address. */
-import { isIP } from "node:net";
 
 import type { Message } from "../document/message.ts";
 import type { Address } from "../snapshot.ts";
 import type { BuildContext } from "./context.ts";
+import { ipFamily } from "../../observe/ip-family.ts";
 
 const UDP = 1;
 
@@ -23,7 +23,7 @@ export function buildAddress(
   const host = socket.text("address");
   if (socket.number("protocol") === UDP) context.unsupported(socket, "protocol", "UDP");
   if (socket.has("named_port")) context.unsupported(socket, "named_port", "named ports; give port_value");
-  if (options.literal && host !== "" && isIP(host) === 0) {
+  if (options.literal && host !== "" && ipFamily(host) === 0) {
     context.error(
       socket,
       "address",
@@ -37,7 +37,7 @@ export function buildAddress(
 /** `ip:port`, `[v6]:port` or the path of a pipe. */
 export function addressText(address: Address): string {
   if (address.kind === "pipe") return address.path;
-  return isIP(address.host) === 6 ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`;
+  return ipFamily(address.host) === 6 ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`;
 }
 
 /** `prefix/length` of a list of CidrRange. An unset `prefix_len` is 0, which is everything. */
@@ -49,7 +49,7 @@ export function buildCidrs(context: BuildContext, owner: Message, field: string)
 export function buildCidr(context: BuildContext, range: Message): string {
   const prefix = range.text("address_prefix");
   const length = range.wrappedNumber("prefix_len", 0);
-  const family = isIP(prefix);
+  const family = ipFamily(prefix);
   if (family === 0 && prefix !== "")
     context.error(range, "address_prefix", "ip-address", `malformed IP address: ${prefix}`);
   if (family === 4 && length > 32)

@@ -1,5 +1,4 @@
 /** envoy.config.listener.v3.Listener: TCP listeners. */
-import { isIP } from "node:net";
 import { CONNECTION_BUFFER_BYTES, LISTEN_BACKLOG, LISTENER_FILTERS_TIMEOUT_MS } from "../../limits.ts";
 import { canonicalIp } from "../../observe/ip-mask.ts";
 import type { Message } from "../document/message.ts";
@@ -14,6 +13,7 @@ import { buildNativeFilter, TERMINAL_FILTERS } from "./network-filter.ts";
 import { buildBundledPlugin, buildWasmPlugin } from "./plugin.ts";
 import { buildSocketSettings } from "./socket-settings.ts";
 import { buildDownstreamTls } from "./tls.ts";
+import { ipFamily } from "../../observe/ip-family.ts";
 
 const NETWORK = "envoy.extensions.filters.network.";
 const CONNECTION_MANAGER = `${NETWORK}http_connection_manager.v3.HttpConnectionManager`;
@@ -101,7 +101,7 @@ function addressKey(address: Message, binds: boolean): string | undefined {
   // Who binds port 0 gets a port of its own.
   if (binds && socket.number("port_value") === 0) return undefined;
   const host = socket.text("address");
-  return `${isIP(host) === 6 ? `[${canonicalIp(host)}]` : host}:${socket.number("port_value")}`;
+  return `${ipFamily(host) === 6 ? `[${canonicalIp(host)}]` : host}:${socket.number("port_value")}`;
 }
 
 function bindsToPort(listener: Message): boolean {

@@ -1,10 +1,11 @@
 /**
  * protoc-gen-validate's rules for single values. Each check says what the rule is, or nothing when it holds.
  */
-import { isIP, isIPv4, isIPv6 } from "node:net";
+import { isIPv4, isIPv6 } from "node:net";
 
 import { regexAccepts } from "./regex.ts";
 import type { Rules } from "../schema/rule-shape.ts";
+import { ipFamily } from "../../observe/ip-family.ts";
 
 /** A rule that does not hold. */
 export interface Broken {
@@ -225,12 +226,12 @@ const FORMATS: Readonly<Record<string, (value: string) => boolean>> = {
     /^[^\s@<>]{1,64}@[^\s@<>]+$/.test(value) &&
     isHostname(value.slice(value.lastIndexOf("@") + 1)),
   hostname: isHostname,
-  ip: (value) => isIP(value) !== 0,
+  ip: (value) => ipFamily(value) !== 0,
   ipv4: isIPv4,
   ipv6: isIPv6,
   uri: (value) => /^[A-Za-z][A-Za-z0-9+.-]*:/.test(value) && URL.canParse(value),
   uri_ref: (value) => URL.canParse(value, "http://a/"),
-  address: (value) => isIP(value) !== 0 || isHostname(value),
+  address: (value) => ipFamily(value) !== 0 || isHostname(value),
   uuid: (value) => /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i.test(value),
 };
 
