@@ -306,7 +306,8 @@ export class ConnectionManager implements TerminalFilterFactory {
     return newest;
   }
 
-  retire(overMs: number): void {
+  retire(overMs: number, onIdle: () => void): void {
+    this.#onIdle = onIdle;
     this.#ramp = new DrainRamp(overMs);
     this.#keepClusters();
   }

@@ -87,6 +87,7 @@ export class Listener implements ConnectionOwner, SocketOwner, SocketTaker {
   /** Sockets and connections that are this listener's to look after. */
   #cared = 0;
   readonly #departures = new Departures();
+  readonly #onIdle = (): void => this.#departures.note();
   #destroyed = false;
 
   /** Builds chains at once, so that a chain that cannot be built throws here; binds nothing yet. */
@@ -217,20 +218,14 @@ export class Listener implements ConnectionOwner, SocketOwner, SocketTaker {
     const gone = before.all.filter((chain) => !chains.all.includes(chain));
     this.#config = config;
     this.#chains = chains;
-    chains.succeed(before, () => this.#departures.note());
+    chains.succeed(before, this.#onIdle);
     for (const connection of this.#connections) inherit(connection);
-    return { plugins: pluginsIn(gone, config), gone: this.#see(gone, drain) };
-  }
-
-  /** Waits for the connections of chains that are gone, and ends those that take too long. */
-  async #see(gone: readonly ServedChain[], drain: ListenerDrain): Promise<void> {
     const retired = gone.filter(({ heir }) => heir === null);
-    askToLeave(retired, drain.overMs);
-    this.#stats.chainsDraining.add(retired.length);
-    await this.#departures.until(() => gone.every(isUnused), drain.endMs);
-    this.#stats.chainsDraining.add(-retired.length);
-    for (const connection of this.#connections) if (retired.includes(connection.chain)) connection.destroy();
-    for (const { tls } of gone) if (!this.#chains.has(tls)) tls?.close();
+    const left = this.#drain(retired, () => gone.every(isUnused), drain).then(() => {
+      for (const connection of this.#connections) if (retired.includes(connection.chain)) connection.destroy();
+      for (const { tls } of gone) if (!this.#chains.has(tls)) tls?.close();
+    });
+    return { plugins: pluginsIn(gone, config), gone: left };
   }
 
   /** Another listener has its place, and its sockets as far as `kept` says. */
@@ -239,15 +234,16 @@ export class Listener implements ConnectionOwner, SocketOwner, SocketTaker {
     for (const socket of this.#sockets) if (!kept.has(socket)) socket.close();
     this.#sockets = [];
     const { all } = this.#chains;
-    askToLeave(all, drain.overMs);
-    this.#stats.chainsDraining.add(all.length);
-    const gone = this.#departures
-      .until(() => this.#cared === 0, drain.endMs)
-      .then(() => {
-        this.#stats.chainsDraining.add(-all.length);
-        this.destroy();
-      });
-    return { plugins: pluginsIn(all, this.#config), gone };
+    const left = this.#drain(all, () => this.#cared === 0, drain).then(() => this.destroy());
+    return { plugins: pluginsIn(all, this.#config), gone: left };
+  }
+
+  /** Asks connections of these chains to leave; resolves once `gone` says so, or when they have taken too long. */
+  async #drain(chains: readonly ServedChain[], gone: () => boolean, { overMs, endMs }: ListenerDrain): Promise<void> {
+    askToLeave(chains, overMs, this.#onIdle);
+    this.#stats.chainsDraining.add(chains.length);
+    await this.#departures.until(gone, endMs);
+    this.#stats.chainsDraining.add(-chains.length);
   }
 
   /** A socket that another listener hands over, because its restored destination is an address of this one. */

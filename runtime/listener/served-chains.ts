@@ -111,9 +111,10 @@ export function isUnused({ users, factories }: ServedChain): boolean {
   return users === 0 && (last?.terminal !== true || last.busy !== true);
 }
 
-/** Connections of these chains are asked to leave, the more often the more of `overMs` is over. */
-export function askToLeave(chains: readonly ServedChain[], overMs: number): void {
-  for (const { factories } of chains) for (const factory of factories) if (factory.terminal) factory.retire?.(overMs);
+/** Connections of these chains are asked to leave, the more often the more of `overMs` is over; `onIdle`: see there. */
+export function askToLeave(chains: readonly ServedChain[], overMs: number, onIdle: () => void): void {
+  for (const { factories } of chains)
+    for (const factory of factories) if (factory.terminal) factory.retire?.(overMs, onIdle);
 }
 
 /** Tells most chains apart at little cost. */

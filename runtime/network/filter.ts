@@ -55,9 +55,9 @@ export interface TerminalFilterFactory {
   readonly busy?: boolean;
   /**
    * A configuration without this one is in force: connections that are there ask downstream to leave, the more often the
-   * more of `overMs` is over. Those that are left later end without a word.
+   * more of `overMs` is over. Those that are left later end without a word. `onIdle`: as above.
    */
-  retire?(overMs: number): void;
+  retire?(overMs: number, onIdle: () => void): void;
 }
 
 /** Makes the filter of each connection; one per entry of a chain and worker. */

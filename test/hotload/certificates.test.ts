@@ -2,7 +2,9 @@
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import { Agent, request } from "node:https";
+import { connect as open } from "node:net";
 import { connect } from "node:tls";
+import type { TLSSocket } from "node:tls";
 import { after, test } from "node:test";
 import { Authority, folder, read } from "../tls/certificates.ts";
 import { until } from "./versions.ts";
@@ -31,7 +33,7 @@ test("renewed certificates of listeners and clusters change no chain and no clus
   });
   const edge = (text: string, certificate: typeof front): Json => {
     const own = socket("DownstreamTlsContext", { common_tls_context: files(certificate) });
-    return { name: "edge", address: listener("", [])["address"], filter_chains: [{ ...own, filters: [manager([ok(text)])] }] }; // prettier-ignore
+    return { ...listener("edge", []), filter_chains: [{ ...own, filters: [manager([ok(text)])] }] }; // prettier-ignore
   };
   const trusted = { validation_context: { trusted_ca: { filename: root.certificate } } };
   const world = (text: string, inner: number): World => ({
@@ -90,10 +92,17 @@ test("renewed certificates of listeners and clusters change no chain and no clus
   assert.equal(await upstreams(), 1);
   await until(shown, (name) => name === "second");
 
-  // Routes change with it, and the next certificate comes after that.
+  // Routes change with it, and the next certificate comes after that. Somebody is about to say hello.
+  const accepted = await proxy.stat("listener.edge.downstream_cx_total");
+  const early = open(port, "127.0.0.1");
+  await until(
+    () => proxy.stat("listener.edge.downstream_cx_total"),
+    (count) => count > accepted,
+  );
   renew("third", front, "DNS:front.test");
   await proxy.reload(world("two", inner));
   assert.equal(await ask(), "two");
+  assert.match(await talk(connect({ socket: early, servername: "front.test", ca })), /\r\n\r\ntwo$/);
   await until(shown, (name) => name === "third");
   renew("fourth", front, "DNS:front.test");
   await until(shown, (name) => name === "fourth");
@@ -103,3 +112,9 @@ test("renewed certificates of listeners and clusters change no chain and no clus
   assert.equal(await proxy.stat("listener_manager.listener_modified"), 0);
   assert.equal(await proxy.stat("cluster_manager.cluster_modified"), 1);
 });
+
+/** One request over a connection of its own. */
+async function talk(socket: TLSSocket): Promise<string> {
+  socket.write("GET / HTTP/1.1\r\nhost: front.test\r\nconnection: close\r\n\r\n");
+  return (await socket.setEncoding("utf8").toArray()).join("");
+}

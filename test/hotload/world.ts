@@ -85,7 +85,7 @@ export function manager(routes: readonly Json[], filters: readonly Json[] = [], 
 
 /** One chain of these network filters; port 0. */
 export function listener(name: string, filters: readonly Json[], more: Json = {}): Json {
-  return { name, address: address(0), filter_chains: [{ filters }], ...more };
+  return { name, stat_prefix: name, address: address(0), filter_chains: [{ filters }], ...more };
 }
 
 export class WorldProxy extends ProxyProcess {
@@ -122,8 +122,11 @@ export class WorldProxy extends ProxyProcess {
     return Object.fromEntries(lines.map((line) => [line.split(": ")[0]!, Number(line.split(": ")[1])]));
   }
 
+  /** Throws when there is none of that name. */
   async stat(name: string): Promise<number> {
-    return (await this.stats(`^${name.replaceAll(".", "\\.")}$`))[name] ?? Number.NaN;
+    const found = (await this.stats(`^${name.replaceAll(".", "\\.")}$`))[name];
+    assert.notEqual(found, undefined, `there is no ${name}`);
+    return found!;
   }
 
   async plugins(): Promise<readonly (Plugin & { readonly name: string })[]> {
