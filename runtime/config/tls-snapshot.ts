@@ -17,6 +17,8 @@ export interface TlsCertificateConfig {
   readonly chain: SecretSource;
   readonly key: SecretSource;
   readonly password: SecretSource | undefined;
+  /** Name of the secret that it is; absent: it stands in the context itself. */
+  readonly secret?: string | undefined;
   /** An OCSP response in DER form that is sent along. */
   readonly ocspStaple: SecretSource | undefined;
 }
@@ -31,6 +33,8 @@ export interface SanMatcherConfig {
 /** envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext. */
 export interface TlsValidationConfig {
   readonly trustedCa: SecretSource | undefined;
+  /** Name of the secret that it is of; absent: it stands in the context itself. */
+  readonly secret?: string | undefined;
   /** system_root_certs: the roots that the runtime ships. */
   readonly systemRoots: boolean;
   readonly crl: SecretSource | undefined;

@@ -18,6 +18,11 @@ const RULES: readonly { readonly tag: string; readonly needs: string; readonly r
   { tag: "envoy.ssl_curve", needs: ".ssl.", regex: /^(?:listener|cluster)\..*\.ssl\.curves(\.(.+))$/ds },
   { tag: "envoy.ssl_version", needs: ".ssl.", regex: /^(?:listener|cluster)\..*\.ssl\.versions(\.(.+))$/ds },
   { tag: "envoy.ssl_sigalg", needs: ".ssl.", regex: /^(?:listener|cluster)\..*\.ssl\.sigalgs(\.(.+))$/ds },
+  {
+    tag: "envoy.tls_certificate",
+    needs: ".ssl.certificate.",
+    regex: /^(?:listener|cluster)\..*?\.ssl\.certificate\.((.+)\.)expiration_unix_time_seconds$/ds,
+  },
   { tag: "envoy.virtual_cluster", needs: ".vcluster.", regex: /^vhost\..*?\.vcluster\.((.*?)\.)/ds },
   { tag: "envoy.route", needs: ".route.", regex: /^vhost\..*?\.route\.((.*?)\.)/ds },
   { tag: "envoy.virtual_host", needs: "vhost.", regex: /^vhost\.((.*?)\.)/ds },

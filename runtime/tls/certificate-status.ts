@@ -7,6 +7,8 @@ import type { TlsGeneration } from "./secure-context.ts";
 export interface CertificateStatus {
   /** Of its file; "": it comes from the configuration's own text. */
   readonly path: string;
+  /** Of its secret; undefined: it is of none. */
+  readonly secret: string | undefined;
   readonly serial: string;
   readonly names: readonly { readonly type: SanKind; readonly value: string }[];
   /** Milliseconds since the epoch. */
@@ -24,18 +26,23 @@ export interface TlsContextStatus {
 }
 
 export function contextStatus(config: TlsContextConfig, { shown, validator }: TlsGeneration): TlsContextStatus {
-  const { trustedCa } = config.validation ?? {};
+  const { trustedCa, secret } = config.validation ?? {};
   const authorities = trustedCa === undefined ? [] : (validator?.trusted ?? []);
   return {
-    trusted: authorities.map((one) => status(trustedCa!.file, new Certificate(one.raw), null)),
+    trusted: authorities.map((one) => status({ file: trustedCa!.file, secret }, new Certificate(one.raw), null)),
     shown: shown.map(({ leaf, staple }, at) => {
       const ocsp = staple === null ? null : { fromMs: staple.fromMs, untilMs: staple.expiresMs };
-      return status(config.certificates[at]!.chain.file, leaf, ocsp);
+      const { chain, secret: own } = config.certificates[at]!;
+      return status({ file: chain.file, secret: own }, leaf, ocsp);
     }),
   };
 }
 
-function status(path: string, certificate: Certificate, ocsp: CertificateStatus["ocsp"]): CertificateStatus {
-  const { serial, names, notBeforeMs, notAfterMs } = certificate;
-  return { path, serial, names: names.map(({ type, value }) => ({ type, value })), notBeforeMs, notAfterMs, ocsp };
+function status(
+  { file, secret }: { readonly file: string; readonly secret: string | undefined },
+  { serial, names, notBeforeMs, notAfterMs }: Certificate,
+  ocsp: CertificateStatus["ocsp"],
+): CertificateStatus {
+  const plain = names.map(({ type, value }) => ({ type, value }));
+  return { path: file, secret, serial, names: plain, notBeforeMs, notAfterMs, ocsp };
 }

@@ -67,6 +67,7 @@ export class DownstreamTls {
       },
     });
     this.#generation = downstreamGeneration(config, this.#files.read);
+    this.#stats.certificates(this.status);
   }
 
   /**
@@ -99,6 +100,7 @@ export class DownstreamTls {
 
   #renew(): void {
     this.#replaceServers();
+    this.#stats.certificates(this.status);
     this.#stats.contextUpdated.inc();
     this.#environment.log("info", "TLS: certificate files have changed, new connections use them");
   }

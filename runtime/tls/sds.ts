@@ -49,6 +49,7 @@ function file({ file: path, name }: SdsUse): string {
 export function mergedValidation(first: TlsValidationConfig, second: TlsValidationConfig): TlsValidationConfig {
   return {
     trustedCa: second.trustedCa ?? first.trustedCa,
+    secret: second.secret ?? first.secret,
     systemRoots: first.systemRoots || second.systemRoots,
     crl: second.crl ?? first.crl,
     crlOfLeafOnly: first.crlOfLeafOnly || second.crlOfLeafOnly,

@@ -1,9 +1,14 @@
 /** `ssl.` statistics of a listener or a cluster, with Envoy's names. */
 import type { TLSSocket } from "node:tls";
 import type { Counter, Stats } from "../observe/stats.ts";
+import type { CertificateStatus, TlsContextStatus } from "./certificate-status.ts";
 
 /** Names of curves in Envoy's statistics where OpenSSL has others. */
 const CURVES: Readonly<Record<string, string>> = { prime256v1: "P-256", secp384r1: "P-384", secp521r1: "P-521" };
+
+/** What Envoy calls certificates that are no secrets. */
+const UNNAMED = "unnamed_cert_e3b0c442";
+const UNNAMED_AUTHORITY = "unnamed_ca_cert_e3b0c442";
 
 export class TlsStats {
   readonly handshake: Counter;
@@ -49,6 +54,24 @@ export class TlsStats {
     const factory = `${prefix}${side}_ssl_socket_factory.`;
     this.contextUpdated = stats.counter(`${factory}ssl_context_update_by_sds`);
     this.contextUpdateFailed = stats.counter(`${factory}ssl_context_update_failed`);
+  }
+
+  /** When certificates expire that are in force now: the first of each name. */
+  certificates({ trusted, shown }: TlsContextStatus): void {
+    const first = new Map<string, number>();
+    const note = (certificates: readonly CertificateStatus[], unnamed: string): void => {
+      for (const { secret, notAfterMs } of certificates) {
+        const name = secret ?? unnamed;
+        first.set(name, Math.min(notAfterMs, first.get(name) ?? Infinity));
+      }
+    };
+    note(shown, UNNAMED);
+    note(trusted, UNNAMED_AUTHORITY);
+    for (const [name, ms] of first) {
+      // All threads have the same certificates.
+      const gauge = this.#stats.gauge(`${this.#prefix}certificate.${name}.expiration_unix_time_seconds`, "max");
+      if (!Number.isNaN(ms)) gauge.set(Math.floor(ms / 1000));
+    }
   }
 
   /** A handshake that was accepted. */

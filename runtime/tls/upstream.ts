@@ -172,6 +172,7 @@ export class UpstreamTls {
 
   #renew(): void {
     this.#generation = upstreamGeneration(this.#files.config, this.#files.read);
+    this.#stats.certificates(this.status);
     // They were made under the old trust.
     this.#sessions.clear();
   }

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { connect } from "node:tls";
 import type { TLSSocket } from "node:tls";
+import { Certificate, pemCertificates } from "../../runtime/tls/certificate.ts";
 import { Authority, folder, type Issued, read } from "../tls/certificates.ts";
 import { ProxyProcess } from "./proxy-process.ts";
 
@@ -19,7 +20,7 @@ test(
     const place = folder(t);
     const [root, other] = [new Authority(place, "root"), new Authority(place, "other")];
     const [front, inner] = [root.issue("front.test"), root.issue("inner.test")];
-    const later = other.issue("front.later", { names: "DNS:front.test" });
+    const later = other.issue("front.later", { names: "DNS:front.test", to: "20450101000000Z" });
     const [mine, others] = [root.issue("mine.test"), other.issue("others.test")];
     const sds = join(place, "secrets.yaml");
     const inline = (path: string): string => `{ inline_string: ${JSON.stringify(read(path).toString())} }`;
@@ -93,10 +94,18 @@ static_resources:
     const kept = connect({ port, cert: read(mine.certificate), key: read(mine.key), rejectUnauthorized: false });
     await once(kept, "secureConnect");
     assert.match(await ask(kept), /^HTTP\/1\.1 200 OK/);
+    const expiry = (name: string): Promise<number> => stat(`${name}.expiration_unix_time_seconds`);
+    const seconds = (path: string): number =>
+      Math.floor(new Certificate(pemCertificates(read(path))[0]!.raw).notAfterMs / 1000);
+    assert.equal(await expiry("listener.edge.ssl.certificate.own"), seconds(front.certificate));
+    assert.equal(await expiry("listener.edge.ssl.certificate.roots"), seconds(root.certificate));
+    assert.equal(await expiry("listener.inner.ssl.certificate.unnamed_cert_e3b0c442"), seconds(inner.certificate));
+    assert.equal(await expiry("cluster.inner.ssl.certificate.roots"), seconds(root.certificate));
     // The file has other secrets: another certificate, and trust in somebody else, on both sides.
     put(later, other);
     await reaches("listener.edge.server_ssl_socket_factory.ssl_context_update_by_sds", 2);
     await reaches("cluster.inner.client_ssl_socket_factory.ssl_context_update_by_sds", 2);
+    assert.equal(await expiry("listener.edge.ssl.certificate.own"), seconds(later.certificate));
     assert.equal(await curl(mine), " 000");
     // Who calls is welcome; the host, whose certificate is the old one, is not.
     assert.match(await curl(others), / 503$/);

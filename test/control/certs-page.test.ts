@@ -7,6 +7,7 @@ import type { CertificateStatus } from "../../runtime/tls/certificate-status.ts"
 test("one entry for each context that has certificates; days are whole and never below zero", () => {
   const one: CertificateStatus = {
     path: "/etc/tls.crt",
+    secret: undefined,
     serial: "1f",
     names: [
       { type: "DNS", value: "a.test" },

@@ -43,6 +43,7 @@ const LISTENER: Readonly<Record<string, true | string>> = {
   "ssl.ocsp_staple_responses": true,
   "ssl.ocsp_staple_requests": true,
   "ssl.was_key_usage_invalid": true,
+  "ssl.certificate.unnamed_cert_e3b0c442.expiration_unix_time_seconds": true,
   "server_ssl_socket_factory.ssl_context_update_by_sds": true,
   "server_ssl_socket_factory.upstream_context_secrets_not_ready": "contexts are made with their secrets or not at all",
   "server_ssl_socket_factory.downstream_context_secrets_not_ready":

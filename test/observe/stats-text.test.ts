@@ -141,6 +141,11 @@ const TAGS: [string, string, Record<string, string>][] = [
     "http_local_rate_limit.rate_limited",
     { "envoy.local_http_ratelimit_prefix": "edge" },
   ],
+  [
+    "cluster.up.ssl.certificate.spiffe://t/own.expiration_unix_time_seconds",
+    "cluster.ssl.certificate.expiration_unix_time_seconds",
+    { "envoy.tls_certificate": "spiffe://t/own", "envoy.cluster_name": "up" },
+  ],
   ["server.uptime", "server.uptime", {}],
 ];
 for (const [name, rest, tags] of TAGS) {

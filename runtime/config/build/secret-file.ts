@@ -6,7 +6,7 @@ import { builtInSchema } from "../schema/schema.ts";
 import type { SdsSecret } from "../tls-snapshot.ts";
 import { BuildContext } from "./context.ts";
 import { buildCertificate, buildValidationPart, secretOf } from "./tls.ts";
-import { secretsIn } from "./tls-secrets.ts";
+import { nameSecret, secretsIn } from "./tls-secrets.ts";
 
 /** Its secrets by name. Throws ProxyError CONFIG_INVALID with every problem. */
 export function readSecretFile(path: string, text: string): ReadonlyMap<string, SdsSecret> {
@@ -25,6 +25,7 @@ function buildSecret(context: BuildContext, secret: Message): SdsSecret {
   const certificate = secret.message("tls_certificate");
   const validation = secret.message("validation_context");
   const [key] = secret.message("session_ticket_keys")?.messages("keys") ?? [];
+  for (const part of [certificate, validation]) if (part !== undefined) nameSecret(part, secret.text("name"));
   const watched = { folders: [], secrets: [] };
   return {
     certificate: certificate === undefined ? undefined : buildCertificate(context, certificate, watched),

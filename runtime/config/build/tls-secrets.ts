@@ -15,6 +15,19 @@ import { configuredPath } from "./data-source.ts";
 const RESPONSE = "envoy.service.discovery.v3.DiscoveryResponse";
 const SECRET = "envoy.extensions.transport_sockets.tls.v3.Secret";
 
+const namesOfSecrets = new WeakMap<Message, string>();
+
+/** What it is built from is part of a secret of this name. */
+export function nameSecret(part: Message, name: string): void {
+  namesOfSecrets.set(part, name);
+}
+
+/** The name of the secret that a message is part of; nothing for one that stands in the context itself. */
+export function secretName(part: Message): { readonly secret?: string } {
+  const secret = namesOfSecrets.get(part);
+  return secret === undefined ? {} : { secret };
+}
+
 /** What is to be looked at while a context is in force. */
 export interface Watched {
   readonly folders: string[];
@@ -44,6 +57,7 @@ export function findSecret(
   }
   const found = secret.message(kind);
   if (found === undefined) context.error(config, "name", "unknown-secret", `the secret '${name}' is no ${kind}`);
+  else nameSecret(found, name);
   return found;
 }
 

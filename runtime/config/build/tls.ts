@@ -19,7 +19,7 @@ import type {
 import type { BuildContext } from "./context.ts";
 import { configuredPath, readDataSource } from "./data-source.ts";
 import { buildStringMatcher } from "./matcher.ts";
-import { findSecret, validationMessages, type Watched } from "./tls-secrets.ts";
+import { findSecret, secretName, validationMessages, type Watched } from "./tls-secrets.ts";
 
 const TLS = "envoy.extensions.transport_sockets.tls.v3.";
 const RAW_BUFFER = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer";
@@ -202,6 +202,7 @@ export function buildCertificate(
   const chain = source(context, message, "certificate_chain");
   const key = source(context, message, "private_key");
   const more = {
+    ...secretName(message),
     password: source(context, message, "password"),
     ocspStaple: source(context, message, "ocsp_staple"),
   };
@@ -256,6 +257,7 @@ export function buildValidationPart(context: BuildContext, message: Message, wat
   watch(message, watched);
   return {
     trustedCa: source(context, message, "trusted_ca"),
+    ...secretName(message),
     systemRoots: message.has("system_root_certs"),
     crl: source(context, message, "crl"),
     crlOfLeafOnly: message.flag("only_verify_leaf_cert_crl"),
