@@ -1,6 +1,8 @@
 /** A candidate beside the live version: shares, headers, shadows, and the ways that it is taken back. */
 import assert from "node:assert/strict";
+import { readFileSync, writeFileSync } from "node:fs";
 import { Agent, request } from "node:http";
+import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { ask } from "../cli/proxy-process.ts";
 import type { Answer } from "../cli/proxy-process.ts";
@@ -232,6 +234,29 @@ describe("rollout", () => {
     await proxy.printed("was taken back");
     assert.equal(await proxy.stat("wasm.versions.traps"), 0);
     assert.equal(await proxy.stat("wasm_shadow.versions.traps"), 1);
+  });
+
+  test("a reload that changes the plugin, or takes it away, ends its trial; no stream fails", async () => {
+    for (const how of ["&percent=50", "&shadow"]) {
+      const proxy = await startProxy({ args: ["--concurrency", "1"] });
+      const path = join(proxy.folder, "bootstrap.yaml");
+      const text = readFileSync(path, "utf8");
+      const agent = keepAlive();
+      await proxy.load(await versionModule(2), how);
+      writeFileSync(path, text.replace("mark: mark", "mark: other"));
+      assert.equal((await proxy.post("/reload")).status, 200);
+      assert.deepEqual([...(await answers(proxy, 10, agent))], [["200 0001", 10]]);
+      const { trial, versions } = await proxy.plugin();
+      assert.notEqual(trial?.kind, how === "&shadow" ? "shadow" : "share");
+      assert.equal(versions.find(({ number }) => number === 2)!.taken_back, "followed by another version");
+      await proxy.load(await versionModule(4), how);
+      writeFileSync(path, text.replace(/- \{ name: versions, typed_config: .*\n/, "\n"));
+      const gone = await proxy.post("/reload");
+      assert.equal(gone.status, 200, gone.body);
+      assert.deepEqual([...(await answers(proxy, 10, agent))], [["200 undefined", 10]]);
+      assert.equal(await proxy.plugin(), undefined);
+      assert.doesNotMatch(proxy.output, / (?:error|critical) /);
+    }
   });
 
   test("parameters that say nothing, or two things, are refused", async () => {
