@@ -4,7 +4,8 @@ import { describe, test } from "node:test";
 import fc from "fast-check";
 import { RE2JS } from "re2js";
 import * as Status from "../../abi/status.ts";
-import { MAX_GUEST_REGEX_SIZE } from "../../runtime/limits.ts";
+import { MAX_EXPRESSION_STEPS, MAX_GUEST_REGEX_SIZE } from "../../runtime/limits.ts";
+import { Expression } from "../../runtime/wasm/cel/evaluate.ts";
 import { regexSize } from "../../runtime/wasm/values/regex-size.ts";
 import { Puppet } from "./puppet.ts";
 import { Stage } from "./stage.ts";
@@ -74,4 +75,15 @@ describe("match_regex", () => {
     const { stage } = matched("((a?){30}){30}", "a".repeat(4000));
     assert.equal(stage.instance.failureReason, "out_of_fuel");
   });
+});
+
+test("expressions of CEL take steps for what they compile, and do not compile what is too large", () => {
+  const steps = (regex: string): number => {
+    const expression = new Expression(`'aaa'.matches('${regex}')`);
+    expression.evaluate(() => undefined, MAX_EXPRESSION_STEPS);
+    return expression.steps;
+  };
+  assert.ok(steps("(a{30}){30}") > 1800);
+  assert.ok(steps("a{1000}".repeat(500)) < 5000);
+  assert.ok(new Expression("'aaa'.matches('a{3}')").evaluate(() => undefined, MAX_EXPRESSION_STEPS) === true);
 });

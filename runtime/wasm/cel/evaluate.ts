@@ -1,6 +1,12 @@
 /** Evaluates the tree of a CEL expression. Every step is counted, so that no expression can take for ever. */
 import { RE2JS } from "re2js";
-import { MAX_EXPRESSION_REGEX_PROGRAM, MAX_EXPRESSION_REGEXES, MAX_GUEST_REGEX_BYTES } from "../../limits.ts";
+import {
+  MAX_EXPRESSION_REGEX_PROGRAM,
+  MAX_EXPRESSION_REGEXES,
+  MAX_GUEST_REGEX_BYTES,
+  MAX_GUEST_REGEX_SIZE,
+} from "../../limits.ts";
+import { regexSize } from "../values/regex-size.ts";
 import { apply } from "./functions.ts";
 import type { Surroundings } from "./functions.ts";
 import { parse } from "./syntax.ts";
@@ -18,6 +24,8 @@ const TOO_LONG = new Failure("the expression takes too many steps");
 
 /** A step of matching costs what some steps of evaluating do. */
 const MATCH_STEPS_PER_CHARACTER = 1 / 8;
+/** Steps for an instruction that is compiled. */
+const COMPILE_STEPS = 2;
 
 export class Expression {
   /** Steps that the last evaluation took. */
@@ -191,9 +199,11 @@ class Run implements Surroundings {
 
   matches(expression: string, text: string): boolean | undefined {
     if (!this.#regexes.has(expression)) {
-      this.spend(expression.length);
+      // Compiling takes longer the more there is once repetitions are written out.
+      const size = Buffer.byteLength(expression) > MAX_GUEST_REGEX_BYTES ? Infinity : regexSize(expression);
+      this.spend(size > MAX_GUEST_REGEX_SIZE ? expression.length : expression.length + size * COMPILE_STEPS);
       if (this.#regexes.size >= MAX_EXPRESSION_REGEXES) this.#regexes.clear();
-      this.#regexes.set(expression, regex(expression));
+      this.#regexes.set(expression, size > MAX_GUEST_REGEX_SIZE ? undefined : regex(expression));
     }
     const compiled = this.#regexes.get(expression);
     if (compiled === undefined) return undefined;
@@ -218,7 +228,6 @@ function member(of: Result, key: Value): Result {
 }
 
 function regex(expression: string): RE2JS | undefined {
-  if (Buffer.byteLength(expression) > MAX_GUEST_REGEX_BYTES) return undefined;
   try {
     const compiled = RE2JS.compile(expression);
     return compiled.programSize() > MAX_EXPRESSION_REGEX_PROGRAM ? undefined : compiled;
