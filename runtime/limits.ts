@@ -637,6 +637,13 @@ export const MAX_SCAFFOLD_DEPTH = 4;
 /** Values of an enum that a schema is printed with: a line that a terminal holds. */
 export const MAX_SHOWN_VALUES = 6;
 
+// ---- sluice test ------------------------------------------------------------------------------
+
+/** Instances of one module whose code is counted at a time in one process: each has a memory of its own for that. */
+export const MAX_COVERED_INSTANCES = 2000;
+/** Functions that are named as not covered, of a module that names no lines. */
+export const MAX_SHOWN_FUNCTIONS = 10;
+
 // ---- sluice dev -------------------------------------------------------------------------------
 
 /** Milliseconds after a change until it is compiled: editors write a file in several steps. */

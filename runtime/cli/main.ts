@@ -120,6 +120,7 @@ function authorCommands(sluice: Command, report: (status: number) => void): void
     .argument("[folders...]", "folders of filters; none: the one in this folder, else the bundled ones")
     .option("--test-name-pattern <pattern>", "only tests whose name matches")
     .option("--reporter <name>", "how results are printed: spec, tap, dot, junit …")
+    .option("--coverage", "tell which lines and functions the tests have run, as a table and as lcov")
     .action(async (folders: string[], options: FilterTestOptions) => {
       const { test } = await import("./test.ts");
       report(await test(folders, options));

@@ -1,17 +1,22 @@
 /** `sluice test`: builds a filter with its source map, then runs its `*.test.ts` against the real host, without a proxy. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, globSync, readdirSync } from "node:fs";
-import { basename, join, relative, resolve } from "node:path";
+import { existsSync, globSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ProxyError } from "../errors.ts";
+import { COVERAGE_FOLDER } from "../testkit/coverage.ts";
 import { build } from "./build.ts";
+import { reportCoverage } from "./coverage.ts";
 
 export interface FilterTestOptions {
   /** Only tests whose name matches this regular expression. */
   readonly testNamePattern?: string;
   /** node:test's reporter. */
   readonly reporter?: string;
+  /** Counts lines and functions. */
+  readonly coverage?: true;
 }
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
@@ -30,7 +35,9 @@ export async function test(folders: readonly string[], options: FilterTestOption
     if (tests.length === 0) throw new ProxyError("NO_TESTS", "config", `${path}: there is no *.test.ts`);
     const module = await built(path);
     if (module === null) return 1;
-    const failed = await run(path, tests, module, options);
+    const failed = options.coverage
+      ? await runCovered(path, tests, module, options)
+      : await run(path, tests, module, options);
     if (failed !== 0) status = failed;
   }
   return status;
@@ -60,11 +67,35 @@ async function built(path: string): Promise<string | null> {
   return status === 0 ? join(folder, `${basename(path)}.wasm`) : null;
 }
 
-async function run(cwd: string, tests: readonly string[], module: string, options: FilterTestOptions): Promise<number> {
+/** The same, followed by what has run of the filter. */
+async function runCovered(
+  path: string,
+  tests: readonly string[],
+  module: string,
+  options: FilterTestOptions,
+): Promise<number> {
+  const counts = mkdtempSync(join(tmpdir(), "sluice-coverage-"));
+  try {
+    const status = await run(path, tests, module, options, { [COVERAGE_FOLDER]: counts });
+    const lcov = join(module === "" ? join(path, "build") : dirname(module), "coverage", `${basename(path)}.info`);
+    process.stdout.write(`\n${reportCoverage(counts, path, lcov).join("\n")}\n`);
+    return status;
+  } finally {
+    rmSync(counts, { recursive: true });
+  }
+}
+
+async function run(
+  cwd: string,
+  tests: readonly string[],
+  module: string,
+  options: FilterTestOptions,
+  more: NodeJS.ProcessEnv = {},
+): Promise<number> {
   const args = ["--import", REGISTER, "--test"];
   if (options.testNamePattern !== undefined) args.push(`--test-name-pattern=${options.testNamePattern}`);
   if (options.reporter !== undefined) args.push(`--test-reporter=${options.reporter}`);
-  const env: NodeJS.ProcessEnv = { ...process.env };
+  const env: NodeJS.ProcessEnv = { ...process.env, ...more };
   // node:test reports to a parent of its own kind in another way than to people.
   delete env["NODE_TEST_CONTEXT"];
   if (module !== "") env["SLUICE_TEST_MODULE"] = module;

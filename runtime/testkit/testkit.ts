@@ -11,6 +11,7 @@ import type { Problem } from "../config/problem.ts";
 import type { HttpConnectionManagerConfig, ListenerConfig, PluginConfig, Snapshot } from "../config/snapshot.ts";
 import { ProxyError, RESPONSE_FLAG_LONG_NAMES } from "../errors.ts";
 import { BUNDLED_FILTERS } from "../extensions.ts";
+import { GUEST_PAGE_BYTES } from "../limits.ts";
 import { ConnectionManager } from "../http/connection-manager.ts";
 import { ProcessLog } from "../observe/log.ts";
 import type { LogLevel } from "../observe/log.ts";
@@ -20,6 +21,7 @@ import { PluginSet } from "../wasm/plugin-set.ts";
 import { SharedStore } from "../wasm/shared.ts";
 import { loadModules } from "../worker/modules.ts";
 import { FakeClock, settled } from "./clock.ts";
+import { coverage } from "./coverage.ts";
 import { TestConnection } from "./connection.ts";
 import { connectionFrom, Downstream, PEER } from "./downstream.ts";
 import { MemoryConnection } from "./memory-connection.ts";
@@ -122,7 +124,9 @@ export class TestFilter {
       write: (line) => this.#log.push(line.trimEnd().replace(LOG_PREFIX, "$1 ")),
     });
     const stats = new StatsStore(() => {});
-    const { modules, moduleOfPlugin } = loadModules(snapshot.plugins);
+    const hardening = coverage === null ? {} : { coverage: true };
+    const { modules, moduleOfPlugin } = loadModules(snapshot.plugins, undefined, undefined, hardening);
+    const memoryPages = (snapshot.plugins[0]?.memoryBytes ?? 0) / GUEST_PAGE_BYTES;
     this.#plugins = new PluginSet(
       snapshot.plugins,
       moduleOfPlugin.map((index) => modules[index]!),
@@ -134,6 +138,9 @@ export class TestFilter {
         node: snapshot.node,
         runtime: snapshot.runtime,
         workerIndex: 0,
+        ...(coverage === null
+          ? {}
+          : { onInstance: (module, exports) => coverage?.add(this, module, memoryPages, exports) }),
       },
     );
     this.#plugins.start();
@@ -240,6 +247,7 @@ export class TestFilter {
   /** Ends the plugin (done, delete) and gives the clock back. */
   close(): void {
     this.#plugins.close();
+    coverage?.settle(this);
     this.#shared.close();
     this.#clock?.restore();
   }

@@ -3,6 +3,7 @@ import type { NodeConfig, RuntimeValue } from "../config/snapshot.ts";
 import type { Log } from "../observe/log.ts";
 import type { Stats } from "../observe/stats.ts";
 import type { Upstreams } from "../upstream/request.ts";
+import type { LoadedModule } from "./module/module.ts";
 import type { SharedStore } from "./shared.ts";
 
 export interface WasmEnvironment {
@@ -15,4 +16,6 @@ export interface WasmEnvironment {
   /** Static runtime layers, flattened. */
   readonly runtime: Readonly<Record<string, RuntimeValue>>;
   readonly workerIndex: number;
+  /** Told of each instance once it exists, before anything of it runs. */
+  readonly onInstance?: (module: LoadedModule, exports: WebAssembly.Exports) => void;
 }

@@ -20,20 +20,21 @@ export interface ModuleTable {
 export type Approval = (plugin: PluginConfig, bytes: Uint8Array) => void;
 
 /**
- * `fetched`: code from the network by its SHA-256; plugins whose code is not there get an absent module. Throws ProxyError:
+ * `more`: how a test wants modules hardened. `fetched`: code from the network by its SHA-256; plugins whose code is not there get an absent module. Throws ProxyError:
  * what readModuleFile and loadModule throw.
  */
 export function loadModules(
   plugins: readonly PluginConfig[],
   fetched: ReadonlyMap<string, Uint8Array> = new Map(),
   approve: Approval = () => {},
+  more: Partial<HardenOptions> = {},
 ): ModuleTable {
   const modules: LoadedModule[] = [];
   const codes: (Uint8Array | undefined)[] = [];
   const indexOf = new Map<string, number>();
   const moduleOfPlugin = plugins.map((plugin) => {
     const { name, code, memoryBytes } = plugin;
-    const options = { memoryPages: memoryBytes / GUEST_PAGE_BYTES };
+    const options = { memoryPages: memoryBytes / GUEST_PAGE_BYTES, ...more };
     const source = sourceOf(code);
     // The bound of its memory is part of a module once it is compiled.
     const key = `${options.memoryPages} ${source}`;

@@ -139,6 +139,7 @@ export class Instance {
     const { module } = this.facts;
     const instance = new WebAssembly.Instance(module.module, withStorage(imports, module));
     this.#exports = instance.exports;
+    this.facts.environment.onInstance?.(module, instance.exports);
     const allocator = instance.exports[module.allocator] as GuestFunction;
     this.memory.attach(instance.exports["memory"] as WebAssembly.Memory, allocator);
   }

@@ -15,10 +15,11 @@ import {
 import { ByteWriter } from "./byte-writer.ts";
 import { bulkPrices, Charge, ChargeKind, Event, EVENT_SIZE, Region } from "./code-facts.ts";
 import type { BulkPrice, CodeScan, FunctionScan } from "./code-facts.ts";
-import { CODE, CodeWriter, EMPTY_BLOCK, I32 } from "./code-writer.ts";
+import { CODE, CodeWriter, EMPTY_BLOCK } from "./code-writer.ts";
 import type { HostGlobals } from "./host-code.ts";
 import { GuestFlag, Restriction } from "./hardened.ts";
 import { IntList } from "./int-list.ts";
+import { I32 } from "./value-types.ts";
 
 export interface RewriteInput {
   readonly bytes: Uint8Array;
@@ -33,6 +34,8 @@ export interface RewriteInput {
   readonly fuel: boolean;
   /** Pages that the memory may grow to. */
   readonly memoryPages: number;
+  /** Runs are counted, in a memory of that index; -1: they are not. */
+  readonly counters: number;
   /** Block type of a block that leaves the results of function `n` without imports: 0x40, a value type, or an index; as bytes. */
   readonly resultBlock: (n: number) => readonly number[];
 }
@@ -42,6 +45,8 @@ export interface Rewritten {
   readonly code: ByteWriter;
   /** Pairs: written offset, original offset. */
   readonly offsets: IntList;
+  /** Original offsets of the pieces of code whose runs are counted. */
+  readonly pieces: IntList;
 }
 
 const FUEL_EVENTS: ReadonlySet<number> = new Set([
@@ -66,6 +71,7 @@ class Rewriter {
   /** One body; copied behind its size once that is known. */
   readonly #body: CodeWriter;
   readonly #offsets = new IntList();
+  readonly #pieces = new IntList();
   /** Pairs of the body under way, relative to it. */
   #bodyOffsets = new IntList();
   /** Locals of the function under way that the host adds: fuel left, length of a bulk instruction, stack in use. */
@@ -90,7 +96,7 @@ class Rewriter {
 
   run(): Rewritten {
     this.#input.scan.functions.forEach((one, n) => this.#function(one, n));
-    return { code: this.#code, offsets: this.#offsets };
+    return { code: this.#code, offsets: this.#offsets, pieces: this.#pieces };
   }
 
   #function(one: FunctionScan, n: number): void {
@@ -116,8 +122,11 @@ class Rewriter {
       body.byte(CODE.BLOCK);
       body.list(this.#input.resultBlock(n));
     }
+    // Each piece of code has one counter, so it stands there once.
     this.#repeats =
-      one.end - one.start <= MAX_REPEATING_FUNCTION_BYTES && this.#input.bytes.length <= MAX_REPEATING_MODULE_BYTES;
+      this.#input.counters < 0 &&
+      one.end - one.start <= MAX_REPEATING_FUNCTION_BYTES &&
+      this.#input.bytes.length <= MAX_REPEATING_MODULE_BYTES;
     this.#stretch(one.codeStart, one.end, 0, this.#input.scan.events.length);
     if (this.#held) this.#giveBack();
     if (this.#counted) this.#leave();
@@ -246,7 +255,7 @@ class Rewriter {
     if (!this.#input.fuel && FUEL_EVENTS.has(kind)) return false;
     switch (kind) {
       case Event.CHARGE:
-        return this.#price(argument) > 0;
+        return this.#input.counters >= 0 || this.#price(argument) > 0;
       case Event.LOOP:
         return this.#keeps(argument) && !this.#keeps(this.#input.scan.regions.at(argument + Region.OUTER));
       case Event.LEAVE:
@@ -270,7 +279,11 @@ class Rewriter {
   #insert(kind: number, argument: number, offset: number): number {
     switch (kind) {
       case Event.CHARGE:
-        this.#charge(argument);
+        if (this.#input.counters >= 0) {
+          this.#body.countRun(this.#input.counters, this.#pieces.length);
+          this.#pieces.push(offset);
+        }
+        if (this.#price(argument) > 0) this.#charge(argument);
         return offset;
       case Event.LOOP:
       case Event.CALLED:

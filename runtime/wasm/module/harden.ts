@@ -7,7 +7,7 @@
  */
 import { EXPORTS } from "../../../abi/functions.ts";
 import { ProxyError } from "../../errors.ts";
-import { GUEST_STACK_BYTES, MAX_SAVED_GLOBALS } from "../../limits.ts";
+import { GUEST_PAGE_BYTES, GUEST_STACK_BYTES, MAX_SAVED_GLOBALS } from "../../limits.ts";
 import { ExternalKind } from "./binary.ts";
 import type { ModuleBinary } from "./binary.ts";
 import { ByteWriter } from "./byte-writer.ts";
@@ -20,39 +20,11 @@ import type { HostGlobals } from "./host-code.ts";
 import { HostExport, isHarmless } from "./hardened.ts";
 import type { Hardened, HardenOptions } from "./hardened.ts";
 import type { IntList } from "./int-list.ts";
-import { readLayout, SectionId } from "./layout.ts";
+import { readLayout, SECTION_ORDER, SectionId } from "./layout.ts";
+import { I32, I64, LETTERS, V128, ZERO } from "./value-types.ts";
 import type { Layout, Limits } from "./layout.ts";
 
-/** Order of sections in a module. */
-const ORDER = [
-  SectionId.TYPE,
-  SectionId.IMPORT,
-  SectionId.FUNCTION,
-  SectionId.TABLE,
-  SectionId.MEMORY,
-  SectionId.TAG,
-  SectionId.GLOBAL,
-  SectionId.EXPORT,
-  SectionId.ELEMENT,
-  SectionId.DATA_COUNT,
-  SectionId.CODE,
-  SectionId.DATA,
-] as const;
-
-const I32 = 0x7f;
-const I64 = 0x7e;
-const V128 = 0x7b;
 const END = 0x0b;
-
-/** Zero of each type that the host may remember, as a constant. */
-const ZERO: Readonly<Record<number, readonly number[]>> = {
-  [I32]: [0x41, 0],
-  [I64]: [0x42, 0],
-  0x7d: [0x43, 0, 0, 0, 0],
-  0x7c: [0x44, 0, 0, 0, 0, 0, 0, 0, 0],
-  [V128]: [0xfd, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
-};
-const LETTERS: Readonly<Record<number, string>> = { [I32]: "i", [I64]: "I", 0x7d: "f", 0x7c: "F", [V128]: "v" };
 
 const ALLOCATORS: ReadonlySet<string> = new Set(["malloc", "proxy_on_memory_allocate"]);
 const CALLBACKS: ReadonlySet<string> = new Set(EXPORTS.map(({ name }) => name).filter((name) => !ALLOCATORS.has(name)));
@@ -102,6 +74,8 @@ class Hardener {
   readonly #tooMany: boolean;
   readonly #firstHostGlobal: number;
   readonly #firstShadow: number;
+  /** Pages of the memory that counts runs. */
+  #counterPages = 0;
 
   constructor(bytes: Uint8Array, binary: ModuleBinary, layout: Layout, options: HardenOptions) {
     this.#bytes = bytes;
@@ -132,13 +106,18 @@ class Hardener {
       weights,
       fuel: this.#options.fuel !== "off",
       memoryPages: this.#memoryMaximum(),
+      // A guest has one memory, its own or an imported one.
+      counters: this.#options.coverage === true && layout.memory !== undefined ? 1 : -1,
       resultBlock: (n) => this.#resultBlock(layout.types[layout.functionTypes[layout.importedFunctions + n]!]!.results),
     });
     this.#addFunctions();
+    this.#counterPages = Math.ceil((code.pieces.length * 4) / GUEST_PAGE_BYTES);
+    if (this.#counterPages > 0)
+      this.#newExports.push({ name: HostExport.COVERAGE, kind: ExternalKind.MEMORY, index: 1 });
     const out = new ByteWriter(this.#bytes.length + code.code.length);
     out.copy(this.#bytes, 0, 8);
     let codeStart = 0;
-    for (const id of ORDER) {
+    for (const id of SECTION_ORDER) {
       if (id === SectionId.CODE) codeStart = this.#writeCode(out, code.code);
       else this.#writeSection(out, id);
     }
@@ -151,6 +130,7 @@ class Hardener {
         restorable: !lost && !this.#tooMany,
         memoryPages: this.#memoryMaximum(),
         offsets: sharedOffsets(code.offsets, codeStart),
+        ...(this.#counterPages > 0 ? { pieces: code.pieces.shared() } : {}),
       },
       tableRoom: layout.tableRoom,
     };
@@ -353,6 +333,12 @@ class Hardener {
     };
   }
 
+  #ownMemory(): Limits | undefined {
+    const { memory, sections } = this.#layout;
+    if (memory === undefined || !sections.has(SectionId.MEMORY)) return undefined;
+    return { minimum: memory.minimum, maximum: this.#memoryMaximum() };
+  }
+
   #memoryMaximum(): number {
     return Math.min(this.#layout.memory?.maximum ?? this.#options.memoryPages, this.#options.memoryPages);
   }
@@ -373,10 +359,7 @@ class Hardener {
         this.#writeTables(contents);
         break;
       case SectionId.MEMORY:
-        if (!this.#layout.sections.has(SectionId.MEMORY) || this.#layout.memory === undefined) return;
-        contents.list([1, 1]);
-        contents.unsigned(this.#layout.memory.minimum);
-        contents.unsigned(this.#memoryMaximum());
+        if (!writeMemories(contents, this.#ownMemory(), this.#counterPages)) return;
         break;
       case SectionId.GLOBAL:
         this.#writeGlobals(contents);
@@ -483,6 +466,21 @@ function typeKey(params: readonly number[], results: readonly number[]): string 
   return `${params.join()}>${results.join()}`;
 }
 const ALLOCATOR_TYPE = typeKey([I32], [I32]);
+
+/** The guest's own memory, and the one that counts runs, of so many pages. False when there is none to write. */
+function writeMemories(out: ByteWriter, own: Limits | undefined, counterPages: number): boolean {
+  const memories = [
+    ...(own === undefined ? [] : [own]),
+    ...(counterPages === 0 ? [] : [{ minimum: counterPages, maximum: counterPages }]),
+  ];
+  out.unsigned(memories.length);
+  for (const { minimum, maximum } of memories) {
+    out.byte(1);
+    out.unsigned(minimum);
+    out.unsigned(maximum ?? minimum);
+  }
+  return memories.length > 0;
+}
 
 function writeExport(out: ByteWriter, name: string, kind: number, index: number): void {
   out.name(name);

@@ -23,6 +23,8 @@ export const HostExport = {
   SAVE: "sluice_save",
   /** `() -> i32`: brings them back; answers the flags. */
   RESTORE: "sluice_restore",
+  /** A second memory: 32-bit counters, little-endian, one for each of {@link Hardened.pieces}. Only with `coverage`. */
+  COVERAGE: "sluice_coverage",
   /** Prefix of the guest's own mutable globals, in order: `sluice_global_0` … */
   GLOBAL: "sluice_global_",
   /** Prefix of exports that keep functions declared whose own export leads to a wrapper now. */
@@ -67,6 +69,8 @@ export interface Hardened {
   readonly memoryPages: number;
   /** Pairs of offsets into the file, ascending: from `[2n]` of the rewritten module on, code comes from `[2n+1]` on of the original. On shared memory. */
   readonly offsets: Uint32Array;
+  /** With `coverage`: where straight pieces of code begin, offsets into the original file, ascending. On shared memory. */
+  readonly pieces?: Uint32Array;
 }
 
 /** What the loader is told beside the bytes. */
@@ -78,4 +82,6 @@ export interface HardenOptions {
    * of what ran. `off`: neither fuel nor recursion is counted.
    */
   readonly fuel?: "exact" | "off";
+  /** For tests: counts how often each straight piece of code runs. Takes fuel as ever, and more time. */
+  readonly coverage?: boolean;
 }

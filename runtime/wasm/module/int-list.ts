@@ -23,4 +23,11 @@ export class IntList {
   add(index: number, amount: number): void {
     this.#items[index]! += amount;
   }
+
+  /** A copy, as numbers without a sign, on shared memory. */
+  shared(): Uint32Array {
+    const copy = new Uint32Array(new SharedArrayBuffer(this.length * 4));
+    copy.set(this.#items.subarray(0, this.length));
+    return copy;
+  }
 }

@@ -29,6 +29,22 @@ export const SectionId = {
   TAG: 13,
 } as const;
 
+/** Order of sections in a module. */
+export const SECTION_ORDER = [
+  SectionId.TYPE,
+  SectionId.IMPORT,
+  SectionId.FUNCTION,
+  SectionId.TABLE,
+  SectionId.MEMORY,
+  SectionId.TAG,
+  SectionId.GLOBAL,
+  SectionId.EXPORT,
+  SectionId.ELEMENT,
+  SectionId.DATA_COUNT,
+  SectionId.CODE,
+  SectionId.DATA,
+] as const;
+
 /** A function type: its value types as bytes. */
 export interface FunctionType {
   readonly params: readonly number[];

@@ -46,6 +46,21 @@ export class DebugLines implements SourceLines {
     this.#codeStart = codeStart;
   }
 
+  each(use: (offset: number, file: string, line: number) => void): void {
+    for (let at = 0; at + 4 < this.#lines.length;) {
+      const unit = new Unit(this.#lines, this.#strings, at);
+      const rows: (Row & { readonly address: number })[] = [];
+      unit.run(new EveryRow(rows));
+      const names = new Map<number, string | undefined>();
+      for (const row of rows) {
+        if (!names.has(row.file)) names.set(row.file, unit.place(row)?.file);
+        const file = names.get(row.file);
+        if (file !== undefined) use(row.address + this.#codeStart, file, row.line);
+      }
+      at = unit.end;
+    }
+  }
+
   locate(places: readonly CodePlace[]): (SourcePlace | undefined)[] {
     const found = places.map((): SourcePlace | undefined => undefined);
     let at = 0;
@@ -57,7 +72,7 @@ export class DebugLines implements SourceLines {
         end: bodyEnd - this.#codeStart,
         row: undefined,
       }));
-      unit.run(rows);
+      unit.run(new Sequence(rows));
       for (const [n, { row }] of rows.entries()) if (row !== undefined) found[n] ??= unit.place(row);
       at = unit.end;
     }
@@ -122,13 +137,12 @@ class Unit {
     this.#tables = reader.at;
   }
 
-  /** Runs the line program; leaves in each of `wanted` the row that its address belongs to. */
-  run(wanted: readonly Wanted[]): void {
+  /** Runs the line program. */
+  run(sequence: Registers): void {
     const reader = this.#reader;
     reader.at = this.#program;
     const opcodeBase = this.#operands.length + 1;
     const constant = Math.floor((255 - opcodeBase) / this.#lineRange) * this.#minimumLength;
-    const sequence = new Sequence(wanted);
     while (reader.at < this.end) {
       const opcode = reader.byte();
       if (opcode >= opcodeBase) {
@@ -169,7 +183,7 @@ class Unit {
     }
   }
 
-  #extended(sequence: Sequence): void {
+  #extended(sequence: Registers): void {
     const reader = this.#reader;
     const size = reader.unsigned();
     const start = reader.at;
@@ -268,8 +282,48 @@ class Unit {
   }
 }
 
-/** The registers of the line program, and what it has said since the last end of a sequence. */
-class Sequence {
+/** The registers of the line program, and what becomes of its rows. */
+interface Registers {
+  address: number;
+  file: number;
+  line: number;
+  column: number;
+  emit(): void;
+  /** The end of a sequence. */
+  finish(): void;
+}
+
+/** Keeps all rows but those of dropped code, whose sequences begin at 0 or far behind everything. */
+class EveryRow implements Registers {
+  address = 0;
+  file = 1;
+  line = 1;
+  column = 0;
+  readonly #rows: (Row & { readonly address: number })[];
+  #dropped: boolean | null = null;
+
+  constructor(rows: (Row & { readonly address: number })[]) {
+    this.#rows = rows;
+  }
+
+  emit(): void {
+    const { address, file, line, column } = this;
+    this.#dropped ??= address === 0 || address > MAX_ADDRESS;
+    if (!this.#dropped && line > 0) this.#rows.push({ address, file, line, column });
+  }
+
+  finish(): void {
+    this.address = this.column = 0;
+    this.file = this.line = 1;
+    this.#dropped = null;
+  }
+}
+
+/** Linkers give dropped code addresses at the end of the range. */
+const MAX_ADDRESS = 0x7fff_ffff;
+
+/** Finds rows by address: the registers, and what the program has said since the last end of a sequence. */
+class Sequence implements Registers {
   address = 0;
   file = 1;
   line = 1;

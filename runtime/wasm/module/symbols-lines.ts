@@ -18,4 +18,6 @@ export interface SourcePlace {
 export interface SourceLines {
   /** One answer per place. Throws an Error when the data turns out to be broken. */
   locate(places: readonly CodePlace[]): (SourcePlace | undefined)[];
+  /** Tells each place in the code, by its offset, at which code of another line or column begins. Throws like locate. */
+  each(use: (offset: number, file: string, line: number) => void): void;
 }

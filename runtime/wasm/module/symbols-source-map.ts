@@ -40,6 +40,13 @@ export class SourceMapLines implements SourceLines {
     return found.map((segment) => this.#place(segment));
   }
 
+  each(use: (offset: number, file: string, line: number) => void): void {
+    eachSegment(this.#map.mappings, ({ column, source, line }) => {
+      const file = this.#map.sources[source];
+      if (file !== undefined && line >= 0) use(column, file, line + 1);
+    });
+  }
+
   #place(segment: Segment | undefined): SourcePlace | undefined {
     const file = segment === undefined ? undefined : this.#map.sources[segment.source];
     if (segment === undefined || file === undefined || segment.line < 0) return undefined;
