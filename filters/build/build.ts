@@ -117,8 +117,7 @@ async function makeSchema(filter: FilterSource): Promise<Schema | undefined> {
     const set = loadProtos(files, folders);
     const configuration = filter.description.configuration ?? firstMessage(set, files[0]!);
     const messages = reachable(set, [configuration, ...(filter.description.messages ?? [])]);
-    const outside = filter.mount.startsWith("mounted/");
-    const sdk = outside ? "sluice/filters/sdk" : relative(filter.folder, join(REPOSITORY, "filters", "sdk"));
+    const sdk = filter.outside ? "sluice/filters/sdk" : relative(filter.folder, join(REPOSITORY, "filters", "sdk"));
     const schema = descriptorSet(set, reachable(set, [configuration]), files);
     const source = generateMessages(messages, files.join(", "), sdk);
     writeWhole(join(filter.folder, `${filter.name}.pb.ts`), Buffer.from(source));

@@ -26,8 +26,10 @@ export interface FilterSource {
   readonly name: string;
   /** Absolute. */
   readonly folder: string;
-  /** The folder as the compiler sees it, relative to the repository; folders elsewhere are mounted. */
+  /** The folder as the compiler sees it, relative to the repository; folders elsewhere seem to lie in it under their own name. */
   readonly mount: string;
+  /** It lies elsewhere. */
+  readonly outside: boolean;
   readonly entry: string;
   readonly proto: string | undefined;
   readonly description: FilterDescription;
@@ -37,6 +39,9 @@ const TEXTS = new Set(["version", "description", "license", "isolation", "revisi
 const LISTS = new Set(["metrics", "protos", "messages"]);
 const ISOLATIONS = new Set<unknown>([undefined, "worker", "connection", "stream"]);
 
+/** Folders of the repository, which a filter elsewhere may be named like. */
+const TAKEN: ReadonlySet<string> = new Set(["abi", "build", "filters", "node_modules", "runtime", "samples", "test"]);
+
 /** The filter in a folder. Throws when its main file is missing or its filter.json is not right. */
 export function readFilterFolder(path: string, repository: string): FilterSource {
   const folder = resolve(path);
@@ -45,10 +50,12 @@ export function readFilterFolder(path: string, repository: string): FilterSource
   if (!existsSync(entry)) throw new Error(`${entry}: not found (a filter's main file is named like its folder)`);
   const within = relative(repository, folder);
   const proto = join(folder, `${name}.proto`);
+  const outside = within.startsWith("..");
   return {
     name,
     folder,
-    mount: within.startsWith("..") ? `mounted/${name}` : within,
+    mount: outside ? (TAKEN.has(name) ? `mounted/${name}` : name) : within,
+    outside,
     entry,
     proto: existsSync(proto) ? proto : undefined,
     description: readDescription(join(folder, "filter.json")),

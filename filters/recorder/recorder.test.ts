@@ -15,6 +15,17 @@ test("tells a request with its body, and not one that is sent again", async () =
   filter.close();
 });
 
+test("tells a request that is answered before its body has come", async () => {
+  const filter = await loadFilter({
+    routes: [{ match: { prefix: "/" }, direct_response: { status: 200 } }],
+  });
+  const answer = await filter.send({ path: "/early", body: ["one", "two"] });
+  const told = answer.log.filter((line) => line.includes("recorded "));
+  assert.equal(told.length, 1);
+  assert.ok(Buffer.from(/recorded ([0-9a-f]+)/.exec(told[0]!)![1]!, "hex").includes("/early"));
+  filter.close();
+});
+
 test("leaves large requests out", async () => {
   const filter = await loadFilter();
   const answer = await filter.send({ body: ["x".repeat(20_000), "y".repeat(20_000)] });

@@ -55,6 +55,12 @@ class Recorder extends DecoderFilter {
     return CONTINUE;
   }
 
+  /** Who answered before the body was whole: what came until then is told. */
+  override onDone(): bool {
+    if (this.headers.length > 0) this.tell();
+    return true;
+  }
+
   private take(size: i32): void {
     this.room -= size;
     if (this.room < 0) this.over = true;

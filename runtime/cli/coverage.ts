@@ -107,7 +107,7 @@ function shortName(name: string): string {
 
 /** The file of the filter's folder that a module means; undefined for libraries, and for what is generated. */
 function ownSource(file: string, folder: string): string | undefined {
-  if (file === "" || file.startsWith("~lib/") || /\.pb\.ts$/.test(file)) return undefined;
+  if (file === "" || file.startsWith("~lib/") || file.endsWith(".pb.ts")) return undefined;
   // AssemblyScript's paths begin with the folder's name; compilers say where they ran, or name the file from there.
   const places = isAbsolute(file) ? [file] : [resolve(folder, "..", file), resolve(folder, file), resolve(file)];
   return places.find((path) => {
@@ -122,7 +122,10 @@ function table(files: readonly FileCoverage[]): string[] {
   const { bold, dim, green, yellow, red } = colors.createColors(process.stdout.isTTY && colors.isColorSupported);
   const width = Math.max(...files.map(({ name }) => name.length), "all files".length);
   const room = Math.max((process.stdout.columns ?? 120) - width - 48, 20);
-  const sum = { lines: [0, 0], functions: [0, 0] } as { lines: [number, number]; functions: [number, number] };
+  const sum: { readonly lines: [number, number]; readonly functions: [number, number] } = {
+    lines: [0, 0],
+    functions: [0, 0],
+  };
   const rows = files.map((file) => {
     const lines = covered(file.lines.values());
     const functions = covered([...file.functions.values()].map(({ count }) => count));

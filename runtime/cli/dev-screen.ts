@@ -54,7 +54,23 @@ export function addLogLine(state: DevState, line: string): void {
   if (state.log.length > MAX_DEV_LOG_LINES) state.log.splice(0, state.log.length - MAX_DEV_LOG_LINES);
 }
 
-/** The screen's lines, at most `height` of them, each cut at `width` characters. */
+/** Splits a text between words so that no line is longer than `width`; what follows the first is indented like it. */
+function wrapped(text: string, width: number): string[] {
+  const indent = /^ */.exec(text)![0];
+  const room = Math.max(width, indent.length + 10);
+  const lines: string[] = [];
+  let line = indent;
+  for (const word of text.trimStart().split(" ")) {
+    const longer = line === indent ? indent + word : `${line} ${word}`;
+    if (longer.length > room && line !== indent) {
+      lines.push(line);
+      line = indent + word;
+    } else line = longer;
+  }
+  return [...lines, line];
+}
+
+/** The screen's lines, at most `height` of them, each of at most `width` characters: what is wrong is wrapped, the rest is cut. */
 export function screenLines(state: DevState, width: number, height: number, colored: boolean): string[] {
   const { bold, dim, green, red, yellow, cyan } = colors.createColors(colored);
   const cut = (text: string): string => (text.length > width ? `${text.slice(0, width - 1)}…` : text);
@@ -65,12 +81,10 @@ export function screenLines(state: DevState, width: number, height: number, colo
     state.origin === "" ? dim("starting …") : dim(cut(`${state.origin}   admin ${state.admin}`)),
     rule,
   ];
-  const news = newsLines(state.news).map((line, n) => {
-    const text = cut(line);
-    if (n > 0) return text;
-    if (state.news.kind === "live" || state.news.kind === "serving") return green(text);
-    return state.news.kind === "refused" ? red(text) : yellow(text);
-  });
+  const [headline = "", ...reasons] = newsLines(state.news);
+  const paint =
+    state.news.kind === "refused" ? red : state.news.kind === "live" || state.news.kind === "serving" ? green : yellow;
+  const news = [paint(cut(headline)), ...reasons.flatMap((line) => wrapped(line, width)).map((line) => cut(line))];
   const replays = replayLines(state).map((line) => {
     const text = cut(line);
     if (/^ *\+ /.test(line)) return green(text);

@@ -101,6 +101,7 @@ class DevSession {
 
   /** The first compilation, without which there is nothing to run. */
   async #begin(): Promise<boolean> {
+    this.#watcher = watch(this.#folder, { recursive: true }, (_event, file) => this.#onChange(String(file)));
     const compilation = await this.#compiler.compile(this.#folder);
     if ("mistakes" in compilation) {
       process.stderr.write(`${compilation.mistakes}\n`);
@@ -120,7 +121,6 @@ class DevSession {
     if (!place.tls) this.#replays = place.kind === "http" ? new RequestReplays() : new ConnectionReplays();
     this.#state.unit = this.#replays?.what ?? "";
     this.#startProxy();
-    this.#watcher = watch(this.#folder, { recursive: true }, (_event, file) => this.#onChange(String(file)));
     return true;
   }
 
@@ -165,6 +165,7 @@ class DevSession {
       this.#state.version = 1;
       if (!process.stdout.isTTY) process.stdout.write(`${this.#state.origin}   admin ${this.#state.admin}\n`);
       this.#tell({ kind: "serving" });
+      if (this.#again) void this.#take();
     }
     addLogLine(this.#state, level === "" ? message : `${level.padEnd(7)} ${message}`);
     this.#draw();
@@ -183,7 +184,8 @@ class DevSession {
 
   /** From a save to the version that serves; a save meanwhile is taken next. */
   async #take(): Promise<void> {
-    if (this.#busy) {
+    // Before the first version serves there is nothing to swap.
+    if (this.#busy || this.#state.version === 0) {
       this.#again = true;
       return;
     }

@@ -7,6 +7,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from "commander
 import { ProxyError } from "../errors.ts";
 import { DRAIN_TIME_MS, MAX_CONCURRENCY, MAX_RESTART_NUMBER, PARENT_SHUTDOWN_MS } from "../limits.ts";
 import { shownLines } from "../observe/wire-text.ts";
+import { configureHelp, groupCommands } from "./help.ts";
 import { artifactCommands } from "./artifact-commands.ts";
 import { sidecarCommands } from "./sidecar-commands.ts";
 import { readComponentLevels, readLevel } from "./log-options.ts";
@@ -53,6 +54,7 @@ function program(report: (status: number) => void): Command {
     .showSuggestionAfterError()
     .showHelpAfterError("(add --help for what there is)")
     .exitOverride();
+  configureHelp(sluice);
   runCommand(sluice, report);
   withConfigOptions(
     sluice.command("validate").description("check a configuration and print every problem in it"),
@@ -60,21 +62,6 @@ function program(report: (status: number) => void): Command {
     const { validate } = await import("./validate.ts");
     report(validate(options));
   });
-  sluice
-    .command("build")
-    .description("compile filters to WebAssembly (what has not changed is not compiled again)")
-    .argument("[folders...]", "folders of filters; none: the one in this folder, else the bundled ones")
-    .option("--debug", "do not optimise, and put the source map into the module")
-    .option("--force", "compile what has not changed, too")
-    .option("--out <folder>", "where the modules go (default: build/filters, with --debug build/filters-debug)")
-    .action(async (folders: string[], options: FilterBuildOptions) => {
-      const { build } = await import("./build.ts");
-      report(await build(folders, options));
-    });
-  authorCommands(sluice, report);
-  artifactCommands(sluice);
-  sidecarCommands(sluice, report);
-  pluginCommands(sluice, report);
   sluice
     .command("quickstart")
     .description("run the proxy with a demo upstream and a rate limit service on this machine")
@@ -84,23 +71,16 @@ function program(report: (status: number) => void): Command {
       const { quickstart } = await import("./quickstart.ts");
       report(await quickstart(options));
     });
+  sidecarCommands(sluice, report);
+  authorCommands(sluice, report);
+  pluginCommands(sluice, report);
+  artifactCommands(sluice);
+  groupCommands(sluice);
   return sluice;
 }
 
-/** What filter authors use besides `build`. */
+/** What filter authors use. */
 function authorCommands(sluice: Command, report: (status: number) => void): void {
-  sluice
-    .command("dev")
-    .description(
-      "run a filter, and compile and swap it at each save; the last requests are sent again and differences shown",
-    )
-    .argument("[folder]", "the filter's folder", ".")
-    .option("-c, --config-path <file>", "bootstrap configuration (default: sluice.yaml in the folder)")
-    .addOption(concurrencyOption())
-    .action(async (folder: string, options: DevOptions) => {
-      const { dev } = await import("./dev.ts");
-      report(await dev(folder, options));
-    });
   sluice
     .command("new")
     .description("make the folder of a new filter: source, configuration, test, and a bootstrap that runs it")
@@ -115,6 +95,18 @@ function authorCommands(sluice: Command, report: (status: number) => void): void
       process.stdout.write(`${newFilter(folder, kind).join("\n")}\n`);
     });
   sluice
+    .command("dev")
+    .description(
+      "run a filter, and compile and swap it at each save; the last requests or connections are sent again and differences shown",
+    )
+    .argument("[folder]", "the filter's folder", ".")
+    .option("-c, --config-path <file>", "bootstrap configuration (default: sluice.yaml in the folder)")
+    .addOption(concurrencyOption())
+    .action(async (folder: string, options: DevOptions) => {
+      const { dev } = await import("./dev.ts");
+      report(await dev(folder, options));
+    });
+  sluice
     .command("test")
     .description("build filters and run their *.test.ts against the real host, without a proxy")
     .argument("[folders...]", "folders of filters; none: the one in this folder, else the bundled ones")
@@ -125,10 +117,28 @@ function authorCommands(sluice: Command, report: (status: number) => void): void
       const { test } = await import("./test.ts");
       report(await test(folders, options));
     });
+  sluice
+    .command("build")
+    .description("compile filters to WebAssembly (what has not changed is not compiled again)")
+    .argument("[folders...]", "folders of filters; none: the one in this folder, else the bundled ones")
+    .option("--debug", "do not optimise, and put the source map into the module")
+    .option("--force", "compile what has not changed, too")
+    .option("--out <folder>", "where the modules go (default: build in the filter's folder, with --debug build/debug)")
+    .action(async (folders: string[], options: FilterBuildOptions) => {
+      const { build } = await import("./build.ts");
+      report(await build(folders, options));
+    });
 }
 
 /** Plugins of a running proxy. */
 function pluginCommands(sluice: Command, report: (status: number) => void): void {
+  withAdminOptions(sluice.command("status"))
+    .description("print the plugins of a running proxy: versions, streams, failures, trials")
+    .option("--json", "as JSON")
+    .action(async (options: ChangeOptions) => {
+      const { status } = await import("./plugins.ts");
+      report(await status(options));
+    });
   withAdminOptions(sluice.command("load"))
     .description("replace a plugin's module in a running proxy; returns once every worker serves it")
     .argument("<plugin>", "its configured name")
@@ -177,13 +187,6 @@ function pluginCommands(sluice: Command, report: (status: number) => void): void
     .action(async (options: ChangeOptions) => {
       const { reload } = await import("./plugins.ts");
       report(await reload(options));
-    });
-  withAdminOptions(sluice.command("status"))
-    .description("print the plugins of a running proxy: versions, streams, failures, trials")
-    .option("--json", "as JSON")
-    .action(async (options: ChangeOptions) => {
-      const { status } = await import("./plugins.ts");
-      report(await status(options));
     });
 }
 

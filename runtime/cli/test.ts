@@ -31,6 +31,7 @@ export async function test(folders: readonly string[], options: FilterTestOption
   let status = 0;
   for (const folder of folders.length > 0 ? folders : ownFolders()) {
     const path = resolve(folder);
+    if (!existsSync(path)) throw new ProxyError("NO_TESTS", "config", `${path}: there is no such folder`);
     const tests = globSync("**/*.test.ts", { cwd: path, exclude: ["node_modules/**", "build/**"] }).sort();
     if (tests.length === 0) throw new ProxyError("NO_TESTS", "config", `${path}: there is no *.test.ts`);
     const module = await built(path);

@@ -142,7 +142,9 @@ export class Server implements AdminSubject, PoolOwner {
     this.#flush.unref();
     this.#stats.live(performance.now(), snapshot.listeners.length);
     const took = Math.round(performance.now());
-    this.#log.info(`live after ${took} ms with ${this.#options.concurrency} workers`);
+    this.#log.info(
+      `live after ${took} ms with ${this.#options.concurrency} worker${this.#options.concurrency === 1 ? "" : "s"}`,
+    );
     for (const { name, address } of this.#pool.bound) this.#log.info(`listener ${name} on ${address}`);
     this.#code?.pursue((code, bytes) => this.#takeLate(code, bytes));
     if (this.#code !== null && snapshot.registries.pollMs > 0) await this.#watchRegistries(this.#code, snapshot);

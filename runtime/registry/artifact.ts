@@ -82,9 +82,20 @@ export async function readArtifact(path: string, tag?: string): Promise<Artifact
     const module = await unbox(layout.blob(moduleLayer(manifest, path)), path);
     return { module, from: path, digest, manifest };
   }
-  if (statSync(path).size > MAX_ARTIFACT_BYTES)
-    throw new ProxyError("ARTIFACT_TOO_LARGE", "config", `${path}: it has more than ${MAX_ARTIFACT_BYTES} bytes`);
-  return { module: await unbox(readFileSync(path), path), from: path, digest: undefined, manifest: undefined };
+  return { module: await unbox(readArtifactFile(path), path), from: path, digest: undefined, manifest: undefined };
+}
+
+function readArtifactFile(path: string): Buffer {
+  try {
+    const { size } = statSync(path);
+    if (size <= MAX_ARTIFACT_BYTES) return readFileSync(path);
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    const known = { ENOENT: "there is no such file", EISDIR: "it is a folder, and no OCI layout" }[code ?? ""];
+    const why = known ?? (error instanceof Error ? error.message : String(error));
+    throw new ProxyError("ARTIFACT_UNREADABLE", "config", `${path}: ${why}`, error);
+  }
+  throw new ProxyError("ARTIFACT_TOO_LARGE", "config", `${path}: it has more than ${MAX_ARTIFACT_BYTES} bytes`);
 }
 
 /** Stores a module under a tag. Returns the manifest's digest. */

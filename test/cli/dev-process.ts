@@ -2,9 +2,9 @@
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { newFilter } from "../../runtime/cli/new.ts";
@@ -31,6 +31,13 @@ export class DevProcess {
 
   /** Resolves once the filter is served. */
   static async start(name: string, kind: FilterKind): Promise<DevProcess> {
+    const author = await DevProcess.begin(name, kind);
+    author.origin = (await author.printed(/(\S+) +admin http:\S+\n✓ serving/))[1]!;
+    return author;
+  }
+
+  /** Resolves once it runs. */
+  static async begin(name: string, kind: FilterKind): Promise<DevProcess> {
     const scratch = mkdtempSync(join(tmpdir(), "sluice-dev-"));
     newFilter(join(scratch, name), kind);
     const config = join(scratch, name, "sluice.yaml");
@@ -39,9 +46,14 @@ export class DevProcess {
       .replaceAll("port_value: 10001", `port_value: ${upstream}`)
       .replaceAll(/port_value: (?:10000|9901)/g, "port_value: 0");
     writeFileSync(config, text);
-    const author = new DevProcess(scratch, name);
-    author.origin = (await author.printed(/(\S+) +admin http:\S+\n✓ serving/))[1]!;
-    return author;
+    return new DevProcess(scratch, name);
+  }
+
+  /** Resolves once the first version has been compiled. */
+  async compiled(): Promise<void> {
+    const name = basename(this.#source, ".ts");
+    while (!existsSync(join(dirname(this.#source), "build", `${name}.wasm.json`)) && this.#child.exitCode === null)
+      await sleep(10);
   }
 
   /** Resolves once the pattern is in what was printed since `from`. */

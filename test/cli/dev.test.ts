@@ -1,7 +1,7 @@
 /** `sluice dev`: saves become served versions, mistakes and refusals leave the version before, and answers are compared. */
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
-import { after, before, describe, it } from "node:test";
+import { after, before, describe, it, test } from "node:test";
 import { stripVTControlCharacters } from "node:util";
 import { devConfig } from "../../runtime/cli/dev-config.ts";
 import { differenceOf, parseRecorded } from "../../runtime/cli/dev-replay.ts";
@@ -62,6 +62,15 @@ describe("sluice dev", () => {
   });
 });
 
+test("sluice dev takes a save that came before the first version served", async (t) => {
+  const author = await DevProcess.begin("early", "http");
+  t.after(() => author.end());
+  await author.compiled();
+  author.edit('"x-early"', '"x-late"');
+  const [, origin = ""] = await author.printed(/(http:\S+) +admin http:\S+\n✓ serving\n✓ live/);
+  assert.equal((await fetch(origin)).headers.get("x-late"), "hello");
+});
+
 describe("its screen", () => {
   const state: DevState = {
     name: "greeter",
@@ -90,6 +99,20 @@ describe("its screen", () => {
           assert.ok(stripVTControlCharacters(line).length <= Math.max(width, 40), line);
       }
     }
+  });
+
+  it("wraps what is wrong, so that the way to write it can be read", () => {
+    const advice = "AssemblyScript has no `?.`. Write `const b = x.b; if (b !== null) …` and use `b`.";
+    const why = `toll.ts:38:58: Expression expected.\n    ${advice}`;
+    const lines = screenLines({ ...state, news: { kind: "refused", what: "it does not compile", why } }, 60, 24, false);
+    const text = lines.map((line) => line.trim()).join(" ");
+    assert.ok(
+      text.includes(
+        `✗ it does not compile; the version before goes on serving toll.ts:38:58: Expression expected. ${advice}`,
+      ),
+      text,
+    );
+    assert.ok(lines.every((line) => line.length <= 60));
   });
 
   it("shows version, addresses, times, differences and the newest log", () => {

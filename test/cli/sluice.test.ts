@@ -6,6 +6,8 @@ import { join } from "node:path";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 
+import { GROUPS } from "../../runtime/cli/help.ts";
+
 const BIN = fileURLToPath(new URL("../../runtime/cli/sluice.js", import.meta.url));
 /** Makes this Node look like an old one to the bin (not to the process that the bin then starts). */
 const OLD = "Object.defineProperty(process.versions, 'node', { value: '20.1.0' });";
@@ -26,6 +28,43 @@ function start(args: readonly string[], before = "", bin = BIN): Promise<Outcome
   child.stderr.on("data", (data) => (stderr += String(data)));
   return new Promise((resolve) => child.on("close", (status) => resolve({ status, stdout, stderr })));
 }
+
+describe("help", () => {
+  test("has every command in a group, in a line that 80 columns hold", async () => {
+    const { stdout } = await start(["--help"]);
+    for (const line of stdout.split("\n")) assert.ok(line.length <= 80, line);
+    for (const [group, commands] of Object.entries(GROUPS)) {
+      const part = stdout.slice(stdout.indexOf(group)).split("\n\n")[0]!;
+      for (const [name, summary] of Object.entries(commands))
+        assert.match(part, new RegExp(`^ {2}${name}\\b.* {2}${summary}$`, "m"));
+    }
+    assert.match(stdout, /\nCommands:\n {2}help \[command\] [^\n]*\n$/);
+  });
+
+  test("shows no defaults that tell nothing", async () => {
+    const { stdout } = await start(["push", "--help"]);
+    assert.doesNotMatch(stdout, /\(default: \[\]\)/);
+    assert.match(stdout, /default: "istio"/);
+  });
+});
+
+describe("a file that is not there", () => {
+  for (const args of [
+    ["inspect", "nowhere.wasm"],
+    ["push", "nowhere.wasm", "localhost:1/a:1"],
+    ["test", "nowhere"],
+    ["inspect", tmpdir()],
+  ]) {
+    test(`is a sentence: ${args.join(" ")}`, async () => {
+      const { status, stderr } = await start(args);
+      assert.equal(status, 1);
+      assert.match(
+        stderr,
+        /^sluice: [A-Z_]+: \S+: (?:there is no such (?:file|folder)|it is a folder, and no OCI layout)\n$/,
+      );
+    });
+  }
+});
 
 describe("the bin", () => {
   for (const [name, before] of [

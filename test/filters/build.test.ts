@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, describe, it } from "node:test";
+import { after, before, describe, it, test } from "node:test";
 import protobuf from "protobufjs";
 import "protobufjs/ext/descriptor.js";
 import { type BuildResult, buildFilter } from "../../filters/build/build.ts";
@@ -220,6 +220,14 @@ register((): RootContext => new Root());`,
     const map = JSON.parse(inside) as { sources: string[] };
     assert.ok(map.sources.some((source) => source.endsWith("encoder/encoder.ts")));
   });
+});
+
+test("a filter may be called like a folder of ours, or like the SDK's", async () => {
+  for (const name of ["abi", "filters", "sdk"]) {
+    const { path } = await buildFilter(folder(name, { [`${name}.ts`]: DECODER }), { outFolder, target: "debug" });
+    const map = JSON.parse(readFileSync(`${path}.map`, "utf8")) as { sources: string[] };
+    assert.ok(map.sources.includes(`${name}/${name}.ts`), map.sources.join());
+  }
 });
 
 describe("mistakes", () => {

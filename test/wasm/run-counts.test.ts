@@ -83,7 +83,7 @@ describe("runs of code", () => {
       const fuel = exports[HostExport.FUEL] as WebAssembly.Global;
       fuel.value = 1_000_000;
       (exports["run"] as Run)(1000);
-      return fuel.value as number;
+      return fuel.value;
     });
     assert.equal(left[0], left[1]);
   });
