@@ -23,6 +23,10 @@ const options: BuildOptions = {
   ...(values.out === undefined ? {} : { outFolder: values.out }),
 };
 
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") throw error;
+});
+
 if (values.serve === true) serve();
 else await buildOnce();
 

@@ -47,7 +47,10 @@ export function readFilterFolder(path: string, repository: string): FilterSource
   const folder = resolve(path);
   const name = basename(folder);
   const entry = join(folder, `${name}.ts`);
-  if (!existsSync(entry)) throw new Error(`${entry}: not found (a filter's main file is named like its folder)`);
+  if (!existsSync(entry))
+    throw new Error(
+      `${relative(process.cwd(), entry)}: not found: a filter's main file is named like its folder; sluice new makes one`,
+    );
   const within = relative(repository, folder);
   const proto = join(folder, `${name}.proto`);
   const outside = within.startsWith("..");

@@ -1,6 +1,7 @@
 /** `sluice test --coverage`: which lines and functions of a filter its tests have run, as a table and as lcov. */
 import { existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, isAbsolute, join, relative, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
 import colors from "picocolors";
 import { MAX_SHOWN_FUNCTIONS } from "../limits.ts";
 import { shownText } from "../observe/wire-text.ts";
@@ -9,6 +10,8 @@ import { coverageOf } from "../wasm/module/coverage.ts";
 import type { CoveredFunction } from "../wasm/module/coverage.ts";
 import { loadModule } from "../wasm/module/module.ts";
 import { filesBeside } from "../wasm/module/symbols-beside.ts";
+
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 
 /** One source file of the filter, or a module that names none. */
 interface FileCoverage {
@@ -108,8 +111,9 @@ function shortName(name: string): string {
 /** The file of the filter's folder that a module means; undefined for libraries, and for what is generated. */
 function ownSource(file: string, folder: string): string | undefined {
   if (file === "" || file.startsWith("~lib/") || file.endsWith(".pb.ts")) return undefined;
-  // AssemblyScript's paths begin with the folder's name; compilers say where they ran, or name the file from there.
-  const places = isAbsolute(file) ? [file] : [resolve(folder, "..", file), resolve(folder, file), resolve(file)];
+  // AssemblyScript's paths begin with the folder's name, or here; other compilers' with where they ran, or from there.
+  const bases = [dirname(folder), ROOT, folder, process.cwd()];
+  const places = isAbsolute(file) ? [file] : bases.map((base) => resolve(base, file));
   return places.find((path) => {
     const within = relative(folder, path);
     return !within.startsWith("..") && !/^(?:node_modules|build)[/\\]/.test(within) && existsSync(path);

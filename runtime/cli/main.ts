@@ -28,12 +28,20 @@ export function versionText(): string {
   return `sluice/${manifest.version}/node-${process.versions.node}`;
 }
 
+/** Commands that have more to do than to print. */
+const SERVING: ReadonlySet<string> = new Set(["run", "quickstart", "dev"]);
+
 /** Runs one command; returns the exit status: 0 good, 1 failed, 2 misused. */
 export async function main(args: readonly string[]): Promise<number> {
   let status = 0;
   const report = (code: number): void => {
     status = code;
   };
+  // A reader that goes away (a pager, head) ends a command, without a word; a proxy goes on.
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error;
+    if (!SERVING.has(args[0] ?? "")) process.exit(status);
+  });
   try {
     await program(report).parseAsync(args, { from: "user" });
   } catch (error) {

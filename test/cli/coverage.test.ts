@@ -139,6 +139,16 @@ describe("coverage of AssemblyScript", () => {
     assert.deepEqual([work.get("FNDA count"), work.get("FNDA halve"), work.get("DA 14")], ["4", "16", "8"]);
   });
 
+  it("is told of a bundled filter, from anywhere", async () => {
+    const { status, output } = await sluice(
+      "test",
+      fileURLToPath(new URL("../../filters/evangelist", import.meta.url)),
+      "--coverage",
+    );
+    assert.equal(status, 0, output);
+    assert.match(output, /^evangelist\.ts +\d+\/\d+ /m);
+  });
+
   it("changes nothing of what a test sees, fuel included", async () => {
     const test = `import assert from "node:assert/strict";
 import { test } from "node:test";

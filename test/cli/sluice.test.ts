@@ -48,6 +48,16 @@ describe("help", () => {
   });
 });
 
+test("a reader that goes away ends a command without a word", async () => {
+  const module = fileURLToPath(new URL("../../build/filters/local_ratelimit.wasm", import.meta.url));
+  const child = spawn(process.execPath, [BIN, "inspect", module, "--scaffold"], { stdio: ["ignore", "pipe", "pipe"] });
+  child.stdout.destroy();
+  let stderr = "";
+  child.stderr.on("data", (data) => (stderr += String(data)));
+  const status = await new Promise((resolve) => child.on("close", resolve));
+  assert.deepEqual([status, stderr], [0, ""]);
+});
+
 describe("a file that is not there", () => {
   for (const args of [
     ["inspect", "nowhere.wasm"],

@@ -31,6 +31,17 @@ export const Event = {
   CALLED: 13,
 } as const;
 export const EVENT_SIZE = 3;
+/** Events that are of no interest when no fuel is taken. */
+export const FUEL_EVENTS: ReadonlySet<number> = new Set([
+  Event.CHARGE,
+  Event.LOOP,
+  Event.LEAVE,
+  Event.LEAVE_IF,
+  Event.LEAVE_BY,
+  Event.BULK,
+  Event.CALLING,
+  Event.CALLED,
+]);
 
 /** What a bulk instruction has so many of. */
 export const Bulk = { BYTES: 0, ELEMENTS: 1, PAGES: 2 } as const;

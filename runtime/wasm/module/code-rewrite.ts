@@ -13,7 +13,7 @@ import {
   MAX_REPEATING_MODULE_BYTES,
 } from "../../limits.ts";
 import { ByteWriter } from "./byte-writer.ts";
-import { bulkPrices, Charge, ChargeKind, Event, EVENT_SIZE, Region } from "./code-facts.ts";
+import { bulkPrices, Charge, ChargeKind, Event, EVENT_SIZE, FUEL_EVENTS, Region } from "./code-facts.ts";
 import type { BulkPrice, CodeScan, FunctionScan } from "./code-facts.ts";
 import { CODE, CodeWriter, EMPTY_BLOCK } from "./code-writer.ts";
 import type { HostGlobals } from "./host-code.ts";
@@ -48,17 +48,6 @@ export interface Rewritten {
   /** Original offsets of the pieces of code whose runs are counted. */
   readonly pieces: IntList;
 }
-
-const FUEL_EVENTS: ReadonlySet<number> = new Set([
-  Event.CHARGE,
-  Event.LOOP,
-  Event.LEAVE,
-  Event.LEAVE_IF,
-  Event.LEAVE_BY,
-  Event.BULK,
-  Event.CALLING,
-  Event.CALLED,
-]);
 
 /** Bodies of all functions of the module, each behind its size; the count in front is not written. */
 export function rewriteCode(input: RewriteInput): Rewritten {
