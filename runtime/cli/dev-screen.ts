@@ -33,7 +33,7 @@ export interface DevState {
   /** What the last save has come to. */
   news: DevNews;
   replayed: number;
-  /** What one of those is called. */
+  /** What one of those is called; "" when nothing is sent again, since the listener's connections are encrypted. */
   unit: string;
   differences: readonly Difference[];
   readonly log: string[];
@@ -90,7 +90,8 @@ export function screenLines(state: DevState, width: number, height: number, colo
     if (/^ *\+ /.test(line)) return green(text);
     return /^ *- /.test(line) ? red(text) : text;
   });
-  const foot = [rule, dim("save to compile and swap · ctrl-c to end")];
+  const encrypted = state.version > 0 && state.unit === "" ? " · nothing is sent again over TLS" : "";
+  const foot = [rule, dim(cut(`save to compile and swap · ctrl-c to end${encrypted}`))];
   const room = height - head.length - news.length - replays.length - foot.length - 3;
   const log = room > 0 && state.log.length > 0 ? ["", ...state.log.slice(-room).map((line) => dim(cut(line)))] : [];
   return [...head, ...news, ...(replays.length > 0 ? ["", ...replays] : []), ...log, ...foot].slice(0, height);

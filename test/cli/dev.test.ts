@@ -115,6 +115,12 @@ describe("its screen", () => {
     assert.ok(lines.every((line) => line.length <= 60));
   });
 
+  it("says when nothing is sent again", () => {
+    const last = (unit: string): string => screenLines({ ...state, unit }, 80, 24, false).at(-1)!;
+    assert.match(last(""), /ctrl-c to end · nothing is sent again over TLS$/);
+    assert.match(last("request"), /ctrl-c to end$/);
+  });
+
   it("shows version, addresses, times, differences and the newest log", () => {
     const text = screenLines(state, 80, 24, false).join("\n");
     for (const part of [
