@@ -26,6 +26,90 @@ const PARSING = /expected\.|Unexpected token|Invalid character|must be initializ
 /** The first that fits is told. */
 export const LACKS: readonly Lack[] = [
   {
+    message: /^Property '(?:match|matchAll|search|normalize|localeCompare)' does not exist on type '~lib\/string/,
+    advice:
+      "AssemblyScript has no regular expressions. Use `indexOf`, `startsWith` and `split`, or the host's linear-time expressions: `matchRegex` of sluice/filters/sdk/extensions.ts.",
+  },
+  {
+    message: /^Property '(?:from|of)' does not exist on type '~lib\/array/,
+    advice:
+      "Arrays are written down, `[1, 2]`, copied with `slice()`, or filled in a loop: `new Array<i32>()` and `push`.",
+  },
+  {
+    message: /^Not implemented: Block-scoped class/,
+    advice: "AssemblyScript has no classes inside of functions. Declare the class at the top of the file.",
+  },
+  {
+    message: /^Expression cannot be represented by a type/,
+    after: /^[[{]/,
+    advice:
+      "AssemblyScript has no plain objects. Declare a `class` with fields and make it with `new`; a `Map<string, T>` holds keys that are not known before.",
+  },
+  {
+    message: /^Expected \d+ type arguments?, but got 0/,
+    advice: "Say of which types it is: `new Map<string, i32>()`, `new Array<i32>()`.",
+  },
+  {
+    message: /^Type argument expected/,
+    before: /\bnew \w+$/,
+    advice: "Say of which types it is: `new Map<string, i32>()`, `new Array<i32>()`.",
+  },
+  {
+    message: /^Type expected/,
+    before: /[(,]\s*\w+\s*$/,
+    after: /^[,)]/,
+    advice: "Each parameter has a type: `x: i32`.",
+  },
+  {
+    message: /^Type expected/,
+    before: /\)\s*$/,
+    after: /^\s*\{/,
+    advice: "Each function says what it returns: `f(x: i32): i32 {`, or `: void` for nothing.",
+  },
+  {
+    message: /^Type expected/,
+    before: /:\s*$/,
+    after: /^\{/,
+    advice: "AssemblyScript has no object types. Declare a `class` with those fields.",
+  },
+  {
+    message: /^Index signature is missing in type 'filters\/sdk\/headers/,
+    advice: "Fields are asked for by name: `get(name)`, which is null when there is none.",
+  },
+  {
+    message: /is not assignable to type '\(\) => filters\/sdk\/context\/RootContext'/,
+    advice: "`register` takes a function that makes one: `register((): RootContext => new …)`.",
+  },
+  {
+    message: /^Expression does not compile to a value at runtime/,
+    before: /\bregister\(\s*$/,
+    advice: "`register` takes a function that makes one: `register((): RootContext => new …)`.",
+  },
+  {
+    message: /^Function implementation is missing/,
+    after: /^\s*is\s+\w/,
+    advice: "AssemblyScript has no type guards of one's own. Answer `bool`; `instanceof` narrows where it stands.",
+  },
+  {
+    message: /^'abstract' modifier cannot be used here/,
+    advice: "Only methods are abstract. Give the field a value, or make it a method that answers it.",
+  },
+  {
+    message: PARSING,
+    before: /(?:^|[;{}])\s*[A-Za-z_]\w*$/,
+    after: /^:\s*(?:for|while|do)\b/,
+    advice: "AssemblyScript has no labels. Put the inner loop into a function of its own, and `return` from it.",
+  },
+  {
+    message: /^Type '(?!~lib\/|\()[^' ]+\/\w+' is not assignable to type '~lib\/string\/String'/,
+    advice: "Make it a text: give the class a method `toString(): string`, and call it.",
+  },
+  {
+    message: /^File '.*\.(?:json|wasm|txt|yaml|css|html)\.ts' not found/,
+    advice:
+      "Only sources can be imported. What a filter must know stands in its configuration, or in a constant of a .ts file.",
+  },
+  {
     message: PARSING,
     after: /^(?:const|let|var)\s+\[.*\]\s+of\b/,
     advice:

@@ -15,8 +15,11 @@ interface Told {
   readonly advice: string | undefined;
 }
 
-/** Follows from other mistakes more often than not. */
-const CONSEQUENCE = /^A function whose declared type is not 'void' must return a value/;
+/** Follows from other mistakes more often than not: what could not be compiled has no type and no value. */
+const CONSEQUENCE = /^A function whose declared type is not 'void' must return a value|does not exist on type 'auto'/;
+/** The reader has lost its way in a file, and says so at each of the following tokens. */
+const LOST =
+  /(?:^|['}>)] )(?:Type|Identifier|Expression|Declaration)? ?expected\.$|^Unexpected token|^A 'return' statement can only/;
 /** Members of a class that are listed when one is missing: more would not be read. */
 const LISTED_MEMBERS = 14;
 /** CommonFlags.Private and Protected of the compiler. */
@@ -89,7 +92,7 @@ export class Mistakes {
       .join("\n");
   }
 
-  /** One per place if that has advice, none inside the library beside others, and no consequences. */
+  /** One per place if that has advice, none inside the library beside others, and no consequences of others. */
   #worthTelling(): Told[] {
     const advised = new Set<string>();
     const all = this.#told.filter((one) => {
@@ -101,7 +104,13 @@ export class Mistakes {
     const chosen = all.map(
       (one) => this.#told.find(({ place, advice }) => place === one.place && advice !== undefined) ?? one,
     );
-    const causes = chosen.filter(({ place, text }) => !place.startsWith("~lib/") && !CONSEQUENCE.test(text));
+    const files = new Set<string>();
+    const causes = chosen.filter(({ place, text, advice }) => {
+      const file = place.replace(/:\d+:\d+$/, "");
+      const lost = advice === undefined && LOST.test(text) && files.has(file);
+      files.add(file);
+      return !lost && !place.startsWith("~lib/") && !CONSEQUENCE.test(text);
+    });
     return causes.length > 0 ? causes : chosen;
   }
 
