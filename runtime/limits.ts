@@ -439,6 +439,8 @@ export const MAX_RING_SIZE = 8 * 1024 * 1024;
 export const MAGLEV_TABLE_SIZE = 65_537;
 /** Subsets of one selector that one host may be in: lists in its metadata multiply (`list_as_any`). */
 export const MAX_HOST_SUBSETS = 1000;
+/** Alternatives in the `fallback_list` of a metadata match: each is worked out by itself, for each request when a filter wrote it. */
+export const MAX_FALLBACK_METADATA = 100;
 /** Percent by which the share of usable hosts of a priority counts. Envoy: `overprovisioning_factor`, 140. */
 export const OVERPROVISIONING_PERCENT = 140;
 /** Bytes of one buffered response to a guest's HTTP call. Envoy: the async client's buffer limit, 32 MiB; guests hold it in their memory. */

@@ -181,6 +181,7 @@ export class Cluster implements Upstream {
     for (const tls of this.#tls) tls.close();
     this.#originalDst?.stop();
     this.#outliers?.stop();
+    if (this.#balancer instanceof SubsetBalancer) this.#balancer.stop();
     for (const target of this.#targets) target.stop();
     for (const host of this.#hosts) host.pool.drain();
   }
@@ -189,6 +190,7 @@ export class Cluster implements Upstream {
   withdraw(): void {
     this.resources.stats.membershipTotal.set(0);
     this.resources.stats.membershipHealthy.set(0);
+    this.resources.stats.membershipDegraded.set(0);
   }
 
   /** Ends everything at once. */

@@ -145,6 +145,8 @@ export class OutlierDetector {
   stop(): void {
     if (this.#timer !== null) clearInterval(this.#timer);
     this.#timer = null;
+    // Requests under way judge nobody any more.
+    this.#monitors = [];
     this.#setEjected(0);
   }
 

@@ -4,6 +4,7 @@
  */
 import type { HeaderMap } from "../codec/headers.ts";
 import { ResetReason } from "../errors.ts";
+import { DELAYED_CLOSE_TIMEOUT_MS } from "../limits.ts";
 import type { SecureFacts } from "../observe/stream-info.ts";
 import { Alarm } from "../timers.ts";
 import type { PickContext } from "./pick.ts";
@@ -30,6 +31,7 @@ export class RequestTunnel implements ByteStream, UpstreamHandler {
   localAddress = "";
   secure: SecureFacts | null = null;
   #open = false;
+  #flushed: Alarm | null = null;
   #writeEnded = false;
   #readEnded = false;
 
@@ -72,9 +74,14 @@ export class RequestTunnel implements ByteStream, UpstreamHandler {
     this.#request.resumeReading();
   }
 
-  /** The host is told that nothing more comes, and has to end its side. */
+  /** The host is told that nothing more comes; it has some time to end its side once it has everything. */
   finish(): void {
     this.endWrite();
+    this.#flushed ??= new Alarm(() => {
+      if (this.unsentBytes > 0) this.#flushed?.arm(DELAYED_CLOSE_TIMEOUT_MS);
+      else this.#fail(ResetReason.CONNECTION_TERMINATION, "");
+    });
+    this.#flushed.arm(DELAYED_CLOSE_TIMEOUT_MS);
   }
 
   close(): void {
@@ -141,6 +148,7 @@ export class RequestTunnel implements ByteStream, UpstreamHandler {
     const handler = this.#handler;
     this.#handler = null;
     this.#alarm.disarm();
+    this.#flushed?.disarm();
     return handler;
   }
 

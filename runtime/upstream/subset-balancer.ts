@@ -4,7 +4,7 @@
  * https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/load_balancing/subsets
  */
 import type { SubsetsConfig, SubsetSelector } from "../config/cluster-snapshot.ts";
-import { MAX_HOST_SUBSETS } from "../limits.ts";
+import { MAX_FALLBACK_METADATA, MAX_HOST_SUBSETS } from "../limits.ts";
 import type { Counter, Gauge, Stats } from "../observe/stats.ts";
 import type { Host } from "./host.ts";
 import { type BalancerOptions, type HostPicker, LoadBalancer } from "./load-balancer.ts";
@@ -82,6 +82,7 @@ export class SubsetBalancer implements HostPicker {
   /** For streams that want nothing in particular, or what there is not. */
   #fallback: readonly Step[] = [];
   #known = new WeakMap<MetadataMatch, readonly Step[]>();
+  #stopped = false;
 
   constructor(
     config: SubsetsConfig,
@@ -124,10 +125,19 @@ export class SubsetBalancer implements HostPicker {
     this.#default.hosts.push(...hosts.filter((host) => hasMetadata(host, defaultSubset, listAsAny)));
     this.#subsets = this.#divide(hosts);
     this.#fallback = this.#fallbackSteps();
+    if (this.#stopped) return;
     const stats = this.#stats;
     for (const key of this.#subsets.keys()) if (!before.has(key)) stats.created.inc();
     for (const key of before.keys()) if (!this.#subsets.has(key)) stats.removed.inc();
     stats.active.add(this.#subsets.size - before.size);
+  }
+
+  /** The cluster goes: its subsets are counted no more. */
+  stop(): void {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    this.#stats.active.add(-this.#subsets.size);
+    this.#stats.removed.add(this.#subsets.size);
   }
 
   // ---- hosts ------------------------------------------------------------------------------------------
@@ -185,7 +195,9 @@ export class SubsetBalancer implements HostPicker {
     const rest = match.only((key) => key !== FALLBACK_LIST);
     const list = match.fields[FALLBACK_LIST];
     if (!Array.isArray(list) || list.length === 0) return this.#resolveOne(rest);
-    return list.flatMap((fields: unknown) => this.#resolveOne(isStruct(fields) ? rest.with(fields) : rest));
+    // A filter may have written it.
+    const tried = list.slice(0, MAX_FALLBACK_METADATA);
+    return tried.flatMap((fields: unknown) => this.#resolveOne(isStruct(fields) ? rest.with(fields) : rest));
   }
 
   #resolveOne(match: MetadataMatch): readonly Step[] {

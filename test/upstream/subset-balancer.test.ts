@@ -126,6 +126,17 @@ test("what is counted", () => {
   balancer.update([]);
   assert.equal(balancer.pick(contextOf({ match: { version: "7" } })), null);
   assert.deepEqual(read(), [0, 8, 8, 1, 1, 1]);
+  balancer.update(allHosts());
+  balancer.stop();
+  balancer.update([]);
+  assert.deepEqual(read(), [0, 15, 15, 1, 1, 1]);
+});
+
+test("a list of fallbacks is not tried without end", () => {
+  const made = make(subsets({ fallbackList: true }), allHosts());
+  const none = Array.from({ length: 100 }, () => ({ version: "9" }));
+  assert.equal(reached(made, { fallback_list: [...none.slice(1), { version: "2" }] }), "c");
+  assert.equal(reached(made, { fallback_list: [...none, { version: "2" }] }), "");
 });
 
 test("hosts that come and go are seen by streams whose metadata were known before", () => {
