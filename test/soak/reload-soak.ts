@@ -64,6 +64,10 @@ interface State {
   extra: number;
   second: boolean;
   logged: boolean;
+  /** The first cluster is named instead of addressed; the listener of bytes has other statistics, and a logger. */
+  named: boolean;
+  bytes: string;
+  watched: boolean;
   bufferBytes: number;
 }
 
@@ -75,6 +79,9 @@ const BASE: State = {
   extra: 0,
   second: false,
   logged: false,
+  named: false,
+  bytes: "bytes",
+  watched: false,
   bufferBytes: 1_048_576,
 };
 
@@ -128,7 +135,7 @@ export async function soakReloads(
 }
 
 function change(state: State, random: Random): void {
-  switch (random(9)) {
+  switch (random(12)) {
     case 0:
     case 1:
       state.chain = PLUGINS.filter(() => random(2) === 0).toSorted(() => random(3) - 1);
@@ -152,6 +159,15 @@ function change(state: State, random: Random): void {
       state.logged = !state.logged;
       break;
     case 8:
+      state.named = !state.named;
+      break;
+    case 9:
+      state.bytes = `bytes${random(3)}`;
+      break;
+    case 10:
+      state.watched = !state.watched;
+      break;
+    default:
       state.bufferBytes = 65_536 + random(1000);
       break;
   }
@@ -186,21 +202,32 @@ class Scene {
     const filters = state.chain.map((name) => filter(plugin(name, this.#files.get(name)!, state.mark)));
     const log = state.logged ? { access_log: [logger(plugin("log", this.#files.get("a")!))] } : {};
     const http = manager([to("slow", "/slow"), to(state.up)], filters, log);
-    const tcp = typed("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy", { stat_prefix: "t", cluster: "echo" });
+    const tcp = typed("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy", {
+      stat_prefix: state.bytes,
+      cluster: "echo",
+    });
+    const watch = state.watched ? { access_log: [logger(plugin("watch", this.#files.get("b")!))] } : {};
+    const up = cluster(state.up, [fast], state.extra % 2 === 0 ? {} : more);
     return {
       listeners: [
         listener("ingress", [http], { per_connection_buffer_limit_bytes: state.bufferBytes }),
-        listener("bytes", [{ name: "tcp", typed_config: tcp }]),
+        listener("bytes", [{ name: "tcp", typed_config: tcp }], watch),
         ...(state.second ? [listener("second", [http])] : []),
       ],
       clusters: [
         cluster("slow", [slow], more),
-        cluster(state.up, [fast], state.extra % 2 === 0 ? {} : more),
+        state.named ? byName(up) : up,
         cluster("echo", [echo], more),
         ...Array.from({ length: state.extra }, (_, n) => cluster(`extra${n}`, [1])),
       ],
     };
   }
+}
+
+/** The same cluster, found by the name of its host. */
+function byName(one: World["clusters"][number]): World["clusters"][number] {
+  const dns = { ...one, type: "STRICT_DNS", dns_lookup_family: "V4_ONLY" };
+  return JSON.parse(JSON.stringify(dns).replaceAll("127.0.0.1", "localhost")) as typeof one;
 }
 
 /** New connections, slow requests, and connections of bytes that live on through reloads. */
