@@ -194,6 +194,8 @@ export const MAX_RANDOM_BYTES = 65_536;
 export const MAX_GUEST_BODY_BYTES = 64 * 1024 * 1024;
 /** Calls (HTTP and gRPC) of one root context that may be open at a time. */
 export const MAX_OPEN_CALLS = 10_000;
+/** Bytes of all requests that one plugin has open in a thread: they are kept until they are answered, outside of the guest's memory. */
+export const MAX_OPEN_CALL_BYTES = 64 * 1024 * 1024;
 /** Metrics that one instance may define. */
 export const MAX_METRICS_PER_INSTANCE = 10_000;
 /** Names of filter state that guests may set on one stream. */

@@ -6,7 +6,7 @@ import * as BufferType from "../../../abi/buffer.ts";
 import * as MapType from "../../../abi/map.ts";
 import * as Status from "../../../abi/status.ts";
 import type { HeaderMap } from "../../codec/headers.ts";
-import { MAX_OPEN_CALLS } from "../../limits.ts";
+import { MAX_OPEN_CALL_BYTES, MAX_OPEN_CALLS } from "../../limits.ts";
 import { grpcUnary } from "../../upstream/grpc-call.ts";
 import type { GrpcUnary } from "../../upstream/grpc-call.ts";
 import { GrpcStream } from "../../upstream/grpc-stream.ts";
@@ -25,6 +25,9 @@ export class RootCalls {
   readonly #root: RootContext;
   readonly #open = new Map<number, Call>();
   readonly #streams = new Map<number, GrpcStream>();
+  /** Bytes that each open call keeps, and all of them. */
+  readonly #sizes = new Map<number, number>();
+  #kept = 0;
   #lastToken = 0;
   #headers: HeaderMap | null = null;
   #trailers: HeaderMap | null = null;
@@ -39,30 +42,34 @@ export class RootCalls {
 
   /** Starts an HTTP call; 0 when the cluster is unknown or too many calls are open. */
   http(cluster: string, request: HttpCallRequest): number {
-    const upstream = this.#upstream(cluster);
+    const { headers, body, trailers } = request;
+    const size = body.length + sizeOf(headers) + sizeOf(trailers);
+    const upstream = this.#upstream(cluster, size);
     if (upstream === undefined) return 0;
-    this.#note(cluster, [request.headers, request.body, request.trailers]);
-    const token = this.#newToken(Kind.HTTP);
+    this.#note(cluster, [headers, body, trailers]);
+    const token = this.#newToken(Kind.HTTP, size);
     this.#open.set(token, httpCall(upstream, request, this.#httpHandler(token)));
     return token;
   }
 
   /** Starts a unary gRPC call; 0 as above. */
   grpc(cluster: string, request: GrpcUnary): number {
-    const upstream = this.#upstream(cluster);
+    const size = request.message.length + sizeOf(request.metadata);
+    const upstream = this.#upstream(cluster, size);
     if (upstream === undefined) return 0;
     this.#note(cluster, [request.service, request.method, request.metadata, request.message]);
-    const token = this.#newToken(Kind.GRPC_CALL);
+    const token = this.#newToken(Kind.GRPC_CALL, size);
     this.#open.set(token, grpcUnary(upstream, request, this.#grpcHandler(token)));
     return token;
   }
 
   /** Opens a gRPC stream; 0 as above. */
   grpcStream(cluster: string, target: GrpcStreamTarget): number {
-    const upstream = this.#upstream(cluster);
+    const size = sizeOf(target.metadata);
+    const upstream = this.#upstream(cluster, size);
     if (upstream === undefined) return 0;
     this.#note(cluster, [target.service, target.method, target.metadata]);
-    const token = this.#newToken(Kind.GRPC_STREAM);
+    const token = this.#newToken(Kind.GRPC_STREAM, size);
     const stream = new GrpcStream(upstream, target, this.#streamHandler(token));
     this.#open.set(token, stream);
     this.#streams.set(token, stream);
@@ -100,6 +107,8 @@ export class RootCalls {
     for (const call of this.#open.values()) call.cancel();
     this.#open.clear();
     this.#streams.clear();
+    this.#sizes.clear();
+    this.#kept = 0;
   }
 
   /** Maps 4 to 7. */
@@ -121,8 +130,9 @@ export class RootCalls {
     return type === BufferType.HTTP_CALL_RESPONSE_BODY ? this.#body : this.#message;
   }
 
-  #upstream(cluster: string): Upstream | undefined {
+  #upstream(cluster: string, size: number): Upstream | undefined {
     if (this.#open.size >= MAX_OPEN_CALLS || this.#root.deleted) return undefined;
+    if (this.#kept + size > MAX_OPEN_CALL_BYTES) return undefined;
     const upstream = this.#root.instance.facts.environment.upstreams.get(cluster);
     const { answers } = this.#root.plugin;
     return upstream === undefined || answers === null ? upstream : answers.tapped(upstream);
@@ -133,14 +143,18 @@ export class RootCalls {
     this.#root.instance.current.facts?.acts?.called(cluster, question);
   }
 
-  #newToken(kind: number): number {
+  #newToken(kind: number, size: number): number {
     do {
       this.#lastToken = (this.#lastToken + TOKEN_STEP) & 0x7fff_fffc;
     } while (this.#lastToken === 0 || this.#open.has(this.#lastToken + kind));
+    this.#sizes.set(this.#lastToken + kind, size);
+    this.#kept += size;
     return this.#lastToken + kind;
   }
 
   #forget(token: number): boolean {
+    this.#kept -= this.#sizes.get(token) ?? 0;
+    this.#sizes.delete(token);
     this.#streams.delete(token);
     return this.#open.delete(token);
   }
@@ -207,4 +221,10 @@ export class RootCalls {
     this.#root.answer("proxy_on_grpc_receive", [token, message.length]);
     this.#message = null;
   }
+}
+
+function sizeOf(map: HeaderMap | null): number {
+  let size = 0;
+  for (const text of map?.list ?? []) size += text.length;
+  return size;
 }

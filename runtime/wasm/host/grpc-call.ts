@@ -39,7 +39,7 @@ function readTarget(instance: Instance, call: string, at: readonly number[]): Ta
 }
 
 const PARTS = ["target", "service", "method", "metadata"] as const;
-const UNKNOWN = "target: unknown cluster, or too many calls are open";
+const UNKNOWN = "target: unknown cluster, or too many calls are open, or too large ones";
 
 export function grpcCallFunctions(instance: Instance): HostFunctions {
   return { ...opening(instance), ...openStreams(instance) };
@@ -70,6 +70,7 @@ function opening(instance: Instance): HostFunctions {
       if (!memory.putU32(tokenAt >>> 0, 0)) return instance.outside(name, "token_p");
       const root = instance.effective.root;
       instance.spend(CALL_FUEL);
+      memory.payForKept(messageSize >>> 0);
       const token =
         root === null
           ? 0
@@ -115,6 +116,7 @@ function openStreams(instance: Instance): HostFunctions {
     proxy_grpc_send(token: number, message: number, messageSize: number, endStream: number): number {
       const name = "proxy_grpc_send";
       if (!memory.has(message >>> 0, messageSize >>> 0)) return instance.outside(name, "message");
+      memory.payForKept(messageSize >>> 0);
       const bytes = memory.bytes.subarray(message >>> 0, (message >>> 0) + (messageSize >>> 0));
       const status = instance.effective.root?.calls.send(token >>> 0, bytes, endStream !== 0) ?? Status.NOT_FOUND;
       return status === Status.OK

@@ -44,6 +44,7 @@ export function httpCallFunctions(instance: Instance): HostFunctions {
           "headers: malformed pairs, or without :method, :path and :authority",
         );
       instance.spend(CALL_FUEL);
+      memory.payForKept(bodySize >>> 0);
       const token = root.calls.http(memory.utf8(upstream >>> 0, upstreamSize >>> 0), {
         headers: map,
         // The call keeps a copy of its own.
@@ -52,7 +53,11 @@ export function httpCallFunctions(instance: Instance): HostFunctions {
         timeoutMs,
       });
       if (token === 0)
-        return instance.refuse(Status.BAD_ARGUMENT, call, "cluster: unknown, or too many calls are open");
+        return instance.refuse(
+          Status.BAD_ARGUMENT,
+          call,
+          "cluster: unknown, or too many calls are open, or too large ones",
+        );
       memory.putU32(tokenAt >>> 0, token);
       return Status.OK;
     },

@@ -89,6 +89,11 @@ export class GuestMemory {
     return size === 0 ? NOTHING : Buffer.from(this.bytes.subarray(at, at + size));
   }
 
+  /** Takes the fuel of a copy that somebody else makes and keeps. */
+  payForKept(size: number): void {
+    if (size > FREE_COPY_BYTES) this.#pay(size, KEPT_COPY_FUEL_PER_BYTE);
+  }
+
   /** Asks the guest for `size` bytes; 0 when it has none or answers nonsense. Traps pass through. */
   allocate(size: number): number {
     if (size > FREE_COPY_BYTES) this.#pay(size);

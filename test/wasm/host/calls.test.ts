@@ -5,6 +5,8 @@ import type { TestContext } from "node:test";
 import * as grpc from "@grpc/grpc-js";
 import * as BufferType from "../../../abi/buffer.ts";
 import * as Status from "../../../abi/status.ts";
+import { HeaderMap } from "../../../runtime/codec/headers.ts";
+import { CALL_FUEL, FREE_COPY_BYTES, KEPT_COPY_FUEL_PER_BYTE, MAX_OPEN_CALL_BYTES } from "../../../runtime/limits.ts";
 import { encodePairs } from "../../../runtime/wasm/values/pairs.ts";
 import { clusterConfig, endpoint } from "../../upstream/fixtures.ts";
 import { callback, clustersOf, httpOrigin } from "../origins.ts";
@@ -127,6 +129,33 @@ describe("http_call", () => {
     for (const [n, call] of calls.entries()) assert.equal(stage.status(call), Status.BAD_ARGUMENT, String(n));
     for (const call of badPointers) assert.equal(stage.status(call), Status.INVALID_MEMORY_ACCESS);
     assert.equal(stage.u32(token), 0);
+  });
+
+  test("what open calls keep is bounded, and paid for", async (t) => {
+    const upstreams = await clustersOf(t, clusterConfig([]));
+    const puppet = new Puppet();
+    const token = puppet.cell();
+    const size = 100_000;
+    puppet.on(
+      "proxy_on_request_headers",
+      0,
+      puppet.call("proxy_http_call", ...puppet.text("origin"), ...puppet.text(HEADERS), 0, size, 0, 0, 1000, token),
+    );
+    const stage = Stage.started(puppet, { upstreams });
+    stage.stream().requestHead();
+    assert.ok(stage.instance.fuelUsed > BigInt(CALL_FUEL + (size - FREE_COPY_BYTES) * KEPT_COPY_FUEL_PER_BYTE));
+    const { calls } = stage.plugin.root!;
+    const request = {
+      headers: new HeaderMap([":method", "POST", ":path", "/", ":authority", "a"]),
+      body: new Uint8Array(MAX_OPEN_CALL_BYTES / 2),
+      trailers: new HeaderMap(),
+      timeoutMs: 1000,
+    };
+    assert.notEqual(calls.http("origin", request), 0);
+    assert.equal(calls.http("origin", request), 0);
+    calls.cancelAll();
+    assert.notEqual(calls.http("origin", request), 0);
+    calls.cancelAll();
   });
 
   test("a call that no host answers still gets its callback, after the guest has its token", async (t) => {
