@@ -49,7 +49,7 @@ export class Mistakes {
     const before = lines.pop() ?? "";
     const end = text.indexOf("\n", range.start);
     const after = text.slice(range.start, end < 0 ? text.length : end);
-    const advice = adviceFor({ message, before, after }) ?? this.#fromProgram(message, after);
+    const advice = adviceFor({ message, before, after }) ?? this.#fromProgram(message, after, text);
     // The standard library is no file of the author's: it lies in the compiler.
     const file = source.startsWith("~lib/") ? source : this.#shown(sourcePath(source, this.#filter, this.#repository));
     this.#told.push({ place: `${file}:${line}:${before.length + 1}`, text: plainNames(message), advice });
@@ -120,11 +120,11 @@ export class Mistakes {
 
   // ---- what only the program and the SDK know ---------------------------------------------------
 
-  #fromProgram(message: string, after: string): string | undefined {
+  #fromProgram(message: string, after: string, text: string): string | undefined {
     const [, property, type] = /^Property '(\w+)' does not exist on type '([^'<]+)/.exec(message) ?? [];
     if (property !== undefined && type !== undefined) return this.#members(property, type);
     const [, name] = /^Cannot find name '(\w+)'/.exec(message) ?? [];
-    if (name !== undefined) return this.#home(name);
+    if (name !== undefined) return this.#home(name) ?? misspeltName(name, text);
     if (message.startsWith("This member cannot have an 'override' modifier")) {
       const meant = nearest(/^\w+/.exec(after)?.[0] ?? "", this.#contextMethods());
       return meant === undefined
@@ -171,6 +171,15 @@ export class Mistakes {
     }
     return undefined;
   }
+}
+
+/** Names that a source has elsewhere: a short one is near to too many. */
+function misspeltName(name: string, text: string): string | undefined {
+  if (name.length < 4) return undefined;
+  const others = new Set(text.match(/\b[A-Za-z_]\w{2,}\b/g));
+  others.delete(name);
+  const meant = nearest(name, others);
+  return meant === undefined ? undefined : `Did you mean \`${meant}\`?`;
 }
 
 interface ClassElement {

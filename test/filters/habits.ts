@@ -236,4 +236,9 @@ export const HABITS: readonly (readonly [habit: string, source: string, advice: 
   ["object as text", "class A {}\nexport function a(): void { console.log(«new A()); }", "toString(): string"],
   ["import of JSON", 'import data from «"./data.json";\nexport function a(): i32 { return 1; }', "Only sources"],
   ["optional method", "interface I { «f?(): void }\nexport function a(): i32 { return 1; }", "Give the field a value"],
+  [
+    "a misspelt name",
+    "function double(x: i32): i32 { return x * 2; }\nexport function a(): i32 { return «duoble(1); }",
+    "Did you mean `double`",
+  ],
 ];
