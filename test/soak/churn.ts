@@ -17,6 +17,7 @@ import type { ThreadCensus } from "./census.ts";
 
 /** At once. */
 const BATCH = 40;
+const FEWEST_RELOADS = 20;
 const REQUEST = "GET / HTTP/1.1\r\nhost: churn\r\nconnection: close\r\n\r\n";
 
 export class Churn {
@@ -64,8 +65,8 @@ export class Churn {
     "TLS handshakes": (count) => many(count, () => this.#exchange(this.#secure(), REQUEST, "200 OK")),
     "TLS handshakes that fail": (count) => many(count, () => reset(this.#plain("tls"), "no hello")),
     "HTTP/2 sessions": (count) => many(count, () => this.#session()),
-    // Each takes as long as a hundred connections.
-    "times a hundredth of a reload": (count) => this.#reload(Math.ceil(count / 100)),
+    // Each takes as long as a hundred connections, and the first ones make V8 keep their code.
+    "times a hundredth of a reload": (count) => this.#reload(Math.max(FEWEST_RELOADS, Math.ceil(count / 100))),
   };
 
   #plain(listener: string): Socket {
@@ -111,8 +112,6 @@ export class Churn {
 export interface Growth {
   readonly thread: number;
   readonly heapBytes: number;
-  /** Of the whole process. */
-  readonly residentBytes: number;
   readonly descriptors: number;
   readonly resources: number;
 }
@@ -121,7 +120,6 @@ export function growth(before: readonly ThreadCensus[], after: readonly ThreadCe
   return after.map((one, at) => ({
     thread: one.thread,
     heapBytes: one.heapBytes - before[at]!.heapBytes,
-    residentBytes: one.residentBytes - before[at]!.residentBytes,
     descriptors: one.descriptors - before[at]!.descriptors,
     resources: one.resources - before[at]!.resources,
   }));
