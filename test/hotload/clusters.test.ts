@@ -70,6 +70,22 @@ describe("clusters in a reload", () => {
     assert.equal(await proxy.stat("cluster.b.membership_total"), 1);
   });
 
+  test("a host that was ejected stays out while its cluster stays, and is new when the cluster is", async () => {
+    const [bad, good] = [await Origin.start("bad"), await Origin.start("good")];
+    bad.failing = true;
+    const outlier_detection = { consecutive_5xx: 1, base_ejection_time: "600s", max_ejection_percent: 50 };
+    const both = cluster("a", [bad.port, good.port], { outlier_detection });
+    const proxy = await new WorldProxy(world([to("a")], [both]), ["--concurrency", "1"]).live();
+    const active = (): Promise<number> => proxy.stat("cluster.a.outlier_detection.ejections_active");
+    while ((await active()) === 0) await proxy.get("/");
+    await proxy.reload(world([to("a")], [both, cluster("b", [good.port])]));
+    assert.deepEqual(await bodies(proxy, "/"), new Set(["200 good"]));
+    assert.equal(await active(), 1);
+    bad.failing = false;
+    await proxy.reload(world([to("a")], [{ ...both, connect_timeout: "4s" }]));
+    assert.deepEqual(await bodies(proxy, "/"), new Set(["200 good", "200 bad"]));
+  });
+
   test("one that changes: requests under way finish on the old hosts, whose connections end; all others have the new ones", async () => {
     const [before, now] = [await Origin.start("before"), await Origin.start("now")];
     const proxy = await new WorldProxy(world([to("a")], [cluster("a", [before.port])])).live();

@@ -150,6 +150,8 @@ export class Origin {
   readonly server: Server;
   /** Connections so far. */
   connections = 0;
+  /** Everything is answered 500. */
+  failing = false;
   readonly waiting: ServerResponse[] = [];
 
   private constructor(name: string) {
@@ -182,8 +184,12 @@ export class Origin {
 
   /** Requests for /slow wait until somebody answers. */
   #answer(request: IncomingMessage, response: ServerResponse): void {
-    if (request.url === "/slow") this.waiting.push(response);
-    else response.end(this.name);
+    if (request.url === "/slow") {
+      this.waiting.push(response);
+      return;
+    }
+    if (this.failing) response.statusCode = 500;
+    response.end(this.name);
   }
 }
 
