@@ -26,6 +26,11 @@ const GRPC_STATUS_OF: Readonly<Record<string, string>> = {
 };
 const DEFAULT_BASE_MS = 25;
 
+/** What a header says that counts something; undefined when it is absent or no whole number. */
+export function wholeNumber(text: string | undefined): number | undefined {
+  return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : undefined;
+}
+
 export class RetryState {
   readonly perTryTimeoutMs: number;
   readonly #on: ReadonlySet<string>;
@@ -58,15 +63,15 @@ export class RetryState {
     }
     const codes = new Set(policy?.retriableStatusCodes);
     for (const code of headers.get("x-envoy-retriable-status-codes")?.split(",") ?? []) codes.add(Number(code));
-    const max = Number(headers.get("x-envoy-max-retries") ?? Number.NaN);
-    const perTry = Number(headers.get("x-envoy-upstream-rq-per-try-timeout-ms") ?? Number.NaN);
+    const max = wholeNumber(headers.get("x-envoy-max-retries"));
+    const perTryMs = wholeNumber(headers.get("x-envoy-upstream-rq-per-try-timeout-ms")) || undefined;
     for (const name of CONSUMED) headers.remove(name);
     if (tokens.size === 0) return undefined;
     return new RetryState(
       tokens,
       codes,
-      Number.isInteger(max) && max >= 0 ? max : (policy?.numRetries ?? 1),
-      Number.isInteger(perTry) && perTry > 0 ? perTry : (policy?.perTryTimeoutMs ?? 0),
+      max ?? policy?.numRetries ?? 1,
+      perTryMs ?? policy?.perTryTimeoutMs ?? 0,
       policy,
     );
   }

@@ -2,6 +2,7 @@
 import type { HeaderMap } from "../codec/headers.ts";
 import type { StreamInfo } from "../observe/stream-info.ts";
 import { wireText } from "../observe/wire-text.ts";
+import { wholeNumber } from "./retry.ts";
 import { pathLength } from "./route-match.ts";
 import type { ResolvedRoute } from "./route-table.ts";
 
@@ -10,8 +11,7 @@ export function chooseTimeout(routeTimeoutMs: number, headers: HeaderMap): numbe
   const asked = headers.get("x-envoy-upstream-rq-timeout-ms");
   if (asked === undefined) return routeTimeoutMs;
   headers.remove("x-envoy-upstream-rq-timeout-ms");
-  const ms = Number(asked);
-  return Number.isInteger(ms) && ms >= 0 ? ms : routeTimeoutMs;
+  return wholeNumber(asked) ?? routeTimeoutMs;
 }
 
 /**

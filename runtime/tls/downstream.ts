@@ -6,7 +6,7 @@
 import type { Socket } from "node:net";
 import type { Server, TLSSocket } from "node:tls";
 import type { DownstreamTlsConfig, SecretReader } from "../config/tls-snapshot.ts";
-import { MAX_TLS_SESSIONS } from "../limits.ts";
+import { MAX_TIMER_MS, MAX_TLS_SESSIONS } from "../limits.ts";
 import type { Stats } from "../observe/stats.ts";
 import type { SecureFacts } from "../observe/stream-info.ts";
 import { shownChain } from "./certificate.ts";
@@ -119,7 +119,7 @@ export class DownstreamTls {
       requestCert: asks,
       // The validator decides: it knows of pins, names and exceptions.
       rejectUnauthorized: false,
-      handshakeTimeout: this.#environment.handshakeTimeoutMs,
+      handshakeTimeout: Math.min(this.#environment.handshakeTimeoutMs, MAX_TIMER_MS),
       pauseOnConnect: true,
       allowHalfOpen: true,
     });
