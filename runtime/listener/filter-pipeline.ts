@@ -53,7 +53,11 @@ export class FilterPipeline {
 
   /** Runs the filters; the owner is told of their end, within this call if none waits. */
   run(socket: Socket, facts: SocketFacts, owner: SocketOwner): void {
-    if (this.#filters.length === 0) owner.onFiltered(socket, facts);
+    if (facts.nameless) {
+      // What it has sent could be read still, and no rule about addresses would know whose it is.
+      socket.destroy();
+      owner.onRefused();
+    } else if (this.#filters.length === 0) owner.onFiltered(socket, facts);
     else new PendingSocket(this, socket, facts, owner).advance();
   }
 

@@ -22,6 +22,8 @@ export type Verdict = (typeof Verdict)[keyof typeof Verdict];
 export class SocketFacts implements ChainFacts {
   /** A unix socket: addresses are "", ports 0. */
   readonly pipe: boolean;
+  /** The peer has reset the connection: the system has forgotten who it was, though not what it sent. */
+  readonly nameless: boolean;
   /** The physical peer, and the address of the socket itself. */
   readonly directRemoteIp: string;
   readonly directRemotePort: number;
@@ -52,7 +54,8 @@ export class SocketFacts implements ChainFacts {
 
   constructor(socket: Socket) {
     const { remoteAddress, localAddress } = socket;
-    this.pipe = remoteAddress === undefined;
+    this.pipe = localAddress === undefined;
+    this.nameless = !this.pipe && remoteAddress === undefined;
     this.directRemoteIp = plainIp(remoteAddress ?? "");
     this.directRemotePort = socket.remotePort ?? 0;
     this.directLocalIp = this.pipe ? "" : plainIp(localAddress ?? "");

@@ -270,9 +270,7 @@ export class Listener implements ConnectionOwner, SocketOwner, SocketTaker {
       this.#counts.leave();
       return;
     }
-    this.#allCounts.enter();
-    this.#cared++;
-    this.#pipeline.run(socket, Object.assign(new SocketFacts(socket), parcel.facts), this);
+    this.#begin(socket, Object.assign(new SocketFacts(socket), parcel.facts));
   }
 
   /** Another process has the sockets and goes on accepting. What is under way here may still be handed to this listener. */
@@ -372,9 +370,13 @@ export class Listener implements ConnectionOwner, SocketOwner, SocketTaker {
       const worker = this.#counts.enterFewest(peers.reachable);
       if (worker !== workerIndex && this.#give(worker, socket, facts)) return;
     }
+    this.#begin(socket, facts ?? new SocketFacts(socket));
+  }
+
+  #begin(socket: Socket, facts: SocketFacts): void {
     this.#allCounts.enter();
     this.#cared++;
-    this.#pipeline.run(socket, facts ?? new SocketFacts(socket), this);
+    this.#pipeline.run(socket, facts, this);
   }
 
   /** False when the socket cannot be given away; then it is counted here. */

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -111,6 +112,28 @@ test("reset ends with RST, not with FIN", async (t) => {
   socket.write("reset");
   const [error] = (await once(socket, "error")) as [NodeJS.ErrnoException];
   assert.equal(error.code, "ECONNRESET");
+});
+
+test("who sends something and resets before it is accepted is nobody, and is not served", async (t) => {
+  const seen: string[] = [];
+  const factory: NetworkFilterFactory = {
+    name: "echo",
+    terminal: true,
+    create(connection) {
+      seen.push(connection.info.remoteAddress);
+      return new Echo(connection);
+    },
+  };
+  const { set } = await start(t, [config(ip("127.0.0.1"))], [factory]);
+  const { port } = set.bound[0]!;
+  const hasty = `require("net").connect(${port}, "127.0.0.1", function () { this.write("x", () => this.resetAndDestroy()) })`;
+  // Nothing is accepted here meanwhile.
+  execFileSync(process.execPath, ["-e", hasty]);
+  assert.equal(await say({ host: "127.0.0.1", port }, "hello"), "hello");
+  assert.deepEqual(
+    seen.map((address) => address.split(":")[0]),
+    ["127.0.0.1"],
+  );
 });
 
 test("draining: no new connections, filters finish, and what does not finish is ended", async (t) => {
