@@ -92,12 +92,10 @@ function tool({ family }: Pick<Rules, "family">): string {
 
 function run(program: string, args: readonly string[], input = ""): void {
   const { status, stderr } = attempt(program, args, input);
-  if (status !== 0)
-    throw new ProxyError(
-      "IPTABLES",
-      "config",
-      `${program} ${args.join(" ")}: ${stderr.trim() || `ended with ${status}`}`,
-    );
+  if (status === 0) return;
+  const hint = program.startsWith("ip6") ? " (where there is no IPv6, --no-ipv6 leaves it out)" : "";
+  const why = stderr.trim() || `ended with ${status}`;
+  throw new ProxyError("IPTABLES", "config", `${program} ${args.join(" ")}: ${why}${hint}`);
 }
 
 function attempt(

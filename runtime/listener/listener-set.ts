@@ -11,6 +11,7 @@ import type { ListenerEnvironment } from "./listener.ts";
 import type { LentSocket } from "./listening-socket.ts";
 import { closeDescriptor } from "./native-sockets.ts";
 import type { ParcelOwner, SocketParcel } from "./peers.ts";
+import { SocketCounts } from "./socket-counts.ts";
 
 /** envoy.config.core.v3.TrafficDirection. */
 const INBOUND = 1;
@@ -92,7 +93,12 @@ export class ListenerSet implements ParcelOwner {
   }
 
   receive(parcel: SocketParcel): void {
-    this.#listenerOf(parcel)?.receive(parcel);
+    const listener = this.#listenerOf(parcel);
+    if (listener !== undefined) return listener.receive(parcel);
+    // It was counted here when it was given.
+    const { counts, workerIndex } = this.#environment;
+    const own = counts[parcel.listener];
+    if (own !== undefined) new SocketCounts(own, workerIndex).leave();
   }
 
   takeBack(parcel: SocketParcel): void {

@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { test } from "node:test";
 import type { Address, ListenerConfig } from "../../runtime/config/snapshot.ts";
 import { AddressBook } from "../../runtime/listener/address-book.ts";
+import { descriptorOf, duplicate } from "../../runtime/listener/native-sockets.ts";
 import { SocketCounts } from "../../runtime/listener/socket-counts.ts";
 import { StatsStore } from "../../runtime/observe/stats.ts";
 import { ListenerSet } from "../../runtime/listener/listener-set.ts";
@@ -172,6 +173,29 @@ test("the owner's own listener filters run, and counts move along with the conne
   await once(socket, "close");
   while (count("") > 0) await new Promise((resolve) => setTimeout(resolve, 2));
   assert.deepEqual([count("catch-all"), count("owner")], [0, 0]);
+});
+
+test("a socket that another worker gives to a listener that is gone is closed, and counts no more", async (t) => {
+  const buffer = SocketCounts.room(2);
+  const set = new ListenerSet(
+    [],
+    environment(new StatsStore(() => {}), () => [echo], { counts: { gone: buffer }, workerIndex: 1 }),
+  );
+  t.after(() => set.close());
+  await set.start();
+  const { set: other } = await start(t, [config(ip("127.0.0.1"))]);
+  const socket = await open({ host: "127.0.0.1", port: other.bound[0]!.port });
+  assert.equal(
+    new SocketCounts(buffer, 0).enterFewest((worker) => worker === 1),
+    0,
+  );
+  assert.equal(
+    new SocketCounts(buffer, 0).enterFewest(() => true),
+    1,
+  );
+  set.receive({ listener: "gone", descriptor: duplicate(descriptorOf(socket)), early: null, facts: null });
+  assert.deepEqual([...new Int32Array(buffer)], [1, 0]);
+  socket.destroy();
 });
 
 test("a virtual listener that stopped owns nothing", async (t) => {

@@ -4,7 +4,9 @@
  */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { test } from "node:test";
 import type { TestContext } from "node:test";
@@ -188,6 +190,20 @@ test("rules that cannot all be put in force leave none", (t) => {
   assert.throws(apply, /IPTABLES: ip .*route add local/);
   assert.doesNotMatch(machine.run("iptables-save") + machine.run("ip6tables-save"), /SLUICE/);
   assert.doesNotMatch(machine.run("ip", "rule"), /lookup 133/);
+});
+
+test("a machine without IPv6 is told how to do without, and keeps no rules of IPv4", (t) => {
+  const machine = new Namespace(t, "four");
+  const folder = mkdtempSync(join(tmpdir(), "sluice-"));
+  t.after(() => rmSync(folder, { recursive: true }));
+  // What iptables says on a kernel without it.
+  const broken = `#!/bin/sh\necho "ip6tables-restore v1.8.9 (nf_tables): Could not fetch rule set generation id" >&2\nexit 4\n`;
+  writeFileSync(join(folder, "ip6tables-restore"), broken, { mode: 0o755 });
+  const path = `PATH=${folder}:${process.env["PATH"]}:/usr/sbin:/sbin`;
+  const apply = ["env", path, process.execPath, SLUICE, "sidecar", "iptables", "apply"];
+  assert.throws(() => machine.run(...apply), /IPTABLES: ip6tables-restore .*--no-ipv6 leaves it out/);
+  assert.doesNotMatch(machine.run("iptables-save"), /SLUICE/);
+  assert.match(machine.run(...apply, "--no-ipv6"), /outbound to 15001, IPv4$/m);
 });
 
 test("what is no port, network, interface or user is refused, and changes nothing", (t) => {
