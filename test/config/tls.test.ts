@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { sameConfig } from "../../runtime/config/same.ts";
 import { Authority, read } from "../tls/certificates.ts";
 import { bootstrap, load, managerOf, snapshotOf } from "./fixture.ts";
 
@@ -269,6 +270,18 @@ test("a PKCS #12 file, an OCSP response, keys of tickets from files: all are wat
   );
 });
 
+test("a PKCS #12 file that stands in the text, and its password, never appear in the dump", () => {
+  const store = read(root.store(other, "open sesame")).toString("base64");
+  const { dump } = snapshotOf(
+    listenerOf(
+      `common_tls_context: { tls_certificates: [ { pkcs12: { inline_bytes: ${store} }, password: { inline_string: open sesame } } ] }`,
+    ),
+  );
+  const text = JSON.stringify(dump);
+  assert.ok(text.includes('"pkcs12":"[redacted]"') && text.includes('"password":"[redacted]"'));
+  assert.ok(!text.includes("open sesame") && !text.includes(store.slice(0, 40)));
+});
+
 test("what listeners are not: datagrams, internal, matched by another tree", () => {
   const cases: readonly (readonly [string, RegExp])[] = [
     ["udp_listener_config: {},", /not supported: udp_listener_config: listeners are TCP listeners/],
@@ -395,6 +408,31 @@ test("secrets of a file, as a discovery service would send them; files in it are
   assert.match(load(text).errors[0]!.message, /the secret 'own' is no tls_certificate/);
   rmSync(path);
   assert.match(load(text).errors[0]!.message, /cannot read the file: ENOENT/);
+});
+
+test("a configuration is the same one whatever has become of its files of secrets", () => {
+  const path = join(folder, "moving.yaml");
+  const inline = (one: string): string => `{ inline_string: ${JSON.stringify(read(one).toString())} }`;
+  const put = (own = good): void =>
+    writeFileSync(
+      path,
+      `resources:\n- { "@type": ${TYPE}Secret, name: own, tls_certificate: { certificate_chain: ${inline(own.certificate)}, private_key: ${inline(own.key)} } }\n` +
+        `- { "@type": ${TYPE}Secret, name: roots, validation_context: { trusted_ca: ${inline(own.certificate)} } }\n`,
+    );
+  const from = (name: string): string => `{ name: ${name}, sds_config: { path_config_source: { path: ${path} } } }`;
+  const text = (name: string, suffix: string): string =>
+    listenerOf(`common_tls_context: { tls_certificate_sds_secret_configs: [ ${from(name)} ], combined_validation_context: {
+      default_validation_context: { match_typed_subject_alt_names: [ { san_type: DNS, matcher: { suffix: ${suffix} } } ] },
+      validation_context_sds_secret_config: ${from("roots")} } }`);
+  put();
+  const before = snapshotOf(text("own", ".test"));
+  put(other);
+  const after = snapshotOf(text("own", ".test"));
+  const bytes = ({ listeners }: typeof before): Uint8Array =>
+    listeners[0]!.filterChains[0]!.tls!.certificates[0]!.chain.bytes;
+  assert.notDeepEqual(bytes(before), bytes(after));
+  assert.ok(sameConfig(before.listeners, after.listeners));
+  assert.ok(!sameConfig(before.listeners, snapshotOf(text("own", ".else")).listeners));
 });
 
 test("HTTP/2 of downstream: streams and windows", () => {

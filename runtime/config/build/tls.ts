@@ -297,7 +297,7 @@ function anySan(context: BuildContext, message: Message): SanMatcherConfig[] {
 function ownTicketKey(certificates: readonly TlsCertificateConfig[]): TicketKeyConfig {
   ticketSeed ??= randomBytes(TICKET_SEED_BYTES);
   const hash = createHash("sha384").update(ticketSeed);
-  for (const { chain } of certificates) hash.update(chain.file === "" ? chain.bytes : chain.file).update("\0");
+  for (const { chain, secret } of certificates) hash.update(secret ?? (chain.file || chain.bytes)).update("\0");
   return { source: { bytes: new Uint8Array(hash.digest()), file: "" }, rotates: true };
 }
 
