@@ -206,14 +206,18 @@ export async function verify(target: string, options: VerifyOptions): Promise<vo
   });
 }
 
-/** Writes PREFIX.key and PREFIX.pub. Throws ProxyError KEY_EXISTS rather than lose a key. */
+/** Writes PREFIX.key and PREFIX.pub. Throws ProxyError KEY_EXISTS rather than lose a key, or KEY_UNWRITABLE. */
 export function generateKeys(prefix: string): void {
   for (const file of [`${prefix}.key`, `${prefix}.pub`])
     if (existsSync(file))
       throw new ProxyError("KEY_EXISTS", "config", `${file} is there already; it is not overwritten`);
   const { privatePem, publicPem } = generateKeyPair(process.env["SLUICE_KEY_PASSWORD"]);
-  writeFileSync(`${prefix}.key`, privatePem, { mode: 0o600, flag: "wx" });
-  writeFileSync(`${prefix}.pub`, publicPem, { flag: "wx" });
+  try {
+    writeFileSync(`${prefix}.key`, privatePem, { mode: 0o600, flag: "wx" });
+    writeFileSync(`${prefix}.pub`, publicPem, { flag: "wx" });
+  } catch (error) {
+    throw new ProxyError("KEY_UNWRITABLE", "config", (error as Error).message, error);
+  }
   say(
     `${prefix}.key (keep it to yourself) and ${prefix}.pub (${keyFingerprint(readPublicKey(publicPem, prefix)).slice(0, 12)})`,
   );

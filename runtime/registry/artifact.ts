@@ -87,8 +87,10 @@ export async function readArtifact(path: string, tag?: string): Promise<Artifact
 
 function readArtifactFile(path: string): Buffer {
   try {
-    const { size } = statSync(path);
-    if (size <= MAX_ARTIFACT_BYTES) return readFileSync(path);
+    const status = statSync(path);
+    // They have no size, and no end.
+    if (status.isCharacterDevice() || status.isBlockDevice()) throw new Error("it is a device");
+    if (status.size <= MAX_ARTIFACT_BYTES) return readFileSync(path);
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
     const known = { ENOENT: "there is no such file", EISDIR: "it is a folder, and no OCI layout" }[code ?? ""];

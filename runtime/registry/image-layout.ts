@@ -32,8 +32,10 @@ export function openImageLayout(path: string): ImageLayout {
   if (statSync(path).isDirectory()) {
     return layoutOver(path, (name) => {
       const file = join(path, name);
-      if (!existsSync(file)) return undefined;
-      if (statSync(file).size > MAX_ARTIFACT_BYTES) throw tooLarge(file);
+      const status = statSync(file, { throwIfNoEntry: false });
+      // A pipe or a device of that name would never end.
+      if (status?.isFile() !== true) return undefined;
+      if (status.size > MAX_ARTIFACT_BYTES) throw tooLarge(file);
       return readFileSync(file);
     });
   }

@@ -235,6 +235,10 @@ describe("an open registry", () => {
     );
   });
 
+  it("is not needed for keys, which say where they cannot be written", async () => {
+    assert.match(await bad("generate-key-pair", join(scratch, "nowhere", "team")), /KEY_UNWRITABLE: ENOENT/);
+  });
+
   it("holds classic signatures that OpenSSL verifies as skopeo fetched them, and refuses with another key", async () => {
     const [key, other] = [join(scratch, "mine"), join(scratch, "other")];
     await good("generate-key-pair", key);

@@ -1,12 +1,13 @@
 /** The parts of artifacts that need no registry: names, archives, manifests, layouts; good ones, and everything else. */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import fc from "fast-check";
+import { readArtifact } from "../../runtime/registry/artifact.ts";
 import { chooseFromIndex, moduleLayer, pack } from "../../runtime/registry/layout.ts";
 import { layoutManifest, openImageLayout, writeImageLayout } from "../../runtime/registry/image-layout.ts";
 import { isIndex, manifestBytes, MediaType, parseManifest } from "../../runtime/registry/manifest.ts";
@@ -131,6 +132,17 @@ describe("archives", () => {
     fc.assert(
       fc.property(fc.uint8Array({ minLength: 0, maxLength: 2000 }), (bytes) => !looksLikeTar(Buffer.from(bytes))),
     );
+  });
+});
+
+describe("files that are none", () => {
+  it("a device is refused, and a layout whose index is one", async () => {
+    await assert.rejects(readArtifact("/dev/zero"), /ARTIFACT_UNREADABLE: \/dev\/zero: it is a device/);
+    const folder = join(scratch, "endless");
+    mkdirSync(folder);
+    writeFileSync(join(folder, "oci-layout"), "{}");
+    symlinkSync("/dev/zero", join(folder, "index.json"));
+    await assert.rejects(readArtifact(folder), /ARTIFACT_CONTENT: .*oci-layout or index\.json is missing/);
   });
 });
 
