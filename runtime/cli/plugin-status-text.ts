@@ -57,15 +57,15 @@ function versionCells(version: VersionJson): string[] {
     own,
     sha256.slice(0, 12),
     age_s === undefined ? "" : ageText(age_s),
-    `${streams} ${streams === 1 ? "stream" : "streams"}`,
-    `${instances} ${instances === 1 ? "instance" : "instances"}`,
+    counted(streams, "stream"),
+    counted(instances, "instance"),
     taken_back === undefined ? source : `taken back: ${taken_back}`,
   ];
 }
 
 function trialText(trial: TrialJson): string {
   const { kind, version, percent = 0, header, streams, failures, mean_ms, other_mean_ms = 0 } = trial;
-  const seen = `${streams} streams, ${failures} failures`;
+  const seen = `${counted(streams, "stream")}, ${counted(failures, "failure")}`;
   switch (kind) {
     case "probation":
       return `version ${version} is watched: ${seen}${trial.other_mean_ms === undefined ? "" : `, ${mean_ms} ms on average (before ${other_mean_ms} ms)`}`;
@@ -90,6 +90,10 @@ function trialText(trial: TrialJson): string {
 
 function examplesText({ examples = [] }: TrialJson): string[] {
   return examples.map(({ time, of, text }) => `    ${time}${of === "" ? "" : ` ${of}`}: ${text}`);
+}
+
+function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? "" : "s"}`;
 }
 
 function ageText(seconds: number): string {

@@ -41,6 +41,8 @@ interface Generation {
   readonly vms: readonly Vm[];
   /** Numbers of plugins that there were none of before. */
   readonly fresh: readonly number[];
+  /** Of shadows. */
+  readonly world: ShadowWorld | null;
 }
 
 /** Resolves when no chain is left that is not in force and has the plugin of this number. */
@@ -70,8 +72,6 @@ export class PluginSet {
   readonly #vms = new Set<Vm>();
   /** Prepared or on trial, by the number that the main thread gave. */
   readonly #prepared = new Map<number, Generation>();
-  /** Made with the first shadow. */
-  #shadowWorld: ShadowWorld | null = null;
   /** Lets go of versions that wait for streams of former routes, the oldest first. */
   readonly #held = new Set<() => void>();
   #stopRefreshing = (): void => {};
@@ -120,7 +120,7 @@ export class PluginSet {
    * Throws ProxyError naming the plugin and the reason; nothing of them is left then.
    */
   prepare(id: number, versions: readonly PluginVersion[], silent: boolean): void {
-    const generation = this.#make(versions, silent ? this.#shadows().environment : this.#environment);
+    const generation = this.#make(versions, this.#environment, silent ? shadowWorld(this.#environment) : null);
     try {
       for (const vm of generation.vms) vm.start();
     } catch (error) {
@@ -143,7 +143,7 @@ export class PluginSet {
     for (const { index, plugin } of generation.plugins) {
       const place = this.#place(index);
       setTrial(place.live, trial);
-      if (routing.kind === "shadow") setAnswers(place.live, this.#shadows().answers);
+      setAnswers(place.live, generation.world?.answers ?? null);
       place.tryOut(plugin, routing);
     }
   }
@@ -284,17 +284,14 @@ export class PluginSet {
     for (const vm of this.#vms) vm.close();
   }
 
-  #shadows(): ShadowWorld {
-    return (this.#shadowWorld ??= shadowWorld(this.#environment));
-  }
-
   #place(index: number): PluginFilterFactory {
     const place = this.#places.get(index);
     if (place === undefined) throw new ProxyError("PLUGIN_INDEX", "internal", `there is no plugin ${index}`);
     return place;
   }
 
-  #make(versions: readonly PluginVersion[], environment: WasmEnvironment): Generation {
+  #make(versions: readonly PluginVersion[], real: WasmEnvironment, world: ShadowWorld | null = null): Generation {
+    const environment = world?.environment ?? real;
     const vms = new Map<string, Vm>();
     const vmOf = (key: string, { config, module }: PluginVersion): Vm => {
       let vm = vms.get(key);
@@ -328,7 +325,7 @@ export class PluginSet {
     // What runs once in the process runs here: with upstreams at hand, and watched; a replaced worker takes it over.
     const running = [...vms.values()].filter((vm) => vm.service !== "process" || workerIndex === 0);
     for (const vm of running) this.#vms.add(vm);
-    return { plugins, vms: running, fresh };
+    return { plugins, vms: running, fresh, world };
   }
 
   #watch(plugins: readonly Plugin[], plan: TrialPlan, onBad: () => void): Trial {
@@ -338,7 +335,8 @@ export class PluginSet {
     return trial;
   }
 
-  #end({ vms }: Generation, drainMs: number): void {
+  #end({ vms, world }: Generation, drainMs: number): void {
+    world?.environment.shared.close();
     for (const vm of vms) this.#retire(vm, drainMs);
   }
 

@@ -77,85 +77,86 @@ const CASES: readonly Case[] = [
   },
 ];
 
-test("a shadow has no effect, and in what it differs is counted and shown", async (t) => {
-  const asked: string[] = [];
-  const server = createServer((incoming, response) => {
-    asked.push(incoming.url!);
-    incoming.resume();
-    incoming.on("end", () => response.writeHead(200, { "x-answer": "given" }).end("ok"));
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  after(() => (server.close(), server.closeAllConnections()));
-  const module = join(mkdtempSync(join(tmpdir(), "sluice-choices-")), "choices.wasm");
-  writeFileSync(module, await choicesModule("-"));
-  const port = (server.address() as AddressInfo).port;
-  const endpoint = `{ address: { socket_address: { address: 127.0.0.1, port_value: ${port} } } }`;
-  const code = `vm_config: { runtime: envoy.wasm.runtime.v8, code: { local: { filename: "${module}" } } }`;
-  const type = `"@type": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm`;
-  const proxy = await new ProxyProcess(
-    bootstrap({
-      routes: ["{ match: { prefix: / }, route: { cluster: side } }"],
-      clusters: `[{ name: side, load_assignment: { cluster_name: side, endpoints: [{ lb_endpoints: [{ endpoint: ${endpoint} }] }] } }]`,
-      httpFilters: `- { name: choices, typed_config: { ${type}, config: { name: choices, ${code} } } }`,
-    }),
-    ["--concurrency", "1"],
-  ).live();
+for (const isolation of ["WORKER", "CONNECTION", "STREAM"])
+  test(`a shadow has no effect, and in what it differs is counted and shown (${isolation})`, async (t) => {
+    const asked: string[] = [];
+    const server = createServer((incoming, response) => {
+      asked.push(incoming.url!);
+      incoming.resume();
+      incoming.on("end", () => response.writeHead(200, { "x-answer": "given" }).end("ok"));
+    });
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    after(() => (server.close(), server.closeAllConnections()));
+    const module = join(mkdtempSync(join(tmpdir(), "sluice-choices-")), "choices.wasm");
+    writeFileSync(module, await choicesModule("-"));
+    const port = (server.address() as AddressInfo).port;
+    const endpoint = `{ address: { socket_address: { address: 127.0.0.1, port_value: ${port} } } }`;
+    const code = `vm_config: { runtime: envoy.wasm.runtime.v8, code: { local: { filename: "${module}" } } }`;
+    const type = `"@type": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm`;
+    const proxy = await new ProxyProcess(
+      `${bootstrap({
+        routes: ["{ match: { prefix: / }, route: { cluster: side } }"],
+        clusters: `[{ name: side, load_assignment: { cluster_name: side, endpoints: [{ lb_endpoints: [{ endpoint: ${endpoint} }] }] } }]`,
+        httpFilters: `- { name: choices, typed_config: { ${type}, config: { name: choices, ${code} } } }`,
+      })}\nbootstrap_extensions: [{ name: wasm, typed_config: { "@type": type.googleapis.com/sluice.v1.WasmRuntime, defaults: { isolation: ${isolation} } } }]\n`,
+      ["--concurrency", "1"],
+    ).live();
 
-  function post(path: string): Promise<{ status: number; body: string; asked: unknown }> {
-    const [host, port] = proxy.address.split(":");
-    return new Promise((resolve, reject) => {
-      const outgoing = request({ host, port, path, method: "POST", agent: false }, (response) => {
-        let body = "";
-        response.setEncoding("utf8");
-        response.on("data", (chunk: string) => (body += chunk));
-        response.on("end", () => resolve({ status: response.statusCode!, body, asked: response.headers["x-asked"] }));
+    function post(path: string): Promise<{ status: number; body: string; asked: unknown }> {
+      const [host, port] = proxy.address.split(":");
+      return new Promise((resolve, reject) => {
+        const outgoing = request({ host, port, path, method: "POST", agent: false }, (response) => {
+          let body = "";
+          response.setEncoding("utf8");
+          response.on("data", (chunk: string) => (body += chunk));
+          response.on("end", () => resolve({ status: response.statusCode!, body, asked: response.headers["x-asked"] }));
+        });
+        outgoing.on("error", reject);
+        outgoing.end("body");
       });
-      outgoing.on("error", reject);
-      outgoing.end("body");
+    }
+
+    async function plugin(): Promise<PluginJson> {
+      const { body } = await proxy.get("/wasm?format=json", proxy.admin);
+      return (JSON.parse(body) as { plugins: PluginJson[] }).plugins[0]!;
+    }
+
+    for (const { title, letter, path, kind, says, undecided } of CASES) {
+      await t.test(title, async () => {
+        const loaded = await send(proxy.admin, "/wasm/load?plugin=choices&shadow", await choicesModule(letter));
+        assert.match(loaded.body, /"state":"shadow"/);
+        asked.length = 0;
+        const answer = await post(path);
+        if (path === "/deny") assert.deepEqual(answer, { status: 403, body: "no and so on", asked: answer.asked });
+        else
+          assert.deepEqual(answer, { status: 200, body: "ok and so on", asked: path === "/call" ? "live" : undefined });
+        // The call of the live version and its request: nothing was asked twice, or by the shadow.
+        assert.deepEqual(asked, path === "/call" ? ["/question", "/call"] : path === "/deny" ? [] : [path]);
+        const found = await until(plugin, ({ trial }) => trial?.undecided !== undefined && trialStreams(trial) === 1);
+        const trial = found.trial!;
+        const counts = Object.fromEntries(DIFFERENCE_KINDS.map((one) => [one, trial[`different_${one}`]]));
+        assert.deepEqual(counts, Object.fromEntries(DIFFERENCE_KINDS.map((one) => [one, one === kind ? 1 : 0])));
+        assert.equal(trial.undecided, undecided === true ? 1 : 0);
+        const shown = statusText([found]);
+        assert.ok(!shown.includes("secret"));
+        if (says === undefined) assert.match(shown, /no differences/);
+        else
+          assert.match(
+            shown,
+            new RegExp(`; different: ${kind!.replace("_", " ")} 1.*\n.* request .*: ${says.replace("?", ".")}\n`),
+          );
+      });
+    }
+
+    await t.test("what it counts is its own", async () => {
+      const { body } = await proxy.get("/stats?filter=choices.calls", proxy.admin);
+      assert.match(body, /^wasmcustom\.choices\.calls: 3$/m);
+      const { body: kinds } = await proxy.get("/stats?filter=shadow.different", proxy.admin);
+      for (const one of DIFFERENCE_KINDS)
+        assert.match(kinds, new RegExp(`^wasm.choices.shadow.different_${one}: [1-9]`, "m"));
     });
-  }
-
-  async function plugin(): Promise<PluginJson> {
-    const { body } = await proxy.get("/wasm?format=json", proxy.admin);
-    return (JSON.parse(body) as { plugins: PluginJson[] }).plugins[0]!;
-  }
-
-  for (const { title, letter, path, kind, says, undecided } of CASES) {
-    await t.test(title, async () => {
-      const loaded = await send(proxy.admin, "/wasm/load?plugin=choices&shadow", await choicesModule(letter));
-      assert.match(loaded.body, /"state":"shadow"/);
-      asked.length = 0;
-      const answer = await post(path);
-      if (path === "/deny") assert.deepEqual(answer, { status: 403, body: "no and so on", asked: answer.asked });
-      else
-        assert.deepEqual(answer, { status: 200, body: "ok and so on", asked: path === "/call" ? "live" : undefined });
-      // The call of the live version and its request: nothing was asked twice, or by the shadow.
-      assert.deepEqual(asked, path === "/call" ? ["/question", "/call"] : path === "/deny" ? [] : [path]);
-      const found = await until(plugin, ({ trial }) => trial?.undecided !== undefined && trialStreams(trial) === 1);
-      const trial = found.trial!;
-      const counts = Object.fromEntries(DIFFERENCE_KINDS.map((one) => [one, trial[`different_${one}`]]));
-      assert.deepEqual(counts, Object.fromEntries(DIFFERENCE_KINDS.map((one) => [one, one === kind ? 1 : 0])));
-      assert.equal(trial.undecided, undecided === true ? 1 : 0);
-      const shown = statusText([found]);
-      assert.ok(!shown.includes("secret"));
-      if (says === undefined) assert.match(shown, /no differences/);
-      else
-        assert.match(
-          shown,
-          new RegExp(`; different: ${kind!.replace("_", " ")} 1.*\n.* request .*: ${says.replace("?", ".")}\n`),
-        );
-    });
-  }
-
-  await t.test("what it counts is its own", async () => {
-    const { body } = await proxy.get("/stats?filter=choices.calls", proxy.admin);
-    assert.match(body, /^wasmcustom\.choices\.calls: 3$/m);
-    const { body: kinds } = await proxy.get("/stats?filter=shadow.different", proxy.admin);
-    for (const one of DIFFERENCE_KINDS)
-      assert.match(kinds, new RegExp(`^wasm.choices.shadow.different_${one}: [1-9]`, "m"));
   });
-});
 
 /** Streams that the shadow has seen to their end. */
 function trialStreams(trial: NonNullable<PluginJson["trial"]>): number {

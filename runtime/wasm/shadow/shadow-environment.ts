@@ -15,7 +15,7 @@ export interface ShadowWorld {
   readonly answers: Answers;
 }
 
-/** All shadows of a worker are in one, and share data among them. */
+/** Shadows that are tried together in a worker are in one, and share data among them. */
 export function shadowWorld(real: WasmEnvironment): ShadowWorld {
   const answers = new Answers();
   const environment = {
