@@ -4,8 +4,9 @@ import { StreamInfo } from "../../observe/stream-info.ts";
 export class ShadowInfo extends StreamInfo {
   static of(real: StreamInfo): ShadowInfo {
     const own = new ShadowInfo(real.connection, real.startTimeMs, real.startMs);
-    own.dynamicMetadata = structuredClone(real.dynamicMetadata);
-    own.filterState = structuredClone(real.filterState);
+    // Most streams have neither.
+    if (real.dynamicMetadata !== null) own.dynamicMetadata = structuredClone(real.dynamicMetadata);
+    if (real.filterState !== null) own.filterState = structuredClone(real.filterState);
     own.follow(real);
     return own;
   }
