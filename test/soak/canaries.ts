@@ -1,18 +1,21 @@
-/** `npm run soak:canaries [-- CANARIES]`: for each isolation and failure policy so many canaries, each taken back by itself. */
+/**
+ * `npm run soak:canaries [-- CANARIES UPSTREAM_MS]`: for each isolation and failure policy so many canaries, each taken back
+ * by itself; the upstream takes so long to answer, 0: there is none.
+ */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { CANARY_PERCENT, soakCanaries, VARIANTS } from "./canary-soak.ts";
 
-const [canaries = 20] = process.argv.slice(2).map(Number);
+const [canaries = 20, upstreamMs = 0] = process.argv.slice(2).map(Number);
 const folder = mkdtempSync(join(tmpdir(), "sluice-soak-"));
 process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
 
 for (const variant of VARIANTS) {
   // As a test, which ends what it starts.
   await test(`${variant.isolation} ${variant.policy}: ${canaries} canaries at ${CANARY_PERCENT} %`, async (t) => {
-    const outcome = await soakCanaries(folder, variant, canaries);
+    const outcome = await soakCanaries(folder, variant, canaries, upstreamMs);
     const { requests, failed, skipped, canaryStreams, requestsMeanwhile, medianMs, mostMs } = outcome;
     const share = (count: number, of: number): string => `${((100 * count) / of).toFixed(4)} %`;
     t.diagnostic(

@@ -1,9 +1,14 @@
 /** Canaries that trap once in a hundred streams, under load: what it costs until they are taken back by themselves. */
+import { once } from "node:events";
 import { mkdtempSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { Server } from "node:http";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { steadyLoad } from "../cli/restart-row.ts";
 import { Proxy, versionModule } from "../hotload/versions.ts";
+import type { Setting } from "../hotload/versions.ts";
 
 /** Of the streams. */
 export const CANARY_PERCENT = 10;
@@ -39,15 +44,25 @@ export interface CanarySoak extends Variant {
   readonly mostMs: number;
 }
 
-/** Resolves when each of so many canaries has been taken back; who waits for one that is not is ended by a time limit. */
-export async function soakCanaries(folder: string, variant: Variant, canaries: number): Promise<CanarySoak> {
+/**
+ * Resolves when each of so many canaries has been taken back; who waits for one that is not is ended by a time limit.
+ * `upstreamMs`: how long the upstream takes, so that streams are under way beside each other; 0: the proxy answers itself.
+ */
+export async function soakCanaries(
+  folder: string,
+  variant: Variant,
+  canaries: number,
+  upstreamMs: number,
+): Promise<CanarySoak> {
   const module = join(mkdtempSync(join(folder, "canary-")), "versions.wasm");
   writeFileSync(module, await versionModule(1));
   const { isolation, policy } = variant;
+  const upstream = upstreamMs === 0 ? null : await slowOrigin(upstreamMs);
   const proxy = await new Proxy(module, {
     args: ["--concurrency", String(WORKERS)],
     runtime: `defaults: { isolation: ${isolation}, rollout: { percent: ${CANARY_PERCENT} } }`,
     policy,
+    ...(upstream === null ? {} : routed(upstream)),
   }).live();
   const load = steadyLoad(proxy.address);
   const times: number[] = [];
@@ -73,6 +88,8 @@ export async function soakCanaries(folder: string, variant: Variant, canaries: n
   const skipped = await proxy.stat("wasm.versions.skipped_streams");
   proxy.process.kill("SIGTERM");
   await proxy.exited;
+  upstream?.closeAllConnections();
+  upstream?.close();
   times.sort((a, b) => a - b);
   return {
     ...variant,
@@ -84,6 +101,23 @@ export async function soakCanaries(folder: string, variant: Variant, canaries: n
     requestsMeanwhile,
     medianMs: times[times.length >> 1]!,
     mostMs: times.at(-1)!,
+  };
+}
+
+async function slowOrigin(ms: number): Promise<Server> {
+  const server = createServer((_request, response) => void setTimeout(() => response.end("ok"), ms));
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return server;
+}
+
+function routed(upstream: Server): Pick<Setting, "routes" | "clusters"> {
+  const { port } = upstream.address() as AddressInfo;
+  const endpoint = `{ address: { socket_address: { address: 127.0.0.1, port_value: ${port} } } }`;
+  const assignment = `{ cluster_name: slow, endpoints: [{ lb_endpoints: [{ endpoint: ${endpoint} }] }] }`;
+  return {
+    routes: ["{ match: { prefix: / }, route: { cluster: slow } }"],
+    clusters: `[{ name: slow, connect_timeout: 5s, load_assignment: ${assignment} }]`,
   };
 }
 
