@@ -433,11 +433,11 @@ test("max_requests_per_connection closes a worn-out connection", async (t) => {
 });
 
 test("an idle connection is closed after idle_timeout; a busy one is not", async (t) => {
-  let answer = (): void => {};
+  let answer: (() => void) | null = null;
   const { port } = await origin(t, (socket) =>
     onRequests(socket, (head) => {
-      answer = () => socket.write(OK);
-      if (!head.includes("/wait")) answer();
+      if (head.includes("/wait")) answer = () => socket.write(OK);
+      else socket.write(OK);
     }),
   );
   const { cluster, stats } = clusterUnderTest(t, clusterConfig([endpoint(port)], { idleTimeoutMs: 20 }));
@@ -445,8 +445,9 @@ test("an idle connection is closed after idle_timeout; a busy one is not", async
   await until(() => stats.read("upstream_cx_idle_timeout") === 1);
   assert.equal(stats.read("upstream_cx_active"), 0);
   const busy = get(cluster, "/wait");
+  await until(() => answer !== null);
   await new Promise((resolve) => setTimeout(resolve, 60));
-  answer();
+  answer!();
   assert.equal((await busy).body, "ok");
   assert.equal(stats.read("upstream_cx_idle_timeout"), 1);
 });
