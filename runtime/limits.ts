@@ -276,6 +276,8 @@ export const RESTORES_PER_TURN = 16;
 export const POOL_MEMORY_MS = 10_000;
 /** Milliseconds between two lines of log that say that a plugin has no instance for somebody. */
 export const NO_INSTANCE_LOG_MS = 1000;
+/** Milliseconds between two lines of log that say that a listening socket cannot accept: it fails for each connection that waits. */
+export const ACCEPT_ERROR_LOG_MS = 1000;
 /** Milliseconds between two looks at the memory and fuel of a worker's instances, for statistics. */
 export const VM_GAUGES_INTERVAL_MS = 1000;
 /** Callbacks of streams for each one whose time and fuel are measured: that takes some 300 ns. */

@@ -33,6 +33,8 @@ export interface BindOptions {
   readonly shared: number | undefined;
   /** A listening socket of the process before this one, which becomes this one's; undefined: none. */
   readonly inherited?: number | undefined;
+  /** Gets what goes wrong while it is served. */
+  readonly log: (level: "warn", message: string) => void;
 }
 
 /** True when each worker has a socket of its own; else one is shared. Elsewhere than on Linux it would get every connection. */
@@ -52,6 +54,7 @@ export function listen(server: Server, address: Address, config: ListenerConfig,
       server.listen(listenOptions(address, config, options), () => {
         try {
           setMode(address);
+          server.off("error", refuse);
           resolve();
         } catch (cause) {
           server.close();

@@ -141,7 +141,8 @@ export class Listener implements ConnectionOwner, SocketOwner, SocketTaker {
       if (inheritedSockets[name] !== undefined) continue;
       if (known !== undefined) this.#pending.set(index, known);
       else if (shared !== undefined || hasOwnSocket(this.#config, address) || workerIndex === 0) {
-        const options = { index, givenPort: boundPorts[name] ?? 0, shared };
+        const { log } = this.#environment;
+        const options = { index, givenPort: boundPorts[name] ?? 0, shared, log };
         this.#pending.set(index, await ListeningSocket.bind(address, this.#config, options));
       }
     }
@@ -149,13 +150,13 @@ export class Listener implements ConnectionOwner, SocketOwner, SocketTaker {
 
   /** Takes what the process before this one had, and leaves connections waiting in it; rejects as {@link bind} does. */
   async inherit(): Promise<void> {
-    const { inheritedSockets } = this.#environment;
+    const { inheritedSockets, log } = this.#environment;
     for (const [index, address] of this.#addresses().entries()) {
       const name = `${this.#config.name}/${index}`;
       const [inherited, ...more] = inheritedSockets[name] ?? [];
       if (inherited === undefined) continue;
       delete inheritedSockets[name];
-      const options = { index, givenPort: 0, shared: undefined };
+      const options = { index, givenPort: 0, shared: undefined, log };
       const socket = await ListeningSocket.bind(address, this.#config, { ...options, inherited });
       this.#pending.set(index, socket);
       for (const one of more) await socket.join(this.#config, { ...options, inherited: one });

@@ -6,6 +6,7 @@
 import { createServer } from "node:net";
 import type { Server, Socket } from "node:net";
 import type { Address, ListenerConfig } from "../config/snapshot.ts";
+import { ACCEPT_ERROR_LOG_MS } from "../limits.ts";
 import { describe, hasOwnSocket, listen, removeSocketFile, socketFile } from "./bind.ts";
 import type { BindOptions, BoundAddress } from "./bind.ts";
 import { descriptorOf, duplicate } from "./native-sockets.ts";
@@ -36,18 +37,21 @@ export class ListeningSocket {
   #place: BoundAddress | null = null;
   #owner: SocketTaker | null = null;
   #held: Socket[] = [];
+  readonly #log: BindOptions["log"];
+  #failureLoggedMs = -Infinity;
 
-  private constructor(key: string, handOver: string, address: Address) {
-    this.key = key;
-    this.#handOverKey = handOver;
+  private constructor(config: ListenerConfig, address: Address, { index, log }: BindOptions) {
+    this.key = socketKey(config, index);
+    this.#handOverKey = handOverKey(config, index);
     this.#address = address;
+    this.#log = log;
   }
 
   /** Rejects with ProxyError BIND_FAILED that names listener and address. */
   static async bind(address: Address, config: ListenerConfig, options: BindOptions): Promise<ListeningSocket> {
     const { index } = options;
-    const socket = new ListeningSocket(socketKey(config, index), handOverKey(config, index), address);
-    await listen(socket.#newServer(), address, config, options);
+    const socket = new ListeningSocket(config, address, options);
+    await socket.#listen(config, options);
     socket.#file = socketFile(address);
     socket.#place = describe(socket.#servers[0]!, index, address, config);
     return socket;
@@ -55,7 +59,21 @@ export class ListeningSocket {
 
   /** Accepts on another one of the process before this one, too. Rejects as {@link bind} does. */
   async join(config: ListenerConfig, options: BindOptions): Promise<void> {
-    await listen(this.#newServer(), this.#address, config, options);
+    await this.#listen(config, options);
+  }
+
+  async #listen(config: ListenerConfig, options: BindOptions): Promise<void> {
+    const server = this.#newServer();
+    await listen(server, this.#address, config, options);
+    server.on("error", (error) => this.#onAcceptFailed(config.name, error));
+  }
+
+  /** The connection waits, or is lost; those that are there, and the next ones, have nothing to do with it. */
+  #onAcceptFailed(name: string, error: Error): void {
+    const nowMs = performance.now();
+    if (nowMs - this.#failureLoggedMs < ACCEPT_ERROR_LOG_MS) return;
+    this.#failureLoggedMs = nowMs;
+    this.#log("warn", `listener ${name}: a connection cannot be accepted: ${error.message}`);
   }
 
   #newServer(): Server {

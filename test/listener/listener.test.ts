@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { syncBuiltinESMExports } from "node:module";
+import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -9,9 +11,11 @@ import type { Address } from "../../runtime/config/snapshot.ts";
 import { ProxyError } from "../../runtime/errors.ts";
 import { formatAddress, plainIp } from "../../runtime/listener/address.ts";
 import { closeDescriptor, listenOnPath } from "../../runtime/listener/native-sockets.ts";
+import { ListenerSet } from "../../runtime/listener/listener-set.ts";
+import { StatsStore } from "../../runtime/observe/stats.ts";
 import type { NetworkFilterFactory } from "../../runtime/network/filter.ts";
 import { drainLogFiles } from "../../runtime/observe/log-file.ts";
-import { chain, config, echo, Echo, ip, open, say, start } from "./fixture.ts";
+import { chain, config, echo, Echo, environment, ip, open, say, start } from "./fixture.ts";
 
 test("IPv4, IPv6 and further addresses of one listener", async (t) => {
   const { set } = await start(t, [config(ip("127.0.0.1"), { additionalAddresses: [ip("::1")] })]);
@@ -58,6 +62,32 @@ test("unix sockets: mode, stale socket files, and files that are none", async (t
   writeFileSync(file, "precious");
   await assert.rejects(start(t, [config({ kind: "pipe", path: file, mode: 0 })]), /BIND_FAILED/);
   assert.equal(readFileSync(file, "utf8"), "precious");
+});
+
+test("an accept that fails is told, once a second, and the listener goes on", async (t) => {
+  // The system's own failures cannot be had at will.
+  const servers: net.Server[] = [];
+  const { createServer } = net;
+  const spy = t.mock.method(net, "createServer", (...given: Parameters<typeof createServer>) => {
+    const server = createServer(...given);
+    servers.push(server);
+    return server;
+  });
+  syncBuiltinESMExports();
+  const logged: string[] = [];
+  const log = (level: string, message: string): void => void logged.push(`${level}: ${message}`);
+  const set = new ListenerSet(
+    [config(ip("127.0.0.1"))],
+    environment(new StatsStore(() => {}), () => [echo], { log }),
+  );
+  t.after(() => set.close());
+  await set.start();
+  spy.mock.restore();
+  syncBuiltinESMExports();
+  assert.equal(servers.length, 1);
+  for (let n = 0; n < 5; n++) servers[0]!.emit("error", new Error("accept EMFILE"));
+  assert.deepEqual(logged, ["warn: listener l: a connection cannot be accepted: accept EMFILE"]);
+  assert.equal(await say({ host: "127.0.0.1", port: set.bound[0]!.port }, "hello"), "hello");
 });
 
 test("abstract unix sockets", async (t) => {
