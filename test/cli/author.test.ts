@@ -1,6 +1,6 @@
 /** What a filter author does from the first command on: `sluice new`, `build`, `test`, mistakes and traps included. */
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
+import { execFile, execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -51,6 +51,13 @@ for (const kind of ["http", "network"] as const) {
       assert.equal(built.status, 0, built.output);
       const valid = await run(SLUICE, ["validate", "-c", "sluice.yaml"], folder);
       assert.equal(valid.status, 0, valid.output);
+    });
+
+    it("has a README whose commands find sluice once it is linked", () => {
+      execFileSync("npm", ["install", "--offline", "--no-audit", "--no-fund"], { cwd: folder, stdio: "pipe" });
+      assert.match(readFileSync(join(folder, "README.md"), "utf8"), /^ {4}npm install .*\n {4}npx sluice build /m);
+      const help = execFileSync("npm", ["run", "-s", "test", "--", "--help"], { cwd: folder, encoding: "utf8" });
+      assert.match(help, /^Usage: sluice test/);
     });
 
     it("is checked by editors as AssemblyScript, without a mistake", async () => {

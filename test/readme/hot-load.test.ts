@@ -43,9 +43,9 @@ describe("README", () => {
     const lines = [...blocks("Hot load", "sh"), ...blocks("Rolling out safely", "sh")].join("").trim().split("\n");
     const outcomes: string[] = [];
     for (const line of lines) {
-      const [program, command, ...args] = line.replace("new.wasm", module).split(" ");
-      assert.equal(program, "sluice", line);
-      outcomes.push(await run([command!, ...args, "--admin", proxy.admin]));
+      const [npx, program, ...args] = line.replace(/new\.wasm|tollgate\/build\/tollgate\.wasm/, module).split(" ");
+      assert.deepEqual([npx, program], ["npx", "sluice"], line);
+      outcomes.push(await run([...args, "--admin", proxy.admin]));
     }
     const says = [
       /version 2 .* serves all streams/,

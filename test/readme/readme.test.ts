@@ -1,9 +1,12 @@
 /** What the README says of closed sets is what the code says. */
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import { parse } from "yaml";
-import { bootstrap, snapshotOf } from "../config/fixture.ts";
+import { bootstrap, load, snapshotOf } from "../config/fixture.ts";
+import { Authority } from "../tls/certificates.ts";
 import { README, withTables } from "./tables.ts";
 
 const readme = readFileSync(README, "utf8");
@@ -33,7 +36,7 @@ test("every npm script that the README names exists", () => {
 });
 
 test("the bootstrap extension that the README shows is taken, and named plugins get what it says", () => {
-  const snippet = readme.match(/```yaml\n(bootstrap_extensions:[^`]*)```/)?.[1];
+  const snippet = readme.match(/```yaml\n(bootstrap_extensions:[^`]* defaults:[^`]*)```/)?.[1];
   assert.ok(snippet);
   const filter = `{ name: evangelist, typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault } },`;
   const { plugins } = snapshotOf(bootstrap({ rest: snippet, filters: filter }));
@@ -64,6 +67,17 @@ test("the module from the network that the README shows is taken", () => {
   assert.ok(plugin?.code.kind === "remote" && plugin.code.retries === 3);
 });
 
+test("the module from a registry that the README shows is taken", () => {
+  const snippet = readme.match(/```yaml\n(vm_config:[^`]*)```/)?.[1];
+  assert.ok(snippet);
+  const wasm = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
+  const config = JSON.stringify(parse(snippet));
+  const [plugin] = snapshotOf(
+    bootstrap({ filters: `{ name: a, typed_config: { "@type": ${wasm}, config: ${config} } },` }),
+  ).plugins;
+  assert.ok(plugin?.code.kind === "remote" && plugin.code.oci?.pinned === false);
+});
+
 test("the listeners that the README shows are taken", () => {
   const snippet = readme.match(/```yaml\n(listeners:[^`]*)```/)?.[1];
   assert.ok(snippet);
@@ -80,6 +94,26 @@ test("the listeners that the README shows are taken", () => {
     ],
   );
   assert.equal(clusters[0]!.type, "ORIGINAL_DST");
+});
+
+test("the TLS contexts that the README shows are taken, with files that are there", () => {
+  const snippet = readme.match(/### TLS\n[^]*?```yaml\n([^]*?)```/)?.[1];
+  assert.ok(snippet);
+  const folder = mkdtempSync(join(tmpdir(), "sluice-readme-"));
+  try {
+    const authority = new Authority(folder, "ca");
+    authority.issue("cert");
+    const text = snippet.replace("/etc/ssl/certs/ca-certificates.crt", "ca.pem").replace("key.pem", "cert.key");
+    const shown = parse(text) as Record<"filter_chains" | "clusters", { transport_socket: unknown }[]>;
+    const inFlow = (of: { transport_socket: unknown } | undefined): string =>
+      `transport_socket: ${JSON.stringify(of?.transport_socket)},`;
+    const parts = { chain: inFlow(shown.filter_chains[0]), cluster: inFlow(shown.clusters[0]) };
+    const { errors, snapshot } = load(bootstrap(parts), {}, folder);
+    assert.deepEqual(errors, []);
+    assert.ok(snapshot?.listeners[0]?.filterChains[0]?.tls);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 test("every file that the README names exists", () => {

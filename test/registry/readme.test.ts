@@ -43,14 +43,14 @@ it("sharing filters, as the README has it", async () => {
 
 it("the rules that the README shows are taken", () => {
   const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
-  const snippet = /```yaml\n("@type": [^`]*registries:[^`]*)```/.exec(readme)?.[1];
+  const snippet = /```yaml\n(bootstrap_extensions:[^`]*registries:[^`]*)```/.exec(readme)?.[1];
   assert.ok(snippet);
   const key = join(scratch, "team.pub");
   const config = configuration(MODULE, {});
-  const settings = JSON.stringify(parse(snippet))
+  const settings = JSON.stringify((parse(snippet) as { bootstrap_extensions: unknown }).bootstrap_extensions)
     .replace('"team.pub"', JSON.stringify(key))
     .replace('"tollgate"', '"versions"');
-  const text = `${config.replace(/configuration: \{[^}]*\}/, 'configuration: { "@type": x/google.protobuf.Struct, value: {} }')}\nbootstrap_extensions: [{ name: r, typed_config: ${settings} }]`;
+  const text = `${config.replace(/configuration: \{[^}]*\}/, 'configuration: { "@type": x/google.protobuf.Struct, value: {} }')}\nbootstrap_extensions: ${settings}`;
   const { snapshot, errors } = loadBootstrap([{ name: "readme", text, base: scratch }], { bundledFilters: {} });
   assert.deepEqual(errors, []);
   assert.deepEqual(
