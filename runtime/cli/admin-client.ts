@@ -37,7 +37,13 @@ export function askAdmin(
 ): Promise<AdminResponse> {
   return new Promise((resolve, reject) => {
     const fail = (why: string): void =>
-      reject(new ProxyError("ADMIN_UNREACHABLE", "config", `no answer from the admin interface at ${admin}: ${why}`));
+      reject(
+        new ProxyError(
+          "ADMIN_UNREACHABLE",
+          "config",
+          `no answer from the admin interface at ${admin} (--admin names another): ${why}`,
+        ),
+      );
     const outgoing = request(
       {
         ...target(admin),

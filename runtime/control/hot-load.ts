@@ -123,7 +123,7 @@ export class HotLoad {
       const named = this.#versions.named(name);
       const trial = this.#trials.of(named);
       if (number === undefined && trial !== undefined && trial.kind !== "probation") {
-        await this.#takeBack(trial, "given up by the operator");
+        await this.#takeBack(trial, "given up by the operator", "info");
         return outcomeOf(trial.spec.versions, "dropped", from);
       }
       const outcome = await this.#goBack(this.#maker.kept(name, named, number), from);
@@ -397,8 +397,8 @@ export class HotLoad {
     return trial;
   }
 
-  /** The new version is not wanted: the old one serves all streams again. */
-  async #takeBack(trial: TrialRun, reason: string): Promise<void> {
+  /** The new version is not wanted: the old one serves all streams again. `level`: how the log tells it of a candidate. */
+  async #takeBack(trial: TrialRun, reason: string, level: "info" | "error" = "error"): Promise<void> {
     const { versions } = trial.spec;
     if (!this.#trials.runs(trial)) return;
     const { log, pool } = this.#setup;
@@ -411,7 +411,7 @@ export class HotLoad {
         change.settled(this.#versions.inForce(this.#snapshot), this.#trials.standing());
         return Promise.resolve();
       });
-      log.error(`plugin ${name}: ${versionName(versions)} was taken back: ${reason}`);
+      log[level](`plugin ${name}: ${versionName(versions)} was taken back: ${reason}`);
       return;
     }
     const before = versions.map(({ index }) => this.#versions.previous(index) ?? this.#versions.live(index));

@@ -54,7 +54,7 @@ describe("sluice load, status, promote, rollback, reload", () => {
     const gone = await sluice("load", "--admin", "127.0.0.1:1", "versions", await moduleFile(3));
     assert.match(
       gone.stderr,
-      /ADMIN_UNREACHABLE: no answer from the admin interface at 127\.0\.0\.1:1: .*ECONNREFUSED/,
+      /ADMIN_UNREACHABLE: no answer from the admin interface at 127\.0\.0\.1:1 \(--admin names another\): .*ECONNREFUSED/,
     );
 
     const tried = await sluice(

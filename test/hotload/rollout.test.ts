@@ -83,6 +83,8 @@ describe("rollout", () => {
     assert.match((await proxy.post("/wasm/rollback?plugin=versions")).body, /"state":"dropped"/);
     assert.equal(await versionFor("yes"), "0001");
     assert.equal((await proxy.plugin()).versions[0]!.taken_back, "given up by the operator");
+    await proxy.printed("was taken back: given up by the operator");
+    assert.doesNotMatch(proxy.output, /\[error\].*given up by the operator/);
     assert.equal(await proxy.stat("wasm.versions.instances"), 1);
   });
 
