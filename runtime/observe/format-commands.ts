@@ -157,6 +157,13 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   },
 };
 
+/** What format strings may ask for, and get. */
+export const COMMAND_NAMES: readonly string[] = [
+  ...Object.keys(PLAIN),
+  ...Object.keys(COMMANDS),
+  ...TLS_COMMANDS.keys(),
+];
+
 /** Envoy's commands about things that this host does not know (yet): they render as absent. */
 const NOT_AVAILABLE = new RegExp(
   "^(?:REQUEST_TX_DURATION|ROUNDTRIP_DURATION|DOWNSTREAM_HANDSHAKE_DURATION|UPSTREAM_CONNECTION_POOL_READY_DURATION|" +

@@ -7,6 +7,7 @@ import { test } from "node:test";
 import { parse } from "yaml";
 import { bootstrap, load, snapshotOf } from "../config/fixture.ts";
 import { Authority } from "../tls/certificates.ts";
+import { COMMAND_NAMES } from "../../runtime/observe/format-commands.ts";
 import { README, withTables } from "./tables.ts";
 
 const readme = readFileSync(README, "utf8");
@@ -65,6 +66,20 @@ test("the module from the network that the README shows is taken", () => {
     bootstrap({ filters: `{ name: a, typed_config: { "@type": ${wasm}, config: { vm_config: ${vm} } } },` }),
   ).plugins;
   assert.ok(plugin?.code.kind === "remote" && plugin.code.retries === 3);
+});
+
+test("the table of format commands names each that there is, and no other", () => {
+  const table = readme.match(/\| group \| commands \|\n([^]*?)\n\n/)![1]!;
+  const shown = new Set<string>();
+  for (const row of table.split("\n")) {
+    const sides = row.startsWith("| TLS |") ? ["DOWNSTREAM_", "UPSTREAM_"] : [""];
+    for (const [word] of row.replace(/^\| \w+ \|/, "").matchAll(/(?<![A-Z_])[A-Z][A-Z0-9_]{2,}(?![a-z])/g)) {
+      if (word.endsWith("STREAM_")) continue;
+      for (const side of word.startsWith("TLS_JA") ? [""] : sides) shown.add(side + word);
+    }
+  }
+  const short = COMMAND_NAMES.map((name) => name.replace(/(_ADDRESS)(?:_WITHOUT)?_PORT$/, "$1"));
+  assert.deepEqual([...shown].sort(), [...new Set(short)].sort());
 });
 
 test("the module from a registry that the README shows is taken", () => {
