@@ -30,6 +30,8 @@ export class SecretFiles<C extends AnyTlsConfig> {
   /** Certificate and key are two files, and change one after the other. */
   readonly #settled = new Alarm(() => void this.#look());
   #looking = false;
+  /** What was refused last, and why; "": nothing. It is told once, however often something else happens in the folder. */
+  #refused = "";
   #closed = false;
 
   constructor(config: C, readSecrets: SecretReader, user: SecretUser) {
@@ -92,25 +94,42 @@ export class SecretFiles<C extends AnyTlsConfig> {
     if (this.#looking) return this.#noteChange();
     this.#looking = true;
     const before = { config: this.#config, contents: this.#contents };
+    const digests = new Map<string, string>();
+    let contents: ReadonlyMap<string, Uint8Array> = new Map();
     try {
-      const digests = new Map<string, string>();
       const config = await this.#readSecretFiles(digests);
-      const contents = new Map(filesOf(config).map(({ file }) => [file, readSecretFile(file)]));
+      contents = new Map(filesOf(config).map(({ file }) => [file, readSecretFile(file)]));
       if (this.#closed) return;
-      if (config === before.config && [...contents].every(([file, bytes]) => isSame(bytes, before.contents.get(file))))
+      if (
+        config === before.config &&
+        [...contents].every(([file, bytes]) => isSame(bytes, before.contents.get(file)))
+      ) {
+        this.#refused = "";
         return;
+      }
       this.#config = config;
       this.#contents = contents;
       this.#user.onChanged();
       this.#digests = digests;
+      this.#refused = "";
       this.#watchFolders();
     } catch (error) {
       this.#config = before.config;
       this.#contents = before.contents;
-      if (!this.#closed) this.#user.onRefused(error instanceof Error ? error.message : String(error));
+      if (!this.#closed) this.#refuse(error instanceof Error ? error.message : String(error), contents, digests);
     } finally {
       this.#looking = false;
     }
+  }
+
+  #refuse(reason: string, contents: ReadonlyMap<string, Uint8Array>, digests: ReadonlyMap<string, string>): void {
+    const tried = createHash("sha256").update(reason);
+    for (const digest of digests.values()) tried.update(digest);
+    for (const bytes of contents.values()) tried.update(createHash("sha256").update(bytes).digest());
+    const refused = tried.digest("hex");
+    if (refused === this.#refused) return;
+    this.#refused = refused;
+    this.#user.onRefused(reason);
   }
 
   /** The context with the secrets of its files as they are now; the one in force when none has changed. Fills `digests`. */

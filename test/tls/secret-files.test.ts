@@ -46,6 +46,45 @@ test("a folder in which something always happens; files that are gone, come back
   assert.deepEqual(seen, ["two", "three"]);
 });
 
+test("what is refused is told once, however often the folder is looked at, and again after it was right", async (t) => {
+  const place = folder(t);
+  const path = join(place, "ca.pem");
+  writeFileSync(path, "one");
+  const refused: string[] = [];
+  let looks = 0;
+  const trusted = source(path);
+  const config = upstreamTls({ validation: validation({ trustedCa: trusted }) });
+  const files: SecretFiles<UpstreamTlsConfig> = new SecretFiles(config, readSecrets, {
+    onChanged: () => {
+      looks++;
+      const text = Buffer.from(files.read(trusted)).toString();
+      if (text.startsWith("bad")) throw new Error("it is bad");
+    },
+    onRefused: (reason) => refused.push(reason),
+  });
+  t.after(() => files.close());
+  // As a log in the same folder does it, in which each refusal is a line.
+  const noise = setInterval(() => writeFileSync(join(place, "noise"), String(performance.now())), 5);
+  t.after(() => clearInterval(noise));
+  const lookedAgain = async (): Promise<void> => {
+    const before = looks;
+    await until(() => looks >= before + 3);
+  };
+  writeFileSync(path, "bad");
+  await lookedAgain();
+  assert.deepEqual(refused, ["it is bad"]);
+  writeFileSync(path, "bad in another way");
+  await until(() => refused.length > 1);
+  await lookedAgain();
+  assert.equal(refused.length, 2);
+  writeFileSync(path, "two");
+  await until(() => Buffer.from(files.read(trusted)).toString() === "two");
+  writeFileSync(path, "bad");
+  await until(() => refused.length > 2);
+  await lookedAgain();
+  assert.equal(refused.length, 3);
+});
+
 test("a folder that is not there is told, not thrown", (t) => {
   const place = folder(t);
   const path = join(place, "ca.pem");
