@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { parse } from "yaml";
-import { bootstrap, load, snapshotOf } from "../config/fixture.ts";
+import { bootstrap, load, managerOf, snapshotOf } from "../config/fixture.ts";
 import { Authority } from "../tls/certificates.ts";
 import { COMMAND_NAMES } from "../../runtime/observe/format-commands.ts";
 import { README, withTables } from "./tables.ts";
@@ -109,6 +109,14 @@ test("the listeners that the README shows are taken", () => {
     ],
   );
   assert.equal(clusters[0]!.type, "ORIGINAL_DST");
+});
+
+test("the access log that the README shows is taken", () => {
+  const snippet = readme.match(/```yaml\n(access_log:[^`]*)```/)?.[1];
+  assert.ok(snippet);
+  const inFlow = JSON.stringify((parse(snippet) as { access_log: unknown }).access_log);
+  const manager = managerOf(snapshotOf(bootstrap({ manager: `access_log: ${inFlow},` })));
+  assert.equal(manager.accessLogs.length, 1);
 });
 
 test("the TLS contexts that the README shows are taken, with files that are there", () => {
