@@ -12,6 +12,14 @@ const rules = (text: string): string[] =>
   brief(load(text).errors).map((line) => line.replace(/^\S+ static_resources\.clusters\[0\]\./, ""));
 const errorsOf = (text: string): string[] => rules(bootstrap({ cluster: text }));
 
+test("a policy that is misspelt is proposed", () => {
+  const [problem] = load(bootstrap({ cluster: "lb_policy: RINGHASH," })).errors;
+  assert.equal(
+    problem?.message,
+    'envoy.config.cluster.v3.Cluster.LbPolicy has no value "RINGHASH"; did you mean "RING_HASH"?',
+  );
+});
+
 test("policies that choose by hashes", () => {
   const hashing = {
     minimumRingSize: 1024,

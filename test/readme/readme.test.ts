@@ -119,6 +119,18 @@ test("the access log that the README shows is taken", () => {
   assert.equal(manager.accessLogs.length, 1);
 });
 
+test("the cluster of load balancing that the README shows is taken, and the route that goes with it", () => {
+  const [, snippet, match, hash] =
+    readme.match(
+      /### Load balancing\n[^]*?```yaml\n([^]*?)```[^]*?`(metadata_match:[^`]*)` and `(hash_policy:[^`]*)`/,
+    ) ?? [];
+  assert.ok(snippet);
+  const { clusters } = parse(snippet) as { clusters: unknown[] };
+  const routes = `{ match: { prefix: / }, route: { cluster: shop, ${match}, ${hash} } }`;
+  const taken = snapshotOf(bootstrap({ routes, clusters: `- ${JSON.stringify(clusters[0])}` })).clusters[1]!;
+  assert.deepEqual([taken.name, taken.lbPolicy, taken.subsets !== undefined], ["shop", "RING_HASH", true]);
+});
+
 test("the TLS contexts that the README shows are taken, with files that are there", () => {
   const snippet = readme.match(/### TLS\n[^]*?```yaml\n([^]*?)```/)?.[1];
   assert.ok(snippet);

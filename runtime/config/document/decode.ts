@@ -5,7 +5,7 @@
 import type { Problems, Spot } from "../problem.ts";
 import type { Field, MessageType, Schema } from "../schema/schema.ts";
 import { Message, type Single, type Slot } from "./message.ts";
-import { describe, Mismatch, readScalar } from "./scalar.ts";
+import { describe, Mismatch, readScalar, shorten } from "./scalar.ts";
 import { didYouMean, nearest } from "./suggest.ts";
 import type { MapTree, ScalarTree, Tree } from "./tree.ts";
 import { readWellKnown, WELL_KNOWN_TYPES } from "./well-known.ts";
@@ -229,7 +229,7 @@ export class Decoder {
     if (number !== undefined) return number;
     const names = [...type.byName.keys()];
     const hint = didYouMean(tree.value, names) || `; expected one of ${names.slice(0, 12).join(", ")}`;
-    return new Mismatch(`${type.name} has no value ${describe(tree)}${hint}`);
+    return new Mismatch(`${type.name} has no value ${JSON.stringify(shorten(tree.value))}${hint}`);
   }
 
   #any(message: Message, tree: Tree, place: Place): boolean {
