@@ -31,6 +31,8 @@ export interface Lending {
   readonly adminLent: boolean;
   /** Absent: the process is of an older version. */
   readonly plugins?: readonly PluginNote[];
+  /** When the first process of the row started, in milliseconds of the epoch. Absent: the process is of an older version. */
+  readonly firstStartMs?: number;
 }
 
 /** The name of the process's socket. As in Envoy it is made of base id and epoch; NUL makes it abstract. */

@@ -22,6 +22,7 @@ export interface RestartingProcess {
   readonly log: Log;
   /** Milliseconds of a drain until every response asks downstream to leave; 0: at once. */
   readonly drainOverMs: number;
+  readonly startedAt: Date;
   /** As it is configured; undefined: no admin interface. */
   readonly adminAddress: Address | undefined;
   /** All workers accept. */
@@ -64,6 +65,11 @@ export class HotRestart implements Lender {
     restart.#tellOfPlugins(predecessor.plugins);
     if (!restart.takesAdmin && predecessor.adminDescriptor !== null) closeDescriptor(predecessor.adminDescriptor);
     return restart;
+  }
+
+  /** When the first process of the row started, in milliseconds of the epoch. */
+  get firstStartMs(): number {
+    return this.#predecessor?.firstStartMs ?? this.#process.startedAt.getTime();
   }
 
   /** Sockets for the pool. */
@@ -128,7 +134,7 @@ export class HotRestart implements Lender {
     const adminDescriptor = this.#process.lendAdmin();
     const sockets = await pool.lend();
     const admin = adminAddress === undefined ? null : formatAddress(adminAddress);
-    return { sockets, admin, adminDescriptor, plugins };
+    return { sockets, admin, adminDescriptor, plugins, firstStartMs: this.firstStartMs };
   }
 
   async handOver(): Promise<void> {

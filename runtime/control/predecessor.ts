@@ -27,6 +27,8 @@ export class Predecessor {
   /** Its listening socket, which is this process's now; null: it is bound to a path. */
   readonly adminDescriptor: number | null;
   readonly plugins: readonly PluginNote[];
+  /** When the first process of the row started, in milliseconds of the epoch; undefined: it does not tell. */
+  readonly firstStartMs: number | undefined;
   readonly #socket: Socket;
   readonly #gone: Promise<void>;
 
@@ -34,6 +36,7 @@ export class Predecessor {
     this.sockets = lending.sockets.map(({ key, port }, at) => ({ key, port, descriptor: descriptors[at]! }));
     this.admin = lending.admin;
     this.plugins = lending.plugins ?? [];
+    this.firstStartMs = lending.firstStartMs;
     this.adminDescriptor = lending.adminLent ? descriptors.at(-1)! : null;
     this.#socket = new Socket({ fd });
     this.#gone = new Promise((resolve) => this.#socket.on("close", () => resolve()));

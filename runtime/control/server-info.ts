@@ -3,14 +3,13 @@ import { BUNDLED_FILTERS, NATIVE_EXTENSIONS } from "../extensions.ts";
 import type { AdminSubject } from "./subject.ts";
 
 export function serverInfo(subject: AdminSubject): object {
-  const { version, state, uptimeMs, commandLine, snapshot, hotRestartVersion } = subject;
-  const uptime = `${Math.floor(uptimeMs / 1000)}s`;
+  const { version, state, uptimeMs, uptimeOfRowMs, commandLine, snapshot, hotRestartVersion } = subject;
   const { id, cluster, region, zone, subZone, metadata } = snapshot.node;
   return {
     version,
     state,
-    uptime_current_epoch: uptime,
-    uptime_all_epochs: uptime,
+    uptime_current_epoch: seconds(uptimeMs),
+    uptime_all_epochs: seconds(uptimeOfRowMs),
     hot_restart_version: hotRestartVersion,
     command_line_options: commandLine,
     node: {
@@ -22,6 +21,11 @@ export function serverInfo(subject: AdminSubject): object {
       extensions: extensions(),
     },
   };
+}
+
+/** A google.protobuf.Duration without its fraction. */
+function seconds(ms: number): string {
+  return `${Math.floor(ms / 1000)}s`;
 }
 
 /** core.v3.Extension of everything that is built in. */

@@ -192,6 +192,10 @@ export class Server implements AdminSubject, PoolOwner {
     return Date.now() - this.startedAt.getTime();
   }
 
+  get uptimeOfRowMs(): number {
+    return Date.now() - (this.#restart?.firstStartMs ?? this.startedAt.getTime());
+  }
+
   get snapshot(): Snapshot {
     return this.#snapshot!;
   }
@@ -361,6 +365,7 @@ export class Server implements AdminSubject, PoolOwner {
     this.#restart = await Row.begin(restart, {
       pool: this.#pool,
       log: this.#log,
+      startedAt: this.startedAt,
       drainOverMs: this.#drainOverMs,
       adminAddress: admin?.address,
       isLive: () => this.#started,

@@ -30,6 +30,8 @@ export interface AdminSubject {
   readonly state: ServerState;
   readonly version: string;
   readonly uptimeMs: number;
+  /** Since the first process of a row that takes over from each other. */
+  readonly uptimeOfRowMs: number;
   readonly startedAt: Date;
   /** When the configuration in force came. */
   readonly configuredAt: Date;

@@ -22,6 +22,8 @@ export interface Lender {
     readonly admin: string | null;
     readonly adminDescriptor: number | null;
     readonly plugins: readonly PluginNote[];
+    /** See {@link Lending.firstStartMs}. */
+    readonly firstStartMs: number;
   }>;
   /** The successor accepts: this process lets go of its sockets. */
   handOver(): Promise<void>;
@@ -152,7 +154,7 @@ class Successor {
     this.#log.info("hot restart: lending listening sockets to the process that takes over");
     const descriptors: number[] = [];
     try {
-      const { sockets, admin, adminDescriptor, plugins } = await this.#lender.lend();
+      const { sockets, admin, adminDescriptor, plugins, firstStartMs } = await this.#lender.lend();
       descriptors.push(...sockets.map(({ descriptor }) => descriptor));
       if (adminDescriptor !== null) descriptors.push(adminDescriptor);
       this.#socket.write(
@@ -163,6 +165,7 @@ class Successor {
           admin,
           adminLent: adminDescriptor !== null,
           plugins,
+          firstStartMs,
         }),
       );
       for (let at = 0; at < descriptors.length; at += HAND_OVER_BATCH) {

@@ -53,6 +53,15 @@ describe("hot restart", () => {
     assert.equal((await successor.get("/hot_restart_version", successor.admin)).body, "1\n");
     const { body: stats } = await successor.get("/stats?filter=hot_restart", successor.admin);
     assert.equal(stats, "server.hot_restart_epoch: 1\n");
+    // Whole seconds: those of the whole row are ahead for as much of each second as the first process was there before.
+    for (let ahead = false; !ahead;) {
+      const info = JSON.parse((await successor.get("/server_info", successor.admin)).body) as Record<string, string>;
+      const [all, current] = [info["uptime_all_epochs"]!, info["uptime_current_epoch"]!].map((text) =>
+        parseInt(text, 10),
+      );
+      assert.ok(all! >= current!);
+      ahead = all! > current!;
+    }
   });
 
   test("connections that do not end are ended after the parent's time", async () => {

@@ -55,6 +55,7 @@ class Subject implements AdminSubject {
   state: ServerState = "LIVE";
   readonly version = "sluice/0/node-26";
   readonly uptimeMs = 61_999;
+  readonly uptimeOfRowMs = 3_600_500;
   readonly startedAt = new Date(0);
   readonly configuredAt = new Date(0);
   readonly commandLine = { concurrency: 2 };
@@ -453,6 +454,7 @@ describe("admin", () => {
     const info = (await getJson("/server_info")) as Record<string, unknown>;
     assert.equal(info["state"], "LIVE");
     assert.equal(info["uptime_current_epoch"], "61s");
+    assert.equal(info["uptime_all_epochs"], "3600s");
     assert.deepEqual(info["command_line_options"], { concurrency: 2 });
     const { extensions } = info["node"] as { extensions: { name: string }[] };
     const names = extensions.map(({ name }) => name);
