@@ -104,12 +104,15 @@ function attempt(
   input = "",
 ): { readonly status: number; readonly stdout: string; readonly stderr: string } {
   const done = spawnSync(program, args, { env: ENVIRONMENT, encoding: "utf8", input });
-  if (done.error !== undefined)
+  // A program that fails before it has read all of its input says why itself.
+  const failure: NodeJS.ErrnoException | undefined = done.error;
+  const unread = failure?.code === "EPIPE" && done.status !== null;
+  if (failure !== undefined && !unread)
     throw new ProxyError(
       "IPTABLES",
       "config",
-      `cannot run ${program}: ${(done.error as NodeJS.ErrnoException).code === "ENOENT" ? "it is not installed" : done.error.message}`,
-      done.error,
+      `cannot run ${program}: ${failure.code === "ENOENT" ? "it is not installed" : failure.message}`,
+      failure,
     );
   return { status: done.status ?? 1, stdout: done.stdout, stderr: done.stderr };
 }

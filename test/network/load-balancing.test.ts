@@ -101,7 +101,8 @@ test("connections of the same hash meet the same host", async (t) => {
     filters: [filter],
   });
   const met = new Set<string>();
-  for (let n = 0; n < 20; n++) {
+  // Ports differ at each run: of 80 keys none falls to one of four hosts once in 10^9 times.
+  for (let n = 0; n < 80; n++) {
     user = `user ${n}`;
     const own = await greeting(t, byState);
     assert.equal(await greeting(t, byState), own);
@@ -111,6 +112,6 @@ test("connections of the same hash meet the same host", async (t) => {
 
   const without = await proxied(t, { clusters: [up] });
   const spread = new Set<string>();
-  for (let n = 0; n < 60; n++) spread.add(await greeting(t, without));
+  for (let n = 0; n < 80; n++) spread.add(await greeting(t, without));
   assert.equal(spread.size, 4);
 });
