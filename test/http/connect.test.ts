@@ -4,17 +4,28 @@ import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { createServer } from "node:http";
-import { connect as connectH2, createServer as createH2Server } from "node:http2";
+import { createServer as createH2Server } from "node:http2";
 import type { ClientHttp2Session, ClientHttp2Stream, ServerHttp2Stream } from "node:http2";
 import { connect, type AddressInfo, type Socket } from "node:net";
 import { test } from "node:test";
 import type { TestContext } from "node:test";
 import type { ClusterConfig, ForwardAction, RouteConfigEntry, UpgradeConfig } from "../../runtime/config/snapshot.ts";
 import { ResponseFlag } from "../../runtime/errors.ts";
-import { HeadersStatus, type HttpFilterFactory, Phase } from "../../runtime/http/filter.ts";
+import { HeadersStatus } from "../../runtime/http/filter.ts";
 import { deadPort, proxied } from "../network/proxied.ts";
 import { until } from "../upstream/fixtures.ts";
-import { cluster, Downstream, Engine, exchange, fixedOrigin, forward, origin, route } from "./engine.ts";
+import {
+  cluster,
+  Downstream,
+  Engine,
+  exchange,
+  fixedOrigin,
+  forward,
+  h2Client,
+  headersFilter,
+  origin,
+  route,
+} from "./engine.ts";
 import type { EngineOptions, Origin } from "./engine.ts";
 
 const CONNECT: readonly UpgradeConfig[] = [{ type: "connect", enabled: true }];
@@ -50,13 +61,6 @@ async function echoHost(t: TestContext, each: (socket: Socket) => void = () => {
   });
   t.after(() => made.close());
   return made;
-}
-
-function h2Client(t: TestContext, port: number): ClientHttp2Session {
-  const session = connectH2(`http://127.0.0.1:${port}`);
-  session.on("error", () => {});
-  t.after(() => session.destroy());
-  return session;
 }
 
 async function askH2(
@@ -304,26 +308,13 @@ test("to a host of HTTP/2 a tunnel is a stream, whatever downstream speaks", asy
 test("filters see CONNECT, may refuse it, and cannot make another method of it", async (t) => {
   const up = await echoHost(t);
   const seen: string[] = [];
-  const filter: HttpFilterFactory = {
-    name: "guard",
-    phases: Phase.REQUEST_HEADERS,
-    create: (view) => ({
-      onRequestHeaders(headers) {
-        seen.push(`${headers.get(":method")} ${headers.get(":path") ?? "none"}`);
-        if (headers.get("x-no") !== undefined)
-          view.sendLocalReply({ status: 200, body: "mine", details: "guard", flag: -1, grpcStatus: -1 });
-        headers.set(":method", "GET");
-        return HeadersStatus.CONTINUE;
-      },
-      onRequestData: () => 0,
-      onRequestTrailers: () => 0,
-      onResponseHeaders: () => 0,
-      onResponseData: () => 0,
-      onResponseTrailers: () => 0,
-      onLog() {},
-      onDestroy() {},
-    }),
-  };
+  const filter = headersFilter("guard", (headers, _endStream, view) => {
+    seen.push(`${headers.get(":method")} ${headers.get(":path") ?? "none"}`);
+    if (headers.get("x-no") !== undefined)
+      view.sendLocalReply({ status: 200, body: "mine", details: "guard", flag: -1, grpcStatus: -1 });
+    headers.set(":method", "GET");
+    return HeadersStatus.CONTINUE;
+  });
   const proxy = await engine(t, up.port, { filters: [filter] });
   const downstream = await Downstream.open(proxy.port);
   downstream.send(`${ASK}x`);

@@ -3,8 +3,11 @@
  * threads and without configuration text. Tests of single behaviours start here; whole-process tests elsewhere.
  */
 import { once } from "node:events";
+import { connect as connectH2 } from "node:http2";
+import type { ClientHttp2Session } from "node:http2";
 import { connect, createServer } from "node:net";
 import type { AddressInfo, Server, Socket } from "node:net";
+import type { TestContext } from "node:test";
 import type {
   Address,
   ClusterConfig,
@@ -21,7 +24,9 @@ import type {
 } from "../../runtime/config/snapshot.ts";
 import { ConnectionManager } from "../../runtime/http/connection-manager.ts";
 import type { HttpEnvironment } from "../../runtime/http/connection-manager.ts";
-import type { HttpFilterFactory } from "../../runtime/http/filter.ts";
+import type { HeaderMap } from "../../runtime/codec/headers.ts";
+import { Phase } from "../../runtime/http/filter.ts";
+import type { HttpFilterFactory, StreamView } from "../../runtime/http/filter.ts";
 import { ListenerSet } from "../../runtime/listener/listener-set.ts";
 import { AccessLog } from "../../runtime/observe/access-log.ts";
 import { StatsStore } from "../../runtime/observe/stats.ts";
@@ -404,4 +409,33 @@ export async function exchange(port: number, text: string): Promise<string> {
   const received = await downstream.end();
   downstream.close();
   return received;
+}
+
+/** An HTTP/2 client with prior knowledge. */
+export function h2Client(t: TestContext, port: number): ClientHttp2Session {
+  const session = connectH2(`http://127.0.0.1:${port}`);
+  session.on("error", () => {});
+  t.after(() => session.destroy());
+  return session;
+}
+
+/** A filter of request headers alone; `onHeaders` answers with a HeadersStatus. */
+export function headersFilter(
+  name: string,
+  onHeaders: (headers: HeaderMap, endStream: boolean, stream: StreamView) => number,
+): HttpFilterFactory {
+  return {
+    name,
+    phases: Phase.REQUEST_HEADERS,
+    create: (stream) => ({
+      onRequestHeaders: (headers, endStream) => onHeaders(headers, endStream, stream),
+      onRequestData: () => 0,
+      onRequestTrailers: () => 0,
+      onResponseHeaders: () => 0,
+      onResponseData: () => 0,
+      onResponseTrailers: () => 0,
+      onLog: () => {},
+      onDestroy: () => {},
+    }),
+  };
 }

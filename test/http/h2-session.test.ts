@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { once } from "node:events";
-import { connect as connectH2, constants } from "node:http2";
+import { constants } from "node:http2";
 import type { ClientHttp2Session, ClientHttp2Stream, OutgoingHttpHeaders } from "node:http2";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -16,7 +16,7 @@ import { chain } from "../listener/fixture.ts";
 import { Authority } from "../tls/certificates.ts";
 import { downstreamTls } from "../tls/contexts.ts";
 import { until } from "../upstream/fixtures.ts";
-import { cluster, Engine, exchange, fixedOrigin, forward, origin, route } from "./engine.ts";
+import { cluster, Engine, exchange, fixedOrigin, forward, h2Client, origin, route } from "./engine.ts";
 import type { EngineOptions } from "./engine.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "sluice-h2-"));
@@ -65,13 +65,6 @@ async function mirror(t: TestContext): Promise<number> {
   return (server.address() as AddressInfo).port;
 }
 
-function client(t: TestContext, port: number): ClientHttp2Session {
-  const session = connectH2(`http://127.0.0.1:${port}`);
-  session.on("error", () => {});
-  t.after(() => session.destroy());
-  return session;
-}
-
 interface Got {
   readonly head: Record<string, unknown>;
   readonly body: Buffer;
@@ -104,7 +97,7 @@ function run(command: string, ...args: readonly string[]): Promise<string> {
 
 test("prior knowledge and HTTP/1 on one listener; counted and logged apart", async (t) => {
   const engine = await start(t);
-  const { head, body } = await get(client(t, engine.port));
+  const { head, body } = await get(h2Client(t, engine.port));
   assert.deepEqual([head[":status"], body.toString(), head["content-type"]], [200, "hello", "text/plain"]);
   assert.match(await exchange(engine.port, "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"), /hello$/);
   assert.match(await exchange(engine.port, "POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"), /hello$/);
@@ -176,7 +169,7 @@ test("curl and h2load over TLS, and curl with prior knowledge", async (t) => {
 
 test("heads, bodies and trailers go through, both ways", async (t) => {
   const engine = await start(t, { routes: [route("/", forward("up"))], clusters: [cluster("up", [await mirror(t)])] });
-  const session = client(t, engine.port);
+  const session = h2Client(t, engine.port);
   const body = Buffer.alloc(3_000_000, "x");
   const stream = session.request(
     {
@@ -212,7 +205,7 @@ test("a hundred streams at once, HEAD, no content, expect, CONNECT, and no path"
     route("/", forward("up")),
   ];
   const engine = await start(t, { routes, clusters: [cluster("up", [port])] });
-  const session = client(t, engine.port);
+  const session = h2Client(t, engine.port);
   const all = await Promise.all(Array.from({ length: 100 }, (_, at) => get(session, { ":path": `/${at}` })));
   assert.ok(all.every(({ head }) => head[":status"] === 200));
   const head = await get(session, { ":method": "HEAD" });
@@ -241,7 +234,7 @@ test("as many streams as configured, and no more", async (t) => {
     clusters: [cluster("up", [up.port])],
     manager: { http2 },
   });
-  const session = client(t, engine.port);
+  const session = h2Client(t, engine.port);
   await once(session, "remoteSettings");
   assert.equal(session.remoteSettings.maxConcurrentStreams, 2);
   assert.equal(session.remoteSettings.initialWindowSize, 65_535);
@@ -255,7 +248,7 @@ test("a stream that downstream resets is given up upstream; the others go on", a
   t.after(() => up.close());
   const routes = [route("/slow", forward("up")), ...HELLO];
   const engine = await start(t, { routes, clusters: [cluster("up", [up.port])] });
-  const session = client(t, engine.port);
+  const session = h2Client(t, engine.port);
   const stream = session.request({ ":method": "POST", ":path": "/slow", ":authority": "a" });
   stream.on("error", () => {});
   stream.write("x");
@@ -273,7 +266,7 @@ test("a response that breaks off upstream, or does not fit its length, is reset 
   t.after(() => cut.close());
   const routes = [route("/cut", forward("up")), ...HELLO];
   const engine = await start(t, { routes, clusters: [cluster("up", [cut.port])] });
-  const session = client(t, engine.port);
+  const session = h2Client(t, engine.port);
   const { code, head } = await get(session, { ":path": "/cut" });
   assert.equal(head[":status"], 200);
   assert.notEqual(code, 0);
@@ -286,7 +279,7 @@ test("a slow reader holds its own stream back, not the proxy", async (t) => {
   t.after(() => big.close());
   const routes = [route("/big", forward("up")), ...HELLO];
   const engine = await start(t, { routes, clusters: [cluster("up", [big.port])] });
-  const session = client(t, engine.port);
+  const session = h2Client(t, engine.port);
   const stream = session.request({ ":path": "/big", ":authority": "a" });
   await once(stream, "response");
   stream.pause();
@@ -310,7 +303,7 @@ test("what is no HTTP/2 after the preface ends the connection and is counted", a
   plain.resume().write("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
   await new Promise((resolve) => plain.on("close", resolve));
   const many = Object.fromEntries(Array.from({ length: 200 }, (_, at) => [`x-${at}`, "1"]));
-  const { code, head } = await get(client(t, engine.port), many);
+  const { code, head } = await get(h2Client(t, engine.port), many);
   assert.ok(code !== 0 && head[":status"] === undefined);
 });
 
@@ -321,7 +314,7 @@ test("thousands of streams that are opened and reset end their connection; other
     routes: [route("/slow", forward("up")), ...HELLO],
     clusters: [cluster("up", [up.port])],
   });
-  const hostile = client(t, engine.port);
+  const hostile = h2Client(t, engine.port);
   let open = true;
   hostile.on("close", () => (open = false));
   for (let round = 0; round < 100 && open; round++) {
@@ -333,7 +326,7 @@ test("thousands of streams that are opened and reset end their connection; other
     await new Promise((resolve) => setImmediate(resolve));
   }
   await until(() => !open);
-  assert.equal((await get(client(t, engine.port))).body.toString(), "hello");
+  assert.equal((await get(h2Client(t, engine.port))).body.toString(), "hello");
 });
 
 test("draining: GOAWAY, streams under way finish, then the connection ends", async (t) => {
@@ -347,7 +340,7 @@ test("draining: GOAWAY, streams under way finish, then the connection ends", asy
     clusters: [cluster("up", [up.port])],
     manager: { drainTimeoutMs: 20 },
   });
-  const session = client(t, engine.port);
+  const session = h2Client(t, engine.port);
   const pending = get(session);
   await until(() => up.sockets.size === 1);
   const goaway = once(session, "goaway");
@@ -361,7 +354,7 @@ test("draining: GOAWAY, streams under way finish, then the connection ends", asy
 
 test("an idle connection ends after its time; one with a stream does not", async (t) => {
   const engine = await start(t, { manager: { idleTimeoutMs: 60 } });
-  const session = client(t, engine.port);
+  const session = h2Client(t, engine.port);
   await get(session);
   await until(() => session.destroyed);
   assert.equal(engine.counter("http.test.downstream_cx_idle_timeout"), 1);

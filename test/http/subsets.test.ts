@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { ClusterConfig, EndpointConfig } from "../../runtime/config/snapshot.ts";
 import type { SubsetsConfig } from "../../runtime/config/cluster-snapshot.ts";
-import { HeadersStatus, type HttpFilterFactory, Phase } from "../../runtime/http/filter.ts";
-import { cluster, endpoint, Engine, exchange, fixedOrigin, forward, route } from "./engine.ts";
+import { HeadersStatus } from "../../runtime/http/filter.ts";
+import { cluster, endpoint, Engine, exchange, fixedOrigin, forward, headersFilter, route } from "./engine.ts";
 
 const SUBSETS: SubsetsConfig = {
   fallback: "NO_FALLBACK",
@@ -19,28 +19,15 @@ const SUBSETS: SubsetsConfig = {
 };
 
 /** Takes metadata for the stream out of the header `x-lb`, and for its connection out of `x-connection-lb`. */
-const filter: HttpFilterFactory = {
-  name: "lb",
-  phases: Phase.REQUEST_HEADERS,
-  create: ({ info }) => ({
-    onRequestHeaders(headers) {
-      const wanted = headers.get("x-lb");
-      if (wanted !== undefined)
-        info.dynamicMetadata = new Map([["envoy.lb", JSON.parse(wanted) as Record<string, unknown>]]);
-      const ofConnection = headers.get("x-connection-lb");
-      if (ofConnection !== undefined)
-        Object.assign(info.connection, { metadata: new Map([["envoy.lb", JSON.parse(ofConnection) as object]]) });
-      return HeadersStatus.CONTINUE;
-    },
-    onRequestData: () => 0,
-    onRequestTrailers: () => 0,
-    onResponseHeaders: () => 0,
-    onResponseData: () => 0,
-    onResponseTrailers: () => 0,
-    onLog() {},
-    onDestroy() {},
-  }),
-};
+const filter = headersFilter("lb", (headers, _endStream, { info }) => {
+  const wanted = headers.get("x-lb");
+  if (wanted !== undefined)
+    info.dynamicMetadata = new Map([["envoy.lb", JSON.parse(wanted) as Record<string, unknown>]]);
+  const ofConnection = headers.get("x-connection-lb");
+  if (ofConnection !== undefined)
+    Object.assign(info.connection, { metadata: new Map([["envoy.lb", JSON.parse(ofConnection) as object]]) });
+  return HeadersStatus.CONTINUE;
+});
 
 test("the route, its weighted cluster, the connection and the stream: each comes on top of the one before", async (t) => {
   const endpoints: EndpointConfig[] = [];

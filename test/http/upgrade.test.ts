@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { connect as connectH2, createServer as createH2Server } from "node:http2";
+import { createServer as createH2Server } from "node:http2";
 import type { ClientHttp2Session, ClientHttp2Stream, ServerHttp2Stream } from "node:http2";
 import { createServer } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
@@ -11,12 +11,10 @@ import type { Duplex } from "node:stream";
 import { test } from "node:test";
 import type { TestContext } from "node:test";
 import type { HttpConnectionManagerConfig, UpgradeConfig } from "../../runtime/config/snapshot.ts";
-import type { HeaderMap } from "../../runtime/codec/headers.ts";
 import { ResponseFlag } from "../../runtime/errors.ts";
-import { Phase } from "../../runtime/http/filter.ts";
-import type { HttpFilterFactory, StreamView } from "../../runtime/http/filter.ts";
+import type { HttpFilterFactory } from "../../runtime/http/filter.ts";
 import { until } from "../upstream/fixtures.ts";
-import { cluster, Downstream, Engine, forward, origin, route } from "./engine.ts";
+import { cluster, Downstream, Engine, forward, h2Client, headersFilter, origin, route } from "./engine.ts";
 import type { EngineOptions, Origin } from "./engine.ts";
 
 const WEBSOCKET: readonly UpgradeConfig[] = [{ type: "websocket", enabled: true }];
@@ -159,30 +157,9 @@ test("an upstream that does not agree answers a request, and what came early is 
   downstream.socket.destroy();
 });
 
-/** A filter of request headers alone. */
-function plainFilter(
-  name: string,
-  onHeaders: (headers: HeaderMap, endStream: boolean, stream: StreamView) => number,
-): HttpFilterFactory {
-  return {
-    name,
-    phases: Phase.REQUEST_HEADERS,
-    create: (stream) => ({
-      onRequestHeaders: (headers, endStream) => onHeaders(headers, endStream, stream),
-      onRequestData: () => 0,
-      onRequestTrailers: () => 0,
-      onResponseHeaders: () => 0,
-      onResponseData: () => 0,
-      onResponseTrailers: () => 0,
-      onLog: () => {},
-      onDestroy: () => {},
-    }),
-  };
-}
-
 /** A filter that writes down which requests it sees. */
 function watcher(seen: string[]): HttpFilterFactory {
-  return plainFilter("watcher", (headers, endStream) => {
+  return headersFilter("watcher", (headers, endStream) => {
     seen.push(`${headers.get(":path")} ${endStream}`);
     return 0;
   });
@@ -284,7 +261,7 @@ test("a reader that is slow stops the other side, and every byte arrives", async
 
 test("a filter that answers itself leaves the connection as it is", async (t) => {
   const up = await switching(t, AGREE, echo);
-  const doorman: HttpFilterFactory = plainFilter("doorman", (headers, _end, stream) => {
+  const doorman: HttpFilterFactory = headersFilter("doorman", (headers, _end, stream) => {
     if (headers.has("x-mine")) {
       stream.sendLocalReply({
         status: 401,
@@ -358,13 +335,6 @@ function answerFrame(socket: Duplex, frame: Buffer): void {
 }
 
 // ---- HTTP/2 -------------------------------------------------------------------------------------
-
-function h2Client(t: TestContext, port: number): ClientHttp2Session {
-  const session = connectH2(`http://127.0.0.1:${port}`);
-  session.on("error", () => {});
-  t.after(() => session.destroy());
-  return session;
-}
 
 async function askH2(
   session: ClientHttp2Session,
