@@ -239,6 +239,8 @@ describe("reloads that are refused", () => {
     await setUp();
     const proxy = await new WorldProxy(now()).live();
     const once = { ...plugin("once", await onceModule()), configuration: undefined };
+    // What it finds in the shared data the first worker takes, whichever that is.
+    await proxy.get("/remember");
     const answer = await proxy.tryReload(withFilter(next(), once));
     assert.equal(answer.status, 422);
     assert.match(answer.body, /^GUEST_CONFIGURE: plugin once: proxy_on_configure refused the configuration/);
@@ -286,9 +288,10 @@ import { register } from "sluice/filters/sdk/contexts.ts";
 import { getSharedData, setSharedData } from "sluice/filters/sdk/shared.ts";
 class Root extends RootContext {
   override onConfigure(_configuration: ArrayBuffer): bool {
-    if (getSharedData("configured") !== null) return false;
-    setSharedData("configured", "yes");
-    return true;
+    const last = getSharedData("last");
+    // A rehearsal has none.
+    if (last === null) return true;
+    return String.UTF8.decode(last.bytes) != "taken" && setSharedData("last", "taken", last.cas);
   }
 }
 register((): RootContext => new Root());

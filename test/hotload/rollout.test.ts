@@ -188,11 +188,17 @@ describe("rollout", () => {
     const proxy = await startProxy({ args: ["--concurrency", "1"] });
     await proxy.load(await versionModule(2), "&shadow");
     await answers(proxy, 3);
+    // An answer may be here before its comparison is counted.
+    const counted = async (): Promise<unknown[]> => {
+      const { trial } = await proxy.plugin();
+      return [trial?.kind, trial?.["shadowed"], trial?.["different_headers"]];
+    };
+    await until(counted, (now) => now[2] === 3);
     await proxy.post("/workers/replace?index=0");
     await proxy.printed("worker 0 is back");
     assert.deepEqual([...(await answers(proxy, 4))], [["200 0001", 4]]);
-    const { trial } = await proxy.plugin();
-    assert.deepEqual([trial?.kind, trial?.["shadowed"], trial?.["different_headers"]], ["shadow", 7, 7]);
+    await until(counted, (now) => now[2] === 7);
+    assert.deepEqual(await counted(), ["shadow", 7, 7]);
   });
 
   test("a shadow changes nothing, and where it decides otherwise is counted", async () => {
