@@ -69,7 +69,7 @@ export async function run(options: RunOptions, { sources, onLive, until }: RunEx
       log.warning(`${signal} again: ending at once`);
       process.exit(1);
     },
-    onReopenLogs: () => server.reopenLogs(),
+    onReopenLogs: () => void server.reopenLogs(),
     onReload: () => void server.reload("SIGHUP"),
   });
   void server.endRequested.then(end);

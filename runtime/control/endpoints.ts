@@ -75,11 +75,11 @@ export const ENDPOINTS: readonly Endpoint[] = [
       "inboundonly: listeners of INBOUND traffic only",
       "skip_exit: with graceful, listening goes on",
     ],
-    run: (subject, parameters) => {
+    run: async (subject, parameters) => {
       const graceful = parameters.has("graceful");
       const skipExit = parameters.has("skip_exit");
       if (skipExit && !graceful) return { status: 400, body: "skip_exit works with graceful only\n" };
-      subject.drainListeners({ graceful, inboundOnly: parameters.has("inboundonly"), skipExit });
+      await subject.drainListeners({ graceful, inboundOnly: parameters.has("inboundonly"), skipExit });
       return OK;
     },
   },
@@ -87,13 +87,13 @@ export const ENDPOINTS: readonly Endpoint[] = [
     path: "/healthcheck/fail",
     help: "cause the server to fail health checks",
     mutates: true,
-    run: (subject) => (subject.failHealthCheck(true), OK),
+    run: async (subject) => (await subject.failHealthCheck(true), OK),
   },
   {
     path: "/healthcheck/ok",
     help: "cause the server to pass health checks",
     mutates: true,
-    run: (subject) => (subject.failHealthCheck(false), OK),
+    run: async (subject) => (await subject.failHealthCheck(false), OK),
   },
   { path: "/help", help: "print out list of admin commands", mutates: false, run: () => ({ body: helpText() }) },
   {
@@ -136,7 +136,12 @@ export const ENDPOINTS: readonly Endpoint[] = [
     trusted: true,
     run: reloadConfiguration,
   },
-  { path: "/reopen_logs", help: "reopen access logs", mutates: true, run: (subject) => (subject.reopenLogs(), OK) },
+  {
+    path: "/reopen_logs",
+    help: "reopen access logs",
+    mutates: true,
+    run: async (subject) => (await subject.reopenLogs(), OK),
+  },
   {
     path: "/reset_counters",
     help: "reset all counters to zero",

@@ -141,7 +141,7 @@ export class HotRestart implements Lender {
     const { pool, log, drainOverMs } = this.#process;
     log.info("hot restart: the next process accepts; draining");
     this.#process.onHandOver();
-    pool.setDrainClose("drain", true, drainOverMs);
+    await pool.setDrainClose("drain", true, drainOverMs);
     await pool.handOver();
     // Two looks: a connection on its way from one worker to another is counted by neither.
     let quiet = 0;

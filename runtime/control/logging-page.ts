@@ -6,7 +6,7 @@ import type { AdminAnswer } from "./admin.ts";
 import type { AdminSubject } from "./subject.ts";
 
 /** `?level=L`, `?paths=a:L,b:L` or `?a=L`; nothing changes unless all of it can be understood. */
-export function changeLogging(subject: AdminSubject, parameters: URLSearchParams): AdminAnswer {
+export async function changeLogging(subject: AdminSubject, parameters: URLSearchParams): Promise<AdminAnswer> {
   const known = new Set(subject.logLevels().map(([component]) => component));
   let changes: readonly Change[];
   try {
@@ -18,7 +18,7 @@ export function changeLogging(subject: AdminSubject, parameters: URLSearchParams
       body: `${error.message}\nusage: /logging?level=<level>, /logging?paths=name1:level1,name2:level2\nlevels: ${LOG_LEVELS.join(" ")}\n`,
     };
   }
-  for (const { component, level } of changes) subject.setLogLevel(level, component);
+  await Promise.all(changes.map(({ component, level }) => subject.setLogLevel(level, component)));
   const lines = subject.logLevels().map(([component, level]) => `  ${component}: ${level}\n`);
   return { body: `active loggers:\n${lines.join("")}` };
 }

@@ -316,34 +316,31 @@ export class Server implements AdminSubject, PoolOwner {
     );
   }
 
-  setLogLevel(level: LogLevel, component?: string): boolean {
+  setLogLevel(level: LogLevel, component?: string): Promise<void> {
     if (component === undefined) this.#componentLevels.clear();
     else this.#componentLevels.set(component, level);
     this.#options.processLog.setLevel(level, component);
-    this.#pool.setLogLevels(this.#levels());
-    return true;
+    return this.#pool.setLogLevels(this.#levels());
   }
 
-  reopenLogs(): void {
+  reopenLogs(): Promise<void> {
     this.#log.info("reopening access logs");
-    this.#pool.reopenLogs();
+    return this.#pool.reopenLogs();
   }
 
-  failHealthCheck(failed: boolean): void {
+  failHealthCheck(failed: boolean): Promise<void> {
     this.#healthCheckFailed = failed;
-    this.#pool.setDrainClose("health_check", failed);
+    return this.#pool.setDrainClose("health_check", failed);
   }
 
-  drainListeners({ graceful, inboundOnly, skipExit }: ListenerDrain): void {
+  drainListeners({ graceful, inboundOnly, skipExit }: ListenerDrain): Promise<void> {
     this.#log.info(`draining listeners${inboundOnly ? " of inbound traffic" : ""}${graceful ? " gracefully" : ""}`);
-    if (!graceful) {
-      this.#pool.stopAccepting(inboundOnly);
-      return;
+    if (!graceful) return this.#pool.stopAccepting(inboundOnly);
+    if (!skipExit) {
+      const stop = (): void => void this.#pool.stopAccepting(inboundOnly);
+      this.#drainTimers.add(setTimeout(stop, this.#options.drainTimeMs).unref());
     }
-    this.#pool.setDrainClose(inboundOnly ? "drain_inbound" : "drain", true, this.#drainOverMs);
-    if (skipExit) return;
-    const { drainTimeMs } = this.#options;
-    this.#drainTimers.add(setTimeout(() => this.#pool.stopAccepting(inboundOnly), drainTimeMs).unref());
+    return this.#pool.setDrainClose(inboundOnly ? "drain_inbound" : "drain", true, this.#drainOverMs);
   }
 
   get #drainOverMs(): number {

@@ -53,12 +53,12 @@ export interface AdminSubject {
   /** False when there is no such serving worker. */
   replaceWorker(index: number): boolean;
   logLevels(): readonly (readonly [component: string, level: LogLevel])[];
-  /** Of everything, or of one component; false when that is unknown. */
-  setLogLevel(level: LogLevel, component?: string): boolean;
-  reopenLogs(): void;
+  /** Of everything, or of one component. Resolves, as what follows does, when all workers have acted on it. */
+  setLogLevel(level: LogLevel, component?: string): Promise<void>;
+  reopenLogs(): Promise<void>;
   /** From now on `/ready` says no and responses ask downstream to close; or the contrary. */
-  failHealthCheck(failed: boolean): void;
-  drainListeners(drain: ListenerDrain): void;
+  failHealthCheck(failed: boolean): Promise<void>;
+  drainListeners(drain: ListenerDrain): Promise<void>;
   /** Ends the process cleanly, soon. */
   quit(): void;
 }

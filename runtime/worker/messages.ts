@@ -154,6 +154,8 @@ export type ToWorker =
   | { readonly kind: "describe_certificates"; readonly id: number }
   /** Answer `plugins` with the same id. */
   | { readonly kind: "describe_plugins"; readonly id: number }
+  /** Answer `heard` with the same id: everything that was said before is done. */
+  | { readonly kind: "acknowledge"; readonly id: number }
   /** Flush logs, end the thread. */
   | { readonly kind: "stop" };
 
@@ -166,6 +168,7 @@ export type FromWorker =
   | { readonly kind: "drained" }
   | { readonly kind: "sockets_lent"; readonly id: number; readonly sockets: readonly LentSocket[] }
   | { readonly kind: "handed_over"; readonly id: number }
+  | { readonly kind: "heard"; readonly id: number }
   | { readonly kind: "clusters"; readonly id: number; readonly clusters: readonly ClusterStatus[] }
   | { readonly kind: "certificates"; readonly id: number; readonly contexts: readonly TlsContextStatus[] }
   /** `error`: the step failed and left nothing behind. `ms`: how long the worker was at it. */

@@ -209,19 +209,20 @@ export class WorkerPool {
     return true;
   }
 
-  setLogLevels(logLevels: LogLevels): void {
+  /** Resolves when the workers log so. */
+  setLogLevels(logLevels: LogLevels): Promise<void> {
     if (this.#setup !== null) this.#setup = { ...this.#setup, logLevels };
-    this.#postAll({ kind: "log_levels", logLevels });
+    return this.#tellAll({ kind: "log_levels", logLevels });
   }
 
   /**
    * Responses ask downstream to close their connection, the more of them the more of `overMs` is over; or no longer.
-   * A worker that starts later follows.
+   * A worker that starts later follows. Resolves when all workers do so.
    */
-  setDrainClose(reason: DrainReason, on: boolean, overMs = 0): void {
+  setDrainClose(reason: DrainReason, on: boolean, overMs = 0): Promise<void> {
     if (!on) this.#drains.delete(reason);
     else if (!this.#drains.has(reason)) this.#drains.set(reason, { fromMs: performance.now(), overMs });
-    this.#postAll({ kind: "drain_close", reason, on, overMs, elapsedMs: 0 });
+    return this.#tellAll({ kind: "drain_close", reason, on, overMs, elapsedMs: 0 });
   }
 
   /** Descriptors of all listening sockets, for a process that takes over; the caller closes them. */
@@ -245,17 +246,18 @@ export class WorkerPool {
     return this.#sockets.open;
   }
 
-  /** For good; after a stop of all listeners a worker that is lost from now on is not replaced. */
-  stopAccepting(inboundOnly: boolean): void {
+  /** For good; after a stop of all listeners a worker that is lost from now on is not replaced. Resolves when nobody accepts any more. */
+  stopAccepting(inboundOnly: boolean): Promise<void> {
     if (inboundOnly) this.#inboundStopped = true;
     else this.#endService();
     const stopped = this.#setup?.snapshot.listeners.filter((one) => !inboundOnly || one.trafficDirection === INBOUND);
     this.#sockets.close(stopped?.map(({ name }) => name) ?? []);
-    this.#postAll({ kind: "stop_accepting", inboundOnly });
+    return this.#tellAll({ kind: "stop_accepting", inboundOnly });
   }
 
-  reopenLogs(): void {
-    this.#postAll({ kind: "reopen_logs" });
+  /** Resolves when the next line of each worker goes to the new files. */
+  reopenLogs(): Promise<void> {
+    return this.#tellAll({ kind: "reopen_logs" });
   }
 
   /** Clusters and hosts as the workers see them, added up; workers that do not answer in time are left out. */
@@ -316,7 +318,13 @@ export class WorkerPool {
   }
 
   async #ask(
-    kind: "describe_clusters" | "describe_certificates" | "describe_plugins" | "lend_sockets" | "hand_over",
+    kind:
+      | "describe_clusters"
+      | "describe_certificates"
+      | "describe_plugins"
+      | "lend_sockets"
+      | "hand_over"
+      | "acknowledge",
     timeoutMs = WORKER_ANSWER_MS,
   ): Promise<readonly FromWorker[]> {
     const id = this.#questions.newId();
@@ -363,6 +371,12 @@ export class WorkerPool {
 
   #postAll(message: ToWorker): void {
     for (const { thread } of this.#places) thread.post(message);
+  }
+
+  /** Resolves when all serving workers have acted on it, but for those that hang: they are replaced, and begin with what is in force then. */
+  async #tellAll(message: ToWorker): Promise<void> {
+    this.#postAll(message);
+    await this.#ask("acknowledge");
   }
 
   #spawn(index: number): WorkerThread {

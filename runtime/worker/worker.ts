@@ -452,6 +452,8 @@ function onMessage(message: ToWorker): void {
       return say(plane.describeCertificates(message.id));
     case "describe_plugins":
       return say(plane.describePlugins(message.id));
+    case "acknowledge":
+      return say({ kind: "heard", id: message.id });
     case "stop":
       return void plane.end();
     default:

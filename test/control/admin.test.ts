@@ -144,16 +144,19 @@ class Subject implements AdminSubject {
   }
   setLogLevel(level: LogLevel, component?: string) {
     for (const name of component === undefined ? this.#levels.keys() : [component]) this.#levels.set(name, level);
-    return true;
+    return Promise.resolve();
   }
   reopenLogs() {
     this.told.push("reopenLogs");
+    return Promise.resolve();
   }
   failHealthCheck(failed: boolean) {
     this.state = failed ? "DRAINING" : "LIVE";
+    return Promise.resolve();
   }
   drainListeners(options: object) {
     this.told.push(["drainListeners", options]);
+    return Promise.resolve();
   }
   quit() {
     this.told.push("quit");

@@ -155,6 +155,14 @@ describe("WorkerPool", () => {
     assert.equal(cluster?.hosts[0]?.cxTotal, 1 + 2);
   });
 
+  test("who has something told to all workers hears when all have done it", async () => {
+    const bench = new Bench(2);
+    const drained = new Int32Array(new SharedArrayBuffer(2 * Int32Array.BYTES_PER_ELEMENT));
+    await bench.start({ drained });
+    await bench.pool.setDrainClose("health_check", true);
+    assert.deepEqual([...drained], [1, 1]);
+  });
+
   test("a worker that dies while it prepares is told of, and comes back after the change with what is in force then", async () => {
     const bench = new Bench(2);
     await bench.start({ diesInPrepare: 1, refusesInPrepare: 0, mark: "old" });

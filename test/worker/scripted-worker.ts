@@ -17,7 +17,11 @@ export interface Script {
   readonly refusesInPrepare?: number;
   /** What a worker answers to "mark"; a change of plugins brings another script. */
   readonly mark?: string;
+  /** A worker that is told to drain takes `SLOW_MS` for it and then leaves a 1 at its place here. */
+  readonly drained?: Int32Array;
 }
+
+const SLOW_MS = 30;
 
 const port = parentPort!;
 const { index, beats } = workerData as WorkerBirth;
@@ -68,6 +72,11 @@ port.on("message", (message: ToWorker) => {
   } else if (message.kind === "drain") {
     server.close();
     say({ kind: "drained" });
+  } else if (message.kind === "drain_close") {
+    Atomics.wait(script.drained!, index, 0, SLOW_MS);
+    Atomics.store(script.drained!, index, 1);
+  } else if (message.kind === "acknowledge") {
+    say({ kind: "heard", id: message.id });
   } else if (message.kind === "describe_clusters") {
     say({ kind: "clusters", id: message.id, clusters: [clusterStatus(index + 1)] });
   } else if (message.kind === "stop") {
