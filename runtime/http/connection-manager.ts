@@ -18,20 +18,21 @@ import { sameConfig } from "../config/same.ts";
 import { ProxyError } from "../errors.ts";
 import type { ConnectionView, NetworkFilterFactory, TerminalFilter, TerminalFilterFactory } from "../network/filter.ts";
 import type { StreamLog } from "../observe/access-log.ts";
-import { ResponseCodeStats } from "../observe/response-code-stats.ts";
-import type { Counter, Gauge, Histogram, Stats } from "../observe/stats.ts";
+import type { Stats } from "../observe/stats.ts";
 import type { StreamInfo } from "../observe/stream-info.ts";
-import type { Upstream, Upstreams } from "../upstream/request.ts";
+import type { Upstreams } from "../upstream/request.ts";
 import { Phase } from "./filter.ts";
 import type { HttpFilterFactory } from "./filter.ts";
 import { CodecChoice } from "./codec-choice.ts";
 import { DrainRamp } from "./drain-ramp.ts";
 import { H2Session } from "./h2-session.ts";
+import { ManagerStats } from "./manager-stats.ts";
 import { RequestHeaders } from "./request-headers.ts";
 import { describeOwnRateLimits, describeRateLimits } from "./rate-limit-descriptors.ts";
 import { tlsRedirectLocation } from "./route-apply.ts";
 import { RouteTable } from "./route-table.ts";
 import type { ResolvedRoute } from "./route-table.ts";
+import { RoutedCluster } from "./routed-cluster.ts";
 import { Session } from "./session.ts";
 import type { Stream } from "./stream.ts";
 
@@ -57,162 +58,6 @@ export interface DrainState {
 const NO_DRAIN: DrainState = { asks: () => false };
 
 type RouterConfig = Extract<HttpFilterConfig, { kind: "router" }>;
-
-/** Retries that may run or wait at once, per cluster: see `CircuitBreakers.maxRetries`. */
-export class RoutedCluster {
-  readonly config: ClusterConfig;
-  readonly upstream: Upstream;
-  readonly codes: ResponseCodeStats;
-  readonly retryCodes: ResponseCodeStats;
-  readonly time: Histogram;
-  readonly timeout: Counter;
-  readonly perTryTimeout: Counter;
-  readonly retryLimitExceeded: Counter;
-  readonly retrySuccess: Counter;
-  readonly retryOrShadowAbandoned: Counter;
-  readonly #retry: Counter;
-  readonly #retryBackoff: Counter;
-  readonly #retryOverflow: Counter;
-  readonly #retryOpen: Gauge;
-  readonly #active: Gauge;
-  readonly #pending: Gauge;
-  #retries = 0;
-
-  constructor(config: ClusterConfig, upstream: Upstream, stats: Stats) {
-    const prefix = `cluster.${config.statName}.`;
-    this.config = config;
-    this.upstream = upstream;
-    this.codes = new ResponseCodeStats(stats, `${prefix}upstream_rq_`, true);
-    this.retryCodes = new ResponseCodeStats(stats, `${prefix}retry.upstream_rq_`, true);
-    this.time = stats.histogram(`${prefix}upstream_rq_time`);
-    this.timeout = stats.counter(`${prefix}upstream_rq_timeout`);
-    this.perTryTimeout = stats.counter(`${prefix}upstream_rq_per_try_timeout`);
-    this.retrySuccess = stats.counter(`${prefix}upstream_rq_retry_success`);
-    this.retryLimitExceeded = stats.counter(`${prefix}upstream_rq_retry_limit_exceeded`);
-    this.retryOrShadowAbandoned = stats.counter(`${prefix}retry_or_shadow_abandoned`);
-    this.#retryBackoff = stats.counter(`${prefix}upstream_rq_retry_backoff_exponential`);
-    this.#retry = stats.counter(`${prefix}upstream_rq_retry`);
-    this.#retryOpen = stats.gauge(`${prefix}circuit_breakers.default.rq_retry_open`, "max");
-    this.#active = stats.gauge(`${prefix}upstream_rq_active`);
-    this.#pending = stats.gauge(`${prefix}upstream_rq_pending_active`);
-    this.#retryOverflow = stats.counter(`${prefix}upstream_rq_retry_overflow`);
-  }
-
-  /** Takes a place for a retry; false when the circuit breaker is open. */
-  beginRetry(): boolean {
-    if (this.#retries >= this.#maxRetries) {
-      this.#retryOverflow.inc();
-      return false;
-    }
-    this.#retries++;
-    this.#tellRetries();
-    this.#retry.inc();
-    this.#retryBackoff.inc();
-    return true;
-  }
-
-  endRetry(): void {
-    this.#retries--;
-    this.#tellRetries();
-  }
-
-  /** A budget is a share of the requests that there are now, in this worker as all bounds. */
-  get #maxRetries(): number {
-    const { maxRetries, retryBudget } = this.config.circuitBreakers;
-    if (retryBudget === undefined) return maxRetries;
-    const requests = this.#active.value + this.#pending.value;
-    return Math.max(retryBudget.minConcurrency, Math.floor((requests * retryBudget.percent) / 100));
-  }
-
-  #tellRetries(): void {
-    this.#retryOpen.set(this.#retries >= this.#maxRetries ? 1 : 0);
-  }
-}
-
-/** `http.<stat_prefix>.` (reference: Envoy's HTTP connection manager statistics). */
-export class ManagerStats {
-  readonly cxTotal: Counter;
-  readonly cxActive: Gauge;
-  readonly cxHttp1Total: Counter;
-  readonly cxHttp1Active: Gauge;
-  readonly cxHttp2Total: Counter;
-  readonly cxHttp2Active: Gauge;
-  readonly cxDestroy: Counter;
-  readonly cxDestroyActiveRq: Counter;
-  readonly cxProtocolError: Counter;
-  readonly cxIdleTimeout: Counter;
-  readonly cxMaxDuration: Counter;
-  readonly cxMaxRequests: Counter;
-  readonly cxDrainClose: Counter;
-  readonly cxRxBytes: Counter;
-  readonly cxTxBytes: Counter;
-  readonly downstreamRqTotal: Counter;
-  readonly downstreamRqHttp1Total: Counter;
-  readonly downstreamRqHttp2Total: Counter;
-  readonly downstreamRqActive: Gauge;
-  readonly downstreamRqTime: Histogram;
-  readonly rqIdleTimeout: Counter;
-  readonly rqTimeout: Counter;
-  readonly rqHeaderTimeout: Counter;
-  readonly rqRxReset: Counter;
-  readonly rqNonRelativePath: Counter;
-  readonly rqFailedPathNormalization: Counter;
-  readonly rqResponseBeforeRqComplete: Counter;
-  readonly rqWsOnNonWsRoute: Counter;
-  readonly cxUpgradesTotal: Counter;
-  readonly cxUpgradesActive: Gauge;
-  readonly pausedReading: Counter;
-  readonly resumedReading: Counter;
-  readonly codes: ResponseCodeStats;
-  readonly rqTotal: Counter;
-  readonly noRoute: Counter;
-  readonly noCluster: Counter;
-  readonly rqDirectResponse: Counter;
-  readonly rqRedirect: Counter;
-
-  constructor(stats: Stats, statPrefix: string) {
-    const prefix = `http.${statPrefix}.`;
-    const counter = (name: string): Counter => stats.counter(prefix + name);
-    this.cxTotal = counter("downstream_cx_total");
-    this.cxActive = stats.gauge(`${prefix}downstream_cx_active`);
-    this.cxHttp1Total = counter("downstream_cx_http1_total");
-    this.cxHttp1Active = stats.gauge(`${prefix}downstream_cx_http1_active`);
-    this.cxHttp2Total = counter("downstream_cx_http2_total");
-    this.cxHttp2Active = stats.gauge(`${prefix}downstream_cx_http2_active`);
-    this.cxDestroy = counter("downstream_cx_destroy");
-    this.cxDestroyActiveRq = counter("downstream_cx_destroy_active_rq");
-    this.cxProtocolError = counter("downstream_cx_protocol_error");
-    this.cxIdleTimeout = counter("downstream_cx_idle_timeout");
-    this.cxMaxDuration = counter("downstream_cx_max_duration_reached");
-    this.cxMaxRequests = counter("downstream_cx_max_requests_reached");
-    this.cxDrainClose = counter("downstream_cx_drain_close");
-    this.cxRxBytes = counter("downstream_cx_rx_bytes_total");
-    this.cxTxBytes = counter("downstream_cx_tx_bytes_total");
-    this.downstreamRqTotal = counter("downstream_rq_total");
-    this.downstreamRqHttp1Total = counter("downstream_rq_http1_total");
-    this.downstreamRqHttp2Total = counter("downstream_rq_http2_total");
-    this.downstreamRqActive = stats.gauge(`${prefix}downstream_rq_active`);
-    this.downstreamRqTime = stats.histogram(`${prefix}downstream_rq_time`);
-    this.rqIdleTimeout = counter("downstream_rq_idle_timeout");
-    this.rqTimeout = counter("downstream_rq_timeout");
-    this.rqHeaderTimeout = counter("downstream_rq_header_timeout");
-    this.rqRxReset = counter("downstream_rq_rx_reset");
-    this.rqNonRelativePath = counter("downstream_rq_non_relative_path");
-    this.rqFailedPathNormalization = counter("downstream_rq_failed_path_normalization");
-    this.rqResponseBeforeRqComplete = counter("downstream_rq_response_before_rq_complete");
-    this.rqWsOnNonWsRoute = counter("downstream_rq_ws_on_non_ws_route");
-    this.cxUpgradesTotal = counter("downstream_cx_upgrades_total");
-    this.cxUpgradesActive = stats.gauge(`${prefix}downstream_cx_upgrades_active`);
-    this.pausedReading = counter("downstream_flow_control_paused_reading_total");
-    this.resumedReading = counter("downstream_flow_control_resumed_reading_total");
-    this.codes = new ResponseCodeStats(stats, `${prefix}downstream_rq_`, false);
-    this.rqTotal = counter("rq_total");
-    this.noRoute = counter("no_route");
-    this.noCluster = counter("no_cluster");
-    this.rqDirectResponse = counter("rq_direct_response");
-    this.rqRedirect = counter("rq_redirect");
-  }
-}
 
 export class ConnectionManager implements TerminalFilterFactory {
   readonly name: string;

@@ -15,7 +15,7 @@ import { choosesByHash } from "../upstream/load-balancer.ts";
 import type { MetadataMatch } from "../upstream/metadata-match.ts";
 import { type PickContext, wantedMetadata } from "../upstream/pick.ts";
 import type { UpstreamHandler, UpstreamRequest } from "../upstream/request.ts";
-import type { ConnectionManager, RoutedCluster } from "./connection-manager.ts";
+import type { ConnectionManager } from "./connection-manager.ts";
 import type { HashPolicy } from "./hash-policy.ts";
 import { reply, REPLIES, resetFlag, upstreamResetReply } from "./local-reply.ts";
 import { refusesHost, RetryState } from "./retry.ts";
@@ -27,6 +27,7 @@ import {
   rewriteHost,
 } from "./route-apply.ts";
 import type { ResolvedRoute } from "./route-table.ts";
+import type { RoutedCluster } from "./routed-cluster.ts";
 import type { Stream } from "./stream.ts";
 
 export class Router extends Deadline implements UpstreamHandler, PickContext {

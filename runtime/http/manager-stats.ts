@@ -1,0 +1,87 @@
+import { ResponseCodeStats } from "../observe/response-code-stats.ts";
+import type { Counter, Gauge, Histogram, Stats } from "../observe/stats.ts";
+
+/** `http.<stat_prefix>.` (reference: Envoy's HTTP connection manager statistics). */
+export class ManagerStats {
+  readonly cxTotal: Counter;
+  readonly cxActive: Gauge;
+  readonly cxHttp1Total: Counter;
+  readonly cxHttp1Active: Gauge;
+  readonly cxHttp2Total: Counter;
+  readonly cxHttp2Active: Gauge;
+  readonly cxDestroy: Counter;
+  readonly cxDestroyActiveRq: Counter;
+  readonly cxProtocolError: Counter;
+  readonly cxIdleTimeout: Counter;
+  readonly cxMaxDuration: Counter;
+  readonly cxMaxRequests: Counter;
+  readonly cxDrainClose: Counter;
+  readonly cxRxBytes: Counter;
+  readonly cxTxBytes: Counter;
+  readonly downstreamRqTotal: Counter;
+  readonly downstreamRqHttp1Total: Counter;
+  readonly downstreamRqHttp2Total: Counter;
+  readonly downstreamRqActive: Gauge;
+  readonly downstreamRqTime: Histogram;
+  readonly rqIdleTimeout: Counter;
+  readonly rqTimeout: Counter;
+  readonly rqHeaderTimeout: Counter;
+  readonly rqRxReset: Counter;
+  readonly rqNonRelativePath: Counter;
+  readonly rqFailedPathNormalization: Counter;
+  readonly rqResponseBeforeRqComplete: Counter;
+  readonly rqWsOnNonWsRoute: Counter;
+  readonly cxUpgradesTotal: Counter;
+  readonly cxUpgradesActive: Gauge;
+  readonly pausedReading: Counter;
+  readonly resumedReading: Counter;
+  readonly codes: ResponseCodeStats;
+  readonly rqTotal: Counter;
+  readonly noRoute: Counter;
+  readonly noCluster: Counter;
+  readonly rqDirectResponse: Counter;
+  readonly rqRedirect: Counter;
+
+  constructor(stats: Stats, statPrefix: string) {
+    const prefix = `http.${statPrefix}.`;
+    const counter = (name: string): Counter => stats.counter(prefix + name);
+    this.cxTotal = counter("downstream_cx_total");
+    this.cxActive = stats.gauge(`${prefix}downstream_cx_active`);
+    this.cxHttp1Total = counter("downstream_cx_http1_total");
+    this.cxHttp1Active = stats.gauge(`${prefix}downstream_cx_http1_active`);
+    this.cxHttp2Total = counter("downstream_cx_http2_total");
+    this.cxHttp2Active = stats.gauge(`${prefix}downstream_cx_http2_active`);
+    this.cxDestroy = counter("downstream_cx_destroy");
+    this.cxDestroyActiveRq = counter("downstream_cx_destroy_active_rq");
+    this.cxProtocolError = counter("downstream_cx_protocol_error");
+    this.cxIdleTimeout = counter("downstream_cx_idle_timeout");
+    this.cxMaxDuration = counter("downstream_cx_max_duration_reached");
+    this.cxMaxRequests = counter("downstream_cx_max_requests_reached");
+    this.cxDrainClose = counter("downstream_cx_drain_close");
+    this.cxRxBytes = counter("downstream_cx_rx_bytes_total");
+    this.cxTxBytes = counter("downstream_cx_tx_bytes_total");
+    this.downstreamRqTotal = counter("downstream_rq_total");
+    this.downstreamRqHttp1Total = counter("downstream_rq_http1_total");
+    this.downstreamRqHttp2Total = counter("downstream_rq_http2_total");
+    this.downstreamRqActive = stats.gauge(`${prefix}downstream_rq_active`);
+    this.downstreamRqTime = stats.histogram(`${prefix}downstream_rq_time`);
+    this.rqIdleTimeout = counter("downstream_rq_idle_timeout");
+    this.rqTimeout = counter("downstream_rq_timeout");
+    this.rqHeaderTimeout = counter("downstream_rq_header_timeout");
+    this.rqRxReset = counter("downstream_rq_rx_reset");
+    this.rqNonRelativePath = counter("downstream_rq_non_relative_path");
+    this.rqFailedPathNormalization = counter("downstream_rq_failed_path_normalization");
+    this.rqResponseBeforeRqComplete = counter("downstream_rq_response_before_rq_complete");
+    this.rqWsOnNonWsRoute = counter("downstream_rq_ws_on_non_ws_route");
+    this.cxUpgradesTotal = counter("downstream_cx_upgrades_total");
+    this.cxUpgradesActive = stats.gauge(`${prefix}downstream_cx_upgrades_active`);
+    this.pausedReading = counter("downstream_flow_control_paused_reading_total");
+    this.resumedReading = counter("downstream_flow_control_resumed_reading_total");
+    this.codes = new ResponseCodeStats(stats, `${prefix}downstream_rq_`, false);
+    this.rqTotal = counter("rq_total");
+    this.noRoute = counter("no_route");
+    this.noCluster = counter("no_cluster");
+    this.rqDirectResponse = counter("rq_direct_response");
+    this.rqRedirect = counter("rq_redirect");
+  }
+}
