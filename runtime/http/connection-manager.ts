@@ -2,7 +2,6 @@
  * `http_connection_manager` of one filter chain in one worker: what all its sessions and streams share
  * (routes, filters, clusters, statistics, access logs), and the factory of sessions.
  */
-import type { HeaderMap } from "../codec/headers.ts";
 import type { RequestParserOptions } from "../codec/h1-request-parser.ts";
 import type {
   ClusterConfig,
@@ -29,7 +28,6 @@ import { H2Session } from "./h2-session.ts";
 import { ManagerStats } from "./manager-stats.ts";
 import { RequestHeaders } from "./request-headers.ts";
 import { describeOwnRateLimits, describeRateLimits } from "./rate-limit-descriptors.ts";
-import { tlsRedirectLocation } from "./route-apply.ts";
 import { RouteTable } from "./route-table.ts";
 import type { ResolvedRoute } from "./route-table.ts";
 import { RoutedCluster } from "./routed-cluster.ts";
@@ -205,11 +203,6 @@ export class ConnectionManager implements TerminalFilterFactory {
 
   disabledByDefault(filter: number): boolean {
     return this.#disabledByDefault[filter] === true;
-  }
-
-  /** `location` for a virtual host that requires TLS, or null when the request may go on. */
-  tlsRedirect(route: ResolvedRoute, headers: HeaderMap, info: StreamInfo): string | null {
-    return route.virtualHost.requireTls === "NONE" ? null : tlsRedirectLocation(route, headers, info);
   }
 
   describeRateLimits(

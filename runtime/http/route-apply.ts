@@ -1,4 +1,4 @@
-/** What a route does to the headers of a request and of its response, and where its redirects lead. */
+/** What a route does to the headers of a request and of its response. */
 import type { HeaderMap } from "../codec/headers.ts";
 import type { StreamInfo } from "../observe/stream-info.ts";
 import { wireText } from "../observe/wire-text.ts";
@@ -78,51 +78,4 @@ export function rewriteHost(headers: HeaderMap, host: string, appendForwarded: b
 export function finalizeResponseHeaders(resolved: ResolvedRoute, headers: HeaderMap, info: StreamInfo): void {
   if (resolved.responseMutations === null) return;
   for (const mutation of resolved.responseMutations) mutation.apply(headers, info);
-}
-
-/** The location of a redirect action. */
-export function redirectLocation(resolved: ResolvedRoute, headers: HeaderMap, _info: StreamInfo): string {
-  const { action } = resolved;
-  if (action.kind !== "redirect") return "";
-  const scheme = action.https ? "https" : wireText(action.scheme) || (headers.get(":scheme") ?? "http");
-  const port = action.port === 0 ? "" : `:${action.port}`;
-  const host = action.host === "" ? redirectHost(headers, scheme, port !== "") : wireText(action.host);
-  return `${scheme}://${host}${port}${redirectPath(resolved, headers)}`;
-}
-
-function redirectPath(resolved: ResolvedRoute, headers: HeaderMap): string {
-  const { action } = resolved;
-  if (action.kind !== "redirect") return "";
-  const asked = headers.get(":path") ?? "";
-  if (action.path !== "") {
-    const path = wireText(action.path);
-    const query = asked.indexOf("?");
-    // A query of the redirect's own takes the place of the request's.
-    if (path.includes("?") || query === -1 || action.stripQuery) return path;
-    return path + asked.slice(query);
-  }
-  const path = resolved.pathRewrite === null ? asked : resolved.pathRewrite(asked);
-  const query = path.indexOf("?");
-  return action.stripQuery && query !== -1 ? path.slice(0, query) : path;
-}
-
-/** The request's host; its port goes when a new one is given, or when it is the default of a scheme that changes. */
-function redirectHost(headers: HeaderMap, scheme: string, newPort: boolean): string {
-  const host = headers.get(":authority") ?? "";
-  const colon = host.startsWith("[") ? host.lastIndexOf("]:") + 1 : host.lastIndexOf(":");
-  if (colon <= 0) return host;
-  const port = host.slice(colon);
-  const before = headers.get("x-forwarded-proto") ?? "";
-  const isDefault = (before === "https" && port === ":443") || (before === "http" && port === ":80");
-  return newPort || (scheme !== before && isDefault) ? host.slice(0, colon) : host;
-}
-
-/** Where the virtual host's require_tls sends a request that came without TLS; null when it may pass. */
-export function tlsRedirectLocation(resolved: ResolvedRoute, headers: HeaderMap, _info: StreamInfo): string | null {
-  const { requireTls } = resolved.virtualHost;
-  if (requireTls === "NONE") return null;
-  const scheme = headers.get("x-forwarded-proto");
-  if (scheme === undefined || scheme === "https") return null;
-  if (requireTls === "EXTERNAL_ONLY" && headers.get("x-envoy-internal") === "true") return null;
-  return `https://${headers.get(":authority") ?? ""}${headers.get(":path") ?? ""}`;
 }

@@ -1,13 +1,13 @@
 /**
  * The terminal filter: route → cluster → host → upstream request, and its events back up to the stream.
- * Retries live here and nowhere else: the filters in front run once per request, whatever happens upstream.
+ * The request is sent again from here and from nowhere else: the filters in front run once, whatever happens upstream.
  * The deadline of the base class is the route's timeout, which covers all attempts.
  */
 import type { HeaderMap } from "../codec/headers.ts";
 import type { HostSelection } from "../config/snapshot.ts";
 import { ResetReason, ResponseFlag } from "../errors.ts";
 import { MAX_DEAD_CONNECTION_RETRIES, REPLAY_BODY_BYTES } from "../limits.ts";
-import { Alarm, Deadline, now } from "../timers.ts";
+import { Deadline, now } from "../timers.ts";
 import type { SecureFacts, StreamInfo } from "../observe/stream-info.ts";
 import type { Hash64 } from "../upstream/hash64.ts";
 import type { Host } from "../upstream/host.ts";
@@ -18,19 +18,16 @@ import type { UpstreamHandler, UpstreamRequest } from "../upstream/request.ts";
 import type { ConnectionManager } from "./connection-manager.ts";
 import type { HashPolicy } from "./hash-policy.ts";
 import { reply, REPLIES, resetFlag, upstreamResetReply } from "./local-reply.ts";
+import { ReplayBody } from "./replay-body.ts";
+import { RetryCourse, type RetryOwner } from "./retry-course.ts";
 import { refusesHost, RetryState } from "./retry.ts";
-import {
-  chooseTimeout,
-  finalizeRequestHeaders,
-  finalizeResponseHeaders,
-  redirectLocation,
-  rewriteHost,
-} from "./route-apply.ts";
+import { redirectReply, routeAnswer, tlsRedirectLocation } from "./route-answer.ts";
+import { chooseTimeout, finalizeRequestHeaders, finalizeResponseHeaders, rewriteHost } from "./route-apply.ts";
 import type { ResolvedRoute } from "./route-table.ts";
 import type { RoutedCluster } from "./routed-cluster.ts";
 import type { Stream } from "./stream.ts";
 
-export class Router extends Deadline implements UpstreamHandler, PickContext {
+export class Router extends Deadline implements UpstreamHandler, RetryOwner, PickContext {
   readonly #stream: Stream;
   readonly #manager: ConnectionManager;
   readonly #limitBytes: number;
@@ -41,24 +38,21 @@ export class Router extends Deadline implements UpstreamHandler, PickContext {
   #trailers: HeaderMap | null = null;
   #requestEnded = false;
   #timeoutMs = 0;
-  #retry: RetryState | undefined = undefined;
-  /** Body sent so far, kept while the request may be sent again; null once it may not. */
-  #replay: Buffer[] | null = null;
-  #replayBytes = 0;
+  /** Null: the request has no retry policy. */
+  #retries: RetryCourse | null = null;
+  /** Null: the request has no body. */
+  #body: ReplayBody | null = null;
   #responseStarted = false;
   #done = false;
   #requestPaused = false;
   #readingPaused = false;
   #deadConnections = 0;
-  #retried = false;
   #hash: Hash64 | null = null;
   #hostSelection: HostSelection | undefined = undefined;
   /** Addresses of the hosts of earlier attempts, where the policy looks at them. */
   #tried: string[] | null = null;
   /** `set-cookie` fields that the hash policy wants in the response. */
   #cookies: string[] | null = null;
-  #backoff: Alarm | null = null;
-  #perTry: Alarm | null = null;
 
   constructor(stream: Stream, manager: ConnectionManager, limitBytes: number) {
     super();
@@ -80,18 +74,22 @@ export class Router extends Deadline implements UpstreamHandler, PickContext {
       return;
     }
     this.#route = route;
-    const location = this.#manager.tlsRedirect(route, headers, stream.info);
+    const location = tlsRedirectLocation(route, headers);
     if (location !== null) {
-      this.#redirect(301, location);
+      stream.sendLocalReply(redirectReply(301, location));
       return;
     }
     if (route.action.kind === "route") this.#forward(route, headers, endStream);
-    else this.#answerHere(route, headers);
+    else {
+      stats.rqDirectResponse.inc();
+      if (route.action.kind === "redirect") stats.rqRedirect.inc();
+      stream.sendLocalReply(routeAnswer(route, headers));
+    }
   }
 
   onRequestData(chunk: Buffer, endStream: boolean): void {
     if (this.#done) return;
-    if (this.#replay !== null) this.#remember(chunk);
+    if (this.#body !== null) this.#remember(this.#body, chunk);
     const upstream = this.#upstream;
     if (endStream) this.#requestIsComplete();
     if (upstream === null) return;
@@ -124,12 +122,11 @@ export class Router extends Deadline implements UpstreamHandler, PickContext {
     if (this.#done) return;
     this.#done = true;
     this.disarm();
-    this.#perTry?.disarm();
-    this.#cancelBackoff();
+    this.#retries?.stop();
     const upstream = this.#upstream;
     this.#upstream = null;
     upstream?.reset();
-    this.#replay = null;
+    this.#body?.drop();
   }
 
   #forward(route: ResolvedRoute, headers: HeaderMap, endStream: boolean): void {
@@ -147,7 +144,8 @@ export class Router extends Deadline implements UpstreamHandler, PickContext {
     const policy = action.retryPolicy ?? route.virtualHost.retryPolicy;
     this.#hostSelection = policy?.hostSelection;
     if (policy !== undefined || headers.has("x-envoy-retry-on") || headers.has("x-envoy-retry-grpc-on")) {
-      this.#retry = RetryState.of(policy, headers);
+      const state = RetryState.of(policy, headers);
+      if (state !== undefined) this.#retries = new RetryCourse(state, cluster, this, stream.info);
     }
     if (route.hashPolicy !== null && choosesByHash(cluster.config.lbPolicy))
       this.#hashRequest(route.hashPolicy, headers);
@@ -156,13 +154,13 @@ export class Router extends Deadline implements UpstreamHandler, PickContext {
       headers.set("x-envoy-expected-rq-timeout-ms", this.#expectedTimeout());
     }
     this.#headers = headers;
-    if (!endStream) this.#replay = [];
+    if (!endStream) this.#body = new ReplayBody();
     this.#attempt(endStream);
     if (endStream) this.#requestIsComplete();
   }
 
   #expectedTimeout(): string {
-    const perTry = this.#retry?.perTryTimeoutMs ?? 0;
+    const perTry = this.#retries?.state.perTryTimeoutMs ?? 0;
     return String(perTry > 0 && perTry < this.#timeoutMs ? perTry : this.#timeoutMs);
   }
 
@@ -238,29 +236,15 @@ export class Router extends Deadline implements UpstreamHandler, PickContext {
   #requestIsComplete(): void {
     this.#requestEnded = true;
     if (this.#timeoutMs > 0) this.arm(this.#timeoutMs);
-    this.#armPerTry();
-  }
-
-  #armPerTry(): void {
-    const perTryMs = this.#retry?.perTryTimeoutMs ?? 0;
-    if (perTryMs === 0 || !this.#requestEnded || (this.#timeoutMs > 0 && perTryMs >= this.#timeoutMs)) return;
-    this.#perTry ??= new Alarm(() => this.#onPerTryTimeout());
-    this.#perTry.arm(perTryMs);
+    this.#retries?.armTry(this.#timeoutMs);
   }
 
   /** Keeps a chunk for another attempt, or gives that up when it becomes too much. */
-  #remember(chunk: Buffer): void {
-    this.#replayBytes += chunk.length;
-    const limit = this.#retry === undefined ? REPLAY_BODY_BYTES : this.#limitBytes;
-    if (this.#replayBytes <= limit) {
-      this.#replay!.push(chunk);
-      return;
-    }
-    this.#replay = null;
-    if (this.#retry !== undefined) {
-      this.#cluster!.retryOrShadowAbandoned.inc();
-      if (this.#backoff?.armed === true) this.#stream.sendLocalReply(REPLIES.retryBufferExceeded);
-    }
+  #remember(body: ReplayBody, chunk: Buffer): void {
+    const retries = this.#retries;
+    if (body.keep(chunk, retries === null ? REPLAY_BODY_BYTES : this.#limitBytes) || retries === null) return;
+    this.#cluster!.retryOrShadowAbandoned.inc();
+    if (retries.waiting) this.#stream.sendLocalReply(REPLIES.retryBufferExceeded);
   }
 
   #pauseRequest(): void {
@@ -273,33 +257,6 @@ export class Router extends Deadline implements UpstreamHandler, PickContext {
     if (!this.#requestPaused) return;
     this.#requestPaused = false;
     this.#stream.resumeRequest();
-  }
-
-  // ---- answers without upstream ---------------------------------------------------------------
-
-  #answerHere(route: ResolvedRoute, headers: HeaderMap): void {
-    const action = route.action;
-    this.#manager.stats.rqDirectResponse.inc();
-    if (action.kind === "direct_response") {
-      const body = action.body;
-      this.#stream.sendLocalReply(reply(action.status, body, "direct_response"));
-    } else if (action.kind === "redirect") {
-      this.#manager.stats.rqRedirect.inc();
-      this.#redirect(action.status, redirectLocation(route, headers, this.#stream.info));
-    } else {
-      this.#stream.sendLocalReply(reply(500, "", "non_forwarding_action"));
-    }
-  }
-
-  #redirect(status: number, location: string): void {
-    this.#stream.sendLocalReply({
-      status,
-      body: "",
-      headers: ["location", location],
-      details: "direct_response",
-      flag: -1,
-      grpcStatus: -1,
-    });
   }
 
   // ---- response -------------------------------------------------------------------------------
@@ -317,18 +274,20 @@ export class Router extends Deadline implements UpstreamHandler, PickContext {
 
   onUpstreamHeaders(status: number, headers: HeaderMap, endStream: boolean): void {
     const stream = this.#stream;
-    this.#perTry?.disarm();
-    if (this.#retry?.wantsHeaders(status, headers) === true && this.#mayRetry()) {
-      this.#cluster!.retryCodes.charge(status);
-      const upstream = this.#upstream;
-      this.#upstream = null;
-      if (!endStream) upstream?.reset();
-      this.#scheduleRetry();
-      return;
+    const retries = this.#retries;
+    if (retries !== null) {
+      retries.disarm();
+      if (retries.state.wantsHeaders(status, headers) && this.#retry(retries)) {
+        this.#cluster!.retryCodes.charge(status);
+        const upstream = this.#upstream;
+        this.#upstream = null;
+        if (!endStream) upstream?.reset();
+        return;
+      }
+      if (retries.begun) this.#cluster!.retrySuccess.inc();
     }
     this.#responseStarted = true;
-    if (this.#retried) this.#cluster!.retrySuccess.inc();
-    this.#replay = null;
+    this.#body?.drop();
     if (stream.wantsSwitch) this.#onSwitchAnswer(status);
     const info = stream.info;
     info.upstreamFirstByteMs = now();
@@ -369,7 +328,8 @@ export class Router extends Deadline implements UpstreamHandler, PickContext {
 
   onUpstreamReset(reason: ResetReason, transportFailure: string, requestUnsent: boolean): void {
     this.#upstream = null;
-    this.#perTry?.disarm();
+    const retries = this.#retries;
+    retries?.disarm();
     const stream = this.#stream;
     if (transportFailure !== "") stream.info.upstreamTransportFailure = transportFailure;
     if (this.#responseStarted) {
@@ -380,10 +340,7 @@ export class Router extends Deadline implements UpstreamHandler, PickContext {
       return;
     }
     if (this.#retryDeadConnection(reason, requestUnsent)) return;
-    if (this.#retry?.wantsReset(reason, requestUnsent) === true && this.#mayRetry()) {
-      this.#scheduleRetry();
-      return;
-    }
+    if (retries !== null && retries.state.wantsReset(reason, requestUnsent) && this.#retry(retries)) return;
     this.#fail(reason, transportFailure);
   }
 
@@ -391,67 +348,41 @@ export class Router extends Deadline implements UpstreamHandler, PickContext {
   #retryDeadConnection(reason: ResetReason, requestUnsent: boolean): boolean {
     if (!requestUnsent || reason !== ResetReason.CONNECTION_TERMINATION || !this.#canReplay()) return false;
     if (this.#deadConnections++ >= MAX_DEAD_CONNECTION_RETRIES) return false;
-    this.#replayNow();
+    this.#replay();
     return true;
   }
 
   #canReplay(): boolean {
-    return this.#replay !== null || (this.#requestEnded && this.#replayBytes === 0);
+    return this.#body === null ? this.#requestEnded : this.#body.whole;
   }
 
-  #mayRetry(): boolean {
-    const retry = this.#retry!;
-    if (this.#done || !this.#canReplay()) return false;
-    if (retry.left <= 0) {
-      if (this.#retried || retry.left === 0) {
-        this.#cluster!.retryLimitExceeded.inc();
-        this.#stream.info.setFlag(ResponseFlag.URX);
-      }
-      return false;
-    }
-    if (!this.#cluster!.beginRetry()) {
-      this.#stream.info.setFlag(ResponseFlag.UO);
-      return false;
-    }
-    return true;
+  /** Whether there is another attempt; it comes with {@link onRetryDue}. */
+  #retry(retries: RetryCourse): boolean {
+    return !this.#done && this.#canReplay() && retries.begin();
   }
 
-  #scheduleRetry(): void {
-    this.#retried = true;
-    this.#backoff ??= new Alarm(() => {
-      this.#cluster!.endRetry();
-      if (!this.#done) this.#replayNow();
-    });
-    this.#backoff.arm(this.#retry!.take());
-  }
-
-  #cancelBackoff(): void {
-    if (this.#backoff?.armed !== true) return;
-    this.#backoff.disarm();
-    this.#cluster!.endRetry();
+  onRetryDue(): void {
+    if (!this.#done) this.#replay();
   }
 
   /** Sends the request again from its beginning, as far as it has come. */
-  #replayNow(): void {
-    const chunks = this.#replay;
+  #replay(): void {
+    const body = this.#body;
     const bodyEnded = this.#requestEnded && this.#trailers === null;
-    const empty = chunks === null || chunks.length === 0;
-    this.#attempt(empty && bodyEnded);
+    this.#attempt(bodyEnded && (body === null || body.empty));
     const upstream = this.#upstream!;
-    if (chunks !== null) {
-      for (let at = 0; at < chunks.length; at++) upstream.sendData(chunks[at]!, bodyEnded && at === chunks.length - 1);
-    }
+    body?.sendTo(upstream, bodyEnded);
     if (this.#trailers !== null) upstream.sendTrailers(this.#trailers);
     upstream.flush();
     this.onUpstreamDrain();
-    this.#armPerTry();
+    if (this.#requestEnded) this.#retries?.armTry(this.#timeoutMs);
   }
 
   #responseIsComplete(): void {
     this.#upstream = null;
     this.#done = true;
     this.disarm();
-    this.#perTry?.disarm();
+    this.#retries?.disarm();
     const info = this.#stream.info;
     info.upstreamLastByteMs = now();
     this.#cluster!.time.record(
@@ -462,8 +393,8 @@ export class Router extends Deadline implements UpstreamHandler, PickContext {
   #fail(reason: ResetReason, transportFailure: string): void {
     this.disarm();
     this.#done = true;
-    this.#replay = null;
-    const answer = upstreamResetReply(reason, transportFailure, this.#retried);
+    this.#body?.drop();
+    const answer = upstreamResetReply(reason, transportFailure, this.#retries?.begun === true);
     this.#cluster!.codes.charge(answer.status);
     this.#stream.sendLocalReply(answer);
   }
@@ -476,14 +407,15 @@ export class Router extends Deadline implements UpstreamHandler, PickContext {
     this.#giveUp(REPLIES.routeTimeout);
   }
 
-  #onPerTryTimeout(): void {
+  onTryTimeout(): void {
     if (this.#done || this.#responseStarted) return;
     this.#cluster!.perTryTimeout.inc();
     const upstream = this.#upstream;
     this.#upstream = null;
     upstream?.reset(true);
-    if (this.#retry!.wantsReset(ResetReason.LOCAL_RESET, false) && this.#mayRetry()) this.#scheduleRetry();
-    else this.#giveUp(REPLIES.perTryTimeout);
+    const retries = this.#retries!;
+    if (retries.state.wantsReset(ResetReason.LOCAL_RESET, false) && this.#retry(retries)) return;
+    this.#giveUp(REPLIES.perTryTimeout);
   }
 
   #giveUp(answer: typeof REPLIES.routeTimeout): void {
@@ -491,8 +423,7 @@ export class Router extends Deadline implements UpstreamHandler, PickContext {
     this.#upstream = null;
     this.#done = true;
     this.disarm();
-    this.#perTry?.disarm();
-    this.#cancelBackoff();
+    this.#retries?.stop();
     upstream?.reset(true);
     if (!this.#responseStarted) this.#cluster!.codes.charge(answer.status);
     this.#stream.info.setFlag(ResponseFlag.UT);

@@ -1,13 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { ForwardAction, HeaderValueOption, RegexRewrite, RouteMatch } from "../../runtime/config/snapshot.ts";
-import {
-  finalizeRequestHeaders,
-  finalizeResponseHeaders,
-  redirectLocation,
-  rewriteHost,
-  tlsRedirectLocation,
-} from "../../runtime/http/route-apply.ts";
+import { redirectLocation, tlsRedirectLocation } from "../../runtime/http/route-answer.ts";
+import { finalizeRequestHeaders, finalizeResponseHeaders, rewriteHost } from "../../runtime/http/route-apply.ts";
 import { checkSubstitution, compileRegexRewrite } from "../../runtime/observe/regex-rewrite.ts";
 import { finishedStream, freshStream, headersOf } from "../observe/stream-sample.ts";
 import {
@@ -260,7 +255,7 @@ for (const [parts, fields, location] of REDIRECTS) {
   test(`redirect ${JSON.stringify(parts)} of ${JSON.stringify(fields)}`, () => {
     const headers = request(fields);
     const resolved = resolveOnly(route({ action: redirect(parts) }), headers);
-    assert.equal(redirectLocation(resolved, headers, freshStream()), location);
+    assert.equal(redirectLocation(resolved, headers), location);
   });
 }
 
@@ -270,7 +265,7 @@ test("require_tls", () => {
     fields: Parameters<typeof request>[0],
   ): string | null => {
     const headers = request({ path: "/a?b", ...fields });
-    return tlsRedirectLocation(resolveOnly(route(), headers, freshStream(), { requireTls }), headers, freshStream());
+    return tlsRedirectLocation(resolveOnly(route(), headers, freshStream(), { requireTls }), headers);
   };
   const there = "https://www.example.com/a?b";
   assert.equal(location("NONE", { "x-forwarded-proto": "http" }), null);
