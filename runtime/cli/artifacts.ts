@@ -4,8 +4,9 @@ import { basename } from "node:path";
 import { createInterface } from "node:readline/promises";
 import { Writable } from "node:stream";
 import { ProxyError } from "../errors.ts";
-import { MAX_INDEX_DEPTH, MAX_SHOWN_ANSWER } from "../limits.ts";
+import { MAX_SHOWN_ANSWER } from "../limits.ts";
 import { shownText } from "../observe/wire-text.ts";
+import { copyArtifact } from "../registry/artifact-copy.ts";
 import { fetchModule, readArtifact, resolve, storeModule } from "../registry/artifact.ts";
 import type { Resolved } from "../registry/artifact.ts";
 import { digestOf } from "../registry/digest.ts";
@@ -13,8 +14,6 @@ import { storeCredentials } from "../registry/credentials.ts";
 import { isImageLayout, writeImageLayout } from "../registry/image-layout.ts";
 import { pack } from "../registry/layout.ts";
 import type { Facts, Layout } from "../registry/layout.ts";
-import { isIndex } from "../registry/manifest.ts";
-import type { Manifest } from "../registry/manifest.ts";
 import { formatReference, isReference, parseReference } from "../registry/reference.ts";
 import type { Reference } from "../registry/reference.ts";
 import { Repository } from "../registry/repository.ts";
@@ -26,10 +25,11 @@ import {
   readPublicKey,
   signFile,
 } from "../registry/signature.ts";
-import { attachSignature, findSignatures, judge, requireSignature, signatureTag } from "../registry/trust.ts";
+import { attachSignature, findSignatures, judge, requireSignature } from "../registry/trust.ts";
 import type { NamedKey } from "../registry/trust.ts";
 import { readModuleFacts } from "./module-facts.ts";
 import { progressBar } from "./progress-bar.ts";
+import type { ProgressBar } from "./progress-bar.ts";
 
 /** What every command that talks to a registry takes. */
 export interface RegistryCommandOptions {
@@ -114,13 +114,14 @@ export async function copy(from: string, to: string, options: RegistryCommandOpt
   const target = parseReference(to);
   await withRepository(source, options, (reader) =>
     withRepository(target, options, async (writer) => {
-      const { top } = await resolve(reader, source);
+      const resolved = await resolve(reader, source);
+      const { top } = resolved;
       if (target.digest !== undefined && target.digest !== top.digest)
         throw new ProxyError("ARTIFACT_REFERENCE", "config", `"${to}": the digest of what is copied is ${top.digest}`);
       const mount = source.registry === target.registry ? reader.name : undefined;
-      const way = { reader, writer, mount };
-      const referrers = await copyTree(way, top.digest, target.tag ?? top.digest);
-      const followers = referrers === 0 ? "" : `, with ${referrers} signatures or other referrers`;
+      const show = (digest: string): ProgressBar => progressBar(`copy ${digest.slice(0, 19)}`);
+      const attached = await copyArtifact({ reader, writer, mount, show }, resolved, target.tag);
+      const followers = attached === 0 ? "" : `, with ${attached} signatures or other referrers`;
       say(`${formatReference({ ...target, digest: undefined })}@${top.digest}${followers}`);
     }),
   );
@@ -307,57 +308,6 @@ async function demandKeys(
   if (files.length === 0) return;
   const keys = publicKeys(files);
   requireSignature(judge(await findSignatures(repository, resolved.top.digest), keys, resolved.top.digest), keys, what);
-}
-
-/** From where to where; `mount`: the repository of the same registry that has the blobs already. */
-interface Way {
-  readonly reader: Repository;
-  readonly writer: Repository;
-  readonly mount: string | undefined;
-}
-
-/** Copies a manifest, what it names, and what refers to any of it. Returns how much refers to it. */
-async function copyTree(way: Way, digest: string, under: string, depth = 0): Promise<number> {
-  const { reader, writer } = way;
-  const stored = await reader.manifest(digest);
-  if (stored === undefined || depth > MAX_INDEX_DEPTH)
-    throw new ProxyError("ARTIFACT_CONTENT", "config", `${digest}: no manifest, or an index too deep in others`);
-  let referrers = 0;
-  if (isIndex(stored.manifest)) {
-    for (const entry of stored.manifest.manifests)
-      referrers += await copyTree(way, entry.digest, entry.digest, depth + 1);
-  } else {
-    await copyBlobs(way, stored.manifest);
-  }
-  await writer.putManifest(under, stored.bytes, stored.manifest.mediaType);
-  return referrers + (await copyReferrers(way, digest));
-}
-
-async function copyBlobs({ reader, writer, mount }: Way, { config, layers }: Manifest): Promise<void> {
-  for (const blob of [config, ...layers]) {
-    const bar = progressBar(`copy ${blob.digest.slice(0, 19)}`);
-    await writer.putBlob(await reader.blob(blob, bar.update), bar.update, mount);
-    bar.end();
-  }
-}
-
-async function copyReferrers(way: Way, digest: string): Promise<number> {
-  const { reader, writer } = way;
-  let count = 0;
-  const classic = await reader.manifest(signatureTag(digest));
-  if (classic !== undefined && !isIndex(classic.manifest)) {
-    await copyBlobs(way, classic.manifest);
-    await writer.putManifest(signatureTag(digest), classic.bytes, classic.manifest.mediaType);
-    count += classic.manifest.layers.length;
-  }
-  for (const referrer of await reader.referrers(digest)) {
-    const stored = await reader.manifest(referrer.digest);
-    if (stored === undefined || isIndex(stored.manifest) || stored.manifest.subject === undefined) continue;
-    await copyBlobs(way, stored.manifest);
-    await writer.putReferrer(stored.manifest, stored.bytes);
-    count++;
-  }
-  return count;
 }
 
 function privateKey(file: string): ReturnType<typeof readPrivateKey> {

@@ -37,19 +37,22 @@ export interface Descriptor {
   readonly platform?: { readonly os?: string; readonly architecture?: string };
 }
 
-export interface Manifest {
+/** What manifests and indexes have in common. */
+interface Head {
   readonly schemaVersion: 2;
   readonly mediaType: string;
   readonly artifactType?: string;
-  readonly config: Descriptor;
-  readonly layers: readonly Descriptor[];
+  /** What it refers to. */
   readonly subject?: Descriptor;
   readonly annotations?: Readonly<Record<string, string>>;
 }
 
-export interface Index {
-  readonly schemaVersion: 2;
-  readonly mediaType: string;
+export interface Manifest extends Head {
+  readonly config: Descriptor;
+  readonly layers: readonly Descriptor[];
+}
+
+export interface Index extends Head {
   readonly manifests: readonly Descriptor[];
 }
 
@@ -65,24 +68,20 @@ export function parseManifest(bytes: Uint8Array, what: string): Manifest | Index
     throw new ProxyError("ARTIFACT_MANIFEST", "config", `${what}: its manifest is no JSON`, cause);
   }
   if (!isObject(parsed) || parsed["schemaVersion"] !== 2) throw wrong("its manifest has no schemaVersion 2");
-  const mediaType = typeof parsed["mediaType"] === "string" ? parsed["mediaType"] : undefined;
-  if (Array.isArray(parsed["manifests"])) {
-    const manifests = descriptors(parsed["manifests"], "manifests", MAX_INDEX_ENTRIES, wrong);
-    return { schemaVersion: 2, mediaType: mediaType ?? MediaType.INDEX, manifests };
-  }
-  if (!Array.isArray(parsed["layers"])) throw wrong("its manifest has neither layers nor manifests");
-  const config = descriptor(parsed["config"], "config", wrong);
-  const layers = descriptors(parsed["layers"], "layers", MAX_ARTIFACT_LAYERS, wrong);
-  const { subject, annotations, artifactType } = parsed;
-  return {
+  const { mediaType, subject, annotations, artifactType } = parsed;
+  const ownType = Array.isArray(parsed["manifests"]) ? MediaType.INDEX : MediaType.MANIFEST;
+  const head = {
     schemaVersion: 2,
-    mediaType: mediaType ?? MediaType.MANIFEST,
-    config,
-    layers,
+    mediaType: typeof mediaType === "string" ? mediaType : ownType,
     ...(typeof artifactType === "string" ? { artifactType } : {}),
     ...(subject === undefined || subject === null ? {} : { subject: descriptor(subject, "subject", wrong) }),
     ...(annotations === undefined || annotations === null ? {} : { annotations: texts(annotations, wrong) }),
-  };
+  } as const;
+  if (Array.isArray(parsed["manifests"]))
+    return { ...head, manifests: descriptors(parsed["manifests"], "manifests", MAX_INDEX_ENTRIES, wrong) };
+  if (!Array.isArray(parsed["layers"])) throw wrong("its manifest has neither layers nor manifests");
+  const config = descriptor(parsed["config"], "config", wrong);
+  return { ...head, config, layers: descriptors(parsed["layers"], "layers", MAX_ARTIFACT_LAYERS, wrong) };
 }
 
 export function isIndex(manifest: Manifest | Index): manifest is Index {

@@ -2,6 +2,7 @@
 import {
   MAX_ARTIFACT_BYTES,
   MAX_BLOB_TRIES,
+  MAX_INDEX_ENTRIES,
   MAX_LIST_PAGES,
   MAX_MANIFEST_JSON_BYTES,
   MAX_REFERRERS,
@@ -188,26 +189,42 @@ export class Repository {
   }
 
   /** Stores a manifest (as `bytes`, when it is somebody else's) that refers to another (`subject`), and adds it to the list by tag where the registry keeps none. */
-  async putReferrer(manifest: Manifest, bytes = manifestBytes(manifest)): Promise<string> {
+  async putReferrer(manifest: Manifest | Index, bytes = manifestBytes(manifest)): Promise<string> {
     const digest = digestOf(bytes);
     const listed = await this.putManifest(digest, bytes, manifest.mediaType);
     if (listed) return digest;
-    const tag = referrersTag(manifest.subject!.digest);
-    const known = await this.#referrersByTag(manifest.subject!.digest);
-    const entry: Descriptor = {
+    const type = manifest.artifactType ?? (isIndex(manifest) ? undefined : manifest.config.mediaType);
+    await this.#listByTag(manifest.subject!.digest, {
       mediaType: manifest.mediaType,
       digest,
       size: bytes.length,
-      artifactType: manifest.artifactType ?? manifest.config.mediaType,
+      ...(type === undefined ? {} : { artifactType: type }),
       ...(manifest.annotations === undefined ? {} : { annotations: manifest.annotations }),
-    };
-    const index: Index = {
+    });
+    return digest;
+  }
+
+  /** Adds an entry to the list under a tag; what others have written there stays, in words that are not known here too. */
+  async #listByTag(subject: string, entry: Descriptor): Promise<void> {
+    const tag = referrersTag(subject);
+    const what = `${this.name}:${tag}`;
+    const stored = await this.manifest(tag);
+    const list = stored?.manifest;
+    if (list !== undefined && !isIndex(list))
+      throw new ProxyError("ARTIFACT_CONTENT", "config", `${what}: it is no list of referrers, and is not overwritten`);
+    const known = list?.manifests ?? [];
+    if (known.some(({ digest }) => digest === entry.digest)) return;
+    if (known.length >= MAX_INDEX_ENTRIES)
+      throw new ProxyError("ARTIFACT_CONTENT", "config", `${what}: ${MAX_INDEX_ENTRIES} referrers are allowed`);
+    const kept =
+      stored === undefined ? undefined : (JSON.parse(stored.bytes.toString("utf8")) as { manifests: unknown[] });
+    const index = {
       schemaVersion: 2,
       mediaType: MediaType.INDEX,
-      manifests: [...known.filter((one) => one.digest !== digest), entry],
+      ...kept,
+      manifests: [...(kept?.manifests ?? []), entry],
     };
-    await this.putManifest(tag, manifestBytes(index), MediaType.INDEX);
-    return digest;
+    await this.putManifest(tag, Buffer.from(JSON.stringify(index)), MediaType.INDEX);
   }
 
   /** The answers of a list that comes in pages: each names the next one in its Link header (RFC 8288). */

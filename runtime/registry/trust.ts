@@ -1,10 +1,11 @@
-/** Signatures where they lie: attached to an artifact in a registry, found, checked, and copied with it. */
+/** Signatures where they lie: attached to an artifact in a registry, found and checked. */
 import type { KeyObject } from "node:crypto";
 import { MAX_SIGNATURE_BYTES, MAX_SIGNATURES } from "../limits.ts";
 import { ProxyError } from "../errors.ts";
+import { addLayers } from "./attached-image.ts";
 import { descriptor } from "./layout.ts";
-import { isIndex, manifestBytes, MediaType } from "./manifest.ts";
-import type { Descriptor, Manifest } from "./manifest.ts";
+import { isIndex, MediaType } from "./manifest.ts";
+import type { Descriptor } from "./manifest.ts";
 import type { Repository } from "./repository.ts";
 import { keyFingerprint, PREDICATE, refusal, SIGNATURE_ANNOTATION, signBundle, signClassic } from "./signature.ts";
 import type { Signature } from "./signature.ts";
@@ -49,33 +50,11 @@ export async function attachSignature(
 }
 
 async function attachClassic(repository: Repository, digest: string, { payload, signature }: Signature): Promise<void> {
-  const tag = signatureTag(digest);
-  const stored = await repository.manifest(tag);
-  const known = stored !== undefined && !isIndex(stored.manifest) ? stored.manifest.layers : [];
-  const layer: Descriptor = {
-    ...descriptor(MediaType.SIMPLE_SIGNING, payload),
-    annotations: { [SIGNATURE_ANNOTATION]: signature.toString("base64") },
-  };
-  const layers = [...known, layer];
-  const config = Buffer.from(
-    JSON.stringify({
-      architecture: "",
-      os: "",
-      created: "0001-01-01T00:00:00Z",
-      config: {},
-      rootfs: { type: "layers", diff_ids: layers.map((one) => one.digest) },
-      history: layers.map(() => ({ created: "0001-01-01T00:00:00Z" })),
-    }),
-  );
   await repository.putBlob(payload);
-  await repository.putBlob(config);
-  const manifest: Manifest = {
-    schemaVersion: 2,
-    mediaType: MediaType.MANIFEST,
-    config: descriptor(MediaType.IMAGE_CONFIG, config),
-    layers,
-  };
-  await repository.putManifest(tag, manifestBytes(manifest), manifest.mediaType);
+  const annotations = { [SIGNATURE_ANNOTATION]: signature.toString("base64") };
+  await addLayers(repository, signatureTag(digest), [
+    { ...descriptor(MediaType.SIMPLE_SIGNING, payload), annotations },
+  ]);
 }
 
 async function attachBundle(repository: Repository, subject: Descriptor, { payload }: Signature): Promise<void> {
