@@ -1,3 +1,21 @@
+/** How what is not in force any more ends: connections go on until they are over, or until they have taken too long. */
+
+/** How connections of what is gone end. */
+export interface ListenerDrain {
+  /** Answers ask downstream to leave, the more of them the more of this time is over; after it all do. 0: all do. */
+  readonly overMs: number;
+  /** Those that are left then are ended. */
+  readonly endMs: number;
+}
+
+/** Chains that are not in force any more. */
+export interface Departure {
+  /** Numbers of the plugins that they have. */
+  readonly plugins: ReadonlySet<number>;
+  /** Resolves when nobody uses them any more. */
+  readonly gone: Promise<void>;
+}
+
 /** Who waits until some sockets are gone, and looks whenever one goes. */
 export class Departures {
   readonly #waits = new Set<() => void>();

@@ -4,10 +4,11 @@ import type { Gauge } from "../observe/stats.ts";
 import type { TlsContextStatus } from "../tls/certificate-status.ts";
 import { AddressBook } from "./address-book.ts";
 import type { BoundAddress } from "./bind.ts";
+import type { Departure, ListenerDrain } from "./departures.ts";
+import type { ListenerEnvironment } from "./environment.ts";
 import { Listener } from "./listener.ts";
 import { ListenerUpdate } from "./listener-update.ts";
-import type { Departure, ListenerChanges, ListenerDrain } from "./listener-update.ts";
-import type { ListenerEnvironment } from "./listener.ts";
+import type { ListenerChanges } from "./listener-update.ts";
 import type { LentSocket } from "./listening-socket.ts";
 import { closeDescriptor } from "./native-sockets.ts";
 import type { ParcelOwner, SocketParcel } from "./peers.ts";
@@ -35,15 +36,15 @@ export class ListenerSet implements ParcelOwner {
 
   /** Binds and accepts. Rejects with ProxyError BIND_FAILED that names listener and address. */
   async start(): Promise<void> {
-    for (const listener of this.#listeners) await listener.bind(new Map());
+    for (const listener of this.#listeners) await listener.sockets.bind(new Map());
     // Last: once these accept, nothing may fail any more.
-    for (const listener of this.#listeners) await listener.inherit();
+    for (const listener of this.#listeners) await listener.sockets.inherit();
     for (const listener of this.#listeners) listener.open();
     this.#active.set(this.#listeners.length);
   }
 
   get bound(): readonly BoundAddress[] {
-    return this.#listeners.flatMap(({ bound }) => bound);
+    return this.#listeners.flatMap(({ sockets }) => sockets.bound);
   }
 
   /** Certificates of all chains with TLS. */
@@ -53,7 +54,7 @@ export class ListenerSet implements ParcelOwner {
 
   /** Descriptors of all listening sockets, for a process that takes over. Throws ProxyError NATIVE_SOCKETS. */
   lend(): LentSocket[] {
-    return this.#listeners.flatMap(({ sockets }) => sockets.flatMap((socket) => socket.lend()));
+    return this.#listeners.flatMap(({ sockets }) => sockets.open.flatMap((socket) => socket.lend()));
   }
 
   /** Another process accepts from now on; connections live on. */

@@ -5,6 +5,7 @@
 import { sameConfig } from "../config/same.ts";
 import type { ListenerConfig } from "../config/snapshot.ts";
 import type { BoundAddress } from "./bind.ts";
+import type { Departure, ListenerDrain } from "./departures.ts";
 import type { Listener } from "./listener.ts";
 import type { ListeningSocket } from "./listening-socket.ts";
 import type { ServedChains } from "./served-chains.ts";
@@ -16,22 +17,6 @@ export interface ListenerChanges {
   readonly updatedInPlace: readonly string[];
   readonly modified: readonly string[];
   readonly removed: readonly string[];
-}
-
-/** How connections of what is gone end. */
-export interface ListenerDrain {
-  /** Answers ask downstream to leave, the more of them the more of this time is over; after it all do. 0: all do. */
-  readonly overMs: number;
-  /** Those that are left then are ended. */
-  readonly endMs: number;
-}
-
-/** Chains that are not in force any more. */
-export interface Departure {
-  /** Numbers of the plugins that they have. */
-  readonly plugins: ReadonlySet<number>;
-  /** Resolves when nobody uses them any more. */
-  readonly gone: Promise<void>;
 }
 
 /** What becomes of one listener of the new list. */
@@ -59,7 +44,9 @@ export class ListenerUpdate {
     const fresh = names("fresh");
     this.#steps = steps;
     this.#leaving = current.filter((listener) => !staying.has(listener));
-    this.#existing = new Map(this.#leaving.flatMap(({ sockets }) => sockets.map((socket) => [socket.key, socket])));
+    this.#existing = new Map(
+      this.#leaving.flatMap(({ sockets }) => sockets.open.map((socket) => [socket.key, socket])),
+    );
     this.changes = {
       added: fresh.filter((name) => !before.has(name)),
       updatedInPlace: names("in_place"),
@@ -80,7 +67,7 @@ export class ListenerUpdate {
     try {
       for (const config of configs) steps.push(stepOf(config, byName.get(config.name), make));
       update = new ListenerUpdate(current, steps);
-      for (const { kind, listener } of steps) if (kind === "fresh") await listener.bind(update.#existing);
+      for (const { kind, listener } of steps) if (kind === "fresh") await listener.sockets.bind(update.#existing);
       return update;
     } catch (error) {
       abandon(steps, update === null ? new Map() : update.#existing);
@@ -91,7 +78,9 @@ export class ListenerUpdate {
   /** Where new sockets are bound: the main thread passes on what others need to join them. */
   get bound(): BoundAddress[] {
     return this.#steps.flatMap(({ kind, listener }) =>
-      kind === "fresh" ? [...listener.pending].map(([index, socket]) => socket.place(listener.config.name, index)) : [],
+      kind === "fresh"
+        ? [...listener.sockets.pending].map(([index, socket]) => socket.place(listener.config.name, index))
+        : [],
     );
   }
 
@@ -104,7 +93,7 @@ export class ListenerUpdate {
     owner: { onRetired(listener: Listener): void; onGone(listener: Listener): void },
   ): { readonly listeners: Listener[]; readonly departures: readonly Departure[] } {
     const departures: Departure[] = [];
-    const kept = new Set(this.#steps.flatMap(({ listener }) => [...listener.pending.values()]));
+    const kept = new Set(this.#steps.flatMap(({ listener }) => [...listener.sockets.pending.values()]));
     for (const listener of this.#leaving) {
       owner.onRetired(listener);
       const { plugins, gone } = listener.retire(kept, drain);

@@ -1,3 +1,6 @@
+/** The key of all listeners' counts; a listener's name is never empty. */
+export const ALL_LISTENERS = "";
+
 /**
  * How many sockets each worker has of one listener, or of all: one cell per worker in memory that the threads
  * share. Limits are checked against the sum, exact balance looks for the smallest.

@@ -4,7 +4,7 @@
  */
 import type { ClusterConfig, ListenerConfig, Snapshot } from "../config/snapshot.ts";
 import type { BoundAddress } from "../listener/bind.ts";
-import type { ListenerDrain } from "../listener/listener-update.ts";
+import type { ListenerDrain } from "../listener/departures.ts";
 import type { LentSocket } from "../listener/listening-socket.ts";
 import type { PeerLink } from "../listener/peers.ts";
 import type { LogLevel } from "../observe/log.ts";

@@ -7,11 +7,10 @@ import type { ListenerConfig } from "../config/snapshot.ts";
 import { ProxyError } from "../errors.ts";
 import { hasOwnSocket } from "../listener/bind.ts";
 import type { BoundAddress } from "../listener/bind.ts";
-import { ALL_LISTENERS } from "../listener/listener.ts";
 import { handOverKey } from "../listener/listening-socket.ts";
 import type { LentSocket } from "../listener/listening-socket.ts";
 import { closeDescriptor, duplicate } from "../listener/native-sockets.ts";
-import { SocketCounts } from "../listener/socket-counts.ts";
+import { ALL_LISTENERS, SocketCounts } from "../listener/socket-counts.ts";
 import type { Log } from "../observe/log.ts";
 import type { KnownSockets } from "./messages.ts";
 

@@ -8,7 +8,7 @@ import type { FilterChainMatch } from "../../runtime/config/listener-snapshot.ts
 import type { Address, FilterChainConfig, ListenerConfig } from "../../runtime/config/snapshot.ts";
 import { ListenerSet } from "../../runtime/listener/listener-set.ts";
 import { Peers } from "../../runtime/listener/peers.ts";
-import type { ListenerEnvironment } from "../../runtime/listener/listener.ts";
+import type { ListenerEnvironment } from "../../runtime/listener/environment.ts";
 import type { ConnectionView, NetworkFilterFactory, TerminalFilter } from "../../runtime/network/filter.ts";
 import { AccessLog } from "../../runtime/observe/access-log.ts";
 import { StatsStore } from "../../runtime/observe/stats.ts";

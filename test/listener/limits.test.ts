@@ -6,7 +6,7 @@ import { test } from "node:test";
 import type { TestContext } from "node:test";
 import type { ListenerConfig } from "../../runtime/config/snapshot.ts";
 import { ListenerSet } from "../../runtime/listener/listener-set.ts";
-import type { ListenerEnvironment } from "../../runtime/listener/listener.ts";
+import type { ListenerEnvironment } from "../../runtime/listener/environment.ts";
 import { SocketCounts } from "../../runtime/listener/socket-counts.ts";
 import { StatsStore } from "../../runtime/observe/stats.ts";
 import { bootstrap, load, snapshotOf } from "../config/fixture.ts";
