@@ -375,8 +375,8 @@ export const MAX_HAND_OVER_LINE_BYTES = 1024;
 export const MAX_RESTART_NUMBER = 999_999_999;
 /** Milliseconds over the drain time after which a worker that has not reported is ended. */
 export const DRAIN_GRACE_MS = 1000;
-/** Milliseconds that a worker gets to answer a question of the admin interface. */
-export const WORKER_ANSWER_MS = 1000;
+/** Milliseconds that a worker gets to answer a question of the admin interface: one that is busy on a slow machine must not be missing there, and who asks does not wait for ever for one that hangs. */
+export const WORKER_ANSWER_MS = 5000;
 /** Milliseconds that a worker may take for one step of a change of plugins: Go modules take a second to start. */
 export const PLUGIN_STEP_MS = 10_000;
 /** Versions of plugins that reloads have replaced and that wait for streams of former routes, per worker; the oldest give way to others, and such streams get what serves. */

@@ -14,10 +14,11 @@ export interface SignalOwner {
   onReload(): void;
 }
 
-export function handleSignals(owner: SignalOwner): void {
+/** `clock` tells milliseconds. */
+export function handleSignals(owner: SignalOwner, clock: () => number = () => performance.now()): void {
   let firstAt = -1;
   const onEnd = (signal: string): void => {
-    const now = performance.now();
+    const now = clock();
     if (firstAt === -1) {
       firstAt = now;
       owner.onEnd(signal);

@@ -185,7 +185,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
     run: async (subject, parameters) => {
       const plugins = await (await subject.hotLoad()).reports();
       return parameters.get("format") === "json"
-        ? json({ ...pluginsJson(plugins), ...callbacksJson(subject.stats()) })
+        ? json({ ...pluginsJson(plugins), ...callbacksJson(await subject.stats()) })
         : { body: pluginsText(plugins) };
     },
   },
@@ -194,10 +194,10 @@ export const ENDPOINTS: readonly Endpoint[] = [
     help: "print what callbacks of plugins take: time and fuel of those that were measured",
     mutates: false,
     parameters: ["format: json or text"],
-    run: (subject, parameters) =>
+    run: async (subject, parameters) =>
       parameters.get("format") === "json"
-        ? json(callbacksJson(subject.stats()))
-        : { body: callbacksText(subject.stats()) },
+        ? json(callbacksJson(await subject.stats()))
+        : { body: callbacksText(await subject.stats()) },
   },
   {
     path: "/wasm/load",

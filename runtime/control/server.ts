@@ -209,7 +209,8 @@ export class Server implements AdminSubject, PoolOwner {
     return this.#adminAddress;
   }
 
-  stats(): readonly Stat[] {
+  async stats(): Promise<readonly Stat[]> {
+    await this.#pool.caughtUp();
     return this.#stats.collect(this.state, this.uptimeMs);
   }
 

@@ -11,7 +11,7 @@ import type { AdminSubject } from "./subject.ts";
 const TYPES = ["All", "Counters", "Gauges", "Histograms", "TextReadouts"] as const;
 const BUCKETS = ["none", "cumulative", "disjoint"] as const;
 
-export function statsPage(subject: AdminSubject, parameters: URLSearchParams): AdminAnswer {
+export async function statsPage(subject: AdminSubject, parameters: URLSearchParams): Promise<AdminAnswer> {
   const typeName = parameters.get("type") ?? "All";
   const type = TYPES.find((known) => known === typeName);
   if (type === undefined) return refuse(`invalid &type="${typeName}", not one of ${TYPES.join(", ")}`);
@@ -21,20 +21,20 @@ export function statsPage(subject: AdminSubject, parameters: URLSearchParams): A
   const filter = parameters.get("filter") ?? "";
   if (filter.length > ADMIN_REGEX_LENGTH) return refuse(`Invalid regex: longer than ${ADMIN_REGEX_LENGTH} characters`);
   return render(
-    subject,
+    await subject.stats(),
     { type, filter, usedOnly: parameters.has("usedonly") },
     { format: parameters.get("format") ?? "text", buckets },
   );
 }
 
 function render(
-  subject: AdminSubject,
+  all: readonly Stat[],
   selection: StatsSelection,
   form: { readonly format: string; readonly buckets: HistogramBuckets },
 ): AdminAnswer {
   let stats: readonly Stat[];
   try {
-    stats = selectStats(subject.stats(), selection);
+    stats = selectStats(all, selection);
   } catch (error) {
     if (!(error instanceof ProxyError) || error.code !== "STATS_FILTER_INVALID") throw error;
     return refuse(`Invalid regex: ${error.message.slice(error.code.length + 2)}`);

@@ -41,7 +41,8 @@ export interface AdminSubject {
   readonly hotRestartVersion: string;
   readonly snapshot: Snapshot;
   readonly bound: readonly BoundAddress[];
-  stats(): readonly Stat[];
+  /** Whatever has been answered by now is counted in them. */
+  stats(): Promise<readonly Stat[]>;
   resetCounters(): void;
   clusters(): Promise<readonly ClusterStatus[]>;
   certificates(): Promise<readonly TlsContextStatus[]>;

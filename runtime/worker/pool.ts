@@ -373,10 +373,15 @@ export class WorkerPool {
     for (const { thread } of this.#places) thread.post(message);
   }
 
+  /** Resolves when whatever the workers were at has been counted: a client may have its answer before its worker has. */
+  async caughtUp(): Promise<void> {
+    await this.#ask("acknowledge");
+  }
+
   /** Resolves when all serving workers have acted on it, but for those that hang: they are replaced, and begin with what is in force then. */
   async #tellAll(message: ToWorker): Promise<void> {
     this.#postAll(message);
-    await this.#ask("acknowledge");
+    await this.caughtUp();
   }
 
   #spawn(index: number): WorkerThread {

@@ -2,10 +2,10 @@
 import { execFileSync, spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { request } from "node:http";
 import { createServer } from "node:net";
-import type { AddressInfo } from "node:net";
+import type { Server } from "node:net";
 import { availableParallelism } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
 
@@ -123,14 +123,47 @@ export function startPinned(
   );
 }
 
-/** A port of the loopback address that was free a moment ago: nginx and haproxy cannot say which one they got. */
+const FIRST_PORT = 16_000;
+/** The system gives ports of its own choice from here on; below it nobody gets one without asking for it. */
+const FIRST_OF_SYSTEM = firstOfSystem();
+let lastPort = FIRST_PORT + ((process.pid * 16) % (FIRST_OF_SYSTEM - FIRST_PORT));
+
+function firstOfSystem(): number {
+  const path = "/proc/sys/net/ipv4/ip_local_port_range";
+  // The value of Linux, where nobody has changed it.
+  return existsSync(path) ? Math.max(Number.parseInt(readFileSync(path, "utf8"), 10), FIRST_PORT + 1000) : 32_768;
+}
+
+/**
+ * A port of the loopback address on which nothing listens, and nothing will but what this process starts there: nginx and
+ * haproxy cannot say which one they got, and for a dead host none may be there at all.
+ */
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
+  for (;;) {
+    if (++lastPort >= FIRST_OF_SYSTEM) lastPort = FIRST_PORT;
+    const port = lastPort;
+    // Other tests ask in the same way: whoever has the name has the port, until its process ends.
+    if ((await listensAt(`\0sluice-test-port-${port}`)) === null) continue;
+    const probe = await listensAt(port);
+    if (probe === null) continue;
+    probe.close();
+    await once(probe, "close");
+    return port;
+  }
+}
+
+/** Null: somebody else does. */
+async function listensAt(place: string | number): Promise<Server | null> {
+  const server = createServer().unref();
+  try {
+    if (typeof place === "string") server.listen(place);
+    else server.listen(place, "127.0.0.1");
+    await once(server, "listening");
+    return server;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EADDRINUSE") throw error;
+    return null;
+  }
 }
 
 /** What a side answered. */
@@ -140,11 +173,11 @@ export interface Answered {
   readonly body: string;
 }
 
-/** One GET on a connection of its own. Rejects when nothing listens. */
+/** One GET on a connection of its own. Rejects when nothing listens, or something that does not answer. */
 export function get(port: number, headers: Readonly<Record<string, string>> = {}): Promise<Answered> {
   return new Promise((resolve, reject) => {
     const outgoing = request(
-      { host: "127.0.0.1", port, path: "/", agent: false, headers, timeout: 5000 },
+      { host: "127.0.0.1", port, path: "/", agent: false, headers, timeout: ANSWER_MS },
       (response) => {
         let body = "";
         response.setEncoding("utf8").on("data", (text: string) => (body += text));
@@ -152,15 +185,19 @@ export function get(port: number, headers: Readonly<Record<string, string>> = {}
         response.on("end", () => resolve({ status: response.statusCode ?? 0, headers: response.headers, body }));
       },
     );
-    outgoing.on("timeout", () => outgoing.destroy(new Error("no answer within 5 s")));
+    outgoing.on("timeout", () => outgoing.destroy(new Error(`no answer within ${ANSWER_MS} ms`)));
     outgoing.on("error", reject);
     outgoing.end();
   });
 }
 
-/** Resolves with the first 200. Throws what the process printed when there is none within ten seconds. */
+/** Milliseconds for one answer, and for the start of a process until its first one: a machine that does much else may be ten times as slow. */
+const ANSWER_MS = 50_000;
+const START_MS = 100_000;
+
+/** Resolves with the first 200. Throws what the process printed when it ends, or there is none in START_MS. */
 export async function firstAnswer(started: Started, port: number, pauseMs = 20): Promise<Answered> {
-  const end = performance.now() + 10_000;
+  const end = performance.now() + START_MS;
   let why = "";
   while (performance.now() < end && started.child.exitCode === null) {
     try {

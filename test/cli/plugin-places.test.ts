@@ -76,7 +76,7 @@ class Root extends RootContext implements HttpCallback {
     headers.add(":method", "POST");
     headers.add(":path", "/streams");
     headers.add(":authority", "collector");
-    httpCall("collector", headers, String.UTF8.decode(item), 1000, this);
+    httpCall("collector", headers, String.UTF8.decode(item), 60000, this);
   }
   onHttpResponse(_token: u32, _headers: u32, _bodySize: u32, _trailers: u32): void {
     log.info("collector has it");

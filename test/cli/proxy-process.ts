@@ -71,6 +71,8 @@ export class ProxyProcess {
   /** `ip:port` or path of the first listener. */
   address = "";
   #changed: (() => void)[] = [];
+  /** It has ended, and all of its output is here. */
+  #closed = false;
 
   /** `config` may need to know the folder; `launcher` is a program that runs the proxy, with its arguments. */
   constructor(
@@ -85,7 +87,13 @@ export class ProxyProcess {
     this.process = spawn(program!, all, { stdio: ["ignore", "pipe", "pipe"] });
     for (const stream of [this.process.stdout!, this.process.stderr!])
       stream.on("data", (data) => this.#heard(String(data)));
-    this.exited = new Promise((resolve) => this.process.on("close", (status) => (resolve(status), this.#heard(""))));
+    this.exited = new Promise((resolve) =>
+      this.process.on("close", (status) => {
+        this.#closed = true;
+        resolve(status);
+        this.#heard("");
+      }),
+    );
     after(async () => {
       this.process.kill("SIGKILL");
       await this.exited;
@@ -101,10 +109,15 @@ export class ProxyProcess {
     return this;
   }
 
-  /** Resolves when the text has been printed. Throws when the process ends before. */
-  async printed(text: string): Promise<void> {
-    while (!this.output.includes(text)) {
-      if (this.process.exitCode !== null) throw new Error(`ended with ${this.process.exitCode}: ${this.output}`);
+  /** Resolves when the text has been printed since `from`, a former length of `output`. Throws when the process ends before. */
+  async printed(text: string | RegExp, from = 0): Promise<void> {
+    const found = (): boolean =>
+      typeof text === "string" ? this.output.includes(text, from) : text.test(this.output.slice(from));
+    while (!found()) {
+      if (this.#closed)
+        throw new Error(
+          `ended with ${this.process.exitCode ?? this.process.signalCode} before ${text}: ${this.output}`,
+        );
       await new Promise<void>((resolve) => this.#changed.push(resolve));
     }
   }

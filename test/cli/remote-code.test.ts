@@ -34,11 +34,14 @@ interface Wanted {
   readonly policy?: string;
   readonly vm?: string;
   readonly cache?: string;
+  /** When what could not be had is tried for again. */
+  readonly later?: string;
 }
 
-function configured({ port, sha256 = SHA, policy = "FAIL_CLOSED", vm = "", cache }: Wanted): string {
-  const http = `http_uri: { uri: "http://modules.test/mark.wasm", cluster: modules, timeout: 5s }`;
-  const retry = "retry_policy: { num_retries: 1, retry_back_off: { base_interval: 0.01s } }";
+function configured({ port, sha256 = SHA, policy = "FAIL_CLOSED", vm = "", cache, later }: Wanted): string {
+  const http = `http_uri: { uri: "http://modules.test/mark.wasm", cluster: modules, timeout: 60s }`;
+  const most = later === undefined ? "" : `, max_interval: ${later}`;
+  const retry = `retry_policy: { num_retries: 1, retry_back_off: { base_interval: 0.01s${most} } }`;
   const code = `code: { remote: { ${http}, sha256: "${sha256}", ${retry} } }`;
   const config = `{ name: mark, failure_policy: ${policy}, vm_config: { ${vm} ${code} } }`;
   const endpoint = `{ endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: ${port} } } } }`;
@@ -97,7 +100,7 @@ test("the module is there when the first request comes, and at the next start th
 
 test("without its code the plugin's failure policy holds, and the log says why", async () => {
   const port = await freePort();
-  const closed = await proxy({ port }).live();
+  const closed = await proxy({ port, later: "3600s" }).live();
   assert.equal((await closed.get("/")).status, 503);
   assert.match(closed.output, /plugin mark has no code, its streams get FAIL_CLOSED: .*ECONNREFUSED/);
   const stats = (await closed.get("/stats?filter=remote_load_fetch", closed.admin)).body;

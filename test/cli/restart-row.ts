@@ -1,7 +1,7 @@
 /** Processes that take over from each other, and load on them meanwhile. */
 import { once } from "node:events";
 import { LOAD_CORE, startPinned } from "../bench/processes.ts";
-import { readReport } from "../bench/wrk.ts";
+import { PATIENT, readReport } from "../bench/wrk.ts";
 import type { Load } from "../bench/wrk.ts";
 import { ProxyProcess } from "./proxy-process.ts";
 
@@ -27,7 +27,7 @@ export class Row {
 
 /** wrk against an address until `end` is called; then `result` tells what it has counted. */
 export function steadyLoad(address: string): { readonly result: Promise<Load>; end(): void } {
-  const wrk = startPinned(LOAD_CORE, ["wrk", "-t1", "-c20", "-d600s", "--latency", `http://${address}/`]);
+  const wrk = startPinned(LOAD_CORE, ["wrk", "-t1", "-c20", "-d600s", ...PATIENT, "--latency", `http://${address}/`]);
   const result = once(wrk.child, "close").then(() => readReport(wrk.output));
   return { result, end: () => void wrk.child.kill("SIGINT") };
 }

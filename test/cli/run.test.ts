@@ -53,16 +53,15 @@ describe("sluice run", () => {
     assert.equal(await proxy.exited, 0);
   });
 
-  test("a second signal ends it at once, its echo does not", async () => {
+  test("a second signal ends it at once", async () => {
     const { clusters, arrived } = await slowUpstream();
     const proxy = await new ProxyProcess(bootstrap({ routes: [ALL_TO_UP], clusters })).live();
     const cut = assert.rejects(proxy.get("/"));
     await arrived;
     proxy.process.kill("SIGINT");
-    proxy.process.kill("SIGTERM");
     await proxy.printed("draining");
     assert.equal((await proxy.get("/ready", proxy.admin)).body, "DRAINING\n");
-    // Signals are counted by the clock of the process: this one may still be an echo, so it is repeated.
+    // What comes soon is an echo of the first one (signals.test.ts), so it is repeated.
     const again = setInterval(() => proxy.process.kill("SIGTERM"), 50);
     assert.equal(await proxy.exited, 1);
     clearInterval(again);
@@ -175,8 +174,8 @@ describe("sluice run", () => {
     assert.equal((await proxy.get("/ready", proxy.admin)).body, "LIVE\n");
   });
 
-  test("/drain_listeners?graceful asks downstream to leave, and stops accepting when the drain time is over", async () => {
-    const args = ["--concurrency", "1", "--drain-strategy", "immediate", "--drain-time-s", "1"];
+  test("/drain_listeners?graceful asks downstream to leave, and goes on accepting in the drain time", async () => {
+    const args = ["--concurrency", "1", "--drain-strategy", "immediate", "--drain-time-s", "86400"];
     const proxy = await new ProxyProcess(bootstrap({ routes: [OK_ROUTE] }), args).live();
     const connection = async (): Promise<unknown> => (await proxy.get("/", proxy.address)).headers["connection"];
     const keeping = new Agent({ keepAlive: true, maxSockets: 1 });
@@ -188,22 +187,29 @@ describe("sluice run", () => {
     await proxy.post("/drain_listeners?graceful");
     assert.equal((await ask("GET", proxy.address, "/", keeping)).headers["connection"], "close");
     assert.equal(await connection(), "close");
-    await untilRefused(proxy.address);
   });
 
-  test("a gradual drain that has just begun lets connections live; with skip_exit listening goes on", async () => {
+  test("/drain_listeners?graceful stops accepting when the drain time is over", async () => {
+    const proxy = await new ProxyProcess(bootstrap({ routes: [OK_ROUTE] }), ["--drain-time-s", "1"]).live();
+    await proxy.post("/drain_listeners?graceful");
+    await untilRefused(proxy.address);
+    assert.equal((await proxy.get("/ready", proxy.admin)).body, "LIVE\n");
+  });
+
+  test("a gradual drain that has just begun lets most connections live; with skip_exit listening goes on", async () => {
     const args = ["--concurrency", "1", "--drain-time-s", "86400"];
     const text = bootstrap({ routes: [OK_ROUTE] }).replace("- name: ingress\n", "$&      traffic_direction: INBOUND\n");
     const proxy = await new ProxyProcess(text, args).live();
     const agent = new Agent({ keepAlive: true, maxSockets: 1 });
     after(() => agent.destroy());
     await proxy.post("/drain_listeners?graceful&inboundonly&skip_exit");
+    let asked = 0;
     for (let turn = 0; turn < 5; turn++)
-      assert.equal((await ask("GET", proxy.address, "/", agent)).headers["connection"], undefined);
-    assert.match(
-      (await proxy.get("/stats?filter=downstream_cx_total", proxy.admin)).body,
-      /http.ingress.downstream_cx_total: 1\n/,
-    );
+      if ((await ask("GET", proxy.address, "/", agent)).headers["connection"] === "close") asked++;
+    // Within the first minute each does by a chance of less than one in a thousand; four of them, of one in 10^11.
+    assert.ok(asked < 4, `${asked} of 5 answers asked to leave`);
+    const { body } = await proxy.get("/stats?filter=^http.ingress.downstream_cx_total$", proxy.admin);
+    assert.ok(Number(body.split(": ")[1]) <= asked + 1, `${asked} were asked to leave, and ${body}`);
   });
 
   test("log levels reach the workers", async () => {

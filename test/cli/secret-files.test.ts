@@ -117,7 +117,7 @@ static_resources:
     const failed = "listener.edge.server_ssl_socket_factory.ssl_context_update_failed";
     writeFileSync(sds, "resources: [ { nonsense: true } ]\n");
     await reaches(failed, 2);
-    assert.match(running.output, /secrets\.yaml:1:\d+: error: resources\[0\]: "@type" is missing/);
+    await running.printed(/secrets\.yaml:1:\d+: error: resources\[0\]: "@type" is missing/);
     writeFileSync(sds, "resources: []\n");
     await running.printed("no secret 'own' of this kind in that file");
     assert.match(await curl(others), / 503$/);

@@ -7,11 +7,11 @@ import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { Server } from "node:http";
-import { createServer as createTcpServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { freePort } from "../bench/processes.ts";
 
 export const USER = "gate";
 export const PASSWORD = "kee:per";
@@ -144,19 +144,9 @@ function base32(bytes: Buffer): string {
     .join("");
 }
 
-export async function freePort(): Promise<number> {
-  const server = createTcpServer();
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
-}
-
+/** Resolves once it answers. Who waits for ever is ended by the test's time limit. */
 async function listening(child: ChildProcess, port: number): Promise<void> {
-  for (let n = 0; n < 200; n++) {
-    if (child.exitCode !== null) throw new Error(`docker-registry ended with ${child.exitCode}`);
+  while (child.exitCode === null && child.signalCode === null) {
     try {
       await fetch(`http://127.0.0.1:${port}/v2/`);
       return;
@@ -164,5 +154,5 @@ async function listening(child: ChildProcess, port: number): Promise<void> {
       await sleep(50);
     }
   }
-  throw new Error("docker-registry does not listen");
+  throw new Error(`docker-registry ended with ${child.exitCode ?? child.signalCode}`);
 }
