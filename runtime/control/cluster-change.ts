@@ -1,7 +1,7 @@
 /** A new list of clusters on all workers: warmed everywhere beside the one in force, then put in force, or given up everywhere. */
 import type { ClusterConfig } from "../config/snapshot.ts";
 import type { Stats } from "../observe/stats.ts";
-import type { PluginChange } from "../worker/pool.ts";
+import type { PluginChange } from "../worker/plugin-change.ts";
 import { namedChanges } from "./named-changes.ts";
 import type { NamedChanges } from "./named-changes.ts";
 import { stepAnswers } from "./step-answers.ts";

@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { ListenerConfig } from "../config/snapshot.ts";
 import type { BoundAddress } from "../listener/bind.ts";
 import { connectionLimitKeys } from "../network/connection-limit.ts";
-import type { PluginChange } from "../worker/pool.ts";
+import type { PluginChange } from "../worker/plugin-change.ts";
 import type { Reply } from "../worker/questions.ts";
 import { namedChanges } from "./named-changes.ts";
 import type { NamedChanges } from "./named-changes.ts";

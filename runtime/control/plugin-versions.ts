@@ -6,7 +6,7 @@ import { ProxyError } from "../errors.ts";
 import type { LoadedModule } from "../wasm/module/module.ts";
 import type { PluginVersion } from "../wasm/plugin-set.ts";
 import { vmKey } from "../wasm/vm-key.ts";
-import type { PluginsInForce } from "../worker/pool.ts";
+import type { PluginsInForce } from "../worker/plugin-change.ts";
 
 export interface Version extends PluginVersion {
   /** File, or whoever posted it. */

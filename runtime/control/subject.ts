@@ -6,7 +6,7 @@ import type { LogLevel } from "../observe/log.ts";
 import type { Stat } from "../observe/stats-registry.ts";
 import type { TlsContextStatus } from "../tls/certificate-status.ts";
 import type { ClusterStatus } from "../upstream/cluster-status.ts";
-import type { WorkerReport } from "../worker/pool.ts";
+import type { WorkerReport } from "../worker/place.ts";
 import type { HotLoad } from "./hot-load.ts";
 
 /** Envoy's server states, with the numbers of the gauge `server.state`. */

@@ -1,6 +1,6 @@
 /** The trials that run: which versions of which plugins, and what workers that start meanwhile are told of them. */
 import type { ToWorker } from "../worker/messages.ts";
-import type { PluginChange } from "../worker/pool.ts";
+import type { PluginChange } from "../worker/plugin-change.ts";
 import { bare } from "./plugin-versions.ts";
 import type { PluginVersions, Version } from "./plugin-versions.ts";
 import type { TrialRun } from "./trial-run.ts";

@@ -4,19 +4,10 @@
  * worker that dies or hangs is replaced with the same state, and the others go on.
  */
 import { ProxyError } from "../errors.ts";
-import {
-  DRAIN_GRACE_MS,
-  LEND_MS,
-  PLUGIN_STEP_MS,
-  WORKER_ANSWER_MS,
-  WORKER_MISSED_BEATS,
-  WORKER_RESTART_MAX_MS,
-  WORKER_RESTART_MIN_MS,
-  WORKER_SETTLED_MS,
-  WORKER_WATCH_MS,
-} from "../limits.ts";
+import { DRAIN_GRACE_MS, LEND_MS, PLUGIN_STEP_MS, WORKER_ANSWER_MS, WORKER_WATCH_MS } from "../limits.ts";
 import type { BoundAddress } from "../listener/bind.ts";
 import type { LentSocket } from "../listener/listening-socket.ts";
+import { connectionLimitKeys } from "../network/connection-limit.ts";
 import type { Log } from "../observe/log.ts";
 import type { TlsContextStatus } from "../tls/certificate-status.ts";
 import type { StatsAnnouncement } from "../observe/stats.ts";
@@ -26,14 +17,14 @@ import { mergePluginStatuses } from "../wasm/plugin-status.ts";
 import type { PluginStatus } from "../wasm/plugin-status.ts";
 import type { SharedHandle } from "../wasm/shared.ts";
 import type { DrainReason } from "./draining.ts";
-import type { FromWorker, KnownSockets, LogLevels, ToWorker, WorkerSetup } from "./messages.ts";
+import type { FromWorker, LogLevels, ToWorker, WorkerSetup } from "./messages.ts";
 import { linkPeers } from "./peer-links.ts";
+import { Place } from "./place.ts";
+import type { WorkerReport } from "./place.ts";
+import type { PluginChange } from "./plugin-change.ts";
 import { ProcessSockets } from "./process-sockets.ts";
-import { connectionLimitKeys } from "../network/connection-limit.ts";
 import { Questions } from "./questions.ts";
-import type { Reply } from "./questions.ts";
 import { WorkerThread } from "./thread.ts";
-import type { ThreadState } from "./thread.ts";
 
 /** envoy.config.core.v3.TrafficDirection. */
 const INBOUND = 1;
@@ -47,53 +38,6 @@ export interface PoolOwner {
   onWorkerLost(index: number, hung: boolean): void;
   /** Versions of plugins that are on trial, under this number, fail too often. */
   onPluginsFailing(id: number): void;
-}
-
-/** What a change of plugins can do to all serving workers; see messages.ts. */
-export interface PluginChange {
-  /** Resolves with a reply of each worker that is asked; default: all. */
-  ask(message: ChangeStep, which?: "all" | "first" | "others"): Promise<readonly Reply[]>;
-  post(message: ToWorker): void;
-  /** Workers that start later begin with `plugins`, then hear what is `standing`. */
-  settled(plugins: PluginsInForce, standing: readonly ToWorker[]): void;
-  /** What is told to workers that prepare listeners of these names; see ProcessSockets.knownFor. */
-  socketsFor(names: readonly string[], leaving: readonly string[], bound: readonly BoundAddress[]): KnownSockets;
-  /** Workers that start later know these sockets. */
-  listenersSettled(leaving: readonly string[], bound: readonly BoundAddress[]): void;
-}
-
-/** Messages that are answered by all who get them. */
-export type ChangeStep = Extract<
-  ToWorker,
-  {
-    kind: "prepare_clusters" | "prepare_plugins" | "commit_plugins" | "prepare_listeners" | "commit_reload";
-  }
->;
-
-/** The part of a setup that hot loads change. */
-export type PluginsInForce = Pick<
-  WorkerSetup,
-  "snapshot" | "modules" | "moduleOfPlugin" | "numberOfPlugin" | "placeOfPlugin"
->;
-
-/** One worker for people and for `/workers`. */
-export interface WorkerReport {
-  readonly index: number;
-  readonly thread: number;
-  readonly state: ThreadState;
-  readonly restarts: number;
-  readonly uptimeMs: number;
-}
-
-interface Place {
-  readonly index: number;
-  thread: WorkerThread;
-  restarts: number;
-  /** Of the next replacement. */
-  delayMs: number;
-  timer: NodeJS.Timeout | null;
-  lastBeat: number;
-  missedBeats: number;
 }
 
 /** What every worker is set up with; `shared` makes a handle for each thread and cleans up after it. */
@@ -146,16 +90,7 @@ export class WorkerPool {
     const beats = new SharedArrayBuffer(concurrency * Int32Array.BYTES_PER_ELEMENT);
     this.#beats = new Int32Array(beats);
     for (let index = 0; index < concurrency; index++) {
-      const thread = this.#spawn(index);
-      this.#places.push({
-        index,
-        thread,
-        restarts: 0,
-        delayMs: WORKER_RESTART_MIN_MS,
-        timer: null,
-        lastBeat: 0,
-        missedBeats: 0,
-      });
+      this.#places.push(new Place(this.#spawn(index)));
     }
   }
 
@@ -191,14 +126,7 @@ export class WorkerPool {
   }
 
   workers(): WorkerReport[] {
-    const now = performance.now();
-    return this.#places.map(({ index, thread, restarts }) => ({
-      index,
-      thread: thread.id,
-      state: thread.state,
-      restarts,
-      uptimeMs: thread.state === "gone" ? 0 : Math.round(now - thread.spawnedAt),
-    }));
+    return this.#places.map((place) => place.report());
   }
 
   /** Ends one worker at once and lets it be replaced; false when it is not serving. */
@@ -360,7 +288,7 @@ export class WorkerPool {
     this.#serving = false;
     this.#sockets.close(this.#bound.map(({ name }) => name));
     if (this.#watch !== null) clearInterval(this.#watch);
-    for (const place of this.#places) if (place.timer !== null) clearTimeout(place.timer);
+    for (const place of this.#places) place.cancelRestart();
   }
 
   #setUp(thread: WorkerThread, setup: PoolSetup): Promise<void> {
@@ -412,11 +340,9 @@ export class WorkerPool {
     this.#owner.onThreadGone(thread.id);
     const place = this.#places[thread.index];
     if (!this.#serving || place?.thread !== thread) return;
-    const young = performance.now() - thread.spawnedAt < WORKER_SETTLED_MS;
-    if (!young) place.delayMs = WORKER_RESTART_MIN_MS;
-    this.#log.error(`worker ${thread.index} is gone, replaced in ${place.delayMs} ms: ${why}`);
-    this.#owner.onWorkerLost(thread.index, place.missedBeats >= WORKER_MISSED_BEATS);
-    this.#restartLater(place);
+    const waitMs = place.restartLater(() => void this.#restart(place));
+    this.#log.error(`worker ${thread.index} is gone, replaced in ${waitMs} ms: ${why}`);
+    this.#owner.onWorkerLost(thread.index, place.hangs);
   }
 
   /** A thread may have died with the lock of the shared store in its hand. */
@@ -427,13 +353,7 @@ export class WorkerPool {
       this.#log.warning("freed a lock that a lost worker held");
   }
 
-  #restartLater(place: Place): void {
-    place.timer = setTimeout(() => void this.#restart(place), place.delayMs);
-    place.delayMs = Math.min(place.delayMs * 2, WORKER_RESTART_MAX_MS);
-  }
-
   async #restart(place: Place): Promise<void> {
-    place.timer = null;
     while (this.#change !== null) await this.#change;
     if (!this.#serving) return;
     const restart = this.#replaceThread(place);
@@ -443,10 +363,8 @@ export class WorkerPool {
   }
 
   async #replaceThread(place: Place): Promise<void> {
-    place.restarts++;
-    place.missedBeats = 0;
     const thread = this.#spawn(place.index);
-    place.thread = thread;
+    place.replace(thread);
     try {
       await this.#setUp(thread, this.#setup!);
       for (const [reason, { fromMs, overMs }] of this.#drains)
@@ -483,16 +401,7 @@ export class WorkerPool {
     for (const one of bound) this.#sockets.note(one);
   }
 
-  /** Counted in looks, not in time: after a suspended process only one look is missed. */
   #checkBeats(): void {
-    for (const place of this.#places) {
-      const beat = Atomics.load(this.#beats, place.index);
-      if (place.thread.state !== "listening" || beat !== place.lastBeat) {
-        place.missedBeats = 0;
-      } else if (++place.missedBeats === WORKER_MISSED_BEATS) {
-        place.thread.terminate(`no heartbeat for ${WORKER_MISSED_BEATS} looks`);
-      }
-      place.lastBeat = beat;
-    }
+    for (const place of this.#places) place.look(Atomics.load(this.#beats, place.index));
   }
 }
