@@ -12,7 +12,8 @@ import type { TestContext } from "node:test";
 import type { ClusterConfig, ForwardAction, RouteConfigEntry, UpgradeConfig } from "../../runtime/config/snapshot.ts";
 import { ResponseFlag } from "../../runtime/errors.ts";
 import { HeadersStatus } from "../../runtime/http/filter.ts";
-import { deadPort, proxied } from "../network/proxied.ts";
+import { proxied } from "../network/proxied.ts";
+import { DEAD_PORT } from "../ports.ts";
 import { until } from "../upstream/fixtures.ts";
 import {
   cluster,
@@ -138,10 +139,11 @@ test("a downstream that is reset takes the connection along, and so does a host"
   first.send(ASK);
   await first.until((text) => text.includes("\r\n\r\n"));
   first.socket.resetAndDestroy();
-  await until(() => hosts[0]!.destroyed);
+  await until(() => hosts[0]?.destroyed === true);
   const second = await Downstream.open(proxy.port);
   second.send(ASK);
   await second.until((text) => text.includes("\r\n\r\n"));
+  await until(() => hosts.length === 2);
   hosts[1]!.resetAndDestroy();
   await second.end();
   await until(() => proxy.finished.length === 2);
@@ -185,7 +187,7 @@ test("no host, and none that takes the connection", async (t) => {
     downstream.close();
     return downstream.received;
   };
-  const proxy = await engine(t, await deadPort());
+  const proxy = await engine(t, DEAD_PORT);
   assert.match(await answer(proxy), /^HTTP\/1\.1 503 .*delayed connect error: Connection refused$/s);
   const empty = await engine(t, 0, { clusters: [cluster("up", [])] });
   assert.match(await answer(empty), /^HTTP\/1\.1 503 .*no healthy upstream$/s);
@@ -205,7 +207,7 @@ test("a connection that could not be made is tried again where the route says so
   };
   const proxy = await engine(t, 0, {
     routes: [connectRoute({ ...ENDS, retryPolicy })],
-    clusters: [cluster("up", [await deadPort(), up.port])],
+    clusters: [cluster("up", [DEAD_PORT, up.port])],
   });
   for (let n = 0; n < 4; n++) {
     const downstream = await Downstream.open(proxy.port);

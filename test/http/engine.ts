@@ -100,7 +100,7 @@ export function cluster(name: string, ports: readonly number[], more: Partial<Cl
     statName: name,
     type: "STATIC",
     lbPolicy: "ROUND_ROBIN",
-    connectTimeoutMs: 1000,
+    connectTimeoutMs: 60_000,
     perConnectionBufferLimitBytes: 1024 * 1024,
     protocol: "HTTP1",
     endpoints: ports.map(endpoint),

@@ -101,6 +101,7 @@ test("prior knowledge and HTTP/1 on one listener; counted and logged apart", asy
   assert.deepEqual([head[":status"], body.toString(), head["content-type"]], [200, "hello", "text/plain"]);
   assert.match(await exchange(engine.port, "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"), /hello$/);
   assert.match(await exchange(engine.port, "POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"), /hello$/);
+  await until(() => engine.finished.length === 3);
   assert.deepEqual(
     engine.finished.map(({ protocol, responseCode }) => [protocol, responseCode]),
     [
@@ -315,22 +316,24 @@ test("thousands of streams that are opened and reset end their connection; other
     clusters: [cluster("up", [up.port])],
   });
   const hostile = h2Client(t, engine.port);
-  let open = true;
-  hostile.on("close", () => (open = false));
-  for (let round = 0; round < 100 && open; round++) {
-    for (let at = 0; at < 100 && open; at++) {
+  let closed = false;
+  hostile.on("close", () => (closed = true));
+  // Told to go away, it takes no more requests, and is closed only later.
+  const open = (): boolean => !hostile.closed && !hostile.destroyed;
+  for (let round = 0; round < 100 && open(); round++) {
+    for (let at = 0; at < 100 && open(); at++) {
       const stream = hostile.request({ ":path": "/slow", ":authority": "a" });
       stream.on("error", () => {});
       stream.close(constants.NGHTTP2_CANCEL);
     }
     await new Promise((resolve) => setImmediate(resolve));
   }
-  await until(() => !open);
+  await until(() => closed);
   assert.equal((await get(h2Client(t, engine.port))).body.toString(), "hello");
 });
 
 test("draining: GOAWAY, streams under way finish, then the connection ends", async (t) => {
-  let answer = (): void => {};
+  let answer: (() => void) | undefined;
   const up = await origin((socket) => {
     socket.on("data", () => (answer = () => socket.write("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ndone")));
   });
@@ -342,11 +345,11 @@ test("draining: GOAWAY, streams under way finish, then the connection ends", asy
   });
   const session = h2Client(t, engine.port);
   const pending = get(session);
-  await until(() => up.sockets.size === 1);
+  await until(() => answer !== undefined);
   const goaway = once(session, "goaway");
-  const drained = engine.drain(5000);
+  const drained = engine.drain(60_000);
   await goaway;
-  answer();
+  answer!();
   assert.equal((await pending).body.toString(), "done");
   await drained;
   await until(() => session.destroyed);

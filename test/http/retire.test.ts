@@ -70,7 +70,7 @@ test("gradually: the share of answers that ask to leave grows with the drain tim
   };
   for (const downstream of all) assert.equal(await ask(downstream), false);
   // So long that the chance is next to nothing, then so short that it is all.
-  await engine.replaceListener({ perConnectionBufferLimitBytes: 4096 }, 1e12);
+  await engine.replaceListener({ perConnectionBufferLimitBytes: 4096 }, 1e20);
   for (const downstream of all) assert.equal(await ask(downstream), false);
   const fresh = await Downstream.open(engine.port);
   assert.equal(await ask(fresh), false);
@@ -126,19 +126,23 @@ test("HTTP/2: routes change on the connection that is there", async (t) => {
 test("under wrk: listeners are replaced and updated in place, and no request fails", async (t) => {
   const engine = await Engine.start({ routes: ROUTES });
   t.after(() => engine.close());
-  let running = true;
-  const wrk = load(`http://127.0.0.1:${engine.port}/`, 2).finally(() => (running = false));
   let updates = 0;
-  while (running) {
-    const more =
-      updates++ % 2 === 0
-        ? { perConnectionBufferLimitBytes: 4096 + updates }
-        : { filterChains: [chain(`version ${updates}`)] };
-    await engine.replaceListener(more);
-    await new Promise((resolve) => setTimeout(resolve, 30));
+  let requests = 0;
+  // The load goes on until there were updates enough, however slow the machine is.
+  while (requests <= updates || updates <= 5) {
+    let running = true;
+    const wrk = load(`http://127.0.0.1:${engine.port}/`, 1, ["--timeout", "60s"]).finally(() => (running = false));
+    while (running) {
+      const more =
+        updates++ % 2 === 0
+          ? { perConnectionBufferLimitBytes: 4096 + updates }
+          : { filterChains: [chain(`version ${updates}`)] };
+      await engine.replaceListener(more);
+      await new Promise((resolve) => setTimeout(resolve, 30));
+    }
+    const done = await wrk;
+    assert.equal(done.errors, 0);
+    requests += done.requests;
   }
-  const { errors, requests } = await wrk;
-  assert.equal(errors, 0);
-  assert.ok(requests > updates && updates > 5, `${requests} requests, ${updates} updates`);
   t.diagnostic(`${requests} requests, ${updates} updates`);
 });

@@ -3,6 +3,9 @@ import { test } from "node:test";
 import type { TestContext } from "node:test";
 import type { RetryPolicy } from "../../runtime/config/snapshot.ts";
 import { ResponseFlag } from "../../runtime/errors.ts";
+import { DEAD_PORT } from "../ports.ts";
+import { StillClock } from "../still-clock.ts";
+import { until } from "../upstream/fixtures.ts";
 import { cluster, Downstream, Engine, exchange, fixedOrigin, forward, origin, route } from "./engine.ts";
 import type { EngineOptions } from "./engine.ts";
 
@@ -32,9 +35,7 @@ function retries(more: Partial<RetryPolicy>): RetryPolicy {
 }
 
 test("a refused connection is 503 with Envoy's text and flag UF", async (t) => {
-  const dead = await origin(() => {});
-  await dead.close();
-  const proxy = await engine(t, { routes: [route("/", forward("c"))], clusters: [cluster("c", [dead.port])] });
+  const proxy = await engine(t, { routes: [route("/", forward("c"))], clusters: [cluster("c", [DEAD_PORT])] });
   const text = await exchange(proxy.port, GET);
   assert.match(text, /^HTTP\/1\.1 503 Service Unavailable\r\n/);
   assert.equal(
@@ -95,18 +96,21 @@ test("garbage from upstream is 502 UPE", async (t) => {
 });
 
 test("the route's timeout is 504 UT and the upstream connection is given up", async (t) => {
-  let closed = (): void => {};
-  const gone = new Promise<void>((resolve) => (closed = resolve));
-  const upstream = await origin((socket) => socket.on("close", closed).resume());
+  let asked = false;
+  const upstream = await origin((socket) => socket.on("data", () => (asked = true)));
   t.after(() => upstream.close());
   const proxy = await engine(t, {
     routes: [route("/", forward("c", { timeoutMs: 40 }))],
     clusters: [cluster("c", [upstream.port])],
   });
-  const text = await exchange(proxy.port, GET);
+  const clock = new StillClock(t);
+  const answer = exchange(proxy.port, GET);
+  await until(() => asked);
+  clock.pass(40);
+  const text = await answer;
   assert.match(text, /^HTTP\/1\.1 504 Gateway Timeout\r\n/);
   assert.equal(bodyOf(text), "upstream request timeout");
-  await gone;
+  await until(() => upstream.sockets.size === 0);
   assert.ok(proxy.finished[0]!.hasFlag(ResponseFlag.UT));
   assert.equal(proxy.counter("cluster.c.upstream_rq_timeout"), 1);
 });
@@ -206,7 +210,13 @@ test("a per-try timeout is retried, the overall one is final", async (t) => {
     ],
     clusters: [cluster("c", [upstream.port])],
   });
-  assert.match(await exchange(proxy.port, GET), /^HTTP\/1\.1 200 /);
+  const clock = new StillClock(t);
+  const answer = exchange(proxy.port, GET);
+  await until(() => asked === 1);
+  clock.pass(30);
+  // The wait before the next try, which is no longer than this.
+  clock.pass(2);
+  assert.match(await answer, /^HTTP\/1\.1 200 /);
   assert.equal(asked, 2);
   assert.equal(proxy.counter("cluster.c.upstream_rq_per_try_timeout"), 1);
 });
@@ -329,6 +339,7 @@ test("a slow origin stops the downstream instead of filling memory", async (t) =
     }
   };
   downstream.socket.on("drain", pump);
+  await until(() => upstream.sockets.size === 1);
   pump();
   let before = -1;
   while (before !== sent) {
@@ -434,7 +445,7 @@ test("a retry goes to a host that was not tried, where the policy says so", asyn
   const bad = await fixedOrigin("HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n");
   const good = await fixedOrigin(OK);
   t.after(() => Promise.all([bad.close(), good.close()]));
-  const hostSelection = { more: 20, previous: true, canaries: false };
+  const hostSelection = { more: 100, previous: true, canaries: false };
   const proxy = await engine(t, {
     routes: [route("/", forward("c", { retryPolicy: retries({ retryOn: ["5xx"], hostSelection }) }))],
     clusters: [cluster("c", [bad.port, bad.port, good.port], { lbPolicy: "RANDOM" })],

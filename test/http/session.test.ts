@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { TestContext } from "node:test";
+import { StillClock } from "../still-clock.ts";
+import { until } from "../upstream/fixtures.ts";
 import { cluster, Downstream, Engine, exchange, fixedOrigin, forward, origin, route } from "./engine.ts";
 import type { EngineOptions } from "./engine.ts";
 
@@ -264,10 +266,12 @@ test("a request that stops in its body is answered 408, one whose response is la
 
 test("an idle connection is closed", async (t) => {
   const proxy = await engine(t, { routes: [direct("x")], manager: { idleTimeoutMs: 60 } });
+  const clock = new StillClock(t);
   const downstream = await Downstream.open(proxy.port);
   downstream.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
-  const text = await downstream.end();
-  assert.match(text, /^HTTP\/1\.1 200/);
+  assert.match(await downstream.until((text) => text.endsWith("x")), /^HTTP\/1\.1 200/);
+  clock.pass(60);
+  await downstream.end();
   assert.equal(proxy.counter("http.test.downstream_cx_idle_timeout"), 1);
 });
 
@@ -287,23 +291,26 @@ test("a peer that leaves while it waits: code 0, flag DC, upstream is reset", as
   await request;
   downstream.close();
   await gone;
+  await until(() => proxy.finished.length === 1);
   assert.equal(proxy.finished[0]!.responseCode, 0);
   assert.equal(proxy.finished[0]!.responseCodeDetails, "downstream_remote_disconnect");
   assert.ok(proxy.finished[0]!.hasFlag(14));
 });
 
 test("draining: the current response says close, idle connections end", async (t) => {
+  let answer: (() => void) | undefined;
   const upstream = await origin((socket) => {
-    socket.on("data", () => setTimeout(() => socket.write(OK), 50));
+    socket.on("data", () => (answer = () => socket.write(OK)));
   });
   t.after(() => upstream.close());
   const proxy = await engine(t, { routes: [route("/", forward("c"))], clusters: [cluster("c", [upstream.port])] });
   const busy = await Downstream.open(proxy.port);
   const idle = await Downstream.open(proxy.port);
   busy.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
-  await new Promise((resolve) => setTimeout(resolve, 10));
-  const drained = proxy.drain(5000);
+  await until(() => answer !== undefined && proxy.counter("http.test.downstream_cx_total") === 2);
+  const drained = proxy.drain(60_000);
   await idle.end();
+  answer!();
   const text = await busy.end();
   await drained;
   assert.match(text, /^HTTP\/1\.1 200[^]*connection: close[^]*ok$/);

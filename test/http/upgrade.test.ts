@@ -13,6 +13,7 @@ import type { TestContext } from "node:test";
 import type { HttpConnectionManagerConfig, UpgradeConfig } from "../../runtime/config/snapshot.ts";
 import { ResponseFlag } from "../../runtime/errors.ts";
 import type { HttpFilterFactory } from "../../runtime/http/filter.ts";
+import { StillClock } from "../still-clock.ts";
 import { until } from "../upstream/fixtures.ts";
 import { cluster, Downstream, Engine, forward, h2Client, headersFilter, origin, route } from "./engine.ts";
 import type { EngineOptions, Origin } from "./engine.ts";
@@ -217,14 +218,16 @@ test("a route's timeout is one of messages; the idle timeout holds on", async (t
     routes: [route("/", forward("up", { timeoutMs: 60, idleTimeoutMs: 400 }))],
     manager: { upgrades: WEBSOCKET, requestTimeoutMs: 60 },
   });
+  const clock = new StillClock(t);
   const downstream = await Downstream.open(proxy.port);
   downstream.send(ASK);
   await downstream.until((text) => text.includes("\r\n\r\n"));
   for (let at = 0; at < 4; at++) {
-    await new Promise((resolve) => setTimeout(resolve, 60));
+    clock.pass(300);
     downstream.send(`#${at}`);
     await downstream.until((text) => text.endsWith(`#${at}`));
   }
+  clock.pass(400);
   await downstream.end();
   await until(() => proxy.finished.length === 1);
   assert.equal(proxy.finished[0]!.responseCodeDetails, "stream_idle_timeout");

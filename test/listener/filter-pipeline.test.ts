@@ -15,6 +15,7 @@ import type { ListenerFilter } from "../../runtime/listener/listener-filter.ts";
 import { type ConfiguredFilter, listenerFilters } from "../../runtime/listener/listener-filters.ts";
 import { readInto } from "../../runtime/listener/read-buffer.ts";
 import { StatsStore } from "../../runtime/observe/stats.ts";
+import { StillClock } from "../still-clock.ts";
 import { config, ip } from "./fixture.ts";
 
 /** Waits for a whole line and notes it as the server name; `take` removes it. */
@@ -195,17 +196,23 @@ test("a filter that refuses says why", async (t) => {
 test("the timeout closes, or goes on with what is known", async (t) => {
   const seen: string[] = [];
   const closing = await stage(t, [() => lineFilter({ seen })], { listenerFiltersTimeoutMs: 30 });
+  const clock = new StillClock(t);
   const first = await closing.connect();
   first.write("half");
+  await until(() => seen.length === 1);
+  clock.pass(30);
   await once(first.resume(), "close");
   assert.equal(closing.stat("downstream_pre_cx_timeout"), 1);
   assert.equal(closing.passed.length, 0);
   assert.deepEqual(seen, ["half", "abort"]);
 
   const more = { listenerFiltersTimeoutMs: 30, continueOnListenerFiltersTimeout: true };
-  const going = await stage(t, [() => lineFilter(), () => port], more);
+  const heard: string[] = [];
+  const going = await stage(t, [() => lineFilter({ seen: heard }), () => port], more);
   const second = await going.connect();
   second.write("half");
+  await until(() => heard.length === 1);
+  clock.pass(30);
   await until(() => going.passed.length === 1);
   assert.equal(going.stat("downstream_pre_cx_timeout"), 1);
   // The filter after the one that waited did not run.

@@ -138,6 +138,15 @@ export async function say(options: NetConnectOpts, text: string): Promise<string
   return data.toString();
 }
 
+/** Resolves when the socket is closed, be it by an end or by a reset. */
+export function closed(socket: Socket): Promise<void> {
+  return new Promise((resolve) => {
+    socket.on("error", () => {});
+    if (socket.closed) resolve();
+    else socket.once("close", () => resolve());
+  });
+}
+
 export async function open(options: NetConnectOpts): Promise<Socket> {
   const socket = connect(options);
   await once(socket, "connect");

@@ -8,6 +8,7 @@ import { descriptorOf, duplicate } from "../../runtime/listener/native-sockets.t
 import { SocketCounts } from "../../runtime/listener/socket-counts.ts";
 import { StatsStore } from "../../runtime/observe/stats.ts";
 import { ListenerSet } from "../../runtime/listener/listener-set.ts";
+import { reservedPort } from "../ports.ts";
 import { chain, config, echo, environment, ip, open, say, start } from "./fixture.ts";
 
 type Case = readonly [ip: string, port: number, owner: string | undefined];
@@ -107,23 +108,12 @@ function virtual(name: string, host: string, port: number, more: Partial<Listene
   return config(ip(host, port), { name, statPrefix: name, bindToPort: false, filterChains: [chain(name)], ...more });
 }
 
-/** A port that is free now, for listeners that must know it beforehand. */
-async function freePort(): Promise<number> {
-  const { createServer } = await import("node:net");
-  const server = createServer().listen(0);
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, "close");
-  return port;
-}
-
 async function chainAt(host: string, port: number): Promise<string> {
   return JSON.parse(await say({ host, port }, "who")).filterChainName;
 }
 
 test("a connection goes to the listener that owns its destination, else it stays", async (t) => {
-  const port = await freePort();
+  const port = await reservedPort(t);
   const { stats } = await start(t, [
     config(ip("0.0.0.0", port), CATCH_ALL),
     virtual("exact", "127.0.0.5", port),
@@ -144,7 +134,7 @@ test("a connection goes to the listener that owns its destination, else it stays
 });
 
 test("the owner's own listener filters run, and counts move along with the connection", async (t) => {
-  const port = await freePort();
+  const port = await reservedPort(t);
   const never = { ...chain("never", { destinationPort: 1 }) };
   const counts = Object.fromEntries(["", "catch-all", "owner"].map((name) => [name, SocketCounts.room(1)]));
   const stats = new StatsStore(() => {});
@@ -199,7 +189,7 @@ test("a socket that another worker gives to a listener that is gone is closed, a
 });
 
 test("a virtual listener that stopped owns nothing", async (t) => {
-  const port = await freePort();
+  const port = await reservedPort(t);
   const { set } = await start(
     t,
     [
@@ -214,7 +204,7 @@ test("a virtual listener that stopped owns nothing", async (t) => {
 });
 
 test("bytes that the first listener's filters read are there for the owner's filters and chains", async (t) => {
-  const port = await freePort();
+  const port = await reservedPort(t);
   const inspect = { name: "h", disabled: undefined, filter: { kind: "http_inspector" } } as const;
   const chains = [chain("http", { applicationProtocols: ["http/1.1"] }), chain("other")];
   await start(t, [

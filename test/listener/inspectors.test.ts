@@ -14,12 +14,13 @@ import type { ConnectionOptions } from "node:tls";
 import type { ListenerFilterKind } from "../../runtime/config/listener-snapshot.ts";
 import type { ListenerConfig } from "../../runtime/config/snapshot.ts";
 import type { StatsStore } from "../../runtime/observe/stats.ts";
-import { freePort } from "../bench/processes.ts";
 import { Engine, route } from "../http/engine.ts";
+import { reservedPort } from "../ports.ts";
+import { StillClock } from "../still-clock.ts";
 import { Authority } from "../tls/certificates.ts";
 import { downstreamTls } from "../tls/contexts.ts";
 import { until } from "../upstream/fixtures.ts";
-import { chain, config, ip, start } from "./fixture.ts";
+import { chain, closed, config, ip, start } from "./fixture.ts";
 import { helloMessage, number, protocols, records, serverName, vector } from "./hellos.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "sluice-inspect-"));
@@ -73,18 +74,17 @@ async function facts(port: number, ...pieces: readonly (Buffer | string)[]): Pro
 
 /** The echo filter answers `who` with facts, and anything else with itself. */
 function answer(socket: Socket): Promise<Record<string, unknown>> {
-  let echo = "";
+  let text = "";
   return new Promise((resolve) => {
     socket.on("data", (data) => {
-      if (data[0] === 0x7b) {
-        socket.destroy();
-        resolve({ ...(JSON.parse(data.toString()) as Record<string, unknown>), echo });
-        return;
-      }
-      if (echo === "") setImmediate(() => socket.write("who"));
-      echo += data.toString("latin1");
+      if (text === "" && data[0] !== 0x7b) setImmediate(() => socket.write("who"));
+      text += data.toString("latin1");
+      const at = text.indexOf('{"');
+      if (at === -1 || !text.endsWith("}")) return;
+      socket.destroy();
+      resolve({ ...(JSON.parse(text.slice(at)) as Record<string, unknown>), echo: text.slice(0, at) });
     });
-    socket.on("close", () => resolve({ closed: true }));
+    void closed(socket).then(() => resolve({ closed: true }));
   });
 }
 
@@ -122,6 +122,7 @@ test("chains by server name and protocol, the hello whole and in pieces", async 
 
 test("hellos that are too large, half, slow or broken are closed and counted; others are served meanwhile", async (t) => {
   const { port, count, stats } = await stage(t, { ...filters(TLS), listenerFiltersTimeoutMs: 100 });
+  const clock = new StillClock(t);
   const large = Buffer.concat([Buffer.of(22, 3, 1, 0x40, 0, 1), number(100_000, 3), Buffer.alloc(100_000)]);
   assert.deepEqual(await facts(port, large), { closed: true });
   assert.equal(count("tls_inspector.client_hello_too_large"), 1);
@@ -133,7 +134,9 @@ test("hellos that are too large, half, slow or broken are closed and counted; ot
   let sent = 0;
   const drip = setInterval(() => slow.write(hello.subarray(sent, ++sent)), 10);
   t.after(() => clearInterval(drip));
+  await until(() => stats.gauge("listener.l.downstream_pre_cx_active").value === 2 && sent > 2);
   assert.equal((await facts(port, "who"))["transportProtocol"], "raw_buffer");
+  clock.pass(100);
   await slowClosed;
   clearInterval(drip);
   assert.deepEqual(await half, { closed: true });
@@ -282,7 +285,7 @@ test("curl and haproxy as senders of PROXY headers, in front of TLS", async (t) 
     });
   assert.equal(await curl(engine.port, "--haproxy-protocol"), "hello");
   assert.equal(engine.counter("proxy_proto.versions.v1.found"), 1);
-  const port = await freePort();
+  const port = await reservedPort(t);
   const file = join(folder, "haproxy.cfg");
   writeFileSync(
     file,

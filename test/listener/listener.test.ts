@@ -15,7 +15,8 @@ import { ListenerSet } from "../../runtime/listener/listener-set.ts";
 import { StatsStore } from "../../runtime/observe/stats.ts";
 import type { NetworkFilterFactory } from "../../runtime/network/filter.ts";
 import { drainLogFiles } from "../../runtime/observe/log-file.ts";
-import { chain, config, echo, Echo, environment, ip, open, say, start } from "./fixture.ts";
+import { until } from "../upstream/fixtures.ts";
+import { chain, closed, config, echo, Echo, environment, ip, open, say, start } from "./fixture.ts";
 
 test("IPv4, IPv6 and further addresses of one listener", async (t) => {
   const { set } = await start(t, [config(ip("127.0.0.1"), { additionalAddresses: [ip("::1")] })]);
@@ -131,8 +132,7 @@ test("statistics of connections", async (t) => {
   assert.equal(stats.gauge("listener.l.downstream_cx_active").value, 1);
   socket.end();
   await once(socket, "close");
-  while (stats.gauge("listener.l.downstream_cx_active").value > 0)
-    await new Promise((resolve) => setTimeout(resolve, 5));
+  await until(() => stats.gauge("listener.l.downstream_cx_active").value === 0);
   assert.equal(stats.counter("listener.l.downstream_cx_destroy").value, 1);
 });
 
@@ -167,12 +167,14 @@ test("who sends something and resets before it is accepted is nobody, and is not
 });
 
 test("draining: no new connections, filters finish, and what does not finish is ended", async (t) => {
-  const { set } = await start(t, [config(ip("127.0.0.1"))]);
+  const { set, stats } = await start(t, [config(ip("127.0.0.1"))]);
   const port = set.bound[0]!.port;
   const socket = await open({ host: "127.0.0.1", port });
-  const closed = once(socket, "close");
-  await set.drain(1000);
-  await closed;
+  const gone = closed(socket);
+  // Who connects is accepted a little later.
+  await until(() => stats.gauge("listener.l.downstream_cx_active").value === 1);
+  await set.drain(60_000);
+  await gone;
   await assert.rejects(open({ host: "127.0.0.1", port }), /ECONNREFUSED/);
 
   const deaf: NetworkFilterFactory = {
@@ -182,9 +184,8 @@ test("draining: no new connections, filters finish, and what does not finish is 
   };
   const stubborn = await start(t, [config(ip("127.0.0.1"))], [deaf]);
   const stuck = await open({ host: "127.0.0.1", port: stubborn.set.bound[0]!.port });
-  stuck.on("error", () => {});
-  const ended = once(stuck, "close");
-  stuck.resume();
+  await until(() => stubborn.stats.gauge("listener.l.downstream_cx_active").value === 1);
+  const ended = closed(stuck.resume());
   await stubborn.set.drain(50);
   await ended;
 });
@@ -216,7 +217,7 @@ test("no chain matches: closed, counted, and in the access log", async (t) => {
   });
   const { set, stats } = await start(t, [listener]);
   const socket = await open({ host: "127.0.0.1", port: set.bound[0]!.port });
-  await once(socket.resume(), "close");
+  await closed(socket.resume());
   assert.equal(stats.counter("listener.l.no_filter_chain_match").value, 1);
   assert.equal(stats.counter("listener.l.downstream_cx_total").value, 0);
   set.close();

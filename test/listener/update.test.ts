@@ -13,7 +13,7 @@ import { ListenerSet } from "../../runtime/listener/listener-set.ts";
 import type { ListenerChanges } from "../../runtime/listener/listener-update.ts";
 import type { ConnectionView, TerminalFilter, TerminalFilterFactory } from "../../runtime/network/filter.ts";
 import { StatsStore } from "../../runtime/observe/stats.ts";
-import { chain, config, environment, ip, open, say } from "./fixture.ts";
+import { chain, closed, config, environment, ip, open, say } from "./fixture.ts";
 
 /** Answers each byte with the name of its chain, and with a mark when that was the last answer. */
 class Answering implements TerminalFilter {
@@ -230,8 +230,9 @@ test("what is prepared can be given up", async (t) => {
   const b = prepared.bound.find(({ name }) => name === "b")!;
   // It is bound already, and what connects waits for the decision.
   const waiting = await open({ host: "127.0.0.1", port: b.port });
+  const refused = closed(waiting.resume());
   prepared.abort();
-  await once(waiting.on("error", () => {}).resume(), "close");
+  await refused;
   assert.equal(await say({ host: "127.0.0.1", port: set.bound[0]!.port }, "x"), "a;");
   const again = await set.prepare([named("a"), named("b")]);
   const early = await open({ host: "127.0.0.1", port: again.bound[0]!.port });

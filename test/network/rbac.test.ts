@@ -10,6 +10,8 @@ import { StatsStore } from "../../runtime/observe/stats.ts";
 import { type ConnectionInfo, StreamInfo } from "../../runtime/observe/stream-info.ts";
 import { dial, passing, Plain, serve, until } from "../listener/chain.ts";
 import { connectionSample } from "../observe/stream-sample.ts";
+import { StillClock } from "../still-clock.ts";
+import { turn } from "../upstream/fixtures.ts";
 import { alone, environmentOf } from "./proxied.ts";
 
 function connectionOf(more: Partial<ConnectionInfo>, state: Partial<StreamInfo> = {}): StreamInfo {
@@ -225,11 +227,15 @@ test("LOG rules leave a hint for access logs", async (t) => {
 
 test("a delay keeps a refused connection waiting, and nothing of it goes on", async (t) => {
   const { port, stats } = await guarded(t, { delayDenyMs: 60, rules: { action: "ALLOW", policies: [] } });
+  const clock = new StillClock(t);
   const peer = await dial(t, port);
   peer.socket.write("x");
   await until(() => count(stats, "denied") === 1, "refused");
-  assert.equal(peer.socket.destroyed, false);
+  clock.pass(59);
   peer.socket.write("y");
+  await turn();
+  assert.equal(peer.socket.destroyed, false);
+  clock.pass(1);
   await peer.gone;
   assert.equal(peer.text(), "");
   assert.equal(count(stats, "denied"), 1);

@@ -4,13 +4,16 @@ import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { connect } from "node:net";
+import type { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { ProxyProcess } from "../cli/proxy-process.ts";
 import { until } from "../listener/chain.ts";
-import { deadPort, recorded } from "./proxied.ts";
+import { closed } from "../listener/fixture.ts";
+import { recorded } from "./proxied.ts";
 
 const run = promisify(execFile);
 const folder = mkdtempSync(join(tmpdir(), "sluice-redis-"));
@@ -51,7 +54,7 @@ static_resources:
 `;
 }
 
-const options = ["--port", String(await deadPort()), "--unixsocket", join(folder, "redis.sock"), "--save", ""];
+const options = ["--port", "0", "--unixsocket", join(folder, "redis.sock"), "--save", ""];
 const redis = spawn("redis-server", [...options, "--dir", folder], { stdio: ["ignore", "pipe", "inherit"] });
 let printed = "";
 redis.stdout.on("data", (data) => (printed += String(data)));
@@ -62,9 +65,11 @@ after(async () => {
 });
 
 await until(() => /ready to accept connections.*(unix|sock)/i.test(printed), "redis-server is ready");
-const proxy = await new ProxyProcess(config(), ["--concurrency", "2", "--drain-time-s", "1"]).live();
+const start = (drainSeconds: string): Promise<ProxyProcess> =>
+  new ProxyProcess(config(), ["--concurrency", "2", "--drain-time-s", drainSeconds]).live();
+const proxy = await start("3600");
 
-const proxyPort = (): string => proxy.address.slice(proxy.address.lastIndexOf(":") + 1);
+const proxyPort = (of = proxy): string => of.address.slice(of.address.lastIndexOf(":") + 1);
 
 async function stat(name: string): Promise<number> {
   const { body } = await proxy.get(`/stats?filter=^${name.replaceAll(".", "\\.")}$`, proxy.admin);
@@ -82,9 +87,8 @@ test("redis-benchmark runs through the proxy, and nothing is left of it", async 
   assert.ok(total >= 120, `${total} connections`);
   assert.equal(await stat("cluster.redis.upstream_cx_total"), total);
   assert.ok((await stat("redis.rbac.allowed")) >= 120);
-  let left = -1;
-  while (left !== 0) left = await stat("cluster.redis.upstream_cx_active");
-  assert.equal(await stat("connection_limit.redis.active_connections"), 0);
+  for (const name of ["cluster.redis.upstream_cx_active", "connection_limit.redis.active_connections"])
+    for (let left = -1; left !== 0; await sleep(5)) left = await stat(name);
 });
 
 test("redis-cli asks through the proxy; the log tells of it", async () => {
@@ -97,15 +101,25 @@ test("redis-cli asks through the proxy; the log tells of it", async () => {
   for (const line of lines) assert.ok(line.startsWith(`redis ${socket} `), line);
 });
 
-test("SIGTERM: connections live on until the drain time is over", async () => {
-  const peer = connect(Number(proxyPort()), "127.0.0.1");
+async function ping(peer: Socket): Promise<void> {
   peer.write("PING\r\n");
   const [pong] = (await once(peer, "data")) as [Buffer];
   assert.equal(pong.toString(), "+PONG\r\n");
+}
+
+test("SIGTERM: connections live on until they end, or the drain time is over", async () => {
+  const peer = connect(Number(proxyPort()), "127.0.0.1");
+  await ping(peer);
   proxy.process.kill("SIGTERM");
   await proxy.printed("drain");
-  peer.write("PING\r\n");
-  await once(peer, "data");
-  await once(peer, "close");
+  await ping(peer);
+  peer.end();
   assert.equal(await proxy.exited, 0);
+
+  const hasty = await start("1");
+  const lasting = connect(Number(proxyPort(hasty)), "127.0.0.1");
+  await ping(lasting);
+  hasty.process.kill("SIGTERM");
+  await closed(lasting);
+  assert.equal(await hasty.exited, 0);
 });

@@ -9,6 +9,7 @@ import { nativeFilter } from "../../runtime/network/native.ts";
 import { StatsStore } from "../../runtime/observe/stats.ts";
 import { SocketCounts } from "../../runtime/listener/socket-counts.ts";
 import { dial, serve, type Served, until } from "../listener/chain.ts";
+import { StillClock } from "../still-clock.ts";
 import { alone, cluster, echoing, environmentOf, host, proxied } from "./proxied.ts";
 
 const echo = alone({ kind: "echo", name: "echo" });
@@ -136,12 +137,14 @@ test("connection_limit counts the connections of all workers together", async (t
 test("connection_limit with a delay holds bytes and connection until it closes", async (t) => {
   const stats = new StatsStore(() => {});
   const { port } = await serve(t, [limit(stats, { delayMs: 60 }), echo], {}, stats);
+  const clock = new StillClock(t);
   const inside = [await dial(t, port), await dial(t, port)];
   await until(() => stats.gauge("connection_limit.s.active_connections").value === 2, "two are in");
   const over = await dial(t, port);
   over.socket.write("hello?");
   await until(() => stats.counter("connection_limit.s.limited_connections").value === 1, "the third is over");
   assert.equal(stats.gauge("connection_limit.s.active_connections").value, 3);
+  clock.pass(60);
   await over.gone;
   assert.equal(over.text(), "");
   // One that leaves before its delay is over takes its timer with it.

@@ -10,6 +10,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { ProxyProcess } from "../cli/proxy-process.ts";
+import { closed } from "../listener/fixture.ts";
 import { Authority, read } from "../tls/certificates.ts";
 import { recorded } from "./proxied.ts";
 
@@ -96,19 +97,17 @@ test("a server name without a cluster is closed with NC; without a name the conf
   assert.match(await curl("c.test"), /curl: \(35\)/);
   await logged("c.test - NC - 127.0.0.1");
   const plain = connect(port, "127.0.0.1");
-  plain.on("error", () => {});
   plain.end("no TLS at all\r\n");
-  await once(plain.resume(), "close");
+  await closed(plain.resume());
   await logged("- a.test - - 127.0.0.1");
 });
 
 test("rules see the peer that the PROXY protocol names", async () => {
   assert.equal(await curl("b.test", "--haproxy-protocol"), "this is b.test");
   const outside = connect(port, "127.0.0.1");
-  outside.on("error", () => {});
   outside.write("PROXY TCP4 203.0.113.7 192.0.2.1 1000 443\r\n");
   outside.write(helloOf("b.test"));
-  await once(outside.resume(), "close");
+  await closed(outside.resume());
   await logged("b.test b.test - rbac_access_denied_matched_policy[outside] 203.0.113.7");
 });
 

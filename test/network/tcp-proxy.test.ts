@@ -8,7 +8,10 @@ import { DEFAULT_FORMAT } from "../../runtime/observe/format.ts";
 import { NetworkStatus } from "../../runtime/network/filter.ts";
 import type { FilterView } from "../../runtime/network/filter.ts";
 import { dial, passing, Plain, until } from "../listener/chain.ts";
-import { cluster, deadPort, echoing, gaugesLeft, host, logTo, proxied, type Proxied } from "./proxied.ts";
+import { closed } from "../listener/fixture.ts";
+import { DEAD_PORT } from "../ports.ts";
+import { StillClock } from "../still-clock.ts";
+import { cluster, echoing, gaugesLeft, host, logTo, proxied, type Proxied } from "./proxied.ts";
 
 async function allOver(proxy: Proxied): Promise<void> {
   await until(
@@ -124,9 +127,8 @@ test("ON_DOWNSTREAM_DATA: no host before the first bytes, no more of them than a
 
 test("max_early_data_bytes: what downstream sends is read while the host is being connected", async (t) => {
   const up = await host(t, echoing);
-  const dead = await deadPort();
   const proxy = await proxied(t, {
-    clusters: [cluster("dead", [dead]), cluster("up", [up.port])],
+    clusters: [cluster("dead", [DEAD_PORT]), cluster("up", [up.port])],
     tcp: {
       clusters: [{ name: "dead", weight: 1 }],
       maxEarlyDataBytes: 1000,
@@ -144,8 +146,12 @@ test("max_early_data_bytes: what downstream sends is read while the host is bein
       ),
     ],
   });
+  const clock = new StillClock(t);
   const peer = await dial(t, proxy.port);
   peer.socket.end("decides");
+  await until(() => proxy.counter("tcp.t.early_data_received_count_total") === 1, "the bytes were read early");
+  await until(() => proxy.counter("cluster.dead.upstream_cx_connect_fail") === 1, "the first attempt has failed");
+  clock.pass(200);
   // Read early, the bytes are seen by the filter, which chooses the cluster of the second attempt.
   assert.equal(await peer.ended, "decides");
   assert.equal(proxy.counter("tcp.t.early_data_received_count_total"), 1);
@@ -312,7 +318,7 @@ const FAILURES: readonly {
 
 for (const { name, attempts, setUp, line, counts } of FAILURES) {
   test(`no host to be had: ${name}`, async (t) => {
-    const { ports, more, route } = setUp(await deadPort());
+    const { ports, more, route } = setUp(DEAD_PORT);
     const { log, lines } = logTo(
       t,
       "%RESPONSE_FLAGS% %UPSTREAM_CLUSTER% %UPSTREAM_REQUEST_ATTEMPT_COUNT% %DOWNSTREAM_LOCAL_CLOSE_REASON% %UPSTREAM_TRANSPORT_FAILURE_REASON%\n",
@@ -335,9 +341,8 @@ for (const { name, attempts, setUp, line, counts } of FAILURES) {
 
 test("a further attempt goes to the next host, after a backoff when one is asked for", async (t) => {
   const up = await host(t, echoing);
-  const dead = await deadPort();
   const proxy = await proxied(t, {
-    clusters: [cluster("up", [dead, up.port])],
+    clusters: [cluster("up", [DEAD_PORT, up.port])],
     tcp: { maxConnectAttempts: 2, backoff: { baseMs: 1, maxMs: 5 } },
   });
   for (let n = 0; n < 6; n++) {
@@ -415,8 +420,8 @@ test("weighted clusters get their share", async (t) => {
     await until(() => a.accepted.length + b.accepted.length === n + 20, "all are connected");
     for (const { socket } of peers) socket.destroy();
   }
-  // 3 of 4 with 400 tries: 6 standard deviations are 52.
-  assert.ok(Math.abs(a.accepted.length - 300) < 52, `${a.accepted.length} of ${count}`);
+  // 3 of 4 with 400 tries: 7 standard deviations are 61.
+  assert.ok(Math.abs(a.accepted.length - 300) < 61, `${a.accepted.length} of ${count}`);
 });
 
 test("idle connections end, active ones do not", async (t) => {
@@ -426,13 +431,23 @@ test("idle connections end, active ones do not", async (t) => {
     clusters: [cluster("up", [up.port])],
     tcp: { idleTimeoutMs: 150, accessLogs: [log] },
   });
+  const clock = new StillClock(t);
   const quiet = await dial(t, proxy.port);
   const busy = await dial(t, proxy.port);
-  const talk = setInterval(() => busy.socket.write("x"), 20);
+  await until(() => up.accepted.length === 2, "both are connected");
+  for (let said = 1; said <= 3; said++) {
+    clock.pass(49);
+    busy.socket.write("x");
+    await until(() => busy.text().length === said, "the echo is back");
+  }
+  assert.equal(quiet.socket.destroyed, false);
+  clock.pass(3);
   await quiet.gone;
-  assert.equal(busy.socket.destroyed, false);
+  clock.pass(140);
+  busy.socket.write("x");
+  await until(() => busy.text().length === 4, "the echo is back");
   assert.equal(proxy.counter("tcp.t.idle_timeout"), 1);
-  clearInterval(talk);
+  clock.pass(150);
   await busy.gone;
   await allOver(proxy);
   assert.equal(proxy.counter("tcp.t.idle_timeout"), 2);
@@ -471,10 +486,13 @@ test("filter state chooses cluster and idle timeout", async (t) => {
     clusters: [cluster("up", [up.port]), cluster("other", [other.port])],
     filters: [choose],
   });
-  await (
-    await dial(t, proxy.port)
-  ).gone;
-  assert.deepEqual([up.accepted.length, other.accepted.length], [0, 1]);
+  const clock = new StillClock(t);
+  const peer = await dial(t, proxy.port);
+  await until(() => other.accepted.length === 1, "connected");
+  await until(() => proxy.gauge("cluster.other.upstream_cx_active") === 1, "connected");
+  clock.pass(30);
+  await peer.gone;
+  assert.equal(up.accepted.length, 0);
   assert.equal(proxy.counter("tcp.t.idle_timeout"), 1);
 });
 
@@ -503,10 +521,11 @@ test("the access log: the default format, what TCP knows, and records on the way
       accessLogFlushIntervalMs: 60,
     },
   });
+  const clock = new StillClock(t);
   const peer = await dial(t, proxy.port);
   peer.socket.write("12345");
   await until(() => peer.text() === "12345", "echo");
-  await new Promise((resolve) => setTimeout(resolve, 90));
+  clock.pass(60);
   peer.socket.end();
   await peer.gone;
   await allOver(proxy);
@@ -548,7 +567,7 @@ test("RST storm: connections that are reset at every moment leave nothing behind
         else socket.once("data", () => socket.resetAndDestroy()).write("x");
       });
     }
-    await Promise.all(sockets.map((socket) => once(socket, "close")));
+    await Promise.all(sockets.map(closed));
     for (const accepted of up.accepted.splice(0)) if (round % 2 === 0) accepted.resetAndDestroy();
   }
   await allOver(proxy);

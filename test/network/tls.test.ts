@@ -12,7 +12,7 @@ import { connect, createServer, type ConnectionOptions, type TLSSocket } from "n
 import type { RbacMatcher } from "../../runtime/config/network-snapshot.ts";
 import type { ListenerConfig } from "../../runtime/config/snapshot.ts";
 import { until } from "../listener/chain.ts";
-import { chain } from "../listener/fixture.ts";
+import { chain, closed } from "../listener/fixture.ts";
 import { Authority, read } from "../tls/certificates.ts";
 import { downstreamTls, source, upstreamTls, validation } from "../tls/contexts.ts";
 import { alone, cluster, echoing, gaugesLeft, host, logTo, proxied } from "./proxied.ts";
@@ -111,7 +111,7 @@ test("a host whose certificate is not trusted is no host", async (t) => {
     tcp: { accessLogs: [log] },
     listener: secureListener(),
   });
-  await once(await dialTls(t, proxy.port), "close");
+  await closed(await dialTls(t, proxy.port));
   await until(() => Object.keys(gaugesLeft(proxy)).length === 0, "everything is over");
   assert.match((await lines())[0]!, /^UF,URX TLS_error:.*CERTIFICATE_VERIFY_FAILED/);
 });
@@ -159,7 +159,7 @@ for (const [who, options, match, allowed] of PRINCIPALS) {
       socket.end();
     });
     socket.write("hello");
-    await once(socket, "close");
+    await closed(socket);
     assert.equal(got, allowed ? "hello" : "");
     await until(() => Object.keys(gaugesLeft(proxy)).length === 0, "everything is over");
   });

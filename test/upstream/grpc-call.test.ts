@@ -25,9 +25,13 @@ import {
   timeoutText,
 } from "../../runtime/upstream/grpc-frame.ts";
 import type { Call, GrpcHandler, Upstream } from "../../runtime/upstream/request.ts";
+import { StillClock } from "../still-clock.ts";
 import { clusterConfig, clusterUnderTest, endpoint, turn, until } from "./fixtures.ts";
 
 type Handler = (call: ServerUnaryCall<Buffer, Buffer>, done: sendUnaryData<Buffer>) => void;
+
+/** No machine is so slow that a call to a peer that answers takes as long. */
+const TIMEOUT_MS = 60_000;
 
 const bytes = (value: Buffer): Buffer => value;
 const service: ServiceDefinition = {
@@ -83,7 +87,7 @@ function start(upstream: Upstream, over: Partial<GrpcUnary> = {}): { answer: Ans
     method: "Call",
     metadata: null,
     message: Buffer.from("ping"),
-    timeoutMs: 5000,
+    timeoutMs: TIMEOUT_MS,
     ...over,
   };
   const call = grpcUnary(upstream, unary, answer);
@@ -128,7 +132,7 @@ test("a call is answered; metadata, path and timeout arrive", async (t) => {
   assert.equal(seen[0]!["path"], "/test.Echo/Call");
   assert.equal(seen[0]!["user-agent"], "sluice");
   const left = Number(seen[0]!["deadline"]) - Date.now();
-  assert.ok(left > 0 && left <= 5000);
+  assert.ok(left > 0 && left <= TIMEOUT_MS);
 });
 
 for (const size of [0, 1, 16_384, 100_000, 1_000_000]) {
@@ -181,10 +185,18 @@ test("an unknown method is UNIMPLEMENTED", async (t) => {
 });
 
 test("the deadline ends the call and cancels it at the peer", async (t) => {
+  let calls = 0;
   let cancelled = 0;
-  const { port } = await grpcServer(t, (call) => void call.on("cancelled", () => cancelled++));
+  const { port } = await grpcServer(t, (call) => {
+    calls++;
+    call.on("cancelled", () => cancelled++);
+  });
   const { cluster, stats } = clusterUnderTest(t, clusterConfig([endpoint(port)], http2));
-  const answer = await unary(cluster, { timeoutMs: 20 });
+  const clock = new StillClock(t);
+  const late = unary(cluster, { timeoutMs: 20 });
+  await until(() => calls === 1);
+  clock.pass(20);
+  const answer = await late;
   assert.equal(answer.status, GrpcStatus.DEADLINE_EXCEEDED);
   await until(() => cancelled === 1);
   assert.equal(stats.read("upstream_rq_active"), 0);
@@ -209,11 +221,11 @@ test("a cancelled call is silent, and the peer hears of it", async (t) => {
 });
 
 test("a server that is killed and started again is used again", async (t) => {
-  const first = await grpcServer(t, () => {});
+  let calls = 0;
+  const first = await grpcServer(t, () => void calls++);
   const { cluster, stats } = clusterUnderTest(t, clusterConfig([endpoint(first.port)], http2));
   const cut = start(cluster);
-  await until(() => stats.read("upstream_rq_active") === 1);
-  await new Promise((resolve) => setTimeout(resolve, 20));
+  await until(() => stats.read("upstream_rq_active") === 1 && calls === 1);
   first.server.forceShutdown();
   await cut.answer.finished;
   assert.ok([1, 13, 14].includes(cut.answer.status), String(cut.answer.status));

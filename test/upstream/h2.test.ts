@@ -5,6 +5,7 @@ import type { AddressInfo } from "node:net";
 import { test, type TestContext } from "node:test";
 import { HeaderMap } from "../../runtime/codec/headers.ts";
 import { ResetReason } from "../../runtime/errors.ts";
+import { DEAD_PORT } from "../ports.ts";
 import {
   clusterConfig,
   clusterUnderTest,
@@ -250,9 +251,7 @@ test("a dead connection is replaced", async (t) => {
 });
 
 test("nobody listens: the failure is told as for HTTP/1", async (t) => {
-  const { port, close } = await origin(t, () => {});
-  await close();
-  const { cluster } = clusterUnderTest(t, clusterConfig([endpoint(port)], http2));
+  const { cluster } = clusterUnderTest(t, clusterConfig([endpoint(DEAD_PORT)], http2));
   const answer = await get(cluster, "/");
   assert.equal(answer.resetReason, ResetReason.REMOTE_CONNECTION_FAILURE);
   assert.equal(answer.transportFailure, "delayed connect error: Connection refused");

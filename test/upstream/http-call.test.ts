@@ -8,6 +8,8 @@ import { ResetReason } from "../../runtime/errors.ts";
 import { HTTP_CALL_RESPONSE_BYTES } from "../../runtime/limits.ts";
 import { httpCall, type HttpCallRequest } from "../../runtime/upstream/http-call.ts";
 import type { Call, HttpCallHandler, Upstream } from "../../runtime/upstream/request.ts";
+import { DEAD_PORT } from "../ports.ts";
+import { StillClock } from "../still-clock.ts";
 import {
   clusterConfig,
   clusterUnderTest,
@@ -49,7 +51,7 @@ function start(upstream: Upstream, over: Partial<HttpCallRequest> = {}): { answe
     headers: requestHeaders("GET", "/"),
     body: new Uint8Array(0),
     trailers: new HeaderMap(),
-    timeoutMs: 5000,
+    timeoutMs: 60_000,
     ...over,
   };
   const call = httpCall(upstream, request, answer);
@@ -129,9 +131,7 @@ test("no host, nobody listening, a broken answer: a response of our own", async 
   assert.deepEqual(noHost.headers.list, [":status", "503", "content-length", "19", "content-type", "text/plain"]);
   assert.equal(noHost.body, "no healthy upstream");
 
-  const { port, close } = await origin(t, () => {});
-  await close();
-  const refused = await call(clusterUnderTest(t, clusterConfig([endpoint(port)])).cluster);
+  const refused = await call(clusterUnderTest(t, clusterConfig([endpoint(DEAD_PORT)])).cluster);
   assert.equal(refused.headers.get(":status"), "503");
   assert.equal(
     refused.body,
@@ -154,16 +154,26 @@ test("too many requests: 503 with x-envoy-overloaded", async (t) => {
 });
 
 test("the timeout is a 504 of our own before the headers, a failure after them", async (t) => {
+  let asked = 0;
   const { port } = await origin(t, (socket) =>
     onRequests(socket, (head) => {
+      asked++;
       if (head.includes("/half")) socket.write("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nab");
     }),
   );
   const { cluster, stats } = clusterUnderTest(t, clusterConfig([endpoint(port)]));
-  const before = await call(cluster, { timeoutMs: 20 });
+  const clock = new StillClock(t);
+  const early = call(cluster, { timeoutMs: 20 });
+  await until(() => asked === 1);
+  clock.pass(20);
+  const before = await early;
   assert.equal(before.headers.get(":status"), "504");
   assert.equal(before.body, "upstream request timeout");
-  const after = await call(cluster, { timeoutMs: 20, headers: requestHeaders("GET", "/half") });
+  const received = stats.read("upstream_cx_rx_bytes_total");
+  const late = call(cluster, { timeoutMs: 20, headers: requestHeaders("GET", "/half") });
+  await until(() => stats.read("upstream_cx_rx_bytes_total") > received);
+  clock.pass(20);
+  const after = await late;
   assert.equal(after.failure, ResetReason.LOCAL_RESET);
   assert.equal(stats.read("upstream_cx_active"), 0);
   assert.equal(cluster.hosts[0]!.rqTimeout, 2);

@@ -212,8 +212,8 @@ test("a host that is refused is followed by others, as often as may be", () => {
       const context = contextOf({ hash, refuses: ({ hostname }) => hostname === "a" });
       if (lb.pick(context)!.hostname === "a") refused++;
     }
-    for (let n = 0; n < 300; n++) {
-      const hash = { hi: n * 14_000_000, lo: n };
+    for (let n = 0; n < 600; n++) {
+      const hash = { hi: n * 7_000_000, lo: n };
       if (lb.pick(contextOf({ hash }))!.hostname === "a") asked++;
     }
     assert.ok(asked > 20, `${policy}: ${asked}`);

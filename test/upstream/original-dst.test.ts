@@ -41,7 +41,7 @@ async function stage(
   t: TestContext,
   config: Partial<OriginalDstConfig> = {},
 ): Promise<{ ask(wanted: Wanted): Promise<string>; stats: MemoryStats; port: number; other: number; hosts(): number }> {
-  const originalDst = { header: "", metadataPath: [], port: 0, cleanupIntervalMs: 20, ...config };
+  const originalDst = { header: "", metadataPath: [], port: 0, cleanupIntervalMs: 60_000, ...config };
   const over = { type: "ORIGINAL_DST", lbPolicy: "CLUSTER_PROVIDED", originalDst } as const;
   const { cluster, clusters, stats } = clusterUnderTest(t, clusterConfig([], over));
   await clusters.start();
@@ -64,7 +64,7 @@ async function stage(
 }
 
 test("a stream goes where its connection wanted to go", async (t) => {
-  const { ask, port, other, stats, hosts } = await stage(t, { cleanupIntervalMs: 60_000 });
+  const { ask, port, other, stats, hosts } = await stage(t);
   assert.equal(await ask({ local: `127.0.0.1:${port}`, restored: true }), `127.0.0.1:${port}`);
   assert.equal(await ask({ local: `[::1]:${other}`, restored: true }), `[::1]:${other}`);
   assert.equal(await ask({ local: `127.0.0.1:${port}`, restored: true }), `127.0.0.1:${port}`);
@@ -103,9 +103,12 @@ test("without use_http_header the header means nothing; the port can be overridd
 });
 
 test("hosts that nobody asks for are forgotten, and their connections closed", async (t) => {
-  const { ask, port, stats, hosts } = await stage(t);
+  t.mock.timers.enable({ apis: ["setInterval"] });
+  const { ask, port, stats, hosts } = await stage(t, { cleanupIntervalMs: 20 });
   await ask({ local: `127.0.0.1:${port}`, restored: true });
-  assert.equal(hosts(), 1);
+  t.mock.timers.tick(20);
+  assert.equal(hosts(), 1, "it was asked for since the last look");
+  t.mock.timers.tick(20);
   await until(() => hosts() === 0 && stats.read("upstream_cx_active") === 0);
   assert.equal(stats.read("membership_total"), 0);
   assert.equal(await ask({ local: `127.0.0.1:${port}`, restored: true }), `127.0.0.1:${port}`);

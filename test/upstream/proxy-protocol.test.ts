@@ -12,8 +12,9 @@ import type { ClusterConfig } from "../../runtime/config/snapshot.ts";
 import { readProxyHeader } from "../../runtime/listener/proxy-header.ts";
 import type { ConnectionInfo } from "../../runtime/observe/stream-info.ts";
 import { proxyHeader } from "../../runtime/upstream/proxy-header.ts";
-import { freePort, startPinned } from "../bench/processes.ts";
+import { startPinned } from "../bench/processes.ts";
 import { cluster, endpoint, Engine, exchange, forward, origin, route } from "../http/engine.ts";
+import { DEAD_PORT, reservedPort } from "../ports.ts";
 import { Authority } from "../tls/certificates.ts";
 import { source, upstreamTls, validation } from "../tls/contexts.ts";
 import { clusterConfig, clusterUnderTest, endpoint as hostOf, get, until } from "./fixtures.ts";
@@ -90,7 +91,7 @@ async function isOpen(port: number): Promise<boolean> {
 
 /** Nginx that answers with the addresses of the header, on a port each for plain bytes, TLS and HTTP/2. */
 async function nginx(t: TestContext): Promise<{ plain: number; secure: number; http2: number }> {
-  const [plain, secure, http2] = [await freePort(), await freePort(), await freePort()];
+  const [plain, secure, http2] = [await reservedPort(t), await reservedPort(t), await reservedPort(t)];
   const place = mkdtempSync(join(folder, "nginx-"));
   const file = join(place, "nginx.conf");
   const tls = `ssl_certificate ${good.certificate}; ssl_certificate_key ${good.key};`;
@@ -183,11 +184,10 @@ test("a host that cannot be reached, or is somebody else under TLS, fails as wit
     (await get(wrong.cluster, "/")).transportFailure,
     /CERTIFICATE_VERIFY_FAILED:verify cert failed: cert hash/,
   );
-  const gone = await freePort();
   for (const more of [{}, { tls: 0 }]) {
     const { cluster: none } = clusterUnderTest(
       t,
-      clusterConfig([hostOf(gone, { ...more, proxyProtocol: V2 })], { tls }),
+      clusterConfig([hostOf(DEAD_PORT, { ...more, proxyProtocol: V2 })], { tls }),
     );
     const recorder = await get(none, "/");
     assert.deepEqual([recorder.resetReason, recorder.status], ["remote connection failure", 0]);

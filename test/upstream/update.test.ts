@@ -109,7 +109,7 @@ test("HTTP/2: streams under way finish on the old connection, which ends then", 
   const recorders = [new Recorder(), new Recorder()];
   for (const recorder of recorders) all.get("a")!.request(recorder).sendHeaders(requestHeaders("GET", "/"), true);
   await until(() => waiting.length === 2);
-  const update = all.prepare([named("a", port, { protocol: "HTTP2", connectTimeoutMs: 7 })]);
+  const update = all.prepare([named("a", port, { protocol: "HTTP2", connectTimeoutMs: 70_000 })]);
   all.commit(update);
   const fresh = new Recorder();
   all.get("a")!.request(fresh).sendHeaders(requestHeaders("GET", "/"), true);
