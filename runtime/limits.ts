@@ -684,3 +684,8 @@ export const SIDECAR_INBOUND_PORT = 15_006;
 export const SIDECAR_OUTBOUND_PORT = 15_001;
 /** The user and the group that the proxy runs as beside an application: the same number for both. */
 export const SIDECAR_USER = "1337";
+/** Where the proxy's connections to the application beside it come from, so that they are told from its others: Istio's addresses. */
+export const SIDECAR_SOURCE_V4 = "127.0.0.6";
+export const SIDECAR_SOURCE_V6 = "::6";
+/** Seconds to wait for another program that changes rules (the legacy iptables has one lock for all). */
+export const XTABLES_LOCK_S = 30;

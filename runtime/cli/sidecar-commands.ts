@@ -2,7 +2,7 @@
 import { Argument, Option } from "commander";
 import type { Command } from "commander";
 import { SIDECAR_INBOUND_PORT, SIDECAR_OUTBOUND_PORT, SIDECAR_USER } from "../limits.ts";
-import { ACTIONS, MODES } from "./sidecar-rules.ts";
+import { ACTIONS, BACKENDS, MODES } from "./sidecar-rules.ts";
 import type { Action } from "./sidecar-rules.ts";
 import type { SidecarCommandOptions } from "./sidecar.ts";
 
@@ -40,7 +40,16 @@ export function sidecarCommands(sluice: Command, report: (status: number) => voi
         .argParser(Number)
         .default(SIDECAR_OUTBOUND_PORT),
     )
-    .option("--no-ipv6", "rules for IPv4 alone");
+    .option("--no-ipv6", "IPv4 alone: what there is of IPv6 is left as it is")
+    .option("--drop-invalid", "drop packets that are out of their connection's window, which else end it", false)
+    .addOption(
+      new Option(
+        "--iptables <backend>",
+        "which iptables: the system's unless only the other one works, or one of the two",
+      )
+        .choices(BACKENDS)
+        .default("auto"),
+    );
   lists(iptables, "--uid", "users whose connections are the proxy's own", [SIDECAR_USER]);
   lists(iptables, "--gid", "groups of the same kind", [SIDECAR_USER]);
   lists(iptables, "--include-inbound-ports", "ports and ranges (8000:8100) that go through the proxy", ["*"]);
@@ -49,7 +58,11 @@ export function sidecarCommands(sluice: Command, report: (status: number) => voi
   lists(iptables, "--exclude-outbound-ports", "ports that do not", []);
   lists(iptables, "--include-outbound-networks", "networks that are reached through the proxy", ["*"]);
   lists(iptables, "--exclude-outbound-networks", "networks that are not", []);
-  lists(iptables, "--exclude-interfaces", "interfaces whose inbound connections are left alone", []);
+  lists(iptables, "--exclude-interfaces", "interfaces whose connections are left alone, in either direction", []);
+  lists(iptables, "--include-users", "users (numbers) whose connections alone go out through the proxy", []);
+  lists(iptables, "--include-groups", "groups of the same kind", []);
+  lists(iptables, "--exclude-users", "users whose connections are left alone", []);
+  lists(iptables, "--exclude-groups", "groups of the same kind", []);
   iptables.action(async (action: Action, options: SidecarCommandOptions) => {
     const { sidecar } = await import("./sidecar.ts");
     report(sidecar(action, options));

@@ -1,5 +1,8 @@
 /** The part of the snapshot that is about particular kinds of clusters. */
 
+/** envoy.config.core.v3.BindConfig: the local addresses of connections to hosts, in Envoy's order of choice. */
+export type SourceAddresses = readonly [string, ...string[]];
+
 /** envoy.config.cluster.v3.Cluster.OriginalDstLbConfig, for clusters of the type ORIGINAL_DST. */
 export interface OriginalDstConfig {
   /** Header that may name the destination, lower case; "": none. Envoy: `use_http_header`, `http_header_name`. */

@@ -8,6 +8,7 @@ import type {
   LeastRequestConfig,
   OriginalDstConfig,
   OutlierConfig,
+  SourceAddresses,
   SubsetsConfig,
   UpstreamProxyProtocol,
 } from "./cluster-snapshot.ts";
@@ -420,6 +421,8 @@ export interface ClusterConfig {
   readonly leastRequest?: LeastRequestConfig | undefined;
   /** Of the type ORIGINAL_DST. */
   readonly originalDst?: OriginalDstConfig;
+  /** Where connections to hosts come from; absent: the system chooses. Envoy: `upstream_bind_config`. */
+  readonly sources?: SourceAddresses | undefined;
   readonly connectTimeoutMs: number;
   readonly perConnectionBufferLimitBytes: number;
   readonly protocol: "HTTP1" | "HTTP2";

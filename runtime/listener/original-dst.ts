@@ -28,11 +28,12 @@ export const originalDst: ListenerFilter = {
   onData: () => Verdict.CONTINUE,
 };
 
-/** The same on a transparent listener (TPROXY): the local address is where downstream wanted to go. */
+/** The same on a transparent listener (TPROXY): where nothing was redirected, the local address is where downstream wanted to go. */
 export const transparentDst: ListenerFilter = {
   maxReadBytes: 0,
 
-  onAccept(facts: SocketFacts): Verdict {
+  onAccept(facts: SocketFacts, socket: Socket): Verdict {
+    originalDst.onAccept(facts, socket);
     if (!facts.pipe) facts.localRestored = true;
     return Verdict.CONTINUE;
   },

@@ -279,7 +279,19 @@ export class Cluster implements Upstream {
     const headers = endpoint.proxyProtocol;
     const prefix = `cluster.${this.config.statName}.`;
     const proxyProtocol = headers === undefined ? null : new ProxyHeaders(headers, this.#stats, prefix);
-    const facts: HostFacts = { target, hostname, weight, priority, healthy, degraded, tls, lbMetadata, proxyProtocol };
+    const { sources } = this.config;
+    const facts: HostFacts = {
+      target,
+      hostname,
+      weight,
+      priority,
+      healthy,
+      degraded,
+      tls,
+      lbMetadata,
+      proxyProtocol,
+      sources,
+    };
     return new Host(facts, this.#createPool);
   }
 

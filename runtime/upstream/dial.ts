@@ -27,6 +27,7 @@ export function dial(host: Host, { protocols, downstream, ...given }: DialOption
       : {
           host: target.host,
           port: target.port,
+          ...(host.source === undefined ? {} : { localAddress: host.source }),
           autoSelectFamily: false,
           noDelay: true,
           keepAlive: true,

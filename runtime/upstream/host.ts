@@ -1,4 +1,5 @@
 /** One host of a cluster in one worker: where it is, how it does, and the pool of connections to it. */
+import type { SourceAddresses } from "../config/cluster-snapshot.ts";
 import type { Address } from "../config/snapshot.ts";
 import type { StreamInfo } from "../observe/stream-info.ts";
 import type { UpstreamTls } from "../tls/upstream.ts";
@@ -41,6 +42,8 @@ export interface HostFacts {
   readonly lbMetadata?: Readonly<Record<string, unknown>> | undefined;
   /** Absent: the host is not told who downstream is. */
   readonly proxyProtocol?: ProxyHeaders | null;
+  /** Absent: the system chooses where connections come from. */
+  readonly sources?: SourceAddresses | undefined;
 }
 
 export class Host {
@@ -59,6 +62,9 @@ export class Host {
   readonly tls: UpstreamTls | null;
   readonly lbMetadata: Readonly<Record<string, unknown>> | undefined;
   readonly proxyProtocol: ProxyHeaders | null;
+  readonly #sources: SourceAddresses | undefined;
+  /** Where new connections come from; undefined: the system chooses. */
+  source: string | undefined;
   readonly pool: HostPool;
 
   cxActive = 0;
@@ -81,6 +87,8 @@ export class Host {
     this.tls = facts.tls ?? null;
     this.lbMetadata = facts.lbMetadata;
     this.proxyProtocol = facts.proxyProtocol ?? null;
+    this.#sources = facts.sources;
+    this.source = sourceFor(facts.target, facts.sources);
     this.pool = createPool(this);
   }
 
@@ -115,7 +123,15 @@ export class Host {
   moveTo(target: Address): void {
     this.target = target;
     this.address = addressText(target);
+    this.source = sourceFor(target, this.#sources);
   }
+}
+
+/** As in Envoy: the first address of the host's family, else the first one, with which the connection fails. */
+function sourceFor(target: Address, sources: SourceAddresses | undefined): string | undefined {
+  if (sources === undefined || target.kind === "pipe") return undefined;
+  const family = ipFamily(target.host);
+  return sources.find((source) => ipFamily(source) === family) ?? sources[0];
 }
 
 /** The form addresses have in logs, headers and statistics. */

@@ -6,6 +6,7 @@ import { addressText, buildAddress } from "./address.ts";
 import type { BuildContext } from "./context.ts";
 import { buildLoadBalancing } from "./load-balancing.ts";
 import { buildOutlier } from "./outlier.ts";
+import { buildSources } from "./source-addresses.ts";
 import { filterMetadata } from "./metadata.ts";
 import { type ChosenSocket, TransportSockets } from "./transport-sockets.ts";
 import { buildOriginalDst } from "./original-dst.ts";
@@ -33,6 +34,7 @@ export function buildCluster(context: BuildContext, cluster: Message): ClusterCo
     type,
     ...buildLoadBalancing(context, cluster, type),
     ...(outlier === undefined ? {} : { outlier }),
+    ...buildSources(context, cluster.message("upstream_bind_config")),
     ...(type === "ORIGINAL_DST" ? { originalDst: buildOriginalDst(context, cluster) } : {}),
     connectTimeoutMs: context.timerMillis(cluster, "connect_timeout", CONNECT_TIMEOUT_MS),
     perConnectionBufferLimitBytes: cluster.wrappedNumber("per_connection_buffer_limit_bytes", CONNECTION_BUFFER_BYTES),

@@ -126,8 +126,10 @@ export const SUPPORTED_FIELDS: ReadonlyMap<string, ReadonlySet<string>> = new Ma
   fields("envoy.config.core.v3.DataSource", "filename inline_bytes inline_string environment_variable"),
   fields(
     "envoy.config.cluster.v3.Cluster",
-    "name alt_stat_name type cluster_type connect_timeout per_connection_buffer_limit_bytes lb_policy load_assignment circuit_breakers dns_refresh_rate dns_failure_refresh_rate dns_lookup_family typed_extension_protocol_options http_protocol_options http2_protocol_options common_http_protocol_options max_requests_per_connection metadata transport_socket transport_socket_matches original_dst_lb_config cleanup_interval lb_subset_config ring_hash_lb_config maglev_lb_config common_lb_config least_request_lb_config outlier_detection",
+    "name alt_stat_name type cluster_type connect_timeout per_connection_buffer_limit_bytes lb_policy load_assignment circuit_breakers dns_refresh_rate dns_failure_refresh_rate dns_lookup_family typed_extension_protocol_options http_protocol_options http2_protocol_options common_http_protocol_options max_requests_per_connection metadata transport_socket transport_socket_matches original_dst_lb_config cleanup_interval lb_subset_config ring_hash_lb_config maglev_lb_config common_lb_config least_request_lb_config outlier_detection upstream_bind_config",
   ),
+  fields("envoy.config.core.v3.BindConfig", "source_address extra_source_addresses additional_source_addresses"),
+  fields("envoy.config.core.v3.ExtraSourceAddress", "address"),
   fields(
     "envoy.config.cluster.v3.Cluster.LbSubsetConfig",
     "fallback_policy default_subset subset_selectors panic_mode_any list_as_any metadata_fallback_policy",

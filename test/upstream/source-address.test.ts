@@ -1,0 +1,85 @@
+/** Where connections to hosts come from: upstream_bind_config. */
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import type { SourceAddresses } from "../../runtime/config/cluster-snapshot.ts";
+import type { ClusterConfig } from "../../runtime/config/snapshot.ts";
+import { ResetReason } from "../../runtime/errors.ts";
+import { Host } from "../../runtime/upstream/host.ts";
+import { bootstrap, brief, load, snapshotOf } from "../config/fixture.ts";
+import { clusterConfig, clusterUnderTest, endpoint, get, onRequests, origin } from "./fixtures.ts";
+
+const OK = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+test("connections come from the first address of the host's family, else from the first one, and fail", async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "sluice-"));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const path = join(folder, "sock");
+  const answer = { script: (socket: Parameters<typeof onRequests>[0]) => onRequests(socket, () => socket.write(OK)) };
+  const [four, six, pipe] = await Promise.all([
+    origin(t, answer.script),
+    origin(t, answer.script, { host: "::1" }),
+    origin(t, answer.script, { path }),
+  ]);
+  const both: SourceAddresses = ["127.0.0.6", "::1", "127.0.0.7"];
+  const ask = async (over: Partial<ClusterConfig>, at: Parameters<typeof endpoint>): Promise<string> => {
+    const { cluster, clusters } = clusterUnderTest(t, clusterConfig([endpoint(...at)], over));
+    await clusters.start();
+    const { status, resetReason, transportFailure } = await get(cluster, "/");
+    return status === 200 ? "ok" : `${resetReason}: ${transportFailure}`;
+  };
+  assert.equal(await ask({ sources: both }, [four.port]), "ok");
+  assert.equal(four.sockets[0]!.remoteAddress, "127.0.0.6");
+  assert.equal(await ask({ sources: both, protocol: "HTTP1" }, [six.port, { host: "::1" }]), "ok");
+  assert.equal(six.sockets[0]!.remoteAddress, "::1");
+  assert.equal(await ask({ sources: both }, [0, { address: { kind: "pipe", path, mode: 0 } }]), "ok");
+  assert.equal(pipe.sockets.length, 1);
+  // An address of nobody here, and one of the other family.
+  const away = await ask({ sources: ["192.0.2.7"] }, [four.port]);
+  assert.equal(
+    away,
+    `${ResetReason.LOCAL_CONNECTION_FAILURE}: immediate connect error: Cannot assign requested address`,
+  );
+  const other = await ask({ sources: ["::1"] }, [four.port]);
+  assert.match(other, /: immediate connect error: (?:Invalid argument|Address family not supported by protocol)$/);
+  assert.equal(four.sockets.length, 1);
+});
+
+test("a host that moves to the other family gets the other address", () => {
+  const target = (host: string) => ({ kind: "ip", host, port: 80, ipv4Compat: false }) as const;
+  const facts = { target: target("192.0.2.1"), hostname: "", weight: 1, priority: 0, healthy: true };
+  const pool = { request: () => assert.fail("nobody asks"), drain: () => {}, close: () => {} };
+  const host = new Host({ ...facts, sources: ["127.0.0.6", "::6"] }, () => pool);
+  assert.equal(host.source, "127.0.0.6");
+  host.moveTo(target("2001:db8::1"));
+  assert.equal(host.source, "::6");
+  assert.equal(new Host(facts, () => pool).source, undefined);
+});
+
+test("the configuration", () => {
+  const cluster = (bind: string): string => bootstrap({ cluster: `upstream_bind_config: { ${bind} },` });
+  const built = (bind: string): unknown => snapshotOf(cluster(bind)).clusters[0]!.sources;
+  assert.equal(built(""), undefined);
+  assert.deepEqual(built("source_address: { address: 127.0.0.6, port_value: 0 }"), ["127.0.0.6"]);
+  const extra = `extra_source_addresses: [ { address: { address: "::6", port_value: 0 } } ]`;
+  const additional = "additional_source_addresses: [ { address: 127.0.0.7, port_value: 0 } ]";
+  assert.deepEqual(built(`source_address: { address: 127.0.0.6, port_value: 0 }, ${extra}, ${additional}`), [
+    "127.0.0.6",
+    "::6",
+    "127.0.0.7",
+  ]);
+  const errors = (bind: string): string[] => brief(load(cluster(bind)).errors).map((text) => text.replace(/^\S+ /, ""));
+  const at = "static_resources.clusters[0].upstream_bind_config";
+  assert.deepEqual(errors(extra), [`${at}.source_address ip-address`]);
+  assert.deepEqual(errors("source_address: { address: localhost, port_value: 0 }"), [
+    `${at}.source_address.address ip-address`,
+  ]);
+  assert.deepEqual(errors("source_address: { address: 127.0.0.6, port_value: 7 }"), [
+    `${at}.source_address.port_value not-supported`,
+  ]);
+  assert.deepEqual(errors("source_address: { address: 127.0.0.6, port_value: 0 }, freebind: true"), [
+    `${at}.freebind not-supported`,
+  ]);
+});
