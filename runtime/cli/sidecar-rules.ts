@@ -172,6 +172,8 @@ function mangleRules(options: SidecarOptions, family: 4 | 6): TableRules {
       ...dropped,
       // What belongs to a connection that the proxy has already goes straight to it.
       `-A ${IN} -p tcp -m socket --transparent -j ${DIVERT}`,
+      // Answers to the machine's own connections, and what was there before these rules: TPROXY would drop their packets.
+      `-A ${IN} -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN`,
       `-A ${IN} -i lo -j RETURN`,
       ...inbound(options, family, TPROXY),
       FROM_OUTSIDE,

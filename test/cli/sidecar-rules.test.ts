@@ -132,9 +132,11 @@ test("who is led to the proxy, and who is not", async (t) => {
   iptables(here, "apply", ...options);
   assert.match(iptables(here, "check", ...options), /in force/);
   // Whatever the options, the proxy's own connections out pass, and what it says to itself.
-  iptables(here, "apply");
-  for (const url of [four, six, "http://127.0.0.1:8080", "http://[::1]:8080"])
-    assert.equal(await passes(here, url, 1337, 1337), true, url);
+  for (const mode of ["REDIRECT", "TPROXY"]) {
+    iptables(here, "apply", "--mode", mode);
+    for (const url of [four, six, "http://127.0.0.1:8080", "http://[::1]:8080"])
+      assert.equal(await passes(here, url, 1337, 1337), true, `${mode} ${url}`);
+  }
   iptables(here, "remove", "--no-ipv6");
   assert.equal(await passes(here, four), true);
   assert.equal(await passes(here, six), false);
@@ -302,7 +304,8 @@ test("what is no port, network, interface or user is refused, and changes nothin
   ] as const)
     assert.throws(
       () => sidecarRules({ ...PLAIN, ...wrong }),
-      (error: Error & { code: string }) => error.code === "SIDECAR_OPTION" && error.message.startsWith(`${option}: `),
+      (error: Error & { code: string }) =>
+        error.code === "SIDECAR_OPTION" && error.message.startsWith(`SIDECAR_OPTION: ${option}: `),
       JSON.stringify(wrong),
     );
   const machine = new Namespace(t, "refused");

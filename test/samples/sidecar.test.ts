@@ -103,13 +103,13 @@ test("two applications talk through two sidecars: HTTP and MySQL, IPv4 and IPv6"
 });
 
 for (const mode of ["REDIRECT", "TPROXY"]) {
-  test(`${mode}: a call of the application to itself by another name comes in like any other`, async (t) => {
+  test(`${mode}: a call of the application to itself by another name comes in like any other, and calls of others go out`, async (t) => {
     const machine = new Namespace(t, "self");
     const other = new Namespace(t, "other");
     connectNamespaces([machine, `${FOUR}/24`, `${SIX}/64`], [other, "10.98.0.1/24", "fd98::1/64"]);
     machine.run("ip", "route", "add", "default", "via", "10.98.0.1");
     machine.run("ip", "-6", "route", "add", "default", "via", "fd98::1");
-    await machine.start(t, ...APPLICATION, process.execPath, "-e", WEB);
+    for (const one of [machine, other]) await one.start(t, ...APPLICATION, process.execPath, "-e", WEB);
     iptables(machine, "apply", "--mode", mode, ...HEALTH);
     // Whatever the application asks for lies here, as a service of Kubernetes may whose only pod this is.
     const endpoint = (ip: string): string =>
@@ -146,6 +146,13 @@ for (const mode of ["REDIRECT", "TPROXY"]) {
       assert.equal(outside, `application ${ip} 8080 for undefined from ${source}`);
       await until(() => log().includes(`http inbound-http GET /outside 200 to ${shown}:8080`));
       assert.doesNotMatch(log().slice(lines.length), / \/own /);
+    }
+    for (const [host, source] of [
+      ["10.98.0.1", FOUR],
+      ["[fd98::1]", SIX],
+    ] as const) {
+      const away = `application ${host.replaceAll(/[[\]]/g, "")} 8080 for outbound sidecar from ${source}`;
+      assert.equal(await curl(machine, `http://${host}:8080/away`), away);
     }
     assert.match(await curl(other, `http://[${SIX}]:15021/healthz/ready`), /^LIVE/);
   });
