@@ -4,6 +4,7 @@ import type { Command } from "commander";
 import { LAYOUTS } from "../registry/layout.ts";
 import type { Layout } from "../registry/layout.ts";
 import type {
+  KeyOptions,
   LoginOptions,
   PullOptions,
   PushOptions,
@@ -82,13 +83,21 @@ function transferCommands(sluice: Command): void {
       const { login } = await import("./artifacts.ts");
       await login(registry, options);
     });
+  sluice
+    .command("logout")
+    .description("have Docker's file, or the helper that it names, forget a registry's user name and password")
+    .argument("<registry>", "HOST or HOST:PORT")
+    .action(async (registry: string) => {
+      const { logout } = await import("./artifacts.ts");
+      await logout(registry);
+    });
 }
 
 function trustCommands(sluice: Command): void {
   registryCommand(
     sluice,
     "sign",
-    "sign an artifact in a registry, or a file (FILE.sig beside it); the key's password is SLUICE_KEY_PASSWORD",
+    "sign an artifact in a registry, or a file (FILE.sig beside it); the key's password is COSIGN_PASSWORD, or asked for",
   )
     .argument("<artifact>", `a file, or ${REFERENCE}`)
     .requiredOption("--key <file>", "private key, PEM")
@@ -110,11 +119,14 @@ function trustCommands(sluice: Command): void {
     });
   sluice
     .command("generate-key-pair")
-    .description("write a fresh key pair, PREFIX.key and PREFIX.pub; SLUICE_KEY_PASSWORD encrypts the private key")
+    .description(
+      "write a fresh key pair as cosign does, PREFIX.key and PREFIX.pub; COSIGN_PASSWORD (or SLUICE_KEY_PASSWORD) encrypts the private key, else a password is asked for",
+    )
     .argument("[prefix]", "", "sluice")
-    .action(async (prefix: string) => {
+    .option("--unencrypted", "the private key without a password (PKCS #8)")
+    .action(async (prefix: string, options: KeyOptions) => {
       const { generateKeys } = await import("./artifacts.ts");
-      generateKeys(prefix);
+      await generateKeys(prefix, options);
     });
 }
 

@@ -1,8 +1,6 @@
-/** What is done with artifacts at the command line: push, pull, copy, tags, login, sign, verify, generate-key-pair. */
+/** What is done with artifacts at the command line: push, pull, copy, tags, login, logout, sign, verify, generate-key-pair. */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { basename } from "node:path";
-import { createInterface } from "node:readline/promises";
-import { Writable } from "node:stream";
 import { ProxyError } from "../errors.ts";
 import { MAX_SHOWN_ANSWER } from "../limits.ts";
 import { shownText } from "../observe/wire-text.ts";
@@ -10,7 +8,7 @@ import { copyArtifact } from "../registry/artifact-copy.ts";
 import { fetchModule, readArtifact, resolve, storeModule } from "../registry/artifact.ts";
 import type { Resolved } from "../registry/artifact.ts";
 import { digestOf } from "../registry/digest.ts";
-import { storeCredentials } from "../registry/credentials.ts";
+import { eraseCredentials, storeCredentials } from "../registry/credentials.ts";
 import { isImageLayout, writeImageLayout } from "../registry/image-layout.ts";
 import { pack } from "../registry/layout.ts";
 import type { Facts, Layout } from "../registry/layout.ts";
@@ -20,6 +18,7 @@ import { Repository } from "../registry/repository.ts";
 import {
   fileRefusal,
   generateKeyPair,
+  isEncryptedKey,
   keyFingerprint,
   readPrivateKey,
   readPublicKey,
@@ -30,6 +29,7 @@ import type { NamedKey } from "../registry/trust.ts";
 import { readModuleFacts } from "./module-facts.ts";
 import { progressBar } from "./progress-bar.ts";
 import type { ProgressBar } from "./progress-bar.ts";
+import { ask } from "./terminal-question.ts";
 
 /** What every command that talks to a registry takes. */
 export interface RegistryCommandOptions {
@@ -141,9 +141,11 @@ export interface LoginOptions extends RegistryCommandOptions {
 
 /** Tries user name and password at the registry and keeps them where Docker does. */
 export async function login(registry: string, options: LoginOptions): Promise<void> {
-  const username = options.username ?? (await ask("user name: ", false));
+  const asked = (question: string, hidden: boolean): Promise<string> =>
+    ask(question, hidden, "LOGIN_INPUT", "give --username and --password-stdin");
+  const username = options.username ?? (await asked("user name: ", false));
   const password =
-    options.passwordStdin === true ? readFileSync(0, "utf8").replace(/\r?\n$/, "") : await ask("password: ", true);
+    options.passwordStdin === true ? readFileSync(0, "utf8").replace(/\r?\n$/, "") : await asked("password: ", true);
   const { repository } = parseReference(`${registry}/login`);
   const client = new Repository(registry, repository, {
     ...registryOptions(options),
@@ -154,8 +156,15 @@ export async function login(registry: string, options: LoginOptions): Promise<vo
   } finally {
     await client.close();
   }
-  storeCredentials(registry, { username, password });
-  say(`logged in to ${registry} as ${username}`);
+  const where = await storeCredentials(registry, { username, password });
+  say(`logged in to ${registry} as ${username} (kept by ${where})`);
+}
+
+/** Has the file of Docker's, or the helper that it names, forget a registry's credentials. */
+export async function logout(registry: string): Promise<void> {
+  parseReference(`${registry}/logout`);
+  const had = await eraseCredentials(registry);
+  say(had.length === 0 ? `not logged in to ${registry}` : `logged out of ${registry} (${had.join(", ")})`);
 }
 
 export interface SignOptions extends RegistryCommandOptions {
@@ -163,10 +172,10 @@ export interface SignOptions extends RegistryCommandOptions {
   readonly form: "bundle" | "classic";
 }
 
-/** Signs an artifact in a registry, or a file (`FILE.sig` beside it). The key's password is SLUICE_KEY_PASSWORD. */
+/** Signs an artifact in a registry, or a file (`FILE.sig` beside it). */
 export async function sign(target: string, options: SignOptions): Promise<void> {
   if (existsSync(target)) {
-    writeFileSync(`${target}.sig`, `${signFile(privateKey(options.key), readFileSync(target))}\n`);
+    writeFileSync(`${target}.sig`, `${signFile(await privateKey(options.key), readFileSync(target))}\n`);
     say(`${target}.sig`);
     return;
   }
@@ -207,12 +216,20 @@ export async function verify(target: string, options: VerifyOptions): Promise<vo
   });
 }
 
-/** Writes PREFIX.key and PREFIX.pub. Throws ProxyError KEY_EXISTS rather than lose a key, or KEY_UNWRITABLE. */
-export function generateKeys(prefix: string): void {
+export interface KeyOptions {
+  /** The private key as it is, with no password. */
+  readonly unencrypted?: true;
+}
+
+/**
+ * Writes PREFIX.key and PREFIX.pub, as cosign does. Rejects with ProxyError KEY_EXISTS rather than lose a key, KEY_UNWRITABLE,
+ * or KEY_PASSWORD where there is nobody to ask.
+ */
+export async function generateKeys(prefix: string, options: KeyOptions): Promise<void> {
   for (const file of [`${prefix}.key`, `${prefix}.pub`])
     if (existsSync(file))
       throw new ProxyError("KEY_EXISTS", "config", `${file} is there already; it is not overwritten`);
-  const { privatePem, publicPem } = generateKeyPair(process.env["SLUICE_KEY_PASSWORD"]);
+  const { privatePem, publicPem } = generateKeyPair(options.unencrypted === true ? undefined : await newPassword());
   try {
     writeFileSync(`${prefix}.key`, privatePem, { mode: 0o600, flag: "wx" });
     writeFileSync(`${prefix}.pub`, publicPem, { flag: "wx" });
@@ -295,7 +312,7 @@ async function signResolved(
   form: "bundle" | "classic",
 ): Promise<void> {
   const shownAs = `${reference.registry}/${reference.repository}`;
-  await attachSignature(repository, resolved.top, privateKey(keyFile), form, shownAs);
+  await attachSignature(repository, resolved.top, await privateKey(keyFile), form, shownAs);
   say(`${formatReference(reference)}@${resolved.top.digest}: signed (${form})`);
 }
 
@@ -310,8 +327,28 @@ async function demandKeys(
   requireSignature(judge(await findSignatures(repository, resolved.top.digest), keys, resolved.top.digest), keys, what);
 }
 
-function privateKey(file: string): ReturnType<typeof readPrivateKey> {
-  return readPrivateKey(readKeyFile(file), process.env["SLUICE_KEY_PASSWORD"], file);
+/** The password of private keys that needs no asking, an empty one too. */
+function givenPassword(): string | undefined {
+  return process.env["SLUICE_KEY_PASSWORD"] ?? process.env["COSIGN_PASSWORD"];
+}
+
+async function newPassword(): Promise<string> {
+  const given = givenPassword();
+  if (given !== undefined) return given;
+  const asked = (question: string): Promise<string> =>
+    ask(question, true, "KEY_PASSWORD", "set COSIGN_PASSWORD, or give --unencrypted");
+  const first = await asked("password for the private key: ");
+  if ((await asked("the same once more: ")) !== first)
+    throw new ProxyError("KEY_PASSWORD", "config", "the two are not the same; no key was made");
+  return first;
+}
+
+async function privateKey(file: string): Promise<ReturnType<typeof readPrivateKey>> {
+  const pem = readKeyFile(file);
+  let password = givenPassword();
+  if (password === undefined && isEncryptedKey(pem) && process.stdin.isTTY)
+    password = await ask(`password of ${file}: `, true, "KEY_PASSWORD", "set COSIGN_PASSWORD");
+  return readPrivateKey(pem, password, file);
 }
 
 function readKeyFile(file: string): string {
@@ -320,19 +357,6 @@ function readKeyFile(file: string): string {
   } catch (error) {
     throw new ProxyError("KEY_UNREADABLE", "config", `${file}: ${(error as Error).message}`, error);
   }
-}
-
-/** Asks at the terminal; a hidden answer is not echoed. */
-async function ask(question: string, hidden: boolean): Promise<string> {
-  if (!process.stdin.isTTY)
-    throw new ProxyError("LOGIN_INPUT", "config", "no terminal to ask at: give --username and --password-stdin");
-  process.stderr.write(question);
-  const silent = new Writable({ write: (_chunk, _encoding, done) => done() });
-  const lines = createInterface({ input: process.stdin, output: hidden ? silent : process.stderr, terminal: true });
-  const answer = await lines.question("");
-  lines.close();
-  if (hidden) process.stderr.write("\n");
-  return answer;
 }
 
 function say(line: string): void {

@@ -30,6 +30,7 @@ export const GROUPS: Readonly<Record<string, Readonly<Record<string, string>>>> 
     copy: "copy an artifact with its signatures",
     tags: "list a repository's tags",
     login: "keep a registry's user name and password",
+    logout: "forget them",
     sign: "sign an artifact or a file",
     verify: "check who has signed an artifact or a file",
     "generate-key-pair": "write a fresh key pair",

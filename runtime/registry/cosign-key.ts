@@ -1,14 +1,28 @@
 /** Private keys as cosign and Sigstore's tools write them: PKCS #8 in a NaCl secret box under a key from scrypt, JSON in PEM. */
-import { createPrivateKey, scryptSync } from "node:crypto";
+import { createPrivateKey, randomBytes, scryptSync } from "node:crypto";
 import type { KeyObject } from "node:crypto";
 import { MAX_SCRYPT_BYTES } from "../limits.ts";
-import { openBox } from "./secretbox.ts";
+import { openBox, sealBox } from "./secretbox.ts";
 
 const PEM =
   /-----BEGIN ENCRYPTED (SIGSTORE|COSIGN) PRIVATE KEY-----\s+([A-Za-z0-9+/=\s]+)-----END ENCRYPTED \1 PRIVATE KEY-----/;
 
+const LABEL = "ENCRYPTED SIGSTORE PRIVATE KEY";
+/** What cosign takes for a key's file: 64 MiB and a tenth of a second. It opens files with no others but half or twice that N. */
+const SCRYPT = { N: 65_536, r: 8, p: 1 } as const;
+/** Why an encrypted key does not open, and where its password comes from. */
+export const WRONG_PASSWORD = "its password is wrong or missing (COSIGN_PASSWORD or SLUICE_KEY_PASSWORD)";
+const SALT_BYTES = 32;
+const NONCE_BYTES = 24;
+/** Characters of a line in PEM (RFC 7468, 2). */
+const PEM_LINE = /.{1,64}/g;
+
 interface SealedKey {
-  readonly kdf: { readonly name: string; readonly params: Record<"N" | "r" | "p", number>; readonly salt: string };
+  readonly kdf: {
+    readonly name: string;
+    readonly params: Readonly<Record<"N" | "r" | "p", number>>;
+    readonly salt: string;
+  };
   readonly cipher: { readonly name: string; readonly nonce: string };
   readonly ciphertext: string;
 }
@@ -16,6 +30,19 @@ interface SealedKey {
 /** True for a file that {@link openCosignKey} is for. */
 export function isCosignKey(pem: string): boolean {
   return /BEGIN ENCRYPTED (?:SIGSTORE|COSIGN) PRIVATE KEY/.test(pem);
+}
+
+/** A private key as `cosign generate-key-pair` writes it; the password may be empty, as it may with cosign. */
+export function sealCosignKey(key: KeyObject, password: string): string {
+  const [salt, nonce] = [randomBytes(SALT_BYTES), randomBytes(NONCE_BYTES)];
+  const box = sealBox(key.export({ type: "pkcs8", format: "der" }), nonce, derive(password, salt, SCRYPT));
+  const sealed: SealedKey = {
+    kdf: { name: "scrypt", params: SCRYPT, salt: salt.toString("base64") },
+    cipher: { name: "nacl/secretbox", nonce: nonce.toString("base64") },
+    ciphertext: box.toString("base64"),
+  };
+  const body = Buffer.from(JSON.stringify(sealed)).toString("base64").match(PEM_LINE)!.join("\n");
+  return `-----BEGIN ${LABEL}-----\n${body}\n-----END ${LABEL}-----\n`;
 }
 
 /** The key, or why it cannot be had. */
@@ -28,19 +55,22 @@ export function openCosignKey(pem: string, password: string): KeyObject | string
   if (128 * N * r + 128 * r * p > MAX_SCRYPT_BYTES) return "deriving its key takes more memory than is allowed";
   let key: Buffer;
   try {
-    const salt = Buffer.from(kdf.salt, "base64");
-    key = scryptSync(password, salt, 32, { N, r, p, maxmem: 2 * MAX_SCRYPT_BYTES });
+    key = derive(password, Buffer.from(kdf.salt, "base64"), kdf.params);
   } catch {
     // Numbers that scrypt does not take, an N that is no power of two among them.
     return "its parameters of scrypt are no good";
   }
   const opened = openBox(Buffer.from(ciphertext, "base64"), Buffer.from(cipher.nonce, "base64"), key);
-  if (opened === undefined) return "its password is wrong or missing (SLUICE_KEY_PASSWORD)";
+  if (opened === undefined) return WRONG_PASSWORD;
   try {
     return createPrivateKey({ key: opened, format: "der", type: "pkcs8" });
   } catch {
     return "there is no PKCS #8 key in it";
   }
+}
+
+function derive(password: string, salt: Buffer, { N, r, p }: SealedKey["kdf"]["params"]): Buffer {
+  return scryptSync(password, salt, 32, { N, r, p, maxmem: 2 * MAX_SCRYPT_BYTES });
 }
 
 function readSealed(pem: string): SealedKey | string {

@@ -1,31 +1,19 @@
 /** Credentials for registries: from the environment, or from where Docker, Podman and their helpers keep them. */
-import { execFile } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
-import {
-  CREDENTIAL_HELPER_GRACE_MS,
-  CREDENTIAL_HELPER_MS,
-  MAX_CREDENTIALS_BYTES,
-  MAX_SHOWN_ANSWER,
-} from "../limits.ts";
-import { shownText } from "../observe/wire-text.ts";
+import { MAX_CREDENTIALS_BYTES } from "../limits.ts";
 import { ProxyError } from "../errors.ts";
+import { CredentialHelper, credentialsError, tokenCredentials } from "./credential-helper.ts";
+import type { Credentials } from "./credential-helper.ts";
 import { writeWhole } from "./whole-file.ts";
-
-export interface Credentials {
-  readonly username: string;
-  readonly password: string;
-  /** An OAuth2 refresh token instead of a password. */
-  readonly identityToken?: string;
-}
 
 /** A file of Docker's as it was read: anything may be in it. */
 type DockerConfig = Readonly<Record<string, unknown>>;
 
-/** The user name that stands for: the password is an OAuth2 refresh token. */
-const TOKEN = "<token>";
-const DOCKER_HUB = ["docker.io", "index.docker.io", "registry-1.docker.io", "https://index.docker.io/v1/"];
+/** The name under which Docker itself keeps what is for its Hub, and the others that it has. */
+const HUB = "https://index.docker.io/v1/";
+const DOCKER_HUB = ["docker.io", "index.docker.io", "registry-1.docker.io", HUB];
 
 /** Where `sluice login` writes and what is read first: `$DOCKER_CONFIG/config.json`. */
 export function dockerConfigPath(environment: NodeJS.ProcessEnv = process.env): string {
@@ -68,33 +56,91 @@ export function dockerConfigFile(path: string): string {
   if (statSync(path, { throwIfNoEntry: false })?.isDirectory() !== true) return path;
   const names = [".dockerconfigjson", "config.json"];
   const found = names.map((name) => join(path, name)).find((file) => existsSync(file));
-  if (found === undefined) throw wrong(path, `the folder holds neither ${names.join(" nor ")}`);
+  if (found === undefined) throw credentialsError(path, `the folder holds neither ${names.join(" nor ")}`);
   return found;
 }
 
-/** Stores credentials as `docker login` does without a helper: readable by the user alone. */
-export function storeCredentials(
+/**
+ * Keeps credentials where Docker would: with the helper that its file names for the registry or for all, else in the file,
+ * readable by the user alone. Returns where that is. Rejects with ProxyError ARTIFACT_CREDENTIALS.
+ */
+export async function storeCredentials(
   registry: string,
-  { username, password }: Credentials,
+  credentials: Credentials,
   path = dockerConfigPath(),
-): void {
+): Promise<string> {
   const config = readConfig(path) ?? {};
-  const auth = Buffer.from(`${username}:${password}`).toString("base64");
-  const changed = { ...config, auths: { ...object(config["auths"]), [registry]: { auth } } };
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-  writeWhole(path, `${JSON.stringify(changed, null, 2)}\n`, 0o600, true);
+  const name = DOCKER_HUB.includes(registry) ? HUB : registry;
+  const helper = helperFor(config, registry) ?? storeOf(config);
+  await helper?.store(name, credentials);
+  const auth = Buffer.from(`${credentials.username}:${credentials.password}`).toString("base64");
+  // Docker leaves an empty entry too: no old password stays in the file.
+  const entry = helper === undefined ? { auth } : {};
+  writeConfig(path, { ...config, auths: { ...authsBut(namesOf(registry), config), [name]: entry } });
+  return helper?.program ?? path;
+}
+
+/** Has helper and file forget a registry's credentials. Returns who had some. Rejects with ProxyError ARTIFACT_CREDENTIALS. */
+export async function eraseCredentials(registry: string, path = dockerConfigPath()): Promise<readonly string[]> {
+  const config = readConfig(path) ?? {};
+  const had: string[] = [];
+  const helper = helperFor(config, registry) ?? storeOf(config);
+  for (const name of helper === undefined ? [] : namesOf(registry)) {
+    if ((await helper?.get(name)) === undefined) continue;
+    await helper?.erase(name);
+    if (had.length === 0) had.push(helper!.program);
+  }
+  const auths = object(config["auths"]) ?? {};
+  const known = namesOf(registry).filter((name) => Object.hasOwn(auths, name));
+  if (known.some((name) => Object.keys(object(auths[name]) ?? {}).length > 0)) had.push(path);
+  if (known.length > 0) writeConfig(path, { ...config, auths: authsBut(known, config) });
+  return had;
+}
+
+function authsBut(names: readonly string[], config: DockerConfig): DockerConfig {
+  return Object.fromEntries(Object.entries(object(config["auths"]) ?? {}).filter(([name]) => !names.includes(name)));
+}
+
+function writeConfig(path: string, config: DockerConfig): void {
+  try {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    writeWhole(path, `${JSON.stringify(config, null, 2)}\n`, 0o600, true);
+  } catch (error) {
+    throw credentialsError(path, `it cannot be written: ${(error as Error).message}`);
+  }
+}
+
+/** The names that a registry's credentials may be kept under. */
+function namesOf(registry: string): readonly string[] {
+  return DOCKER_HUB.includes(registry) ? DOCKER_HUB : [registry, `https://${registry}`];
+}
+
+/** The helper that the file names for this registry. */
+function helperFor(config: DockerConfig, registry: string): CredentialHelper | undefined {
+  const helpers = object(config["credHelpers"]) ?? {};
+  const named = namesOf(registry)
+    .map((name) => (Object.hasOwn(helpers, name) ? text(helpers[name]) : ""))
+    .find((helper) => helper !== "");
+  return named === undefined ? undefined : new CredentialHelper(named);
+}
+
+/** The helper that the file names for all others. */
+function storeOf(config: DockerConfig): CredentialHelper | undefined {
+  const store = text(config["credsStore"]);
+  return store === "" ? undefined : new CredentialHelper(store);
 }
 
 function readConfig(path: string): DockerConfig | undefined {
   let content: string;
   try {
-    if (statSync(path).size > MAX_CREDENTIALS_BYTES) throw wrong(path, `more than ${MAX_CREDENTIALS_BYTES} bytes`);
+    if (statSync(path).size > MAX_CREDENTIALS_BYTES)
+      throw credentialsError(path, `more than ${MAX_CREDENTIALS_BYTES} bytes`);
     content = readFileSync(path, "utf8");
   } catch (error) {
     if (error instanceof ProxyError) throw error;
     const { code } = error as NodeJS.ErrnoException;
     if (code === "ENOENT" || code === "ENOTDIR") return undefined;
-    throw wrong(path, String(error));
+    throw credentialsError(path, String(error));
   }
   try {
     const parsed = object(JSON.parse(content));
@@ -102,21 +148,19 @@ function readConfig(path: string): DockerConfig | undefined {
   } catch {
     // Told below: a parser's message could quote a password.
   }
-  throw wrong(path, "it is no JSON object");
+  throw credentialsError(path, "it is no JSON object");
 }
 
 async function fromConfig(config: DockerConfig, registry: string, path: string): Promise<Credentials | undefined> {
-  const names = DOCKER_HUB.includes(registry) ? DOCKER_HUB : [registry, `https://${registry}`];
-  const helpers = object(config["credHelpers"]) ?? {};
-  for (const name of names) {
-    const helper = Object.hasOwn(helpers, name) ? text(helpers[name]) : "";
-    if (helper !== "") return askHelper(helper, name);
-  }
-  const store = text(config["credsStore"]);
-  for (const name of store === "" ? [] : names) {
-    const found = await askHelper(store, name);
+  const names = namesOf(registry);
+  const helper = helperFor(config, registry);
+  const asked = helper ?? storeOf(config);
+  for (const name of asked === undefined ? [] : names) {
+    const found = await asked?.get(name);
     if (found !== undefined) return found;
   }
+  // What belongs to one helper is nobody else's to know.
+  if (helper !== undefined) return undefined;
   const auths = object(config["auths"]) ?? {};
   for (const name of names) {
     const entry = Object.hasOwn(auths, name) ? object(auths[name]) : undefined;
@@ -128,59 +172,12 @@ async function fromConfig(config: DockerConfig, registry: string, path: string):
 
 function fromEntry(entry: DockerConfig, where: string): Credentials {
   const [token, username, password] = [entry["identitytoken"], entry["username"], entry["password"]].map(text);
-  if (token !== "") return { username: TOKEN, password: "", identityToken: token! };
+  if (token !== "") return tokenCredentials(token!);
   if (username !== "" && password !== "") return { username: username!, password: password! };
   const plain = Buffer.from(text(entry["auth"]), "base64").toString("utf8");
   const colon = plain.indexOf(":");
-  if (colon <= 0) throw wrong(where, "it is not base64 of user:password");
+  if (colon <= 0) throw credentialsError(where, "it is not base64 of user:password");
   return { username: plain.slice(0, colon), password: plain.slice(colon + 1).replace(/\0+$/, "") };
-}
-
-/** The protocol of docker-credential-helpers: the host on stdin, `{Username, Secret}` on stdout. */
-function askHelper(helper: string, host: string): Promise<Credentials | undefined> {
-  if (!/^[\w.-]+$/.test(helper)) throw wrong("credential helper", `"${helper}" is no name of a program`);
-  const program = `docker-credential-${helper}`;
-  return new Promise((resolve, reject) => {
-    // SIGKILL: one that hangs may take no notice of less.
-    const options = { timeout: CREDENTIAL_HELPER_MS, killSignal: "SIGKILL" } as const;
-    const child = execFile(program, ["get"], options, (error, stdout, stderr) => {
-      clearTimeout(timer);
-      if (error === null) {
-        const found = helperAnswer(stdout);
-        if (found === undefined) reject(wrong(program, "it printed no credentials"));
-        else resolve(found);
-        return;
-      }
-      // It says on standard output what is wrong; so it must not be shown whole, whatever it is.
-      const told = shownText(`${stdout}${stderr}`.trim(), MAX_SHOWN_ANSWER);
-      if (/credentials not found/i.test(told)) resolve(undefined);
-      else if (error.killed === true) reject(wrong(program, `it did not answer within ${CREDENTIAL_HELPER_MS} ms`));
-      else reject(wrong(program, told || error.message));
-    });
-    // What it has started may hold its output open beyond its own end.
-    const timer = setTimeout(() => {
-      child.kill("SIGKILL");
-      child.stdout?.destroy();
-      child.stderr?.destroy();
-      reject(wrong(program, `it did not answer within ${CREDENTIAL_HELPER_MS} ms`));
-    }, CREDENTIAL_HELPER_MS + CREDENTIAL_HELPER_GRACE_MS);
-    timer.unref();
-    child.stdin?.on("error", () => {});
-    child.stdin?.end(host);
-  });
-}
-
-function helperAnswer(stdout: string): Credentials | undefined {
-  try {
-    const { Username, Secret } = object(JSON.parse(stdout)) ?? {};
-    if (typeof Username !== "string" || typeof Secret !== "string") return undefined;
-    return Username === TOKEN
-      ? { username: Username, password: "", identityToken: Secret }
-      : { username: Username, password: Secret };
-  } catch {
-    // Not told why: a parser's message could quote a password.
-    return undefined;
-  }
 }
 
 function object(value: unknown): DockerConfig | undefined {
@@ -190,8 +187,4 @@ function object(value: unknown): DockerConfig | undefined {
 /** "" for what is none. */
 function text(value: unknown): string {
   return typeof value === "string" ? value : "";
-}
-
-function wrong(where: string, why: string): ProxyError {
-  return new ProxyError("ARTIFACT_CREDENTIALS", "config", `${where}: ${why}`);
 }

@@ -13,7 +13,7 @@ import { shownText } from "../observe/wire-text.ts";
 import { ProxyError } from "../errors.ts";
 import { checkHost, fetchAgent, ForbiddenAddress } from "./fetch-guard.ts";
 import { findCredentials } from "./credentials.ts";
-import type { Credentials } from "./credentials.ts";
+import type { Credentials } from "./credential-helper.ts";
 
 export interface RegistryOptions {
   /** Talk HTTP without TLS. Default: only to this machine. */

@@ -1,5 +1,5 @@
 /**
- * Opens NaCl's secret boxes (XSalsa20 and Poly1305), which cosign seals private keys with and Node's OpenSSL does not know.
+ * Seals and opens NaCl's secret boxes (XSalsa20 and Poly1305), which cosign seals private keys with and Node's OpenSSL does not know.
  * Sources: "Cryptography in NaCl" and "Extending the Salsa20 nonce" (D. J. Bernstein); RFC 8439, 2.5 for Poly1305.
  * Made for small files that are read once, not for traffic.
  */
@@ -15,15 +15,30 @@ const PRIME = (1n << 130n) - 5n;
 /** Bits of Poly1305's key half that are cleared. */
 const CLAMP = 0x0ffffffc0ffffffc0ffffffc0fffffffn;
 
+/** Seals a message under a key of 32 bytes and a nonce of 24, which no other message under that key may have. */
+export function sealBox(message: Buffer, nonce: Buffer, key: Buffer): Buffer {
+  const { checksumKey, pad } = keyStream(message.length, nonce, key);
+  const sealed = xor(message, pad);
+  return Buffer.concat([poly1305(sealed, checksumKey), sealed]);
+}
+
 /** What was sealed; undefined when key, nonce or box are not those that belong together. */
 export function openBox(box: Buffer, nonce: Buffer, key: Buffer): Buffer | undefined {
   if (key.length !== KEY_BYTES || nonce.length !== NONCE_BYTES || box.length < TAG_BYTES) return undefined;
-  const shortKey = hsalsa20(key, nonce.subarray(0, 16));
-  // The first 32 bytes of the stream are the key of the checksum, and the message goes on behind them.
-  const stream = salsa20(shortKey, nonce.subarray(16), KEY_BYTES + box.length - TAG_BYTES);
   const sealed = box.subarray(TAG_BYTES);
-  if (!timingSafeEqual(poly1305(sealed, stream.subarray(0, KEY_BYTES)), box.subarray(0, TAG_BYTES))) return undefined;
-  return Buffer.from(sealed.map((byte, at) => byte ^ stream[KEY_BYTES + at]!));
+  const { checksumKey, pad } = keyStream(sealed.length, nonce, key);
+  if (!timingSafeEqual(poly1305(sealed, checksumKey), box.subarray(0, TAG_BYTES))) return undefined;
+  return xor(sealed, pad);
+}
+
+/** The first 32 bytes of the stream are the key of the checksum, and what the message is mixed with goes on behind them. */
+function keyStream(length: number, nonce: Buffer, key: Buffer): { readonly checksumKey: Buffer; readonly pad: Buffer } {
+  const stream = salsa20(hsalsa20(key, nonce.subarray(0, 16)), nonce.subarray(16), KEY_BYTES + length);
+  return { checksumKey: stream.subarray(0, KEY_BYTES), pad: stream.subarray(KEY_BYTES) };
+}
+
+function xor(bytes: Buffer, pad: Buffer): Buffer {
+  return Buffer.from(bytes.map((byte, at) => byte ^ pad[at]!));
 }
 
 /** A key for Salsa20 out of a key and the first 16 bytes of a long nonce. */

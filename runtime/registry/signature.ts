@@ -16,7 +16,7 @@ import type { KeyObject } from "node:crypto";
 import { ProxyError } from "../errors.ts";
 import { MAX_SHOWN_ANSWER } from "../limits.ts";
 import { shownText } from "../observe/wire-text.ts";
-import { isCosignKey, openCosignKey } from "./cosign-key.ts";
+import { isCosignKey, openCosignKey, sealCosignKey, WRONG_PASSWORD } from "./cosign-key.ts";
 import { MediaType } from "./manifest.ts";
 
 /** A signature over a payload that names the manifest's digest. */
@@ -44,14 +44,21 @@ export interface KeyPair {
   readonly publicPem: string;
 }
 
-/** A fresh ECDSA P-256 key pair: PKCS #8 (encrypted when there is a password) and SubjectPublicKeyInfo, PEM. */
+/** A fresh ECDSA P-256 key pair: as cosign seals it with a password, which may be empty, or without one PKCS #8; and SubjectPublicKeyInfo. All PEM. */
 export function generateKeyPair(password: string | undefined): KeyPair {
   const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
-  const secret = password === undefined || password === "" ? {} : { cipher: "aes-256-cbc", passphrase: password };
   return {
-    privatePem: privateKey.export({ type: "pkcs8", format: "pem", ...secret }),
+    privatePem:
+      password === undefined
+        ? privateKey.export({ type: "pkcs8", format: "pem" })
+        : sealCosignKey(privateKey, password),
     publicPem: publicKey.export({ type: "spki", format: "pem" }),
   };
+}
+
+/** True for a private key that needs a password, though it may be an empty one. */
+export function isEncryptedKey(pem: string): boolean {
+  return /BEGIN ENCRYPTED |^Proc-Type: 4,ENCRYPTED/m.test(pem);
 }
 
 /** Reads a private key. Throws ProxyError SIGNATURE_KEY. */
@@ -65,12 +72,7 @@ export function readPrivateKey(pem: string, password: string | undefined, what: 
     return checkKind(createPrivateKey({ key: pem, ...(password === undefined ? {} : { passphrase: password }) }), what);
   } catch (cause) {
     if (cause instanceof ProxyError) throw cause;
-    throw keyError(
-      what,
-      pem.includes("ENCRYPTED")
-        ? "its password is wrong or missing (SLUICE_KEY_PASSWORD)"
-        : "it is no private key in PEM",
-    );
+    throw keyError(what, isEncryptedKey(pem) ? WRONG_PASSWORD : "it is no private key in PEM");
   }
 }
 

@@ -218,7 +218,7 @@ test("a signature that is missing, or not good: the old version stays", async (t
   const key = join(scratch, "key");
   const module = join(scratch, "signed.wasm");
   writeFileSync(module, await versionModule(1));
-  assert.equal((await sluice("generate-key-pair", key)).status, 0);
+  assert.equal((await sluice("generate-key-pair", "--unencrypted", key)).status, 0);
   assert.equal((await sluice("sign", module, "--key", `${key}.key`)).status, 0);
   const runtime = `trust: [{ keys: [{ filename: "${key}.pub" }] }]`;
   const proxy = await new ProxyProcess(configuration(module, { runtime }), ["--concurrency", "1", "--watch"]).live();

@@ -9,7 +9,7 @@ import { MAX_SIGNATURE_BYTES } from "../../runtime/limits.ts";
 import { digestOf } from "../../runtime/registry/digest.ts";
 import { MediaType } from "../../runtime/registry/manifest.ts";
 import { Repository } from "../../runtime/registry/repository.ts";
-import { openBox } from "../../runtime/registry/secretbox.ts";
+import { openBox, sealBox } from "../../runtime/registry/secretbox.ts";
 import { fileRefusal, readPrivateKey, readPublicKey, refusal, signBundle } from "../../runtime/registry/signature.ts";
 import type { Signature } from "../../runtime/registry/signature.ts";
 import { findSignatures, judge, signatureTag } from "../../runtime/registry/trust.ts";
@@ -282,9 +282,11 @@ describe("secret boxes", () => {
     "f3ffc7703f9400e52a7dfb4b3d3305d98e993b9f48681273c29650ba32fc76ce48332ea7164d96a4476fb8c531a1186ac0dfc17c98dce87b4da7f011ec48c97271d2c20f9b928fe2270d6fb863d51738b48eeee314a7cc8ab932164548e526ae90224368517acfeabd6bb3732bc0e9da99832b61ca01b6de56244a9e88d5f9b37973f622a43d14a6599b1f654cb45a74e355a5",
   );
 
-  it("open to what NaCl's authors put in", () => {
+  it("open to what NaCl's authors put in, and are sealed to the same bytes", () => {
+    const message = openBox(box, nonce, key);
+    assert.ok(message && sealBox(message, nonce, key).equals(box));
     assert.equal(
-      openBox(box, nonce, key)?.toString("hex"),
+      message.toString("hex"),
       "be075fc53c81f2d5cf141316ebeb0c7b5228c52a4c62cbd44b66849b64244ffce5ecbaaf33bd751a1ac728d45e6c61296cdc3c01233561f41db66cce314adb310e3be8250c46f06dceea3a7fa1348057e2f6556ad6b1318a024a838f21af1fde048977eb48f59ffd4924ca1c60902e52f0a089bc76897040e082f937763848645e0705",
     );
   });

@@ -206,7 +206,7 @@ describe("authentication", () => {
     ).replace("127.0.0.1", "LocalHost");
     const repository = new Repository(name, "team/gate", { plainHttp: true });
     try {
-      storeCredentials(name, { username: "a", password: "b" });
+      await storeCredentials(name, { username: "a", password: "b" });
       assert.ok(await repository.manifest("1"));
     } finally {
       await repository.close();

@@ -75,7 +75,7 @@ describe("plugins from a registry", () => {
   before(async () => {
     registry = await startRegistry();
     reference = `${registry.host}/filters/versions:1`;
-    for (const key of Object.values(keys)) await good("generate-key-pair", key);
+    for (const key of Object.values(keys)) await good("generate-key-pair", "--unencrypted", key);
     await push(1);
   });
   after(() => registry.stop());

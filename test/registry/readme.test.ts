@@ -29,7 +29,8 @@ it("sharing filters, as the README has it", async () => {
     for (const command of commands) {
       const args = command.replaceAll("registry.example.com", registry.host).split(" ");
       const { error, output } = await new Promise<{ error: Error | null; output: string }>((resolve) => {
-        execFile(process.execPath, [SLUICE, ...args], { cwd: scratch }, (failure, out, err) =>
+        const env = { ...process.env, COSIGN_PASSWORD: "asked for at a terminal" };
+        execFile(process.execPath, [SLUICE, ...args], { cwd: scratch, env }, (failure, out, err) =>
           resolve({ error: failure, output: out + err }),
         );
       });
