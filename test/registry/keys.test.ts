@@ -26,17 +26,21 @@ describe("a key pair with a password", () => {
   it("is in the form of cosign, field by field", () => {
     const [label, body] = pemBody(generateKeyPair("open sesame").privatePem);
     assert.equal(label, "ENCRYPTED SIGSTORE PRIVATE KEY");
-    const sealed = JSON.parse(Buffer.from(body, "base64").toString()) as Record<string, Record<string, unknown>>;
+    const sealed = JSON.parse(Buffer.from(body, "base64").toString()) as {
+      readonly kdf: Record<string, unknown>;
+      readonly cipher: Record<string, unknown>;
+      readonly ciphertext: string;
+    };
     assert.deepEqual(Object.keys(sealed), ["kdf", "cipher", "ciphertext"]);
     const { kdf, cipher, ciphertext } = sealed;
-    const { salt, ...derived } = kdf!;
+    const { salt, ...derived } = kdf;
     assert.deepEqual(derived, { name: "scrypt", params: { N: 65_536, r: 8, p: 1 } });
-    assert.deepEqual(Object.keys(cipher!), ["name", "nonce"]);
-    assert.equal(cipher!["name"], "nacl/secretbox");
-    const lengths = [salt, cipher!["nonce"]].map((text) => Buffer.from(String(text), "base64").length);
+    assert.deepEqual(Object.keys(cipher), ["name", "nonce"]);
+    assert.equal(cipher["name"], "nacl/secretbox");
+    const lengths = [salt, cipher["nonce"]].map((text) => Buffer.from(String(text), "base64").length);
     assert.deepEqual(lengths, [32, 24]);
     // A P-256 key in PKCS #8 has 138 bytes, and a box 16 more.
-    assert.equal(Buffer.from(String(ciphertext), "base64").length, 138 + 16);
+    assert.equal(Buffer.from(ciphertext, "base64").length, 138 + 16);
   });
 
   it("opens with that password alone, an empty one too", () => {
