@@ -75,6 +75,8 @@ export interface PluginConfig {
   readonly ownRouteVms?: boolean;
   /** It serves no streams (WasmService, access logger), and runs once in each worker, or once in the process. */
   readonly service?: "worker" | "process" | undefined;
+  /** A filter of connections, to which requests and their headers are bytes. */
+  readonly network?: true;
   readonly vmConfiguration: Uint8Array;
   readonly environment: Readonly<Record<string, string>>;
   /** undefined: everything is allowed. */

@@ -87,13 +87,11 @@ export class HotLoad {
       // What waits for code is alone, or with others that wait for the same.
       const indices = "missing" in target ? found : this.#versions.together(found);
       if (indices.length === 0) return outcomeOf([], "unchanged", from);
+      const configs = indices.map((index) => this.#versions.live(index).config);
+      const plan = planOf(this.#snapshot.hotLoad, configs, request);
       try {
         const versions = this.#maker.brought(indices, request);
-        return await this.#bring(
-          versions,
-          planOf(this.#snapshot.hotLoad, this.#versions.live(indices[0]!).config.name, request),
-          from,
-        );
+        return await this.#bring(versions, plan, from);
       } catch (error) {
         this.#count(indices, "swap_failures");
         throw error;

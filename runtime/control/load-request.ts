@@ -2,6 +2,7 @@
 import type { Evidence } from "../artifact/trust-policy.ts";
 import type { HotLoadConfig, RollbackBounds, RolloutConfig } from "../config/hot-load-snapshot.ts";
 import type { PluginConfig, RemoteCode } from "../config/snapshot.ts";
+import { ProxyError } from "../errors.ts";
 import type { Routing } from "../wasm/routing.ts";
 
 /** Which plugins a module is for: those of a name, those whose configuration names this file or this reference, or those that wait for this code. */
@@ -44,13 +45,28 @@ export interface Plan {
   readonly rehearse: boolean;
 }
 
-/** `name`: of the plugin. */
-export function planOf({ rollouts, bounds }: HotLoadConfig, name: string, request: LoadRequest): Plan {
+/** For these plugins, which are replaced together. Throws ProxyError PLUGIN_PARAMETER for a header where nobody sees one. */
+export function planOf(
+  { rollouts, bounds }: HotLoadConfig,
+  plugins: readonly PluginConfig[],
+  request: LoadRequest,
+): Plan {
   const { how } = request;
+  const { name } = plugins[0]!;
+  if (typeof how === "object" && how.kind === "share" && how.header !== undefined && plugins.every(isNetwork))
+    throw new ProxyError(
+      "PLUGIN_PARAMETER",
+      "config",
+      `header: ${name} is a network filter, and connections have no headers; give percent alone`,
+    );
   const rollout = Object.hasOwn(rollouts, name) ? rollouts[name] : rollouts[""];
   const configured = rollout === undefined ? undefined : routingOf(rollout);
   const routing = typeof how === "object" ? how : how === "configured" ? configured : undefined;
   return { routing, bounds: request.watched ? bounds : undefined, rehearse: request.rehearse };
+}
+
+function isNetwork({ network }: PluginConfig): boolean {
+  return network === true;
 }
 
 function routingOf({ shadow, percent, header, headerValue, headerPercent, sticky }: RolloutConfig): Routing {

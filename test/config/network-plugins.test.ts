@@ -70,3 +70,35 @@ test("a network filter is no HTTP filter", () => {
   const { errors } = load(chain(filters), options);
   assert.match(errors.map(({ message }) => message).join(), /MySQLProxy is not an HTTP filter/);
 });
+
+test("a header in the rollout of a network filter is refused where it stands: connections have none", () => {
+  const runtime = (settings: string): string =>
+    `bootstrap_extensions: [ { name: r, typed_config: { "@type": type.googleapis.com/sluice.v1.WasmRuntime, ${settings} } } ]`;
+  const own = chain(mysql("stat_prefix: db"), HCM);
+  const fault = `{ name: fault, typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault } },`;
+  const both = own.replace("http_filters: [", `http_filters: [ ${fault}`);
+  const header = (more: string): string => `rollout: { header: x-canary${more} }`;
+  for (const [text, settings, path, says] of [
+    [
+      own,
+      `plugins: [ { name: sniff, ${header("")} } ]`,
+      "plugins[0]",
+      /^sniff is a network filter, .*: set percent instead$/,
+    ],
+    [own, `plugins: [ { name: sniff, ${header(", percent: 5")} } ]`, "plugins[0]", /: set percent instead$/],
+    [own, `defaults: { ${header(", percent: 5")} }`, "defaults", /^sniff is a network filter/],
+    [both, `defaults: { ${header("")} }`, "defaults", /: set percent as well, or give them a rollout of their own$/],
+    [both, `defaults: { ${header(", percent: 5")} }`, "", undefined],
+    [both, `defaults: { ${header("")} }, plugins: [ { name: sniff, rollout: { percent: 1 } } ]`, "", undefined],
+    [both, `plugins: [ { name: fault, ${header("")} } ]`, "", undefined],
+  ] as const) {
+    const { errors } = load(`${text}${runtime(settings)}\n`, options);
+    if (says === undefined) {
+      assert.deepEqual(errors, [], settings);
+      continue;
+    }
+    assert.equal(errors.length, 1, settings);
+    assert.match(errors[0]!.path, new RegExp(`${path.replace("[", "\\[")}.*rollout\\.header$`));
+    assert.match(errors[0]!.message, says);
+  }
+});

@@ -139,6 +139,18 @@ test("a share of the connections has the candidate, each for as long as it lasts
   assert.equal(trial.streams, candidates);
 });
 
+test("a header chooses no connections: it is refused, and nothing has changed", async () => {
+  const { proxy, module } = await startStage();
+  for (const more of ["", "&percent=30"]) {
+    const path = `/wasm/load?plugin=stamp&header=x-canary${more}`;
+    const { status, body } = await send(proxy.admin, path, version(module, "2"));
+    assert.equal(status, 400);
+    assert.match(body, /^PLUGIN_PARAMETER: header: stamp is a network filter, and connections have no headers/);
+  }
+  const { body } = await proxy.get("/wasm?format=json", proxy.admin);
+  assert.equal((JSON.parse(body) as { plugins: { trial?: unknown }[] }).plugins[0]!.trial, undefined);
+});
+
 test("a shadow of a network filter sees copies of connections, and changes nothing", async () => {
   const { proxy, open, load } = await startStage();
   for (const [digit, bodies] of [

@@ -172,7 +172,7 @@ function buildNetworkFilter(
   if (config === undefined) return undefined;
   if (any.anyType === CONNECTION_MANAGER)
     return { kind: "http_connection_manager", name, hcm: buildConnectionManager(context, config, direction) };
-  const place = { filterName: name, statPrefix: "", direction };
+  const place = { filterName: name, statPrefix: "", direction, network: true } as const;
   if (context.isBundled(any.anyType, "network"))
     return { kind: "wasm", name, plugin: buildBundledPlugin(context, config, place) };
   if (any.anyType !== WASM) {

@@ -19,6 +19,7 @@ export interface PluginPlace {
   readonly direction: number;
   /** It serves no streams: a WasmService or an access logger. */
   readonly service?: PluginConfig["service"];
+  readonly network?: true;
 }
 
 const SANDBOX = {

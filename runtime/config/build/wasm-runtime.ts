@@ -51,7 +51,11 @@ export function buildWasmRuntime(
   const rollouts: [string, RolloutConfig][] = [];
   for (const [name, settings] of [["", defaults] as const, ...byName]) {
     const rollout = settings?.message("rollout");
-    if (rollout !== undefined) rollouts.push([name, buildRollout(context, rollout)]);
+    if (rollout === undefined) continue;
+    // Those that nothing else is said of have the defaults.
+    const own = (plugin: PluginConfig): boolean => byName.get(plugin.name)?.has("rollout") === true;
+    const plugins = context.plugins.filter((plugin) => (name === "" ? !own(plugin) : plugin.name === name));
+    rollouts.push([name, buildRollout(context, rollout, plugins)]);
   }
   return {
     plugins: context.plugins.map((plugin) => settle(settle(plugin, defaults), byName.get(plugin.name))),
@@ -99,7 +103,8 @@ function buildBounds(context: BuildContext, message: Message | undefined): Rollb
   };
 }
 
-function buildRollout(context: BuildContext, message: Message): RolloutConfig {
+/** `plugins`: those that it is for. */
+function buildRollout(context: BuildContext, message: Message, plugins: readonly PluginConfig[]): RolloutConfig {
   const shadow = message.flag("shadow");
   const header = context.header(message, "header");
   const headerValue = message.text("header_value");
@@ -115,9 +120,26 @@ function buildRollout(context: BuildContext, message: Message): RolloutConfig {
     );
   for (const field of ["header_value", "header_percent"])
     if (message.has(field) && header === "") context.error(message, field, "rollout", "there is no header");
+  if (header !== "") checkHeader(context, message, plugins);
   if (percent === 0 && (header === "" || headerPercent === 0))
     context.error(message, "percent", "rollout", "nothing would reach the candidate: set percent or header");
   return { shadow, percent, header, headerValue, headerPercent, sticky };
+}
+
+/** Refuses a header where nobody sees one, or where it alone would bring streams to the candidate. */
+function checkHeader(context: BuildContext, message: Message, plugins: readonly PluginConfig[]): void {
+  const networks = plugins.filter(({ network }) => network === true);
+  const others = plugins.some(({ network, service }) => network !== true && service === undefined);
+  if (networks.length === 0 || (others && message.number("percent") > 0)) return;
+  const names = [...new Set(networks.map(({ name }) => name))];
+  const what = names.length > 1 ? "are network filters" : "is a network filter";
+  const instead = others ? "set percent as well, or give them a rollout of their own" : "set percent instead";
+  context.error(
+    message,
+    "header",
+    "rollout",
+    `${names.join(", ")} ${what}, and connections have no headers: ${instead}`,
+  );
 }
 
 function buildService(context: BuildContext, service: Message): void {
