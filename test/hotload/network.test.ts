@@ -164,7 +164,8 @@ test("a shadow of a network filter sees copies of connections, and changes nothi
     socket.destroy();
     const trial = await until(
       async () => trialOf(await proxy.get("/wasm?format=json", proxy.admin)),
-      ({ shadowed }) => shadowed === 1,
+      // Examples come from the workers, who were asked before the numbers were read.
+      ({ shadowed, examples }) => shadowed === 1 && examples.length === bodies,
     );
     assert.deepEqual([trial.undecided, trial.different_bodies, trial.different_local_replies], [0, bodies, 0]);
     if (bodies === 0) continue;
