@@ -253,6 +253,14 @@ function runCommand(sluice: Command, report: (status: number) => void): void {
         .argParser(checked((text) => wholeNumber(text, 86_400)))
         .default(PARENT_SHUTDOWN_MS / 1000),
     )
+    .addOption(
+      new Option(
+        "--restart-trial-s <seconds>",
+        "how long this process serves beside the one before until that drains; if this one ends or loses a worker meanwhile, that one goes on",
+      )
+        .argParser(checked((text) => wholeNumber(text, 86_400)))
+        .default(0),
+    )
     .option("--disable-hot-restart", "as if neither --restart-epoch nor --base-id were given")
     .action(async (options: RunOptions) => {
       if (options.mode === "validate") {

@@ -23,6 +23,7 @@ export interface RunOptions extends ConfigOptions {
   readonly restartEpoch?: number;
   readonly baseId?: number;
   readonly parentShutdownTimeS?: number;
+  readonly restartTrialS?: number;
   readonly disableHotRestart?: boolean;
   /** The configuration's file and the modules that it names. */
   readonly watch?: boolean;
@@ -93,12 +94,12 @@ export async function run(options: RunOptions, { sources, onLive, until }: RunEx
     if (early !== undefined) {
       log.info(`${early} before the start was over: ending at once`);
       started.catch((error: unknown) => log.debug(`the start ended: ${String(error)}`));
-      await server.stop();
+      await server.giveUp();
       return 0;
     }
     if (options.watch === true) await server.watch(options.configPath);
   } catch (error) {
-    await server.stop();
+    await server.giveUp();
     if (!(error instanceof ProxyError)) throw error;
     log.critical(`cannot start: ${error.message}`);
     return 1;
@@ -117,11 +118,13 @@ function restartPlace({
   baseId,
   restartEpoch,
   parentShutdownTimeS,
+  restartTrialS,
   disableHotRestart,
 }: RunOptions): RestartPlace | undefined {
   if (disableHotRestart === true || (baseId === undefined && restartEpoch === undefined)) return undefined;
   const parentShutdownMs = parentShutdownTimeS === undefined ? PARENT_SHUTDOWN_MS : parentShutdownTimeS * 1000;
-  return { baseId: baseId ?? 0, epoch: restartEpoch ?? 0, parentShutdownMs };
+  const trialMs = (restartTrialS ?? 0) * 1000;
+  return { baseId: baseId ?? 0, epoch: restartEpoch ?? 0, parentShutdownMs, trialMs };
 }
 
 /** admin.v3.CommandLineOptions, as far as there is something to say. */

@@ -3,6 +3,7 @@
  * The newer one says lines of one word. The answer to `take` is a length (32 bits, big endian) and a {@link Lending} in
  * JSON; then each batch of descriptors (SCM_RIGHTS) waits for a byte of the newer one. Other answers are lines.
  */
+import { readFileSync } from "node:fs";
 import type { LentSocket } from "../listener/listening-socket.ts";
 
 /** Raised when the two sides would not understand each other any more; in `/hot_restart_version`, too. */
@@ -40,6 +41,18 @@ export function socketName(baseId: number, epoch: number): string {
   return `\0sluice_domain_socket_${baseId}_${epoch}`;
 }
 
+/**
+ * Epochs of a row whose processes can be taken over from, or are about to be, in ascending order. The kernel knows: an
+ * abstract name lives no longer than its process (proc(5), /proc/net/unix).
+ */
+export function openEpochs(baseId: number): number[] {
+  // Its @ stands for NUL; the flag says that somebody listens.
+  const door = new RegExp(`^\\S+ \\S+ \\S+ 00010000 .*@${socketName(baseId, 0).slice(1, -1)}(\\d+)$`, "gm");
+  return [...readFileSync("/proc/net/unix", "latin1").matchAll(door)]
+    .map(([, epoch]) => Number(epoch))
+    .sort((a, b) => a - b);
+}
+
 /** Which process of which row of processes this one is. */
 export interface RestartPlace {
   /** Keeps rows apart that run on one machine. Envoy: `--base-id`. */
@@ -48,4 +61,6 @@ export interface RestartPlace {
   readonly epoch: number;
   /** Milliseconds after which the process before is told to end, whatever connections it has. Envoy: `--parent-shutdown-time-s`. */
   readonly parentShutdownMs: number;
+  /** Milliseconds that this process serves beside the one before, which goes on if it fails meanwhile; 0: it takes over at once. */
+  readonly trialMs: number;
 }

@@ -5,12 +5,13 @@
 import { platform } from "node:os";
 import type { Address } from "../config/snapshot.ts";
 import { ProxyError } from "../errors.ts";
-import { LAST_CONNECTION_LOOK_MS } from "../limits.ts";
+import { HAND_OVER_MS, LAST_CONNECTION_LOOK_MS } from "../limits.ts";
 import { formatAddress } from "../listener/address.ts";
 import type { LentSocket } from "../listener/listening-socket.ts";
 import { closeDescriptor } from "../listener/native-sockets.ts";
 import type { Log } from "../observe/log.ts";
 import type { WorkerPool } from "../worker/pool.ts";
+import { openEpochs } from "./hand-over-protocol.ts";
 import type { PluginNote, RestartPlace } from "./hand-over-protocol.ts";
 import { Predecessor } from "./predecessor.ts";
 import { SuccessorDoor } from "./successor-door.ts";
@@ -44,6 +45,9 @@ export class HotRestart implements Lender {
   readonly #process: RestartingProcess;
   readonly #door: SuccessorDoor;
   #predecessor: Predecessor | null = null;
+  #lostOne = false;
+  readonly #workerLost: Promise<void>;
+  #tellLost: () => void = () => {};
   #watch: NodeJS.Timeout | null = null;
   #shutdown: NodeJS.Timeout | null = null;
 
@@ -51,6 +55,7 @@ export class HotRestart implements Lender {
     this.#place = place;
     this.#process = process;
     this.#door = new SuccessorDoor(this, process.log);
+    this.#workerLost = new Promise((resolve) => (this.#tellLost = resolve));
   }
 
   /** Takes the place in the row. Rejects with ProxyError HOT_RESTART; then the process before goes on. */
@@ -60,11 +65,30 @@ export class HotRestart implements Lender {
     await restart.#door.open(place);
     if (place.epoch === 0) return restart;
     const predecessor = Predecessor.take(place);
+    if (predecessor === null) {
+      restart.#startAlone();
+      return restart;
+    }
     restart.#predecessor = predecessor;
     process.log.info(`hot restart: ${predecessor.sockets.length} listening sockets of epoch ${place.epoch - 1}`);
     restart.#tellOfPlugins(predecessor.plugins);
     if (!restart.takesAdmin && predecessor.adminDescriptor !== null) closeDescriptor(predecessor.adminDescriptor);
     return restart;
+  }
+
+  /** There is nobody to take over from. Whoever has mistaken the epoch must not serve beside one that does; else this one serves. */
+  #startAlone(): void {
+    const { baseId, epoch } = this.#place;
+    const others = openEpochs(baseId).filter((one) => one !== epoch);
+    if (others.length > 0)
+      throw new ProxyError(
+        "HOT_RESTART",
+        "config",
+        `cannot take over from the process with base id ${baseId} and restart epoch ${epoch - 1}: there is none; epoch ${others.join(", ")} runs, from which --restart-epoch ${others.at(-1)! + 1} takes over`,
+      );
+    this.#process.log.warning(
+      `hot restart: no process with base id ${baseId} is there to take over from: this one starts without`,
+    );
   }
 
   /** When the first process of the row started, in milliseconds of the epoch. */
@@ -92,9 +116,29 @@ export class HotRestart implements Lender {
     const predecessor = this.#predecessor;
     if (predecessor === null) return;
     const { log } = this.#process;
+    if (this.#place.trialMs > 0) await this.#trial(predecessor);
     if (!(await predecessor.drain())) log.warning("hot restart: the process before ended by itself");
     predecessor.terminateIn(this.#place.parentShutdownMs);
     void predecessor.gone.then(() => log.info("hot restart: the process before has ended"));
+  }
+
+  /** Both processes serve for a while. Rejects with ProxyError HOT_RESTART when this one has not stood it. */
+  async #trial(predecessor: Predecessor): Promise<void> {
+    const { log } = this.#process;
+    const { epoch, trialMs } = this.#place;
+    log.info(`hot restart: serving on trial beside epoch ${epoch - 1}, for ${trialMs / 1000} s`);
+    let timer: NodeJS.Timeout | undefined;
+    const over = new Promise<void>((resolve) => (timer = setTimeout(resolve, trialMs).unref()));
+    await Promise.race([over, predecessor.gone, this.#workerLost]);
+    clearTimeout(timer);
+    if (this.#lostOne)
+      throw new ProxyError("HOT_RESTART", "internal", `a worker was lost on trial: epoch ${epoch - 1} goes on`);
+  }
+
+  /** On trial that is the end of this process. */
+  workerLost(): void {
+    this.#lostOne = true;
+    this.#tellLost();
   }
 
   /** This process begins as any does, with what is configured: versions and trials of the one before do not go over. */
@@ -140,6 +184,7 @@ export class HotRestart implements Lender {
   async handOver(): Promise<void> {
     const { pool, log, drainOverMs } = this.#process;
     log.info("hot restart: the next process accepts; draining");
+    this.#door.shut();
     this.#process.onHandOver();
     await pool.setDrainClose("drain", true, drainOverMs);
     await pool.handOver();
@@ -151,6 +196,20 @@ export class HotRestart implements Lender {
     }, LAST_CONNECTION_LOOK_MS);
     // The successor says so, too; but it may be gone by then.
     this.#shutdown = setTimeout(() => this.terminate(), this.#place.parentShutdownMs);
+  }
+
+  orphaned(): void {
+    const { baseId, epoch } = this.#place;
+    const from = performance.now();
+    // Another one may have taken over from it; and what is left of it may go a moment later than its connection.
+    const look = setInterval(() => {
+      const alone = openEpochs(baseId).length === 0;
+      if (alone)
+        this.#process.log.critical(
+          `hot restart: the process that took over has ended, and this one finishes its connections only: nobody serves; --restart-epoch ${epoch + 1} once more starts without either`,
+        );
+      if (alone || performance.now() - from > HAND_OVER_MS) clearInterval(look);
+    }, LAST_CONNECTION_LOOK_MS).unref();
   }
 
   terminate(): void {

@@ -47,12 +47,26 @@ export class Predecessor {
 
   /**
    * Takes its sockets. Waits for it, at most HAND_OVER_MS at a time, for this process has nothing to do before.
-   * Throws ProxyError HOT_RESTART when there is no such process, or it does not give them.
+   * Null: there is no such process, or it ended just now. Throws ProxyError HOT_RESTART when it does not give them.
    */
-  static take({ baseId, epoch }: RestartPlace): Predecessor {
-    let fd = -1;
+  static take(place: RestartPlace): Predecessor | null {
     try {
-      fd = connectOnPath(socketName(baseId, epoch - 1), HAND_OVER_MS);
+      return this.#ask(place);
+    } catch (error) {
+      if (!hasEnded(error)) throw refusal(place, error);
+    }
+    // It closed the connection: because it ended, or for another reason.
+    try {
+      return this.#ask(place);
+    } catch (error) {
+      if (codeOf(error) === "ECONNREFUSED") return null;
+      throw refusal(place, error);
+    }
+  }
+
+  static #ask({ baseId, epoch }: RestartPlace): Predecessor {
+    const fd = connectOnPath(socketName(baseId, epoch - 1), HAND_OVER_MS);
+    try {
       const me = process.geteuid?.() ?? 0;
       const user = peerUser(fd);
       if (user !== me && user !== 0) throw refused(`it belongs to user ${user}, and this one to user ${me}`);
@@ -60,11 +74,8 @@ export class Predecessor {
       const lending = readLending(fd);
       return new Predecessor(fd, lending, readDescriptors(fd, lending));
     } catch (error) {
-      if (fd >= 0) closeDescriptor(fd);
-      if (!(error instanceof ProxyError)) throw error;
-      const { code } = (error.cause ?? {}) as { readonly code?: string };
-      const why = code === "ECONNREFUSED" ? "there is none" : error.message;
-      throw refused(`cannot take over from the process with base id ${baseId} and restart epoch ${epoch - 1}: ${why}`);
+      closeDescriptor(fd);
+      throw error;
     }
   }
 
@@ -94,11 +105,21 @@ export class Predecessor {
 function readLending(fd: number): Lending {
   const length = receive(fd, 4).readUInt32BE();
   if (length > MAX_HAND_OVER_BYTES) throw refused(`its answer of ${length} bytes is too long`);
-  const lending = JSON.parse(receive(fd, length).toString()) as Lending;
+  const lending = parse(receive(fd, length).toString());
+  const version: unknown = lending.version;
+  if (version !== HAND_OVER_VERSION)
+    throw refused(`it speaks version ${String(version)} of hot restart, and this one version ${HAND_OVER_VERSION}`);
   if (lending.refused !== "") throw refused(lending.refused);
-  if (lending.version !== HAND_OVER_VERSION)
-    throw refused(`it speaks version ${lending.version} of hot restart, and this one version ${HAND_OVER_VERSION}`);
   return lending;
+}
+
+/** Whatever version the other side is of. */
+function parse(text: string): Lending {
+  try {
+    return JSON.parse(text) as Lending;
+  } catch (cause) {
+    throw refused("its answer cannot be read", cause);
+  }
 }
 
 function readDescriptors(fd: number, { sockets, adminLent }: Lending): number[] {
@@ -111,6 +132,24 @@ function readDescriptors(fd: number, { sockets, adminLent }: Lending): number[] 
   return descriptors;
 }
 
-function refused(why: string): ProxyError {
-  return new ProxyError("HOT_RESTART", "config", why);
+function refused(why: string, cause?: unknown): ProxyError {
+  return new ProxyError("HOT_RESTART", "config", why, cause);
+}
+
+function refusal({ baseId, epoch }: RestartPlace, error: unknown): unknown {
+  if (!(error instanceof ProxyError)) return error;
+  const why = codeOf(error) === "EAGAIN" ? `it has not answered for ${HAND_OVER_MS / 1000} s` : error.message;
+  return refused(
+    `cannot take over from the process with base id ${baseId} and restart epoch ${epoch - 1}, which goes on: ${why}`,
+    error,
+  );
+}
+
+function codeOf(error: unknown): string {
+  const { cause } = error as { readonly cause?: { readonly code?: string } };
+  return cause?.code ?? "";
+}
+
+function hasEnded(error: unknown): boolean {
+  return ["ECONNREFUSED", "ECONNRESET", "EPIPE"].includes(codeOf(error));
 }

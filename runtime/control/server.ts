@@ -83,6 +83,8 @@ export class Server implements AdminSubject, PoolOwner {
   #admin: AdminListener | null = null;
   #adminAddress = "";
   #started = false;
+  /** Workers accept, although it may not be live yet. */
+  #accepting = false;
   #stopped = false;
   #restart: HotRestart | null = null;
   readonly #drainTimers = new Set<NodeJS.Timeout>();
@@ -136,6 +138,7 @@ export class Server implements AdminSubject, PoolOwner {
       // Once workers accept nothing may fail any more; and the address of the process before comes free last.
       if (!restart.takesAdmin) await this.#startAdmin(snapshot);
       await this.#pool.start(setup, restart.lent);
+      this.#accepting = true;
       await restart.takeOver();
       if (restart.takesAdmin) await this.#startAdmin(snapshot, restart.adminDescriptor);
     }
@@ -161,6 +164,12 @@ export class Server implements AdminSubject, PoolOwner {
   async drain(): Promise<void> {
     this.#draining = true;
     await this.#pool.drain(this.#options.drainTimeMs);
+  }
+
+  /** Ends what has not become live. Whatever it has accepted meanwhile, on trial beside the process before it, may finish. */
+  async giveUp(): Promise<void> {
+    if (this.#accepting) await this.drain();
+    await this.stop();
   }
 
   /** Ends everything at once. */
@@ -393,6 +402,7 @@ export class Server implements AdminSubject, PoolOwner {
 
   onWorkerLost(_index: number, hung: boolean): void {
     this.#stats.workerLost(hung);
+    this.#restart?.workerLost();
   }
 
   onPluginsFailing(id: number): void {

@@ -29,6 +29,8 @@ export interface Lender {
   handOver(): Promise<void>;
   /** The successor has waited long enough. */
   terminate(): void;
+  /** The successor has ended before this process, which had let go of its sockets. */
+  orphaned(): void;
 }
 
 export class SuccessorDoor {
@@ -67,6 +69,11 @@ export class SuccessorDoor {
         cause,
       );
     }
+  }
+
+  /** Nobody else is let in: whoever looks for a process that serves is to find none here. */
+  shut(): void {
+    this.#server.close();
   }
 
   close(): void {
@@ -118,14 +125,14 @@ class Successor {
     socket.on("error", (error) => this.#log.warning(`hot restart: ${error.message}`));
     socket.on("close", () => {
       this.#next = null;
-      if (this.#stage !== "drain")
-        this.#log.warning("the process that was to take over is gone: this one goes on serving");
+      if (this.#stage === "drain") this.#lender.orphaned();
+      else this.#log.warning("the process that was to take over is gone: this one goes on serving");
       onGone();
     });
   }
 
   end(): void {
-    this.#socket.destroy();
+    this.#socket.removeAllListeners("close").destroy();
   }
 
   #hear(text: string): void {

@@ -148,6 +148,10 @@ function failed(what: string): ProxyError {
   return new ProxyError("NATIVE_SOCKETS", "internal", message, { code });
 }
 
+function closed(what: string): ProxyError {
+  return new ProxyError("NATIVE_SOCKETS", "internal", `${what}: the other side has closed`, { code: "EPIPE" });
+}
+
 /** The descriptor of an open socket or server; -1 when it has none (any more). */
 export function descriptorOf(socket: Socket | Server): number {
   const { _handle: handle } = socket as unknown as { readonly _handle: { readonly fd?: number } | null };
@@ -308,7 +312,7 @@ export function receive(fd: number, length: number): Buffer {
   for (let filled = 0; filled < length;) {
     const got = libc().recv(fd, bytes.subarray(filled), length - filled, 0);
     if (got < 0) throw failed("recv");
-    if (got === 0) throw unavailable("recv: the other side has closed");
+    if (got === 0) throw closed("recv");
     filled += got;
   }
   return bytes;
@@ -331,6 +335,7 @@ export function receiveDescriptors(fd: number, count: number): number[] {
   const control = Buffer.alloc(controlBytes(count));
   const got = libc().recvmsg(fd, header(control), MSG_CMSG_CLOEXEC);
   if (got < 0) throw failed("recvmsg");
+  if (got === 0) throw closed("recvmsg");
   const bytes = Number(new BigUint64Array(control.buffer, control.byteOffset, 1)[0]);
   const [level, type, ...cells] = new Int32Array(control.buffer, control.byteOffset + 8, 2 + count);
   const arrived = level === SOL_SOCKET && type === SCM_RIGHTS ? (bytes - CMSG_HEADER_BYTES) / 4 : 0;

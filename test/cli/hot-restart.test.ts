@@ -182,7 +182,10 @@ describe("hot restart", () => {
     row.epoch = 6;
     const lost = row.next(STEADY);
     assert.equal(await lost.exited, 1);
-    assert.match(lost.output, /HOT_RESTART: cannot take over from the process .* restart epoch 6: there is none/);
+    assert.match(
+      lost.output,
+      /HOT_RESTART: cannot take over from .* restart epoch 6: there is none; epoch 0 runs, from which --restart-epoch 1 takes over/,
+    );
     assert.equal((await first.get("/")).body, "ok");
     const alone = await new ProxyProcess(STEADY, ["--restart-epoch", "6", "--disable-hot-restart"]).live();
     assert.equal((await alone.get("/hot_restart_version", alone.admin)).body, "disabled\n");
@@ -191,7 +194,7 @@ describe("hot restart", () => {
   test("what is handed over is the sockets themselves: connections wait in them though their process is gone", async () => {
     const row = new Row();
     const proxy = await row.next(STEADY, "--concurrency", "3").live();
-    const { sockets } = Predecessor.take({ baseId: row.baseId, epoch: 1, parentShutdownMs: 0 });
+    const { sockets } = Predecessor.take({ baseId: row.baseId, epoch: 1, parentShutdownMs: 0, trialMs: 0 })!;
     assert.equal(sockets.length, 3);
     proxy.process.kill("SIGKILL");
     await proxy.exited;
@@ -208,7 +211,7 @@ describe("hot restart", () => {
     const row = new Row();
     const proxy = await row.next(STEADY).live();
     const { baseId } = row;
-    const place = { baseId, epoch: 1, parentShutdownMs: 0 };
+    const place = { baseId, epoch: 1, parentShutdownMs: 0, trialMs: 0 };
     const me = process.geteuid!();
     process.seteuid!(65_534);
     try {
@@ -228,7 +231,7 @@ describe("hot restart", () => {
       await once(socket, "close");
     }
     assert.equal((await proxy.get("/")).body, "ok");
-    const taken = Predecessor.take(place);
+    const taken = Predecessor.take(place)!;
     assert.equal(taken.sockets.length > 0, true);
     assert.throws(() => Predecessor.take(place), /another process is taking over from it already/);
   });

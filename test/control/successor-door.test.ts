@@ -16,9 +16,10 @@ test("sockets that cannot be lent are told, and the process goes on", async () =
     lend: () => Promise.reject(new ProxyError("SOCKET", "internal", "no descriptors are left")),
     handOver: () => Promise.resolve(),
     terminate: () => assert.fail("nobody asked for that"),
+    orphaned: () => assert.fail("nobody has taken over"),
   };
   const door = new SuccessorDoor(lender, log);
-  const place = { baseId: randomInt(1 << 30), epoch: 0, parentShutdownMs: 1 };
+  const place = { baseId: randomInt(1 << 30), epoch: 0, parentShutdownMs: 1, trialMs: 0 };
   await door.open(place);
   for (let n = 0; n < 2; n++) {
     const socket = connect(socketName(place.baseId, 0));
