@@ -666,7 +666,7 @@ export const MAX_REPLAYED_REQUESTS = 8;
 export const MAX_OPEN_RECORDINGS = 64;
 /** Bytes of one connection that are kept of what comes back when it is sent again. */
 export const MAX_REPLAYED_BYTES = 64 * 1024;
-/** Milliseconds that a connection which is sent again waits for bytes that came the first time. */
+/** Milliseconds that a connection which is sent again waits for bytes that came the first time, and for its end if the proxy ended it then. */
 export const REPLAY_ANSWER_MS = 1000;
 /** Milliseconds without a byte after which a connection that is sent again counts as answered. */
 export const REPLAY_QUIET_MS = 100;

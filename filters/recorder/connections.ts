@@ -1,8 +1,9 @@
 /**
  * Tells each connection to the log while it goes on, by the address it comes from: bytes from downstream in hexadecimal, how
- * many came back, its end. A connection that is too large says so and is quiet from then on.
+ * many came back, its end and by whom. A connection that is too large says so and is quiet from then on.
  */
 import { CONTINUE } from "../../abi/action.ts";
+import { LOCAL } from "../../abi/peer.ts";
 import { downstreamData } from "../sdk/body.ts";
 import { NetworkFilter, RootContext, StreamContext } from "../sdk/context.ts";
 import * as log from "../sdk/log.ts";
@@ -43,8 +44,8 @@ class ConnectionRecorder extends NetworkFilter {
     return CONTINUE;
   }
 
-  override onDownstreamClose(_peer: i32): void {
-    this.tell("closes");
+  override onDownstreamClose(peer: i32): void {
+    this.tell(peer == LOCAL ? "is-closed" : "closes");
   }
 
   private send(): void {

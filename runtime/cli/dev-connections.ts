@@ -26,6 +26,8 @@ interface Recording {
   received: number;
   /** Downstream has said that nothing follows. */
   ended: boolean;
+  /** The proxy has ended it. */
+  closed: boolean;
 }
 
 /** What came back, and whether the proxy closed the connection. */
@@ -53,11 +55,11 @@ export class ConnectionReplays implements Replays {
   }
 
   take(message: string): boolean {
-    const found = /connection (\S+) (opens|large|ends|closes|sends ([0-9a-f]+)|gets (\d+))$/.exec(message);
+    const found = /connection (\S+) (opens|large|ends|closes|is-closed|sends ([0-9a-f]+)|gets (\d+))$/.exec(message);
     if (found === null) return false;
     const [, source = "", what = "", sent, got] = found;
     if (this.#own.has(source)) {
-      if (what === "closes") this.#own.delete(source);
+      if (what === "closes" || what === "is-closed") this.#own.delete(source);
       // The log may have told of it before its address was known here.
       this.#open.delete(source);
       return false;
@@ -69,7 +71,8 @@ export class ConnectionReplays implements Replays {
     else if (got !== undefined) recording.received += Number(got);
     else if (what === "ends") recording.ended = true;
     else if (what === "large") this.#open.delete(source);
-    else if (what === "closes") {
+    else if (what === "closes" || what === "is-closed") {
+      recording.closed = what === "is-closed";
       this.#open.delete(source);
       return this.#keep(recording);
     }
@@ -77,7 +80,7 @@ export class ConnectionReplays implements Replays {
   }
 
   #begin(source: string): void {
-    this.#open.set(source, { turns: [], received: 0, ended: false });
+    this.#open.set(source, { turns: [], received: 0, ended: false, closed: false });
     for (const oldest of this.#open.keys()) {
       if (this.#open.size <= MAX_OPEN_RECORDINGS) break;
       this.#open.delete(oldest);
@@ -144,7 +147,8 @@ export class ConnectionReplays implements Replays {
         const due = recording.turns[turn];
         const expected = due?.after ?? recording.received;
         if (received < expected && !late) quiet = setTimeout(() => next(true), REPLAY_ANSWER_MS);
-        else if (due === undefined) quiet = setTimeout(() => done(false), REPLAY_QUIET_MS);
+        else if (due === undefined)
+          quiet = setTimeout(() => done(false), recording.closed ? REPLAY_ANSWER_MS : REPLAY_QUIET_MS);
         else {
           turn++;
           socket.write(Buffer.concat(due.pieces));

@@ -7,7 +7,7 @@ import { after, before, describe, it } from "node:test";
 import type { TestContext } from "node:test";
 import { ConnectionReplays, echoDifference } from "../../runtime/cli/dev-connections.ts";
 import { devConfig } from "../../runtime/cli/dev-config.ts";
-import { MAX_REPLAYED_REQUESTS } from "../../runtime/limits.ts";
+import { MAX_REPLAYED_REQUESTS, REPLAY_ANSWER_MS, REPLAY_QUIET_MS } from "../../runtime/limits.ts";
 import { DevProcess } from "./dev-process.ts";
 
 /** Sends a text and leaves once as many bytes have come back as are expected, or the connection is closed. */
@@ -39,6 +39,7 @@ describe("sluice dev with a network filter", () => {
     assert.match(author.origin, /^127\.0\.0\.1:\d+$/);
     assert.equal(await talk(author.origin, "hello there\n", 12), "hello there\n");
     assert.equal(await talk(author.origin, "goodbye\n", 8), "");
+    await author.idle();
   });
 
   it("shows what a change does to the last connections", async () => {
@@ -106,6 +107,29 @@ describe("connections that are opened again", () => {
         lines: ['- gets: "ready\\none!\\ntwo!\\n"', '+ gets: "ready\\none?\\n"', "- stays open", "+ is closed"],
       },
     ]);
+  });
+
+  it("are waited for to their end when the proxy had ended them", async (t) => {
+    const sent = Promise.withResolvers<Socket>();
+    const listening = createServer((socket) => void socket.once("data", () => sent.resolve(socket))).listen(
+      0,
+      "127.0.0.1",
+    );
+    await once(listening, "listening");
+    t.after(() => listening.close());
+    const { port } = listening.address() as AddressInfo;
+    const replays = told("opens", `sends ${hex("bye\n")}`, "is-closed");
+    t.mock.timers.enable({ apis: ["setTimeout"] });
+    let over = false;
+    const primed = replays.prime(`127.0.0.1:${port}`).then(() => (over = true));
+    const socket = await sent.promise;
+    for (let ms = 0; ms < REPLAY_ANSWER_MS - REPLAY_QUIET_MS; ms += REPLAY_QUIET_MS) {
+      await new Promise((resolve) => setImmediate(resolve));
+      t.mock.timers.tick(REPLAY_QUIET_MS);
+    }
+    assert.equal(over, false);
+    socket.end();
+    await primed;
   });
 
   it("show the place of a difference in many bytes, and bytes that are no text", () => {

@@ -1,7 +1,6 @@
 /** `sluice dev` as a process, on a filter that was just made; ports are free ones. */
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
-import { once } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
@@ -18,21 +17,38 @@ export class DevProcess {
   readonly #source: string;
   readonly #child: ChildProcess;
   #output = "";
-  /** Where the filter's listener listens, as it was printed. */
+  /** Where the filter's listener listens, as it was printed, and the admin interface. */
   origin = "";
+  admin = "";
+  /** It has ended, and all of its output is here. */
+  readonly #closed: Promise<number | null>;
+  #over = false;
+  #changed: (() => void)[] = [];
 
   private constructor(scratch: string, name: string) {
     this.#scratch = scratch;
     this.#source = join(scratch, name, `${name}.ts`);
     this.#child = spawn(process.execPath, [SLUICE, "dev", join(scratch, name)], { stdio: ["ignore", "pipe", "pipe"] });
     for (const stream of [this.#child.stdout!, this.#child.stderr!])
-      stream.on("data", (piece: Buffer) => (this.#output += piece.toString()));
+      stream.on("data", (piece: Buffer) => this.#heard(piece.toString()));
+    this.#closed = new Promise((resolve) =>
+      this.#child.on("close", (status) => {
+        this.#over = true;
+        resolve(status);
+        this.#heard("");
+      }),
+    );
+  }
+
+  #heard(text: string): void {
+    this.#output += text;
+    for (const wake of this.#changed.splice(0)) wake();
   }
 
   /** Resolves once the filter is served. */
   static async start(name: string, kind: FilterKind): Promise<DevProcess> {
     const author = await DevProcess.begin(name, kind);
-    author.origin = (await author.printed(/(\S+) +admin http:\S+\n✓ serving/))[1]!;
+    [, author.origin = "", author.admin = ""] = await author.printed(/(\S+) +admin (http:\S+)\n✓ serving/);
     return author;
   }
 
@@ -52,19 +68,26 @@ export class DevProcess {
   /** Resolves once the first version has been compiled. */
   async compiled(): Promise<void> {
     const name = basename(this.#source, ".ts");
-    while (!existsSync(join(dirname(this.#source), "build", `${name}.wasm.json`)) && this.#child.exitCode === null)
+    while (!existsSync(join(dirname(this.#source), "build", `${name}.wasm.json`)) && !this.#over) await sleep(10);
+  }
+
+  /** Resolves once the proxy has no connection, so that each is known to whoever sends them again. */
+  async idle(): Promise<void> {
+    for (;;) {
+      const answer = await fetch(`${this.admin}/stats?filter=^listener.*downstream_cx_active$`);
+      if (/^(?:\S+: 0\n)+$/.test(await answer.text())) return;
       await sleep(10);
+    }
   }
 
   /** Resolves once the pattern is in what was printed since `from`. */
   async printed(pattern: RegExp, from = 0): Promise<RegExpExecArray> {
-    for (let n = 0; n < 1200; n++) {
+    for (;;) {
       const found = pattern.exec(this.#output.slice(from));
       if (found !== null) return found;
-      if (this.#child.exitCode !== null) break;
-      await sleep(50);
+      if (this.#over) throw new Error(`${pattern} was not printed:\n${this.#output}`);
+      await new Promise<void>((resolve) => this.#changed.push(resolve));
     }
-    throw new Error(`${pattern} was not printed:\n${this.#output}`);
   }
 
   /** Saves a change of the source; answers where in the output what comes of it begins. */
@@ -79,15 +102,12 @@ export class DevProcess {
   /** As ctrl-c does; answers the exit status. */
   async interrupt(): Promise<number | null> {
     this.#child.kill("SIGINT");
-    const [status] = (await once(this.#child, "exit")) as [number | null];
-    return status;
+    return this.#closed;
   }
 
   async end(): Promise<void> {
-    if (this.#child.exitCode === null) {
-      this.#child.kill("SIGTERM");
-      await once(this.#child, "exit");
-    }
+    this.#child.kill("SIGTERM");
+    await this.#closed;
     rmSync(this.#scratch, { recursive: true });
   }
 }

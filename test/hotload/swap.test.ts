@@ -75,7 +75,10 @@ describe("hot load", () => {
     waiting[0]!.end("late");
     const { status, headers } = await answer;
     assert.deepEqual([status, headers["x-version"]], [503, undefined]);
-    assert.equal(await proxy.stat("wasm.versions.instances"), 1);
+    await until(
+      () => proxy.stat("wasm.versions.instances"),
+      (count) => count === 1,
+    );
   });
 
   test("metrics and shared data outlive versions", async () => {

@@ -8,18 +8,20 @@ import { KEPT_VERSIONS } from "../../runtime/limits.ts";
 import { configuration, send, versionModule, versionText } from "../hotload/versions.ts";
 import { CountedProxy } from "./census.ts";
 
-const SWAPS = 300;
+const SWAPS = 200;
 const WARM_UP = 30;
 const WORKERS = 2;
 /** Every so many versions get a stream. */
 const STREAM_EACH = 4;
 /** Much less than what a version is made of, for each swap. */
-const ALLOWED_HEAP_BYTES = SWAPS * 500;
+const ALLOWED_HEAP_BYTES = SWAPS * 750;
+/** Milliseconds, on a machine that is thirty times as slow as usual. */
+const TIMEOUT_MS = 300_000;
 
 const folder = mkdtempSync(join(tmpdir(), "sluice-released-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
-test(`${SWAPS} swaps leave no module and no instance behind`, async () => {
+test(`${SWAPS} swaps leave no module and no instance behind`, { timeout: TIMEOUT_MS }, async () => {
   const module = join(folder, "versions.wasm");
   writeFileSync(module, await versionModule(1));
   const proxy = await new CountedProxy(configuration(module), WORKERS).live();

@@ -65,7 +65,7 @@ class ChoicesFilter extends Filter implements HttpCallback {
       .add(":method", "POST")
       .add(":path", differs("c") ? "/other" : "/question")
       .add(":authority", "side");
-    httpCall("side", head, "body", 300, this);
+    httpCall("side", head, "body", 60000, this);
     return PAUSE;
   }
 
