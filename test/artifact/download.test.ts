@@ -74,7 +74,7 @@ after(async () => {
 function fetching(from: ClusterConfig, more: Partial<Download> = {}, turn = 0): Promise<Buffer> {
   const base = {
     uri: "http://modules.test/guest.wasm",
-    timeoutMs: 5000,
+    timeoutMs: 60_000,
     maxBytes: 1_000_000,
     signal: new AbortController().signal,
     environment: { stats: new RecordingStats(), log: new RecordingLog() },

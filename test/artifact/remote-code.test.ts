@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
-import { createServer } from "node:http";
+import { createServer, get } from "node:http";
+import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -28,6 +29,7 @@ let folders = 0;
 class Shelf {
   readonly answers: (number | Buffer)[];
   requests = 0;
+  #server!: Server;
   readonly folder = join(root, String(++folders));
   readonly log = new RecordingLog();
   readonly stats = new RecordingStats();
@@ -41,11 +43,11 @@ class Shelf {
   }
 
   async open(): Promise<this> {
-    const server = createServer((_request, response) => {
+    const server = (this.#server = createServer((_request, response) => {
       const answer = this.answers[Math.min(this.requests++, this.answers.length - 1)]!;
       if (typeof answer === "number") response.writeHead(answer).end();
       else response.end(answer);
-    }).listen(0, "127.0.0.1");
+    }).listen(0, "127.0.0.1"));
     after(() => server.close());
     await once(server, "listening");
     const dead = await freePort();
@@ -56,6 +58,21 @@ class Shelf {
     this.oci = new OciCodeSource({ config: registries, cache, folder, trust, log, end: end.signal });
     this.source = new RemoteCodeSource(clusters, cache, this.oci, this.stats, this.log);
     return this;
+  }
+
+  /** Resolves with the number of requests once all that were on their way have come. */
+  async settled(): Promise<number> {
+    // Connections are accepted in the order in which they came: this one after theirs.
+    const { port } = this.#server.address() as AddressInfo;
+    await once(
+      get({ port, host: "127.0.0.1", agent: false }).on("response", (response) => response.resume()),
+      "close",
+    );
+    const own = 1;
+    const open = (): Promise<number> =>
+      new Promise((resolve) => this.#server.getConnections((_, count) => resolve(count)));
+    while ((await open()) > 0) await sleep(1);
+    return (this.requests -= own);
   }
 
   plugins(): PluginCode {
@@ -74,7 +91,7 @@ function code(more: Partial<RemoteCode> = {}): RemoteCode {
     kind: "remote",
     uri: "http://modules.test/a.wasm",
     cluster: "shelf",
-    timeoutMs: 1000,
+    timeoutMs: 60_000,
     sha256: sha256Of(CODE),
     retries: 2,
     retryBaseIntervalMs: 1,
@@ -175,8 +192,7 @@ describe("code of plugins", () => {
     missing.pursue(async () => {});
     while (shelf.requests < 3) await sleep(1);
     missing.stop();
-    await sleep(5);
-    const seen = shelf.requests;
+    const seen = await shelf.settled();
     await sleep(150);
     assert.equal(shelf.requests, seen);
   });

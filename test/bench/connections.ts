@@ -14,7 +14,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { firstAnswer, freePort, PROXY_CORE, startPinned } from "./processes.ts";
 import type { Started } from "./processes.ts";
-import { median } from "./rounds.ts";
+import { measured, median } from "./rounds.ts";
 import { fill } from "./sides.ts";
 import { load } from "./wrk.ts";
 
@@ -89,9 +89,7 @@ export interface Short {
 
 /** CPU time of one connection with one request on it. */
 export async function shortConnections(started: Started, port: number, seconds: number): Promise<Short> {
-  const before = started.cpuMicros();
-  const { requests, rate, errors } = await load(`http://127.0.0.1:${port}/`, seconds, ["-H", "Connection: close"]);
-  return { cpuMicros: (started.cpuMicros() - before) / requests, rate, errors };
+  return measured(started, () => load(`http://127.0.0.1:${port}/`, seconds, ["-H", "Connection: close"]));
 }
 
 /**

@@ -193,7 +193,7 @@ export function get(port: number, headers: Readonly<Record<string, string>> = {}
 
 /** Milliseconds for one answer, and for the start of a process until its first one: a machine that does much else may be ten times as slow. */
 const ANSWER_MS = 50_000;
-const START_MS = 100_000;
+export const START_MS = 100_000;
 
 /** Resolves with the first 200. Throws what the process printed when it ends, or there is none in START_MS. */
 export async function firstAnswer(started: Started, port: number, pauseMs = 20): Promise<Answered> {

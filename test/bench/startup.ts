@@ -2,6 +2,7 @@
 import { connect } from "node:net";
 import { availableParallelism } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
+import { START_MS } from "./processes.ts";
 import type { Started } from "./processes.ts";
 import { startOrigin } from "./rounds.ts";
 import { startSide } from "./sides.ts";
@@ -32,7 +33,7 @@ export async function startTimes(side: Side, folder: string, times: number): Pro
 }
 
 async function answered(started: Started, port: number): Promise<void> {
-  const end = performance.now() + 10_000;
+  const end = performance.now() + START_MS;
   while (performance.now() < end && started.child.exitCode === null) {
     if (await answers(port)) return;
     await delay(2);

@@ -6,7 +6,7 @@ import { createInterface } from "node:readline";
 import { connect } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { LOAD_CORE } from "./processes.ts";
+import { LOAD_CORE, START_MS } from "./processes.ts";
 import type { Started } from "./processes.ts";
 import { median } from "./rounds.ts";
 import { fill, SLUICE, startSide } from "./sides.ts";
@@ -180,9 +180,9 @@ export async function printTcp(plan: { folder: string; seconds: number; rounds: 
   }
 }
 
-/** Resolves when something listens. Throws what the process printed when nothing does within ten seconds. */
+/** Resolves when something listens. Throws what the process printed when nothing does in START_MS. */
 async function untilOpen(port: number, started: Started): Promise<void> {
-  const end = performance.now() + 10_000;
+  const end = performance.now() + START_MS;
   while (performance.now() < end && started.child.exitCode === null) {
     const socket = connect(port, "127.0.0.1");
     const opened = await new Promise<boolean>((resolve) => {

@@ -22,11 +22,22 @@ export const PATIENCE_MS = 300;
 /** Of a response that takes more than any window. */
 const LARGE_BYTES = 8 * 1024 * 1024;
 
-/** Where attacks go. */
-export type Door = "plain" | "secure" | "proxied";
+/** How long it waits where attacks are told by other things than their time, however busy the machine is. */
+const LONG_PATIENCE_S = 600;
+
+/** Where attacks go; the hasty ones wait for first bytes for PATIENCE_MS. */
+export type Door = "plain" | "secure" | "proxied" | "hasty_secure" | "hasty_proxied";
 /** Where peaceful clients go: other listeners of the same worker, as patient as they are without being told otherwise. */
 type CalmDoor = "calm" | "calm_secure";
-const DOORS: readonly (Door | CalmDoor)[] = ["plain", "secure", "proxied", "calm", "calm_secure"];
+const DOORS: readonly (Door | CalmDoor)[] = [
+  "plain",
+  "secure",
+  "proxied",
+  "hasty_secure",
+  "hasty_proxied",
+  "calm",
+  "calm_secure",
+];
 
 /** What peaceful clients met since the last call. */
 export interface Peace {
@@ -108,7 +119,7 @@ export class NetArena {
   async settled(): Promise<void> {
     for (;;) {
       const left = await this.sum(
-        "^listener.(plain|secure|proxied).downstream_(pre_)?cx_active$|^cluster.up.upstream_rq_active$",
+        "^listener.(plain|(hasty_)?secure|(hasty_)?proxied).downstream_(pre_)?cx_active$|^cluster.up.upstream_rq_active$",
       );
       if (left === 0) return;
       await sleep(10);
@@ -155,6 +166,8 @@ function configuration(own: { certificate: string; key: string }, origin: number
     plain: ["", ""],
     secure: [hello, `transport_socket_connect_timeout: ${patience}, ${tls}`],
     proxied: [inspect("proxy", "proxy_protocol.v3.ProxyProtocol"), ""],
+    hasty_secure: [hello, tls],
+    hasty_proxied: [inspect("proxy", "proxy_protocol.v3.ProxyProtocol"), ""],
     calm: ["", ""],
     calm_secure: [hello, tls],
   };
@@ -165,7 +178,7 @@ function configuration(own: { certificate: string; key: string }, origin: number
   - name: ${name}
     stat_prefix: ${name}
     address: { socket_address: { address: 127.0.0.1, port_value: 0 } }
-    ${calm ? "" : `listener_filters_timeout: ${patience}`}
+    ${calm ? "" : `listener_filters_timeout: ${name.startsWith("hasty") ? patience : `${LONG_PATIENCE_S}s`}`}
     ${filters}
     filter_chains: [ { ${chain} filters: [ ${calm ? manager("calm", "") : manager("in", impatient)} ] } ]`;
   };

@@ -159,20 +159,20 @@ export const NET_ATTACKS: readonly NetAttack[] = [
   {
     name: "hellos that come byte by byte",
     times: 50,
-    run: each("secure", async (socket) => {
+    run: each("hasty_secure", async (socket) => {
       for (const byte of HELLO) {
         if (socket.destroyed) return;
         socket.write(Buffer.of(byte));
         await sleep(20);
       }
     }),
-    counted: { "listener.secure.downstream_pre_cx_timeout": 1 },
+    counted: { "listener.hasty_secure.downstream_pre_cx_timeout": 1 },
   },
   {
     name: "half a hello",
     times: 100,
-    run: each("secure", (socket) => void socket.write(HELLO.subarray(0, 40))),
-    counted: { "listener.secure.downstream_pre_cx_timeout": 1 },
+    run: each("hasty_secure", (socket) => void socket.write(HELLO.subarray(0, 40))),
+    counted: { "listener.hasty_secure.downstream_pre_cx_timeout": 1 },
   },
   {
     name: "a hello and nothing more",
@@ -213,8 +213,8 @@ export const NET_ATTACKS: readonly NetAttack[] = [
   {
     name: "PROXY headers of 65,535 bytes that never come",
     times: 100,
-    run: each("proxied", (socket) => void socket.write(proxyHeader(0x21, 0x11, 0xffff, Buffer.alloc(10)))),
-    counted: { "listener.proxied.downstream_pre_cx_timeout": 1 },
+    run: each("hasty_proxied", (socket) => void socket.write(proxyHeader(0x21, 0x11, 0xffff, Buffer.alloc(10)))),
+    counted: { "listener.hasty_proxied.downstream_pre_cx_timeout": 1 },
   },
   {
     name: "PROXY headers of a check, of unix sockets and of nobody, and then nothing",
@@ -250,8 +250,8 @@ export const NET_ATTACKS: readonly NetAttack[] = [
   {
     name: "connections that say nothing",
     times: 1000,
-    run: each("secure", () => {}),
-    counted: { "listener.secure.downstream_pre_cx_timeout": 1 },
+    run: each("hasty_secure", () => {}),
+    counted: { "listener.hasty_secure.downstream_pre_cx_timeout": 1 },
   },
   {
     name: "renegotiations",

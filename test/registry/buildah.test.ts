@@ -68,7 +68,7 @@ describe("an image that buildah has made", () => {
       await run(process.execPath, [SLUICE, "pull", reference, "-o", file]);
       assert.ok(readFileSync(file).equals(module));
 
-      const remote = `code: { remote: { http_uri: { uri: "oci://${reference}", cluster: none, timeout: 10s }, sha256: unpinned } }`;
+      const remote = `code: { remote: { http_uri: { uri: "oci://${reference}", cluster: none, timeout: 60s }, sha256: unpinned } }`;
       const config = configuration("MODULE", {
         runtime: `code_cache: { path: "${join(scratch, `${format}-cache`)}" }`,
       });

@@ -87,7 +87,8 @@ describe("samples/quickstart: every line that it prints works", () => {
 
   test("a delay as the request asks for it", async () => {
     const seconds = Number((await run("x-envoy-fault-delay-request: 300")).split(" ")[0]);
-    assert.ok(seconds >= 0.3, `${seconds} s`);
+    // The clock of timers goes in whole milliseconds.
+    assert.ok(seconds >= 0.299, `${seconds} s`);
   });
 
   test("the admin interface", async () => {
@@ -116,7 +117,7 @@ describe("samples/quickstart", () => {
   test("busy ports are named", async () => {
     // Whoever holds it, this test or something else on the machine: it is busy.
     const holder = createServer().listen(10_001, "127.0.0.1");
-    await Promise.race([once(holder, "listening"), once(holder, "error")]);
+    await new Promise<void>((resolve) => holder.once("listening", resolve).once("error", () => resolve()));
     after(() => holder.close());
     const child = spawn(process.execPath, [BIN, "quickstart"], { stdio: ["ignore", "ignore", "pipe"] });
     let text = "";

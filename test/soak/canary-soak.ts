@@ -75,7 +75,7 @@ export async function soakCanaries(
     const answer = await proxy.load(await versionModule(n, "q"), "&unrehearsed");
     if (answer.status !== 200) throw new Error(answer.body);
     const from = performance.now();
-    while (!proxy.output.includes("was taken back", printed)) await delay(1);
+    await proxy.printed(/was taken back: .*\n/, printed);
     times.push(performance.now() - from);
     requestsMeanwhile += (await requestsOf(proxy)) - before;
     const said = /taken back: \d+ failures? in (\d+) streams/.exec(proxy.output.slice(printed));

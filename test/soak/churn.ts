@@ -9,6 +9,7 @@ import { connect, createServer } from "node:net";
 import type { AddressInfo, Server, Socket } from "node:net";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
+import { setTimeout as sleep } from "node:timers/promises";
 import { connect as connectTls } from "node:tls";
 import { freePort } from "../bench/processes.ts";
 import type { Issued } from "../tls/certificates.ts";
@@ -50,6 +51,22 @@ export class Churn {
 
   close(): void {
     this.#origin.close();
+  }
+
+  /** Resolves when the proxy has no connection left, downstream or upstream. */
+  async idle(): Promise<void> {
+    const filter = encodeURIComponent("_cx_active$");
+    for (;;) {
+      const { body } = await this.proxy.get(`/stats?filter=${filter}`, this.proxy.admin);
+      if (
+        body
+          .trim()
+          .split("\n")
+          .every((line) => line.endsWith(": 0"))
+      )
+        return;
+      await sleep(10);
+    }
   }
 
   /** Each by its name; throws when an answer is not what it should be. */
@@ -158,7 +175,7 @@ function configuration(ports: { origin: number; dead: number }, { certificate, k
   const type = (name: string): string => `"@type": type.googleapis.com/envoy.extensions.${name}`;
   const address = "address: { socket_address: { address: 127.0.0.1, port_value: 0 } }";
   const cluster = (name: string, port: number): string =>
-    `{ name: ${name}, connect_timeout: 1s, circuit_breakers: { thresholds: [{ max_connections: 10000, max_pending_requests: 10000, max_requests: 10000 }] },
+    `{ name: ${name}, connect_timeout: 60s, circuit_breakers: { thresholds: [{ max_connections: 10000, max_pending_requests: 10000, max_requests: 10000 }] },
       load_assignment: { cluster_name: ${name}, endpoints: [{ lb_endpoints: [{ endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: ${port} } } } }] }] } }`;
   const http = `{ name: hcm, typed_config: { ${type("filters.network.http_connection_manager.v3.HttpConnectionManager")}, stat_prefix: churn,
       route_config: { virtual_hosts: [{ name: all, domains: ["*"], routes: [

@@ -8,6 +8,8 @@ import { selfSigned } from "../tls/certificates.ts";
 import { Churn, growth } from "./churn.ts";
 
 const COUNT = 600;
+/** Counts until what still stays is taken for left behind. */
+const LOOKS = 40;
 /** Less than a quarter of what one kind would leave if each of it left a connection. */
 const ALLOWED_HEAP_BYTES = 400 * 1024;
 
@@ -21,10 +23,23 @@ test("connections, sessions, handshakes, failures and reloads leave nothing behi
     for (const run of Object.values(churn.kinds)) await run(count);
   };
   await all(COUNT / 2);
+  await churn.idle();
   const before = await churn.proxy.census();
   await all(COUNT);
-  for (const { thread, heapBytes, descriptors, resources } of growth(before, await churn.proxy.census())) {
+  await churn.idle();
+  // What the last of them had is let go of in the next turns of the threads.
+  let grown = growth(before, await churn.proxy.census());
+  for (
+    let look = 1;
+    look < LOOKS && grown.some(({ descriptors, resources }) => descriptors > 0 || resources > 0);
+    look++
+  )
+    grown = growth(before, await churn.proxy.census());
+  for (const { thread, heapBytes, descriptors, resources } of grown) {
     assert.ok(heapBytes < ALLOWED_HEAP_BYTES, `the heap of thread ${thread} grew by ${heapBytes} bytes`);
-    assert.deepEqual({ thread, descriptors, resources }, { thread, descriptors: 0, resources: 0 });
+    assert.ok(
+      descriptors <= 0 && resources <= 0,
+      `thread ${thread}: ${descriptors} descriptors, ${resources} resources`,
+    );
   }
 });

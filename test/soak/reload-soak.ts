@@ -86,6 +86,8 @@ const BASE: State = {
 };
 
 const PLUGINS = ["a", "b", "c"];
+/** Requests that flow between two reloads at least. */
+export const RELOAD_REQUESTS = 50;
 
 /** Throws when a reload is refused. `pauseMs`: between two reloads. */
 export async function soakReloads(
@@ -112,6 +114,11 @@ export async function soakReloads(
     await proxy.reload(scene.world(n === reloads ? BASE : state));
     if (n === Math.ceil(reloads / 10)) early = residentBytes(proxy.process.pid!);
     await delay(pauseMs);
+    const answered = await requestsOf(proxy);
+    await until(
+      () => requestsOf(proxy),
+      (count) => count >= answered + RELOAD_REQUESTS,
+    );
   }
   load.end();
   const { requests, errors } = await load.result;
@@ -132,6 +139,10 @@ export async function soakReloads(
     after: rest,
     residentBytes: [early, late],
   };
+}
+
+function requestsOf(proxy: WorldProxy): Promise<number> {
+  return proxy.stat("http.ingress.downstream_rq_total");
 }
 
 function change(state: State, random: Random): void {
