@@ -8,6 +8,7 @@ import { PARENT_SHUTDOWN_MS } from "../limits.ts";
 import { ProcessLog } from "../observe/log.ts";
 import type { LogLevel } from "../observe/log.ts";
 import { versionText } from "./main.ts";
+import { tellReady } from "./service-manager.ts";
 import { handleSignals } from "./signals.ts";
 import type { ConfigOptions } from "./validate.ts";
 
@@ -99,15 +100,16 @@ export async function run(options: RunOptions, { sources, onLive, until }: RunEx
     }
     if (options.watch === true) await server.watch(options.configPath);
   } catch (error) {
+    const known = error instanceof ProxyError;
+    if (known) log.critical(`cannot start: ${error.message}`);
     await server.giveUp();
-    if (!(error instanceof ProxyError)) throw error;
-    log.critical(`cannot start: ${error.message}`);
-    return 1;
+    if (known) return 1;
+    throw error;
   }
   onLive?.(server);
+  tellReady(log);
   const why = await ended;
-  log.info(`${why}: draining for at most ${options.drainTimeS} s`);
-  await server.drain();
+  await server.drain(why);
   await server.stop();
   log.info("exiting");
   return 0;

@@ -147,9 +147,8 @@ export class Server implements AdminSubject, PoolOwner {
     this.#flush.unref();
     this.#stats.live(performance.now(), snapshot.listeners.length);
     const took = Math.round(performance.now());
-    this.#log.info(
-      `live after ${took} ms with ${this.#options.concurrency} worker${this.#options.concurrency === 1 ? "" : "s"}`,
-    );
+    const { concurrency } = this.#options;
+    this.#log.info(`live after ${took} ms with ${concurrency} worker${concurrency === 1 ? "" : "s"}: ${this.version}`);
     for (const { name, address } of this.#pool.bound) this.#log.info(`listener ${name} on ${address}`);
     this.#code?.pursue((code, bytes) => this.#takeLate(code, bytes));
     if (this.#code !== null && snapshot.registries.pollMs > 0) await this.#watchRegistries(this.#code, snapshot);
@@ -161,14 +160,17 @@ export class Server implements AdminSubject, PoolOwner {
   }
 
   /** Stops accepting, lets streams finish for the drain time. */
-  async drain(): Promise<void> {
+  async drain(why: string): Promise<void> {
     this.#draining = true;
-    await this.#pool.drain(this.#options.drainTimeMs);
+    const { drainTimeMs } = this.#options;
+    this.#log.info(`${why}: draining for at most ${drainTimeMs / 1000} s; ${connections(this.#pool.openSockets)} open`);
+    const cut = await this.#pool.drain(drainTimeMs);
+    if (cut > 0) this.#log.warning(`the drain time is over: ${connections(cut)} cut`);
   }
 
   /** Ends what has not become live. Whatever it has accepted meanwhile, on trial beside the process before it, may finish. */
   async giveUp(): Promise<void> {
-    if (this.#accepting) await this.drain();
+    if (this.#accepting) await this.drain("not live");
     await this.stop();
   }
 
@@ -485,4 +487,8 @@ async function withFetchedTypes(
 ): Promise<Snapshot> {
   const { Configuration: Text, fetchedSchemas } = await import("./configuration.ts");
   return new Text(origin).withModules(fetchedSchemas(snapshot, fetched));
+}
+
+function connections(count: number): string {
+  return count === 1 ? "1 connection is" : `${count} connections are`;
 }

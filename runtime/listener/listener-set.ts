@@ -120,13 +120,15 @@ export class ListenerSet implements ParcelOwner {
     }
   }
 
-  /** Stops accepting at once; waits for connections to finish, at most `ms`, then ends them. */
-  async drain(ms: number): Promise<void> {
+  /** Stops accepting at once; waits for connections to finish, at most `ms`, then ends them: how many that were. */
+  async drain(ms: number): Promise<number> {
     let timer: NodeJS.Timeout | undefined;
     const deadline = new Promise<void>((resolve) => (timer = setTimeout(resolve, ms)));
     await Promise.race([Promise.all(this.#everyone().map((listener) => listener.drain())), deadline]);
     clearTimeout(timer);
+    const cut = this.#everyone().reduce((sum, { openConnections }) => sum + openConnections, 0);
     this.close();
+    return cut;
   }
 
   /** Ends everything at once. */

@@ -182,6 +182,11 @@ export class Listener implements ConnectionOwner, SocketOwner, SocketTaker {
     return new Promise((resolve) => (this.#idle = resolve));
   }
 
+  /** Connections that are past the listener filters. */
+  get openConnections(): number {
+    return this.#connections.size;
+  }
+
   destroy(): void {
     this.stopAccepting();
     this.#pipeline.close();

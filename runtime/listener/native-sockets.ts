@@ -57,6 +57,7 @@ const AF_UNIX = 1;
 const AF_INET = 2;
 const AF_INET6 = 10;
 const SOCK_STREAM = 1;
+const SOCK_DGRAM = 2;
 const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
 const SOL_IP = 0;
@@ -292,6 +293,20 @@ export function connectOnPath(path: string, timeoutMs: number): number {
   } catch (error) {
     c.close(fd);
     throw error;
+  }
+}
+
+/** One message to a datagram socket at a path; one that begins with NUL is an abstract name. Throws ProxyError NATIVE_SOCKETS. */
+export function sendDatagram(path: string, bytes: Uint8Array): void {
+  const address = unixAddress(path);
+  const c = libc();
+  const fd = c.socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) throw failed("socket");
+  try {
+    if (c.connect(fd, address, address.length) !== 0) throw failed(`connect to ${path}`);
+    send(fd, bytes);
+  } finally {
+    c.close(fd);
   }
 }
 

@@ -126,8 +126,7 @@ export class DataPlane {
   }
 
   async drain(ms: number): Promise<FromWorker> {
-    await this.#listeners.drain(ms);
-    return { kind: "drained" };
+    return { kind: "drained", cut: await this.#listeners.drain(ms) };
   }
 
   stop(): void {

@@ -165,7 +165,8 @@ export type FromWorker =
   /** It cannot start; the thread ends by itself. */
   | { readonly kind: "failed"; readonly code: string; readonly message: string }
   | { readonly kind: "stats"; readonly announcement: StatsAnnouncement }
-  | { readonly kind: "drained" }
+  /** With how many connections that had to be cut. */
+  | { readonly kind: "drained"; readonly cut: number }
   | { readonly kind: "sockets_lent"; readonly id: number; readonly sockets: readonly LentSocket[] }
   | { readonly kind: "handed_over"; readonly id: number }
   | { readonly kind: "heard"; readonly id: number }

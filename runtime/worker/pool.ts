@@ -272,10 +272,11 @@ export class WorkerPool {
       .filter(({ state }) => state === "listening" || state === "draining");
   }
 
-  /** No worker accepts any more; resolves when streams are finished or `ms` are over. */
-  async drain(ms: number): Promise<void> {
+  /** No worker accepts any more; resolves when streams are finished or `ms` are over, with how many connections were cut. */
+  async drain(ms: number): Promise<number> {
     this.#endService();
-    await Promise.all(this.#places.map(({ thread }) => thread.drain(ms, DRAIN_GRACE_MS)));
+    const cut = await Promise.all(this.#places.map(({ thread }) => thread.drain(ms, DRAIN_GRACE_MS)));
+    return cut.reduce((sum, one) => sum + one, 0);
   }
 
   /** Ends all threads. */

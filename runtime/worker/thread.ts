@@ -84,13 +84,17 @@ export class WorkerThread {
     return answer.kind === "listening" ? answer.bound : [];
   }
 
-  /** Resolves when the worker's streams are finished, at the latest `ms + graceMs` from now. */
-  async drain(ms: number, graceMs: number): Promise<void> {
-    if (this.#state !== "listening") return;
+  /** Resolves, with the connections that were cut, when the worker's streams are finished, at the latest `ms + graceMs` from now. */
+  async drain(ms: number, graceMs: number): Promise<number> {
+    if (this.#state !== "listening") return 0;
     this.#state = "draining";
-    await this.#ask({ kind: "drain", ms }, "drained", ms + graceMs).catch((error: unknown) => {
+    try {
+      const answer = await this.#ask({ kind: "drain", ms }, "drained", ms + graceMs);
+      return answer.kind === "drained" ? answer.cut : 0;
+    } catch (error) {
       this.terminate(error instanceof Error ? error.message : String(error));
-    });
+      return 0;
+    }
   }
 
   /** `moved`: ports that go over to the thread with the message. */

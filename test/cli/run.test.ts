@@ -34,13 +34,14 @@ describe("sluice run", () => {
     const answer = proxy.get("/");
     const upstream = await arrived;
     proxy.process.kill("SIGTERM");
-    await proxy.printed("SIGTERM: draining for at most 10 s");
+    await proxy.printed("SIGTERM: draining for at most 10 s; 1 connection is open");
     await untilRefused(proxy.address);
     upstream.end("late");
     const { status, body, headers } = await answer;
     assert.deepEqual([status, body, headers["connection"]], [200, "late", "close"]);
     assert.equal(await proxy.exited, 0);
     assert.match(proxy.output, /exiting\n$/);
+    assert.doesNotMatch(proxy.output, /the drain time is over/);
   });
 
   test("a stream that does not finish in the drain time is cut off", async () => {
@@ -51,6 +52,7 @@ describe("sluice run", () => {
     proxy.process.kill("SIGINT");
     await cut;
     assert.equal(await proxy.exited, 0);
+    assert.match(proxy.output, /\[warning\]\[main\] the drain time is over: 1 connection is cut/);
   });
 
   test("a second signal ends it at once", async () => {

@@ -1,5 +1,6 @@
 /** The sidecar sample as an operator runs it, in network namespaces: applications that know of no proxy, and the proxy beside them. */
 import { spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -31,6 +32,7 @@ export const WEB = `
 
 export interface Sidecar {
   readonly namespace: Namespace;
+  readonly process: ChildProcess;
   /** Access logs. */
   log(): string;
 }
@@ -65,7 +67,7 @@ export async function startSidecar(
     if (child.exitCode !== null || child.signalCode !== null) throw new Error(err);
     return err.includes("live after");
   });
-  return { namespace, log: () => out };
+  return { namespace, process: child, log: () => out };
 }
 
 /** Whoever waits for ever is ended by the test's time limit. */

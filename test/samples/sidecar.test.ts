@@ -3,13 +3,16 @@
  * and beside each application the proxy, with the rules that `sluice sidecar iptables` puts in force.
  */
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { parse, parseAllDocuments } from "yaml";
+import { DRAIN_TIME_MS } from "../../runtime/limits.ts";
 import { MariaDb } from "../filters/mariadb.ts";
 import { connectNamespaces, Namespace } from "../listener/namespaces.ts";
-import { APPLICATION, iptables, SAMPLE, startSidecar, until, WEB } from "./sidecar-stage.ts";
+import { APPLICATION, iptables, SAMPLE, SLUICE, startSidecar, until, WEB } from "./sidecar-stage.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const FOUR = "10.98.0.2";
@@ -158,30 +161,113 @@ for (const mode of ["REDIRECT", "TPROXY"]) {
   });
 }
 
-test("pods, image and unit: arguments that the command takes, and a configuration that is there", () => {
-  const file = (name: string): string => readFileSync(SAMPLE + name, "utf8");
-  const image = file("Dockerfile");
-  const home = /^COPY --from=build (\S+) \1$/m.exec(image)![1]!;
-  const inImage = (text: string): string => /run", "-c", "([^"]+)"/.exec(text)![1]!.replace(`${home}/`, ROOT);
-  assert.ok(existsSync(inImage(image)));
-  for (const name of ["init-container", "native-sidecar"]) {
-    const text = file(`kubernetes/${name}.yaml`);
+test("the health port says what kubelet wants to know, and nothing else of the admin interface", async (t) => {
+  const machine = new Namespace(t, "health");
+  const { process: proxy } = await startSidecar(t, machine);
+  const ask = (path: string, ...more: string[]): Promise<string> =>
+    machine.ask("curl", "-sS", "-g", "-w", " %{http_code}", "--max-time", "20", ...more, path);
+  const ready = "http://127.0.0.1:15021/healthz/ready";
+  for (const url of [ready, "http://[::1]:15021/healthz/ready"]) assert.equal(await ask(url), "LIVE\n 200");
+  for (const path of ["/", "/ready", "/healthz/ready/", "/quitquitquit"])
+    assert.match(await ask(`http://127.0.0.1:15021${path}`, "-X", "POST"), / 404$/);
+  const admin = "http://127.0.0.1:15000";
+  assert.match(await ask(`${admin}/healthcheck/fail`, "-X", "POST"), / 200$/);
+  assert.equal(await ask(ready), "DRAINING\n 503");
+  assert.match(await ask(`${admin}/healthcheck/ok`, "-X", "POST"), / 200$/);
+  assert.equal(await ask(ready), "LIVE\n 200");
+  // A gentle drain of what comes in leaves the proxy itself, which still carries what goes out, ready.
+  assert.match(await ask(`${admin}/drain_listeners?inboundonly&graceful`, "-X", "POST"), / 200$/);
+  assert.equal(await ask(ready), "LIVE\n 200");
+  proxy.kill("SIGTERM");
+  const [status] = await once(proxy, "exit");
+  assert.equal(status, 0);
+  await assert.rejects(ask(ready), /Failed to connect|Couldn't connect/);
+});
+
+interface Probe {
+  readonly httpGet: { readonly path: string; readonly port: number };
+}
+
+interface Container {
+  readonly name: string;
+  readonly args?: readonly string[];
+  readonly restartPolicy?: string;
+  readonly startupProbe?: Probe;
+  readonly readinessProbe?: Probe;
+  readonly lifecycle?: { readonly preStop: { readonly exec: { readonly command: readonly [string, string] } } };
+  readonly securityContext?: {
+    readonly runAsUser: number;
+    readonly runAsNonRoot: boolean;
+    readonly allowPrivilegeEscalation: boolean;
+    readonly readOnlyRootFilesystem?: boolean;
+    readonly capabilities: { readonly drop: readonly string[]; readonly add?: readonly string[] };
+  };
+  readonly volumeMounts?: readonly { readonly name: string; readonly mountPath: string }[];
+}
+
+interface PodSpec {
+  readonly terminationGracePeriodSeconds: number;
+  readonly initContainers: readonly Container[];
+  readonly containers: readonly Container[];
+  readonly volumes: readonly { readonly name: string }[];
+}
+
+const sampleFile = (name: string): string => readFileSync(SAMPLE + name, "utf8");
+
+/** The rules that a command line asks for are some. */
+function assertRules(args: readonly string[]): void {
+  assert.deepEqual(args.slice(0, 3), ["sidecar", "iptables", "apply"]);
+  const printed = execFileSync(process.execPath, [SLUICE, "sidecar", "iptables", "print", ...args.slice(3)]).toString();
+  assert.match(printed, /-A SLUICE_INBOUND -p tcp --dport 15021 -j RETURN/);
+}
+
+for (const name of ["init-container", "native-sidecar"])
+  test(`the pod of ${name}.yaml`, () => {
+    const text = sampleFile(`kubernetes/${name}.yaml`);
     assert.deepEqual(
       parseAllDocuments(text).flatMap(({ errors }) => errors),
       [],
     );
-    interface Container {
-      readonly name: string;
-      readonly args?: readonly string[];
-    }
-    const { spec } = parse(text) as { spec: { initContainers: Container[]; containers: Container[] } };
-    const all = [...spec.initContainers, ...spec.containers];
-    const init = all.find((one) => one.name === "sluice-init");
-    assert.deepEqual(init?.args?.slice(0, 3), ["sidecar", "iptables", "apply"]);
-    // What the image runs by itself.
-    assert.equal(all.find((one) => one.name === "sluice")?.args, undefined);
-  }
-  const unit = file("sluice.service");
+    const { spec } = parse(text) as { spec: PodSpec };
+    const native = name === "native-sidecar";
+    const init = spec.initContainers[0]!;
+    const proxy = (native ? spec.initContainers : spec.containers).find((one) => one.name === "sluice")!;
+    // Rules first: what starts later goes through the proxy. Only of a native sidecar others may be sure that it serves.
+    assert.equal(init.name, "sluice-init");
+    assertRules(init.args!);
+    assert.equal(init.securityContext!.runAsUser, 0);
+    assert.deepEqual(init.securityContext!.capabilities, { drop: ["ALL"], add: ["NET_ADMIN", "NET_RAW"] });
+    assert.equal(proxy.restartPolicy, native ? "Always" : undefined);
+    // What the image runs by itself, as who the rules know the proxy by, with nothing that it does not need.
+    assert.equal(proxy.args, undefined);
+    const { runAsUser, runAsNonRoot, allowPrivilegeEscalation, capabilities } = proxy.securityContext!;
+    assert.deepEqual([runAsUser, runAsNonRoot, allowPrivilegeEscalation], [1337, true, false]);
+    assert.deepEqual(capabilities, { drop: ["ALL"] });
+    assert.ok(proxy.securityContext!.readOnlyRootFilesystem);
+    assert.deepEqual(proxy.volumeMounts, [{ name: "tmp", mountPath: "/tmp" }]);
+    assert.deepEqual(
+      spec.volumes.map((volume) => volume.name),
+      ["tmp"],
+    );
+    for (const probe of [proxy.readinessProbe, ...(native ? [proxy.startupProbe] : [])])
+      assert.deepEqual(probe!.httpGet, { path: "/healthz/ready", port: 15021 });
+    // The application may take its time, and then the proxy drains; all of it before the pod is killed.
+    const waits = spec.containers.map(({ lifecycle }) => Number(lifecycle!.preStop.exec.command[1]));
+    assert.ok(Math.max(...waits) + DRAIN_TIME_MS / 1000 < spec.terminationGracePeriodSeconds);
+  });
+
+test("image and unit: arguments that the command takes, and a configuration that is there", () => {
+  const image = sampleFile("Dockerfile");
+  const home = /^COPY --from=build (\S+) \1$/m.exec(image)![1]!;
+  const inImage = (text: string): string => /run", "-c", "([^"]+)"/.exec(text)![1]!.replace(`${home}/`, ROOT);
+  assert.ok(existsSync(inImage(image)));
+  const unit = sampleFile("sluice.service");
   assert.ok(existsSync(ROOT + /^ExecStart=.* -c (\S+)$/m.exec(unit)![1]!));
   assert.match(unit, /useradd --uid 1337 /);
+  assertRules(/^ExecStartPost=\+\/usr\/bin\/node runtime\/cli\/sluice\.js (.*)$/m.exec(unit)![1]!.split(" "));
+  // The rules go before the proxy stops accepting: it is told to end after ExecStop.
+  assert.match(unit, /^ExecStop=\+\/usr\/bin\/node runtime\/cli\/sluice\.js sidecar iptables remove$/m);
+  assert.match(unit, /^Type=notify\nNotifyAccess=all$/m);
+  const stop = Number(/^TimeoutStopSec=(\d+)$/m.exec(unit)![1]);
+  assert.ok(stop > DRAIN_TIME_MS / 1000);
 });

@@ -79,7 +79,7 @@ port.on("message", (message: ToWorker) => {
     say({ kind: "plugins_changed", id: message.id, error, ms: 1 });
   } else if (message.kind === "drain") {
     server.close();
-    say({ kind: "drained" });
+    say({ kind: "drained", cut: 0 });
   } else if (message.kind === "drain_close") {
     Atomics.wait(script.drained!, index, 0, SLOW_MS);
     Atomics.store(script.drained!, index, 1);
