@@ -6,6 +6,7 @@ import { buildAccessLogs } from "./build/access-log.ts";
 import { buildAddress } from "./build/address.ts";
 import { buildCluster } from "./build/cluster.ts";
 import { BuildContext, type BundledFilters } from "./build/context.ts";
+import { checkInboundSources } from "./build/inbound-sources.ts";
 import { buildListener, checkListeners } from "./build/listener.ts";
 import { buildMaxConnections } from "./build/overload.ts";
 import { buildNode, type NodeOptions } from "./build/node.ts";
@@ -94,6 +95,7 @@ function buildSnapshot(
   checkClusterNames(context, clusterMessages);
   checkListeners(context, listenerMessages);
   checkGrpcServices(context, bootstrap);
+  checkInboundSources(context, listenerMessages, clusterMessages);
   const listeners: ListenerConfig[] = [];
   for (const message of listenerMessages) {
     const listener = buildListener(context, message);

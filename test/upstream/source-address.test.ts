@@ -83,3 +83,26 @@ test("the configuration", () => {
     `${at}.freebind not-supported`,
   ]);
 });
+
+test("an inbound listener that passes connections on from any address is warned of", () => {
+  const type = "type.googleapis.com/envoy.extensions.filters";
+  const passing = (direction: string, route: string, cluster = ""): string[] =>
+    load(
+      bootstrap({
+        listener: `traffic_direction: ${direction}, listener_filters: [ { name: o, typed_config: { "@type": ${type}.listener.original_dst.v3.OriginalDst } } ],`,
+        routes: `{ match: { prefix: / }, route: { ${route} } }`,
+        clusters: `- { name: away, type: ORIGINAL_DST, lb_policy: CLUSTER_PROVIDED, ${cluster} }`,
+      }),
+    ).warnings.flatMap(({ rule, path, message }) => (rule === "source-address" ? [`${path} ${message}`] : []));
+  const weighted = "weighted_clusters: { clusters: [ { name: up, weight: 1 }, { name: away, weight: 1 } ] }";
+  for (const route of ["cluster: away", weighted]) {
+    assert.match(
+      passing("INBOUND", route)[0]!,
+      /^static_resources\.clusters\[1\] cluster away passes connections of the inbound listener l on: .* 127\.0\.0\.6 and ::6/,
+    );
+    assert.deepEqual(passing("OUTBOUND", route), []);
+    const bound = "upstream_bind_config: { source_address: { address: 127.0.0.6, port_value: 0 } }";
+    assert.deepEqual(passing("INBOUND", route, bound), []);
+  }
+  assert.deepEqual(passing("INBOUND", "cluster: up"), []);
+});
