@@ -22,6 +22,11 @@ export class H2Stream implements DownstreamSession {
   readonly #wire: ServerHttp2Stream;
   readonly #stream: Stream;
   #trailers: HeaderMap | null = null;
+  /**
+   * The head of the response as it goes out, held until it is known what follows: to Node, a response that may have
+   * trailers costs half as much again as one that ends with its body.
+   */
+  #head: string[] | null = null;
   #requestTrailers: HeaderMap | null = null;
   #responseEnded = false;
   /** The response has no body on the wire: HEAD, 204, 304. */
@@ -44,7 +49,6 @@ export class H2Stream implements DownstreamSession {
     wire.on("error", ignore);
     wire.on("close", () => this.#onClosed());
     wire.on("drain", () => this.#stream.onDownstreamWritable());
-    wire.on("wantTrailers", () => this.#onWantTrailers());
   }
 
   /** The head has come. */
@@ -162,16 +166,29 @@ export class H2Stream implements DownstreamSession {
     if (this.#wire.destroyed || this.#wire.headersSent) return;
     // RFC 8441 section 5: what is 101 elsewhere is any 2xx here.
     if (status === SWITCHING_PROTOCOLS) headers.set(":status", "200");
+    this.#responseEnded = endStream;
+    this.#head = wireFields(headers);
+    if (ends) this.#sendHead(true, false);
+    else if (switches && this.#sendHead(false, true)) {
+      this.#unread = false;
+      this.#listen();
+    }
+  }
+
+  /** Sends the head if it is held. False: it has fields that HTTP/2 cannot carry, from a guest perhaps, and the stream fails. */
+  #sendHead(endStream: boolean, waitForTrailers: boolean): boolean {
+    const head = this.#head;
+    const wire = this.#wire;
+    if (head === null || wire.destroyed) return true;
+    this.#head = null;
     try {
-      this.#wire.respond(wireFields(headers), { endStream: ends, waitForTrailers: !ends });
-      this.#responseEnded = endStream;
-      if (switches && !endStream) {
-        this.#unread = false;
-        this.#listen();
-      }
+      wire.respond(head, { endStream, waitForTrailers });
+      if (waitForTrailers) wire.on("wantTrailers", () => this.#onWantTrailers());
+      return true;
     } catch {
-      // Fields that HTTP/2 cannot carry, from a guest perhaps: this stream fails, nothing else.
+      this.#responseEnded = false;
       setImmediate(failStream, this.#stream);
+      return false;
     }
   }
 
@@ -179,7 +196,8 @@ export class H2Stream implements DownstreamSession {
     const wire = this.#wire;
     let room = true;
     let fits = true;
-    if (chunk.length > 0 && !this.#bodiless && !wire.destroyed) {
+    this.#sendHead(false, !endStream);
+    if (chunk.length > 0 && !this.#bodiless && this.#takesBody) {
       if (this.#promised >= 0) {
         fits = chunk.length <= this.#promised;
         this.#promised -= Math.min(chunk.length, this.#promised);
@@ -194,18 +212,25 @@ export class H2Stream implements DownstreamSession {
 
   sendResponseTrailers(trailers: HeaderMap): void {
     this.#trailers = trailers;
+    this.#sendHead(false, true);
     this.#end();
   }
 
+  /** What follows is not known yet. Frames are gathered by Node until the end of the turn. */
   flushResponse(): void {
-    // Frames are gathered by Node until the end of the turn.
+    this.#sendHead(false, true);
+  }
+
+  /** False as well when the head could not be sent: Node would make one up. */
+  get #takesBody(): boolean {
+    return !this.#wire.destroyed && this.#wire.headersSent;
   }
 
   /** A body shorter than its length must not look complete. */
   #end(): void {
-    if (this.#promised > 0) return;
+    if (this.#promised > 0 || !this.#takesBody) return;
     this.#responseEnded = true;
-    if (!this.#bodiless && !this.#wire.destroyed) this.#wire.end();
+    if (!this.#bodiless) this.#wire.end();
   }
 
   #onWantTrailers(): void {
@@ -225,6 +250,7 @@ export class H2Stream implements DownstreamSession {
    */
   onStreamFinished(clean: boolean): void {
     if (this.#over) return;
+    this.flushResponse();
     this.#over = true;
     const wire = this.#wire;
     if (!this.#responseEnded) setImmediate(closeWire, wire, INTERNAL_ERROR);
