@@ -424,6 +424,8 @@ export const SIGNAL_ECHO_MS = 300;
 
 // ---- Upstream connections -----------------------------------------------------------------------
 
+/** Bytes of copied bodies after which a worker collects its young objects: half of what has V8 look through the whole heap. */
+export const YOUNG_COPIES_BYTES = 8 * 1024 * 1024;
 /** Bytes of head and body that are joined into one string for one system call: above, copying costs more than the call saves. */
 export const SMALL_WRITE_BYTES = 16 * 1024;
 /** Bytes that one read of an upstream socket takes at most; one such buffer per thread. */

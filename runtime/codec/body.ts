@@ -1,4 +1,5 @@
 /** A message body, or the part of one that a filter holds: chunks with a length, editable in place. */
+import { noteCopied } from "./copies.ts";
 
 const EMPTY = Buffer.alloc(0);
 
@@ -28,6 +29,7 @@ export class BodyBuffer {
   bytes(): Buffer {
     if (this.#chunks.length === 1) return this.#chunks[0]!;
     if (this.#chunks.length === 0) return EMPTY;
+    noteCopied(this.#length);
     const joined = Buffer.concat(this.#chunks, this.#length);
     this.#chunks = [joined];
     return joined;

@@ -1,5 +1,6 @@
 /** One HTTP/2 stream from downstream, between `node:http2` and the host's own stream. */
 import type { ServerHttp2Stream } from "node:http2";
+import { copyOf } from "../codec/copies.ts";
 import { fromExtendedConnect, requestHead, trailerFields, wireFields } from "../codec/h2-fields.ts";
 import { keepSession } from "../codec/h2-lifetime.ts";
 import { isAuthority, isPath } from "../codec/h1-target.ts";
@@ -203,7 +204,7 @@ export class H2Stream implements DownstreamSession {
         this.#promised -= Math.min(chunk.length, this.#promised);
       }
       // They may lie in the thread's read buffer.
-      if (fits) room = wire.write(Buffer.from(chunk));
+      if (fits) room = wire.write(copyOf(chunk));
       else setImmediate(failStream, this.#stream);
     }
     if (endStream && fits) this.#end();

@@ -1,7 +1,11 @@
 /** A downstream connection as the stream that `node:http2` wants: bytes in, bytes out, back-pressure both ways. */
 import { Duplex } from "node:stream";
+import { copyOf, noteCopied } from "../codec/copies.ts";
 import type { ConnectionView } from "../network/filter.ts";
 import type { Counter } from "../observe/stats.ts";
+
+/** How often bytes are copied on their way between here and the frames of `node:http2`. */
+const NODE_COPIES = 2;
 
 export class H2Wire extends Duplex {
   readonly #connection: ConnectionView;
@@ -20,7 +24,8 @@ export class H2Wire extends Duplex {
 
   /** Bytes from downstream, which are lent. */
   deliver(data: Buffer): void {
-    if (this.destroyed || this.push(Buffer.from(data)) || this.#paused) return;
+    noteCopied(data.length * NODE_COPIES);
+    if (this.destroyed || this.push(copyOf(data)) || this.#paused) return;
     this.#paused = true;
     this.#connection.pauseReading();
   }
@@ -59,6 +64,7 @@ export class H2Wire extends Duplex {
 
   #send(bytes: Buffer, done: (error?: Error | null) => void): void {
     this.#sent.add(bytes.length);
+    noteCopied(bytes.length * NODE_COPIES);
     if (this.#connection.write(bytes) || this.#connection.closed) done();
     else this.#blocked = done;
   }

@@ -5,6 +5,7 @@
  * The deadline of the base class is the connection's idle timeout. It stays armed while streams come and
  * go and looks, when it fires, how long the connection has really been idle.
  */
+import { copyOf } from "../codec/copies.ts";
 import type { H1Error } from "../codec/h1-errors.ts";
 import { RequestParser } from "../codec/h1-request-parser.ts";
 import { chunkHead, CRLF, LAST_CHUNK, ResponseEncoder, trailersText, WriteFlag } from "../codec/h1-writer.ts";
@@ -96,7 +97,7 @@ export class Session extends Deadline implements TerminalFilter, RequestSink, Do
   #onBytes(data: Buffer): void {
     this.#manager.stats.cxRxBytes.add(data.length);
     // The last request may still be on its way; what follows it, or a malformed one, is nobody's.
-    if (this.#switched) this.#stream?.onRequestData(Buffer.from(data), false);
+    if (this.#switched) this.#stream?.onRequestData(copyOf(data), false);
     else if (!this.#deaf && (this.#stream !== null || !this.#closing)) this.#parse(data);
     const stream = this.#stream;
     if (stream !== null) {
@@ -219,7 +220,7 @@ export class Session extends Deadline implements TerminalFilter, RequestSink, Do
 
   onRequestData(chunk: Buffer, endStream: boolean): void {
     // The bytes lie in the thread's read buffer, and a body may wait in filters, for a retry or for upstream.
-    this.#stream?.onRequestData(chunk.length === 0 ? chunk : Buffer.from(chunk), endStream);
+    this.#stream?.onRequestData(chunk.length === 0 ? chunk : copyOf(chunk), endStream);
   }
 
   onRequestTrailers(trailers: HeaderMap): void {
@@ -315,7 +316,7 @@ export class Session extends Deadline implements TerminalFilter, RequestSink, Do
       this.#connection.resumeReading();
     }
     if (early.length === 0) return;
-    stream.onRequestData(Buffer.from(early), false);
+    stream.onRequestData(copyOf(early), false);
     stream.onRequestReadComplete();
   }
 

@@ -3,6 +3,7 @@
  * A chain without such filters has no walk at all, and its bytes cost nothing here.
  */
 import { BodyBuffer } from "../codec/body.ts";
+import { copyOf } from "../codec/copies.ts";
 import type { NetworkFilter, TerminalFilter } from "../network/filter.ts";
 import { NetworkStatus } from "../network/filter.ts";
 
@@ -138,7 +139,7 @@ abstract class Walk {
   #show(at: number, hold: Hold, data: Buffer): boolean {
     const lent = hold.bytes.length === 0;
     // Bytes lent for this call alone are enough for a filter that lets everything through.
-    hold.bytes.append(lent ? data : Buffer.from(data));
+    hold.bytes.append(lent ? data : copyOf(data));
     hold.busy = true;
     hold.resumed = false;
     const status = this.call(this.places[at]!.filter, hold.bytes, hold.ended);
@@ -146,13 +147,13 @@ abstract class Walk {
     if (this.owner.closed) return false;
     hold.stopped = status === NetworkStatus.STOP && !hold.resumed;
     if (!hold.stopped) return true;
-    if (lent) hold.bytes.append(Buffer.from(hold.bytes.take()));
+    if (lent) hold.bytes.append(copyOf(hold.bytes.take()));
     this.#recount(hold);
     return false;
   }
 
   #keep(hold: Hold, data: Buffer): void {
-    if (data.length > 0) hold.bytes.append(Buffer.from(data));
+    if (data.length > 0) hold.bytes.append(copyOf(data));
     this.#recount(hold);
   }
 
@@ -169,7 +170,7 @@ abstract class Walk {
 
   /** Microtasks run before the next event of any socket, so nothing can overtake what waits for one. */
   #postpone(at: number, data: Buffer, endStream: boolean): void {
-    const copy = Buffer.from(data);
+    const copy = copyOf(data);
     this.#later.push(() => this.#pass(at, copy, endStream));
     if (this.#later.length === 1) queueMicrotask(() => this.#runLater());
   }

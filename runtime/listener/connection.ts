@@ -11,6 +11,7 @@ import type {
   TerminalFilter,
 } from "../network/filter.ts";
 import type { BodyBuffer } from "../codec/body.ts";
+import { copyOf } from "../codec/copies.ts";
 import { type ConnectionInfo, StreamInfo } from "../observe/stream-info.ts";
 import { Alarm, beginEvent, endEvent } from "../timers.ts";
 import { takesDirectWrites, writeDirect } from "../upstream/direct-write.ts";
@@ -311,7 +312,7 @@ export class DownstreamConnection implements ConnectionView, WalkOwner, BytesTak
     const socket = this.#socket;
     const taken = this.#direct ? writeDirect(socket, data) : 0;
     this.#directBytes += taken;
-    return taken === data.length || socket.write(Buffer.from(taken === 0 ? data : data.subarray(taken)));
+    return taken === data.length || socket.write(copyOf(taken === 0 ? data : data.subarray(taken)));
   }
 
   /** The socket's own word on its buffer: `drain` follows exactly when it said no. */

@@ -8,6 +8,7 @@
  */
 import { Socket } from "node:net";
 import type { SocketConstructorOpts } from "node:net";
+import { noteCopied } from "../codec/copies.ts";
 import { DOWNSTREAM_READ_BYTES } from "../limits.ts";
 
 const readBuffer = Buffer.allocUnsafeSlow(DOWNSTREAM_READ_BYTES);
@@ -60,7 +61,10 @@ export function readInto(accepted: Socket, limitBytes: number, taker: BytesTaker
   const handed = accepted as unknown as Handed;
   const handle = handed._handle;
   if (handle === null || typeof handle !== "object" || "encrypted" in accepted) {
-    accepted.on("data", (data: Buffer) => taker.onBytes(data));
+    accepted.on("data", (data: Buffer) => {
+      noteCopied(data.length);
+      taker.onBytes(data);
+    });
     accepted.resume();
     return accepted;
   }

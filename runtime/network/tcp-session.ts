@@ -8,6 +8,7 @@
 import { ResetReason, ResponseFlag } from "../errors.ts";
 import type { StreamInfo } from "../observe/stream-info.ts";
 import { BodyBuffer } from "../codec/body.ts";
+import { copyOf } from "../codec/copies.ts";
 import { Alarm, Deadline, now } from "../timers.ts";
 import type { Hash64 } from "../upstream/hash64.ts";
 import type { MetadataMatch } from "../upstream/metadata-match.ts";
@@ -332,7 +333,7 @@ export class TcpSession extends Deadline implements TerminalFilter, TcpHandler, 
     this.#proxy.stats.earlyDataReceived.inc();
     this.#proxy.stats.cxRxBytesBuffered.add(data.length);
     this.#early ??= new BodyBuffer();
-    this.#early.append(Buffer.from(data));
+    this.#early.append(copyOf(data));
   }
 
   #dropEarly(): Buffer | null {

@@ -1,5 +1,6 @@
 /** One unary gRPC call to a cluster, for guests and for filters of the host. */
 import * as GrpcStatus from "../../abi/grpc-status.ts";
+import { copyOf } from "../codec/copies.ts";
 import { HeaderMap } from "../codec/headers.ts";
 import { ResetReason } from "../errors.ts";
 import { GRPC_MESSAGE_BYTES } from "../limits.ts";
@@ -70,7 +71,7 @@ class GrpcCall extends Deadline implements Call, UpstreamHandler {
   }
 
   onUpstreamData(chunk: Buffer, endStream: boolean): void {
-    const fault = this.#reader.push(Buffer.from(chunk));
+    const fault = this.#reader.push(copyOf(chunk));
     if (fault !== null) this.#giveUp(fault.status, fault.text, endStream);
     else if (endStream) this.#fail(GrpcStatus.UNKNOWN, "response without grpc-status");
   }

@@ -1,5 +1,6 @@
 /** One gRPC stream to a cluster: any number of messages in both directions. */
 import * as GrpcStatus from "../../abi/grpc-status.ts";
+import { copyOf } from "../codec/copies.ts";
 import { HeaderMap } from "../codec/headers.ts";
 import { ResetReason } from "../errors.ts";
 import { GRPC_MESSAGE_BYTES, GRPC_STREAM_QUEUED_BYTES } from "../limits.ts";
@@ -84,7 +85,7 @@ export class GrpcStream implements UpstreamHandler {
   }
 
   onUpstreamData(chunk: Buffer, endStream: boolean): void {
-    this.#splitter.add(Buffer.from(chunk));
+    this.#splitter.add(copyOf(chunk));
     for (;;) {
       const next = this.#splitter.next();
       if (next === null || this.#handler === null) break;

@@ -1,5 +1,6 @@
 /** One HTTP/2 request: waits for a connection if it must, then is a stream of `node:http2`. */
 import type { ClientHttp2Stream } from "node:http2";
+import { noteCopied } from "../codec/copies.ts";
 import { extendedConnect, plainConnect, switched, trailerFields } from "../codec/h2-fields.ts";
 import { HeaderMap } from "../codec/headers.ts";
 import { ResetReason } from "../errors.ts";
@@ -225,6 +226,7 @@ export class H2Request extends QueueLink implements PoolRequest {
   }
 
   #onData(chunk: Buffer): void {
+    noteCopied(chunk.length);
     if (this.done) return;
     this.handler.onUpstreamData(chunk, false);
     if (!this.done) this.handler.onUpstreamReadComplete();

@@ -1,5 +1,6 @@
 /** One HTTP call to a cluster with request and response in memory, for guests. */
 import { BodyBuffer } from "../codec/body.ts";
+import { copyOf } from "../codec/copies.ts";
 import { HeaderMap } from "../codec/headers.ts";
 import { ResetReason } from "../errors.ts";
 import { HTTP_CALL_RESPONSE_BYTES } from "../limits.ts";
@@ -79,7 +80,7 @@ class HttpCall extends Deadline implements Call, UpstreamHandler {
       this.#over()?.onHttpCallFailure(ResetReason.LOCAL_RESET);
       return;
     }
-    this.#response.append(Buffer.from(chunk));
+    this.#response.append(copyOf(chunk));
     if (endStream) this.#answer(new HeaderMap());
   }
 

@@ -2,6 +2,7 @@
  * A tunnel that is one request of a cluster: a stream of HTTP/2 (CONNECT, RFC 9113 section 8.5), or a POST whose body
  * and whose response's body carry the bytes.
  */
+import { copyOf } from "../codec/copies.ts";
 import type { HeaderMap } from "../codec/headers.ts";
 import { ResetReason } from "../errors.ts";
 import { DELAYED_CLOSE_TIMEOUT_MS } from "../limits.ts";
@@ -54,7 +55,7 @@ export class RequestTunnel implements ByteStream, UpstreamHandler {
   }
 
   write(data: Buffer): boolean {
-    const room = this.#request.sendData(Buffer.from(data), false);
+    const room = this.#request.sendData(copyOf(data), false);
     this.#request.flush();
     return room;
   }

@@ -3,6 +3,7 @@
  * pooled: who asked for it owns it, and it counts as a request of the cluster while it lives.
  */
 import type { Socket } from "node:net";
+import { copyOf } from "../codec/copies.ts";
 import { ResetReason } from "../errors.ts";
 import type { ConnectionInfo, SecureFacts } from "../observe/stream-info.ts";
 import { beginEvent, Deadline, endEvent } from "../timers.ts";
@@ -134,7 +135,7 @@ export class TcpConnection extends Deadline implements ByteStream {
     stats.cxTxBytes.add(data.length);
     const taken = this.#direct ? writeDirect(socket, data) : 0;
     if (taken === data.length) return true;
-    const room = socket.write(Buffer.from(taken === 0 ? data : data.subarray(taken)));
+    const room = socket.write(copyOf(taken === 0 ? data : data.subarray(taken)));
     if (!room) stats.flowBackedUp.inc();
     return room;
   }

@@ -6,6 +6,7 @@
  * Addresses and sizes must be unsigned (`>>> 0`): guests hand over signed 32-bit integers.
  */
 import * as Status from "../../../abi/status.ts";
+import { copyOf } from "../../codec/copies.ts";
 import { COPY_FUEL_PER_BYTE, FREE_COPY_BYTES, KEPT_COPY_FUEL_PER_BYTE } from "../../limits.ts";
 import { GuestExit } from "./failure.ts";
 import type { GuestStrings } from "./guest-strings.ts";
@@ -86,7 +87,7 @@ export class GuestMemory {
   /** A copy of its own, since guests reuse their memory at once. */
   copy(at: number, size: number): Buffer {
     if (size > FREE_COPY_BYTES) this.#pay(size, KEPT_COPY_FUEL_PER_BYTE);
-    return size === 0 ? NOTHING : Buffer.from(this.bytes.subarray(at, at + size));
+    return size === 0 ? NOTHING : copyOf(this.bytes.subarray(at, at + size));
   }
 
   /** Takes the fuel of a copy that somebody else makes and keeps. */
