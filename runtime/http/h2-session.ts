@@ -45,7 +45,8 @@ export class H2Session extends Deadline implements TerminalFilter {
     this.connection = connection;
     const { config } = manager;
     const maxConcurrentStreams = config.http2?.maxConcurrentStreams ?? H2_DOWNSTREAM_STREAMS;
-    this.#wire = new H2Wire(connection, { closeMs: config.delayedCloseTimeoutMs, sent: manager.stats.cxTxBytes });
+    const { cxRxBytes: received, cxTxBytes: sent } = manager.stats;
+    this.#wire = new H2Wire(connection, { closeMs: config.delayedCloseTimeoutMs, received, sent });
     const session = process.getBuiltinModule("node:http2").performServerHandshake(this.#wire, {
       maxSessionMemory: Math.max(10, Math.ceil((maxConcurrentStreams * H2_SLOW_STREAM_BYTES) / 1e6)),
       // Pseudo-fields count there, and not in Envoy's limit.
@@ -91,10 +92,7 @@ export class H2Session extends Deadline implements TerminalFilter {
   }
 
   onData(data: Buffer, endStream: boolean): void {
-    if (data.length > 0) {
-      this.manager.stats.cxRxBytes.add(data.length);
-      this.#wire.deliver(data);
-    }
+    if (data.length > 0) this.#wire.deliver(data);
     if (endStream) this.#onRemoteEnd();
   }
 
@@ -134,6 +132,9 @@ export class H2Session extends Deadline implements TerminalFilter {
     stats.cxDestroy.inc();
     if (this.#streams.size > 0) stats.cxDestroyActiveRq.inc();
     for (const stream of [...this.#streams]) stream.onGone();
+    this.#wire.count();
+    // Told of that first, Node writes nothing more to its own stream, which is gone.
+    if (this.#wire._handle !== null) this.#wire.destroy();
     this.#session.destroy();
     this.#wire.destroy();
   }
@@ -156,6 +157,11 @@ export class H2Session extends Deadline implements TerminalFilter {
     if (this.#draining || !this.manager.asksToLeave()) return;
     this.manager.stats.cxDrainClose.inc();
     this.onDraining();
+  }
+
+  /** Bytes of a stream have come or gone. */
+  countBytes(): void {
+    this.#wire.count();
   }
 
   onStreamOver(stream: H2Stream): void {

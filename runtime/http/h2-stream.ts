@@ -109,6 +109,7 @@ export class H2Stream implements DownstreamSession {
   #listen(): void {
     const wire = this.#wire;
     wire.on("data", (chunk: Buffer) => {
+      this.#session.countBytes();
       if (this.#over) return;
       this.#stream.onRequestData(chunk, false);
       if (!this.#over) this.#stream.onRequestReadComplete();
@@ -134,6 +135,7 @@ export class H2Stream implements DownstreamSession {
   }
 
   #onClosed(): void {
+    this.#session.countBytes();
     this.onGone();
   }
 
@@ -204,6 +206,7 @@ export class H2Stream implements DownstreamSession {
         this.#promised -= Math.min(chunk.length, this.#promised);
       }
       // They may lie in the thread's read buffer.
+      this.#session.countBytes();
       if (fits) room = wire.write(copyOf(chunk));
       else setImmediate(failStream, this.#stream);
     }

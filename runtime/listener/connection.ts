@@ -6,6 +6,7 @@ import type { Socket } from "node:net";
 import type {
   ConnectionView,
   FilterView,
+  NativeStream,
   NetworkFilter,
   NetworkFilterFactory,
   TerminalFilter,
@@ -16,7 +17,7 @@ import { type ConnectionInfo, StreamInfo } from "../observe/stream-info.ts";
 import { Alarm, beginEvent, endEvent } from "../timers.ts";
 import { takesDirectWrites, writeDirect } from "../upstream/direct-write.ts";
 import { Hold, type Place, ReadWalk, type WalkOwner, WriteWalk } from "./chain-walk.ts";
-import { type BytesTaker, bytesTaken, readInto, resetSocket } from "./read-buffer.ts";
+import { type BytesTaker, bytesTaken, nativeStream, readInto, resetSocket } from "./read-buffer.ts";
 import type { ServedChain } from "./served-chains.ts";
 
 /** What a connection tells the listener that accepted it. */
@@ -134,6 +135,10 @@ export class DownstreamConnection implements ConnectionView, WalkOwner, BytesTak
     if (this.#localClose) return false;
     if (this.#writes !== null) return this.sendFrom(this.#places.length, data, false);
     return this.#noteRoom(this.#writeNow(data));
+  }
+
+  takeStream(): NativeStream | null {
+    return this.#reads === null ? nativeStream(this.#socket) : null;
   }
 
   endWrite(): void {

@@ -10,15 +10,15 @@ import { Socket } from "node:net";
 import type { SocketConstructorOpts } from "node:net";
 import { noteCopied } from "../codec/copies.ts";
 import { DOWNSTREAM_READ_BYTES } from "../limits.ts";
+import type { NativeStream } from "../network/filter.ts";
 
 const readBuffer = Buffer.allocUnsafeSlow(DOWNSTREAM_READ_BYTES);
 
-interface Handle {
+interface Handle extends NativeStream {
   reading?: boolean;
   readStart?(): number;
   readStop?(): number;
   /** Given to the system or waiting for it, and of these the waiting ones. */
-  readonly bytesWritten?: number;
   readonly writeQueueSize?: number;
   /** What lies below TLS. */
   readonly _parent?: Handle;
@@ -86,6 +86,11 @@ export function readInto(accepted: Socket, limitBytes: number, taker: BytesTaker
   const socket = new Socket(options as unknown as SocketConstructorOpts);
   if (early !== null) process.nextTick(deliver, socket, early, taker);
   return socket;
+}
+
+/** What Node's own protocols read from and write to; null when the socket is gone. */
+export function nativeStream(socket: Socket): NativeStream | null {
+  return (socket as unknown as Handed)._handle;
 }
 
 /** Bytes that the system has taken of what was written, under TLS those of its records: more of them, and the peer reads. */

@@ -73,6 +73,12 @@ export interface PassingFilterFactory {
 
 export type NetworkFilterFactory = TerminalFilterFactory | PassingFilterFactory;
 
+/** What Node's own protocols read from and write to. Both counts are of all its life, and missing once it is closed. */
+export interface NativeStream {
+  readonly bytesRead?: number;
+  readonly bytesWritten?: number;
+}
+
 /**
  * A downstream connection as its filters see it. `reason` of the ways to close stands in access logs
  * (DOWNSTREAM_LOCAL_CLOSE_REASON); the first one given counts.
@@ -94,6 +100,11 @@ export interface ConnectionView {
   write(data: Buffer | string): boolean;
   /** The same with bytes that are only lent: what the system does not take at once is copied. */
   writeLent(data: Buffer): boolean;
+  /**
+   * The native stream below, for a protocol that Node itself speaks: from then on bytes go past the connection both ways,
+   * and it hears of the end alone. Null, or absent, when filters stand before the terminal one or there is no such stream.
+   */
+  takeStream?(): NativeStream | null;
   /** Ends the direction towards downstream once everything is written; bytes may still come in. */
   endWrite(): void;
   /** Counted: as many `resumeReading` as `pauseReading` until bytes come again. */

@@ -27,6 +27,8 @@ import type { HttpEnvironment } from "../../runtime/http/connection-manager.ts";
 import type { HeaderMap } from "../../runtime/codec/headers.ts";
 import { Phase } from "../../runtime/http/filter.ts";
 import type { HttpFilterFactory, StreamView } from "../../runtime/http/filter.ts";
+import { NetworkStatus } from "../../runtime/network/filter.ts";
+import type { PassingFilterFactory } from "../../runtime/network/filter.ts";
 import { ListenerSet } from "../../runtime/listener/listener-set.ts";
 import { AccessLog } from "../../runtime/observe/access-log.ts";
 import { StatsStore } from "../../runtime/observe/stats.ts";
@@ -154,10 +156,26 @@ export function route(prefix: string, action: RouteAction, more: Partial<RouteCo
   };
 }
 
+/** Sees all bytes of a connection and lets them through. */
+export const SEES_ALL: PassingFilterFactory = {
+  name: "sees_all",
+  terminal: false,
+  reads: true,
+  writes: true,
+  create: () => ({
+    onNewConnection: () => NetworkStatus.CONTINUE,
+    onData: () => NetworkStatus.CONTINUE,
+    onWrite: () => NetworkStatus.CONTINUE,
+    onClose: () => {},
+  }),
+};
+
 export interface EngineOptions {
   readonly routes: readonly RouteConfigEntry[];
   readonly clusters?: readonly ClusterConfig[];
   readonly filters?: readonly HttpFilterFactory[];
+  /** In front of the connection manager. */
+  readonly networkFilters?: readonly PassingFilterFactory[];
   readonly manager?: Partial<HttpConnectionManagerConfig>;
   readonly virtualHost?: Partial<VirtualHostConfig>;
   readonly bufferLimitBytes?: number;
@@ -227,7 +245,11 @@ export class Engine {
     const config_ = managed({ ...listenerConfig(limit), ...options.listener }, options);
     const listeners = new ListenerSet(
       [config_],
-      environment(stats, (made) => [managerOf(made)], options.log === undefined ? {} : { log: options.log }),
+      environment(
+        stats,
+        (made) => [...(options.networkFilters ?? []), managerOf(made)],
+        options.log === undefined ? {} : { log: options.log },
+      ),
     );
     await listeners.start();
     return new Engine(options, config_, { listeners, clusters }, { stats, finished });
