@@ -159,7 +159,8 @@ describe("the process that takes over", () => {
 
   test("is told to end on trial: what it has accepted finishes, and the old one goes on", async () => {
     const { clusters, arrived } = await slowUpstream();
-    const row = new Row();
+    // Time enough to finish.
+    const row = new Row("--drain-time-s", "600");
     const old = await row.next(STEADY).live();
     const onTrial = row.next(bootstrap({ routes: [ALL_TO_UP], clusters }), ...TRIAL);
     await onTrial.printed("serving on trial beside epoch 0");

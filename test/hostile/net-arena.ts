@@ -25,15 +25,16 @@ const LARGE_BYTES = 8 * 1024 * 1024;
 /** How long it waits where attacks are told by other things than their time, however busy the machine is. */
 const LONG_PATIENCE_S = 600;
 
-/** Where attacks go; the hasty ones wait for first bytes for PATIENCE_MS. */
-export type Door = "plain" | "secure" | "proxied" | "hasty_secure" | "hasty_proxied";
+/** Where attacks go; the hasty ones wait for first bytes for PATIENCE_MS, and for HTTP that does not go on. */
+export type Door = "plain" | "hasty_plain" | "secure" | "hasty_secure" | "proxied" | "hasty_proxied";
 /** Where peaceful clients go: other listeners of the same worker, as patient as they are without being told otherwise. */
 type CalmDoor = "calm" | "calm_secure";
 const DOORS: readonly (Door | CalmDoor)[] = [
   "plain",
+  "hasty_plain",
   "secure",
-  "proxied",
   "hasty_secure",
+  "proxied",
   "hasty_proxied",
   "calm",
   "calm_secure",
@@ -119,7 +120,7 @@ export class NetArena {
   async settled(): Promise<void> {
     for (;;) {
       const left = await this.sum(
-        "^listener.(plain|(hasty_)?secure|(hasty_)?proxied).downstream_(pre_)?cx_active$|^cluster.up.upstream_rq_active$",
+        "^listener.(hasty_)?(plain|secure|proxied).downstream_(pre_)?cx_active$|^cluster.up.upstream_rq_active$",
       );
       if (left === 0) return;
       await sleep(10);
@@ -164,6 +165,7 @@ function configuration(own: { certificate: string; key: string }, origin: number
     common_tls_context: { alpn_protocols: [h2, http/1.1], tls_certificates: [ { certificate_chain: { filename: ${own.certificate} }, private_key: { filename: ${own.key} } } ] } } },`);
   const parts: Readonly<Record<Door | CalmDoor, readonly [filters: string, chain: string]>> = {
     plain: ["", ""],
+    hasty_plain: ["", ""],
     secure: [hello, `transport_socket_connect_timeout: ${patience}, ${tls}`],
     proxied: [inspect("proxy", "proxy_protocol.v3.ProxyProtocol"), ""],
     hasty_secure: [hello, tls],
@@ -174,13 +176,14 @@ function configuration(own: { certificate: string; key: string }, origin: number
   const listener = (name: Door | CalmDoor): string => {
     const [filters, chain] = parts[name];
     const calm = name.startsWith("calm");
+    const patient = calm || name === "plain";
     return `
   - name: ${name}
     stat_prefix: ${name}
     address: { socket_address: { address: 127.0.0.1, port_value: 0 } }
     ${calm ? "" : `listener_filters_timeout: ${name.startsWith("hasty") ? patience : `${LONG_PATIENCE_S}s`}`}
     ${filters}
-    filter_chains: [ { ${chain} filters: [ ${calm ? manager("calm", "") : manager("in", impatient)} ] } ]`;
+    filter_chains: [ { ${chain} filters: [ ${manager(calm ? "calm" : "in", patient ? "" : impatient)} ] } ]`;
   };
   return `
 admin: { address: { socket_address: { address: 127.0.0.1, port_value: 0 } } }

@@ -92,8 +92,8 @@ const HEADER_TABLE_SIZE = 1;
 const INITIAL_WINDOW_SIZE = 4;
 
 /** HTTP/2 in the clear: what is sent after the preface. Nothing that comes back is read by an attacker that is `deaf`. */
-function http2(pieces: () => Iterable<Buffer>, deaf = false): NetAttack["run"] {
-  return each("plain", async (socket) => {
+function http2(door: Door, pieces: () => Iterable<Buffer>, deaf = false): NetAttack["run"] {
+  return each(door, async (socket) => {
     if (deaf) socket.pause();
     socket.write(begin());
     await pour(socket, pieces());
@@ -268,14 +268,14 @@ export const NET_ATTACKS: readonly NetAttack[] = [
   {
     name: "HTTP/2: half a preface",
     times: 100,
-    run: each("plain", (socket) => void socket.write(PREFACE.subarray(0, 12))),
+    run: each("hasty_plain", (socket) => void socket.write(PREFACE.subarray(0, 12))),
     counted: { "http.in.downstream_cx_idle_timeout": 1 },
   },
   {
     name: "HTTP/2: half a head, and nothing more",
     times: 50,
     run: each(
-      "plain",
+      "hasty_plain",
       (socket) => void socket.write(begin(frame(Frame.HEADERS, END_STREAM, 1, block([":method", "GET"])))),
     ),
     counted: { "http.in.downstream_cx_idle_timeout": 1 },
@@ -283,7 +283,7 @@ export const NET_ATTACKS: readonly NetAttack[] = [
   {
     name: "HTTP/2: streams that are reset at once",
     times: 5,
-    run: http2(() =>
+    run: http2("plain", () =>
       repeated(20_000, (at) => Buffer.concat([ask(2 * at + 1), frame(Frame.RST_STREAM, 0, 2 * at + 1, number(8))])),
     ),
     counted: { "http.in.downstream_rq_rx_reset": 100 },
@@ -291,7 +291,7 @@ export const NET_ATTACKS: readonly NetAttack[] = [
   {
     name: "HTTP/2: a head that never ends",
     times: 5,
-    run: http2(function* () {
+    run: http2("plain", function* () {
       yield frame(Frame.HEADERS, END_STREAM, 1, block(head("GET", "/small")));
       yield* repeated(20_000, () => frame(CONTINUATION, 0, 1, block(["x", "y".repeat(100)])));
     }),
@@ -300,19 +300,19 @@ export const NET_ATTACKS: readonly NetAttack[] = [
   {
     name: "HTTP/2: settings, acknowledgements unread",
     times: 5,
-    run: http2(() => repeated(200_000, () => settings([INITIAL_WINDOW_SIZE, 65_535])), true),
+    run: http2("plain", () => repeated(200_000, () => settings([INITIAL_WINDOW_SIZE, 65_535])), true),
     counted: { "http.in.downstream_cx_protocol_error": 1 },
   },
   {
     name: "HTTP/2: pings, answers unread",
     times: 5,
-    run: http2(() => repeated(200_000, () => frame(PING, 0, 0, Buffer.alloc(8))), true),
+    run: http2("plain", () => repeated(200_000, () => frame(PING, 0, 0, Buffer.alloc(8))), true),
     counted: { "http.in.downstream_cx_protocol_error": 1 },
   },
   {
     name: "HTTP/2: empty frames of a body",
     times: 5,
-    run: http2(function* () {
+    run: http2("hasty_plain", function* () {
       yield ask(1, "/small", 0);
       yield* repeated(50_000, () => frame(Frame.DATA, 0, 1));
     }),
@@ -321,13 +321,13 @@ export const NET_ATTACKS: readonly NetAttack[] = [
   {
     name: "HTTP/2: priorities",
     times: 5,
-    run: http2(() => repeated(20_000, (at) => frame(PRIORITY, 0, 2 * at + 1, Buffer.alloc(5)))),
+    run: http2("hasty_plain", () => repeated(20_000, (at) => frame(PRIORITY, 0, 2 * at + 1, Buffer.alloc(5)))),
     counted: {},
   },
   {
     name: "HTTP/2: responses that nobody makes room for",
     times: 2,
-    run: http2(function* () {
+    run: http2("hasty_plain", function* () {
       yield settings([INITIAL_WINDOW_SIZE, 0]);
       yield* repeated(100, (at) => ask(2 * at + 1, "/large"));
     }),
@@ -336,7 +336,7 @@ export const NET_ATTACKS: readonly NetAttack[] = [
   {
     name: "HTTP/2: more streams than are allowed",
     times: 3,
-    run: http2(function* () {
+    run: http2("hasty_plain", function* () {
       yield settings([INITIAL_WINDOW_SIZE, 0]);
       yield* repeated(5000, (at) => ask(2 * at + 1, "/large"));
     }),
@@ -345,7 +345,7 @@ export const NET_ATTACKS: readonly NetAttack[] = [
   {
     name: "HTTP/2: a table of 4 GiB for heads, and a block that takes it",
     times: 5,
-    run: http2(function* () {
+    run: http2("plain", function* () {
       yield settings([HEADER_TABLE_SIZE, 0xffff_ffff]);
       yield* repeated(50, (at) => ask(2 * at + 1));
       // RFC 7541 section 6.3: from now on the table has 2^28 bytes; nobody has allowed more than 4,096.
@@ -361,7 +361,7 @@ export const NET_ATTACKS: readonly NetAttack[] = [
   {
     name: "HTTP/2: one field of 4,000 bytes, named a thousand times",
     times: 5,
-    run: http2(function* () {
+    run: http2("hasty_plain", function* () {
       const name = Buffer.from("x-bomb");
       const length = Buffer.of(0x7f, 0x80 | (3900 - 127), (3900 - 127) >> 7);
       // RFC 7541 section 6.2.1: into the table; then by its index, 62.

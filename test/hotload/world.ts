@@ -158,6 +158,8 @@ export class Origin {
     this.name = name;
     this.server = createServer((request, response) => this.#answer(request, response));
     this.server.on("connection", () => this.connections++);
+    // Whoever keeps a connection keeps it, however long nothing happens.
+    this.server.keepAliveTimeout = 0;
   }
 
   static async start(name: string): Promise<Origin> {
