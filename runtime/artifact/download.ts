@@ -2,9 +2,9 @@
  * One file over HTTP from a cluster's endpoints, for the control plane: a bounded time, a bounded size, and an exact
  * reason when it cannot be had. Redirects are not followed: what is fetched comes from where the configuration says.
  */
-import { isIPv6 } from "node:net";
 import type { Address, ClusterConfig } from "../config/snapshot.ts";
 import { ProxyError } from "../errors.ts";
+import { addressText } from "../observe/address-text.ts";
 import { clusterConnector } from "./cluster-connector.ts";
 import type { ConnectorEnvironment } from "./cluster-connector.ts";
 
@@ -71,12 +71,7 @@ export async function download(wanted: Download, turn: number): Promise<Buffer> 
 }
 
 function originHost(address: Address, url: URL): string {
-  if (address.kind === "pipe") return url.host;
-  return `${isIPv6(address.host) ? `[${address.host}]` : address.host}:${address.port}`;
-}
-
-function addressText(address: Address): string {
-  return address.kind === "pipe" ? address.path : `${address.host}:${address.port}`;
+  return address.kind === "pipe" ? url.host : addressText(address);
 }
 
 function asProxyError(error: unknown, place: string, timeoutMs: number): ProxyError {

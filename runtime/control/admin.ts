@@ -9,7 +9,7 @@ import type { AddressInfo } from "node:net";
 import type { AdminConfig } from "../config/snapshot.ts";
 import { ProxyError } from "../errors.ts";
 import { ADMIN_CONNECTIONS, ADMIN_HEAD_BYTES, ADMIN_MODULES, ADMIN_REQUEST_TIMEOUT_MS } from "../limits.ts";
-import { formatAddress, formatIpPort } from "../listener/address.ts";
+import { addressText, ipPort } from "../observe/address-text.ts";
 import { setMode } from "../listener/bind.ts";
 import { descriptorOf, duplicate } from "../listener/native-sockets.ts";
 import type { Log } from "../observe/log.ts";
@@ -71,7 +71,7 @@ export class AdminListener {
     } catch (error) {
       const cause = error as NodeJS.ErrnoException;
       const why = cause.code === "EADDRINUSE" ? "the address is in use (another process listens there)" : cause.message;
-      const text = `admin: cannot bind ${formatAddress(address)}: ${why}`;
+      const text = `admin: cannot bind ${addressText(address)}: ${why}`;
       throw new ProxyError("ADMIN_BIND_FAILED", "config", text, cause);
     }
     // A connection that could not be accepted, for want of memory or descriptors: the next one may be.
@@ -83,7 +83,7 @@ export class AdminListener {
       const bound = server.address() as AddressInfo;
       this.#loopback = bound.address === "::1" || bound.address.startsWith("127.");
       this.#local = this.#loopback;
-      this.#address = formatIpPort(bound.address, bound.port);
+      this.#address = ipPort(bound.address, bound.port);
     }
     return this.#address;
   }

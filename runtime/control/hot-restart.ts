@@ -6,7 +6,7 @@ import { platform } from "node:os";
 import type { Address } from "../config/snapshot.ts";
 import { ProxyError } from "../errors.ts";
 import { HAND_OVER_MS, LAST_CONNECTION_LOOK_MS } from "../limits.ts";
-import { formatAddress } from "../listener/address.ts";
+import { addressText } from "../observe/address-text.ts";
 import type { LentSocket } from "../listener/listening-socket.ts";
 import { closeDescriptor } from "../listener/native-sockets.ts";
 import type { Log } from "../observe/log.ts";
@@ -104,7 +104,7 @@ export class HotRestart implements Lender {
   /** The admin interface has the address of the one before, so it can start only when that one has stopped. */
   get takesAdmin(): boolean {
     const { adminAddress } = this.#process;
-    return adminAddress !== undefined && this.#predecessor?.admin === formatAddress(adminAddress);
+    return adminAddress !== undefined && this.#predecessor?.admin === addressText(adminAddress);
   }
 
   get adminDescriptor(): number | null {
@@ -177,7 +177,7 @@ export class HotRestart implements Lender {
     const plugins = await this.#process.plugins();
     const adminDescriptor = this.#process.lendAdmin();
     const sockets = await pool.lend();
-    const admin = adminAddress === undefined ? null : formatAddress(adminAddress);
+    const admin = adminAddress === undefined ? null : addressText(adminAddress);
     return { sockets, admin, adminDescriptor, plugins, firstStartMs: this.firstStartMs };
   }
 

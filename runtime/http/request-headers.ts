@@ -5,10 +5,11 @@
 import { BlockList } from "node:net";
 import type { HeaderMap } from "../codec/headers.ts";
 import type { HttpConnectionManagerConfig, NodeConfig } from "../config/snapshot.ts";
+import { ipPort } from "../observe/address-text.ts";
+import { ipFamily } from "../observe/ip-family.ts";
 import type { StreamInfo } from "../observe/stream-info.ts";
 import { CLIENT_CERT_HEADER, forwardClientCert } from "./client-cert.ts";
 import { newRequestId } from "./request-id.ts";
-import { ipFamily } from "../observe/ip-family.ts";
 
 /** Removed from requests that do not come from inside: they steer the router. */
 const INTERNAL_ONLY = new Set([
@@ -54,7 +55,8 @@ export class RequestHeaders {
     const forwardedFor = headers.joined("x-forwarded-for");
     const trusted = this.#trustedAddress(forwardedFor, connection.remoteIp);
     info.remoteIp = trusted;
-    info.remoteAddress = trusted === connection.remoteIp ? connection.remoteAddress : withPortZero(trusted);
+    // What x-forwarded-for names has no port; Envoy prints port 0.
+    info.remoteAddress = trusted === connection.remoteIp ? connection.remoteAddress : ipPort(trusted, 0);
     const internal = this.#isInternal(forwardedFor, trusted);
     const edge = !internal && config.useRemoteAddress;
     this.#sanitize(headers, internal, edge);
@@ -161,11 +163,6 @@ function ipOf(address: string): string {
   const colon = address.lastIndexOf(":");
   const ip = colon < 0 ? address : address.slice(0, colon);
   return ip.startsWith("[") ? ip.slice(1, -1) : ip;
-}
-
-/** Addresses out of x-forwarded-for have no port; Envoy prints port 0. */
-function withPortZero(ip: string): string {
-  return ip.includes(":") ? `[${ip}]:0` : `${ip}:0`;
 }
 
 function blockList(cidrs: readonly string[]): BlockList {

@@ -4,7 +4,7 @@
  */
 import type { Address } from "../config/snapshot.ts";
 import { canonicalIp } from "../observe/ip-mask.ts";
-import { formatIpPort } from "./address.ts";
+import { ipPort } from "../observe/address-text.ts";
 
 interface Entry<T> {
   readonly owner: T;
@@ -19,8 +19,8 @@ export class AddressBook<T> {
   add(address: Address, port: number, owner: T): void {
     if (address.kind === "pipe") return;
     const ip = canonicalIp(address.host);
-    this.#enter(formatIpPort(ip, port), { owner, borrowed: false });
-    if (ip === "::" && address.ipv4Compat) this.#enter(formatIpPort("0.0.0.0", port), { owner, borrowed: true });
+    this.#enter(ipPort(ip, port), { owner, borrowed: false });
+    if (ip === "::" && address.ipv4Compat) this.#enter(ipPort("0.0.0.0", port), { owner, borrowed: true });
   }
 
   /** Takes all addresses of an owner away. */
@@ -34,7 +34,7 @@ export class AddressBook<T> {
 
   /** The owner of a destination, `ip` as `net` spells it; undefined when nobody has it. */
   find(ip: string, port: number): T | undefined {
-    return this.#first(formatIpPort(ip, port)) ?? this.#first(formatIpPort(ip.includes(":") ? "::" : "0.0.0.0", port));
+    return this.#first(ipPort(ip, port)) ?? this.#first(ipPort(ip.includes(":") ? "::" : "0.0.0.0", port));
   }
 
   #first(key: string): T | undefined {

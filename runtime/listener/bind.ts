@@ -3,7 +3,7 @@ import { chmodSync, lstatSync, rmSync, unlinkSync } from "node:fs";
 import type { ListenOptions, Server } from "node:net";
 import type { Address, ListenerConfig } from "../config/snapshot.ts";
 import { ProxyError } from "../errors.ts";
-import { formatAddress, formatIpPort } from "./address.ts";
+import { addressText, ipPort } from "../observe/address-text.ts";
 import {
   descriptorOf,
   duplicate,
@@ -46,7 +46,7 @@ export function hasOwnSocket(config: ListenerConfig, address: Address): boolean 
 export function listen(server: Server, address: Address, config: ListenerConfig, options: BindOptions): Promise<void> {
   return new Promise((resolve, reject) => {
     const refuse = (cause: unknown): void => {
-      const why = `listener ${config.name}: cannot bind ${formatAddress(address)}: ${bindReason(cause)}`;
+      const why = `listener ${config.name}: cannot bind ${addressText(address)}: ${bindReason(cause)}`;
       reject(new ProxyError("BIND_FAILED", "config", why, cause));
     };
     server.once("error", refuse);
@@ -146,6 +146,6 @@ export function describe(server: Server, index: number, address: Address, config
   const descriptor = hasOwnSocket(config, address) ? -1 : descriptorOf(server);
   const { name } = config;
   if (bound === null || typeof bound === "string")
-    return { name, index, address: formatAddress(address), port: 0, descriptor };
-  return { name, index, address: formatIpPort(bound.address, bound.port), port: bound.port, descriptor };
+    return { name, index, address: addressText(address), port: 0, descriptor };
+  return { name, index, address: ipPort(bound.address, bound.port), port: bound.port, descriptor };
 }

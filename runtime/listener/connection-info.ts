@@ -1,7 +1,7 @@
 /** The facts of an accepted socket in the form that the connection keeps. */
 import type { ListenerConfig } from "../config/snapshot.ts";
 import type { ConnectionInfo, SecureFacts } from "../observe/stream-info.ts";
-import { formatAddress, formatIpPort } from "./address.ts";
+import { addressText, ipPort } from "../observe/address-text.ts";
 import type { SocketFacts } from "./listener-filter.ts";
 
 let nextConnectionId = 1;
@@ -14,9 +14,9 @@ export function connectionInfo(
   secure?: SecureFacts,
 ): ConnectionInfo {
   const { pipe, directRemoteIp, remoteIp } = facts;
-  const path = pipe ? formatAddress(config.address) : "";
-  const directRemoteAddress = pipe ? path : formatIpPort(directRemoteIp, facts.directRemotePort);
-  const directLocalAddress = pipe ? path : formatIpPort(facts.directLocalIp, facts.directLocalPort);
+  const path = pipe ? addressText(config.address) : "";
+  const directRemoteAddress = pipe ? path : ipPort(directRemoteIp, facts.directRemotePort);
+  const directLocalAddress = pipe ? path : ipPort(facts.directLocalIp, facts.directLocalPort);
   const moved = remoteIp !== directRemoteIp || facts.remotePort !== facts.directRemotePort;
   return {
     id: nextConnectionId++,
@@ -25,10 +25,10 @@ export function connectionInfo(
     filterChainName,
     directRemoteAddress,
     directRemoteIp,
-    remoteAddress: moved ? formatIpPort(remoteIp, facts.remotePort) : directRemoteAddress,
+    remoteAddress: moved ? ipPort(remoteIp, facts.remotePort) : directRemoteAddress,
     remoteIp,
     directLocalAddress,
-    localAddress: facts.localRestored ? formatIpPort(facts.localIp, facts.localPort) : directLocalAddress,
+    localAddress: facts.localRestored ? ipPort(facts.localIp, facts.localPort) : directLocalAddress,
     localAddressRestored: facts.localRestored,
     transportProtocol: facts.transportProtocol,
     applicationProtocols: facts.applicationProtocols,

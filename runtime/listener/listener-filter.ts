@@ -5,7 +5,7 @@
 import type { Socket } from "node:net";
 import type { ChainFacts } from "../config/filter-chain-tree.ts";
 import type { ProxyField } from "../observe/stream-info.ts";
-import { plainIp } from "./address.ts";
+import { plainIp } from "../observe/address-text.ts";
 
 /** What a listener filter answers. */
 export const Verdict = {

@@ -3,7 +3,7 @@
  * Life: bind → inherit → open → close, or bind → abandon.
  */
 import type { Address, ListenerConfig } from "../config/snapshot.ts";
-import { formatAddress } from "./address.ts";
+import { addressText } from "../observe/address-text.ts";
 import { hasOwnSocket, setMode } from "./bind.ts";
 import type { BoundAddress } from "./bind.ts";
 import type { ListenerEnvironment } from "./environment.ts";
@@ -107,7 +107,7 @@ export class ListenerSockets {
       setMode(address);
     } catch (error) {
       const { name } = this.#config;
-      this.#environment.log("warn", `listener ${name}: ${formatAddress(address)} keeps its mode: ${String(error)}`);
+      this.#environment.log("warn", `listener ${name}: ${addressText(address)} keeps its mode: ${String(error)}`);
     }
   }
 

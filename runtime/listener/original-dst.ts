@@ -3,7 +3,7 @@
  * https://www.envoyproxy.io/docs/envoy/latest/configuration/listeners/listener_filters/original_dst_filter
  */
 import type { Socket } from "node:net";
-import { plainIp } from "./address.ts";
+import { plainIp } from "../observe/address-text.ts";
 import { Verdict } from "./listener-filter.ts";
 import type { ListenerFilter, SocketFacts } from "./listener-filter.ts";
 import { descriptorOf, originalDestination } from "./native-sockets.ts";

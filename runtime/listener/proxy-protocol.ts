@@ -4,7 +4,7 @@
  */
 import type { ProxyProtocolConfig } from "../config/listener-snapshot.ts";
 import type { Counter, Stats } from "../observe/stats.ts";
-import { plainIp } from "./address.ts";
+import { plainIp } from "../observe/address-text.ts";
 import { type ListenerFilter, type SocketFacts, Verdict } from "./listener-filter.ts";
 import { type ProxyHeader, readProxyHeader } from "./proxy-header.ts";
 

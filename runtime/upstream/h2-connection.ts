@@ -12,11 +12,11 @@ import {
   MAX_HEAD_BYTES,
   MAX_HEADERS,
 } from "../limits.ts";
+import { ipPort } from "../observe/address-text.ts";
 import type { SecureFacts } from "../observe/stream-info.ts";
 import { Deadline } from "../timers.ts";
 import { dial, dialedEvent, dialedFacts, dialFailure, dialRefusal } from "./dial.ts";
 import { H2Request } from "./h2-request.ts";
-import { ipPort } from "./host.ts";
 import type { Pool, PoolConnection, PoolProtocol } from "./pool.ts";
 import type { ConnectFailure } from "./transport-failure.ts";
 

@@ -1,11 +1,12 @@
 /** One host of a cluster in one worker: where it is, how it does, and the pool of connections to it. */
 import type { SourceAddresses } from "../config/cluster-snapshot.ts";
 import type { Address } from "../config/snapshot.ts";
+import { addressText } from "../observe/address-text.ts";
+import { ipFamily } from "../observe/ip-family.ts";
 import type { StreamInfo } from "../observe/stream-info.ts";
 import type { UpstreamTls } from "../tls/upstream.ts";
 import type { ProxyHeaders } from "./proxied-pools.ts";
 import type { UpstreamHandler, UpstreamRequest } from "./request.ts";
-import { ipFamily } from "../observe/ip-family.ts";
 
 /** The connections to one host. */
 export interface HostPool {
@@ -132,28 +133,4 @@ function sourceFor(target: Address, sources: SourceAddresses | undefined): strin
   if (sources === undefined || target.kind === "pipe") return undefined;
   const family = ipFamily(target.host);
   return sources.find((source) => ipFamily(source) === family) ?? sources[0];
-}
-
-/** The form addresses have in logs, headers and statistics. */
-export function addressText(address: Address): string {
-  return address.kind === "pipe" ? address.path : ipPort(address.host, address.port);
-}
-
-/** `ip:port`, with brackets around an IPv6 address. */
-export function ipPort(ip: string, port: number): string {
-  return ip.includes(":") ? `[${ip}]:${port}` : `${ip}:${port}`;
-}
-
-export interface IpPort {
-  readonly ip: string;
-  readonly port: number;
-}
-
-/** `1.2.3.4:80` or `[2001:db8::1]:80`; undefined for what is neither. */
-export function parseIpPort(text: string): IpPort | undefined {
-  const found = /^(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):(\d{1,5})$/.exec(text);
-  const ip = found?.[1] ?? found?.[2];
-  const port = Number(found?.[3]);
-  if (ip === undefined || ipFamily(ip) !== (found?.[1] === undefined ? 4 : 6) || port > 65_535) return undefined;
-  return { ip, port };
 }

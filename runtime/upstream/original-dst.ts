@@ -7,7 +7,7 @@ import type { OriginalDstConfig } from "../config/cluster-snapshot.ts";
 import { MAX_ORIGINAL_DST_HOSTS } from "../limits.ts";
 import type { Counter } from "../observe/stats.ts";
 import type { StreamInfo } from "../observe/stream-info.ts";
-import { type IpPort, ipPort, parseIpPort } from "./host.ts";
+import { type IpPort, ipPort, parseIpPort } from "../observe/address-text.ts";
 import type { Host } from "./host.ts";
 
 /** Filter state that names a destination before anything else does. */

@@ -3,10 +3,10 @@
  * https://www.envoyproxy.io/docs/envoy/latest/api-v3/extensions/transport_sockets/proxy_protocol/v3/upstream_proxy_protocol.proto
  */
 import { isIPv4 } from "node:net";
+import { type IpPort, parseIpPort } from "../observe/address-text.ts";
 import type { UpstreamProxyProtocol } from "../config/cluster-snapshot.ts";
 import { ipv6Groups } from "../observe/ip-mask.ts";
 import type { ConnectionInfo, ProxyField } from "../observe/stream-info.ts";
-import { type IpPort, parseIpPort } from "./host.ts";
 
 /** Section 2.2: the twelve bytes that no other protocol begins with. */
 export const PROXY_SIGNATURE = Buffer.from("\r\n\r\n\0\r\nQUIT\n", "latin1");

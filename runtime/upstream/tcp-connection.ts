@@ -5,12 +5,13 @@
 import type { Socket } from "node:net";
 import { copyOf } from "../codec/copies.ts";
 import { ResetReason } from "../errors.ts";
+import { ipPort } from "../observe/address-text.ts";
 import type { ConnectionInfo, SecureFacts } from "../observe/stream-info.ts";
 import { beginEvent, Deadline, endEvent } from "../timers.ts";
 import type { ClusterResources } from "./cluster-resources.ts";
 import { dial, dialedEvent, dialedFacts, dialFailure, dialRefusal, resetDialed } from "./dial.ts";
 import { takesDirectWrites, writeDirect } from "./direct-write.ts";
-import { type Host, ipPort } from "./host.ts";
+import type { Host } from "./host.ts";
 import { upstreamReadBuffer } from "./read-buffer.ts";
 
 /** What is inside of TLS is not ours to name. */

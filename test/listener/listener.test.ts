@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import type { Address } from "../../runtime/config/snapshot.ts";
 import { ProxyError } from "../../runtime/errors.ts";
-import { formatAddress, plainIp } from "../../runtime/listener/address.ts";
+import { addressText, plainIp } from "../../runtime/observe/address-text.ts";
 import { closeDescriptor, listenOnPath } from "../../runtime/listener/native-sockets.ts";
 import { ListenerSet } from "../../runtime/listener/listener-set.ts";
 import { StatsStore } from "../../runtime/observe/stats.ts";
@@ -45,7 +45,7 @@ test("unix sockets: mode, stale socket files, and files that are none", async (t
   t.after(() => rmSync(folder, { recursive: true }));
   const path = join(folder, "s");
   const address: Address = { kind: "pipe", path, mode: 0o600 };
-  assert.equal(formatAddress(address), path);
+  assert.equal(addressText(address), path);
   const first = await start(t, [config(address)]);
   assert.equal(statSync(path).mode & 0o777, 0o600);
   assert.equal(await say({ path }, "hello"), "hello");

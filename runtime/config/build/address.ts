@@ -1,5 +1,4 @@
 /** envoy.config.core.v3.Address. */
-
 import type { Message } from "../document/message.ts";
 import type { Address } from "../snapshot.ts";
 import type { BuildContext } from "./context.ts";
@@ -32,12 +31,6 @@ export function buildAddress(
     );
   }
   return { kind: "ip", host, port: socket.number("port_value"), ipv4Compat: socket.flag("ipv4_compat") };
-}
-
-/** `ip:port`, `[v6]:port` or the path of a pipe. */
-export function addressText(address: Address): string {
-  if (address.kind === "pipe") return address.path;
-  return ipFamily(address.host) === 6 ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`;
 }
 
 /** `prefix/length` of a list of CidrRange. An unset `prefix_len` is 0, which is everything. */

@@ -2,7 +2,8 @@
 import { CONNECT_TIMEOUT_MS, CONNECTION_BUFFER_BYTES, UPSTREAM_IDLE_TIMEOUT_MS } from "../../limits.ts";
 import type { Message } from "../document/message.ts";
 import type { CircuitBreakers, ClusterConfig, EndpointConfig } from "../snapshot.ts";
-import { addressText, buildAddress } from "./address.ts";
+import { addressText } from "../../observe/address-text.ts";
+import { buildAddress } from "./address.ts";
 import type { BuildContext } from "./context.ts";
 import { buildLoadBalancing } from "./load-balancing.ts";
 import { buildOutlier } from "./outlier.ts";

@@ -8,7 +8,7 @@ import {
   MAX_SHARED_KEY_BYTES,
 } from "../../limits.ts";
 import type { StreamInfo } from "../../observe/stream-info.ts";
-import { addressText } from "../../upstream/host.ts";
+import { addressText } from "../../observe/address-text.ts";
 import type { Instance } from "../instance/instance.ts";
 import { localityMessage, metadataMessage, structMessage } from "../values/metadata-wire.ts";
 import { encodePairs } from "../values/pairs.ts";
