@@ -5,6 +5,7 @@
 import { HeaderMap } from "../codec/headers.ts";
 import { ResetReason, ResponseFlag } from "../errors.ts";
 import { grpcStatusOfHttp } from "../observe/grpc-status-text.ts";
+import { failureReply, TIMEOUT_REPLY } from "../upstream/failure-reply.ts";
 import type { LocalReply } from "./filter.ts";
 
 /** A local reply without extra headers. `flag` -1: none. */
@@ -22,11 +23,11 @@ export const REPLIES = {
   pathNormalizationFailed: reply(400, "", "path_normalization_failed"),
   upgradeFailed: reply(403, "", "upgrade_failed"),
   noRoute: reply(404, "", "route_not_found", ResponseFlag.NR),
-  noHealthyUpstream: reply(503, "no healthy upstream", "no_healthy_upstream", ResponseFlag.UH),
+  noHealthyUpstream: reply(503, ResetReason.NO_HEALTHY_UPSTREAM, "no_healthy_upstream", ResponseFlag.UH),
   requestTooLarge: reply(413, "Payload Too Large", "request_payload_too_large"),
   responseTooLarge: reply(500, "Internal Server Error", "response_payload_too_large"),
-  routeTimeout: reply(504, "upstream request timeout", "response_timeout", ResponseFlag.UT),
-  perTryTimeout: reply(504, "upstream request timeout", "upstream_per_try_timeout", ResponseFlag.UT),
+  routeTimeout: reply(504, TIMEOUT_REPLY.body, "response_timeout", ResponseFlag.UT),
+  perTryTimeout: reply(504, TIMEOUT_REPLY.body, "upstream_per_try_timeout", ResponseFlag.UT),
   idleWhileRequesting: reply(408, "stream timeout", "stream_idle_timeout", ResponseFlag.SI),
   idleWhileResponding: reply(504, "stream timeout", "stream_idle_timeout", ResponseFlag.SI),
   requestTimeout: reply(408, "request timeout", "request_overall_timeout"),
@@ -60,12 +61,9 @@ export function resetFlag(reason: ResetReason): ResponseFlag {
 /** What downstream gets when the upstream request ended before response headers (Envoy: router `onUpstreamReset`). */
 export function upstreamResetReply(reason: ResetReason, transportFailure: string, retried: boolean): LocalReply {
   if (reason === ResetReason.NO_HEALTHY_UPSTREAM) return REPLIES.noHealthyUpstream;
-  const why = transportFailure === "" ? "" : `, transport failure reason: ${transportFailure}`;
-  const again = retried ? "retried and the latest " : "";
   const detail = transportFailure === "" ? reason : `${reason}|${transportFailure}`;
   return {
-    status: reason === ResetReason.PROTOCOL_ERROR ? 502 : 503,
-    body: `upstream connect error or disconnect/reset before headers. ${again}reset reason: ${reason}${why}`,
+    ...failureReply(reason, transportFailure, retried),
     headers: reason === ResetReason.OVERFLOW ? OVERLOADED : undefined,
     details: `upstream_reset_before_response_started{${detail}}`.replaceAll(" ", "_"),
     flag: RESET_FLAGS[reason],

@@ -1,4 +1,7 @@
-/** What an attempt that failed before any response header looks like to the one who asked: status and body as in Envoy. */
+/**
+ * What an attempt that failed before any response header looks like to the one who asked: status and body as in Envoy
+ * (router `onUpstreamReset`). The router dresses them for downstream, calls of guests get them as they are.
+ */
 import { ResetReason } from "../errors.ts";
 
 export interface FailureReply {
@@ -8,11 +11,13 @@ export interface FailureReply {
 
 export const TIMEOUT_REPLY: FailureReply = { status: 504, body: "upstream request timeout" };
 
-export function failureReply(reason: ResetReason, transportFailure: string): FailureReply {
+/** `transportFailure` "": none is known. `retried`: other attempts were made before. */
+export function failureReply(reason: ResetReason, transportFailure: string, retried = false): FailureReply {
   if (reason === ResetReason.NO_HEALTHY_UPSTREAM) return { status: 503, body: reason };
-  const transport = transportFailure === "" ? "" : `, transport failure reason: ${transportFailure}`;
+  const why = transportFailure === "" ? "" : `, transport failure reason: ${transportFailure}`;
+  const again = retried ? "retried and the latest " : "";
   return {
     status: reason === ResetReason.PROTOCOL_ERROR ? 502 : 503,
-    body: `upstream connect error or disconnect/reset before headers. reset reason: ${reason}${transport}`,
+    body: `upstream connect error or disconnect/reset before headers. ${again}reset reason: ${reason}${why}`,
   };
 }
