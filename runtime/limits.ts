@@ -459,6 +459,8 @@ export const GRPC_STREAM_QUEUED_BYTES = 1024 * 1024;
 export const H2_CONCURRENT_STREAMS = 1024;
 /** Bytes that one HTTP/2 stream holds for a reader that is slow: a read of upstream and what Node has begun to send. */
 export const H2_SLOW_STREAM_BYTES = 96 * 1024;
+/** Megabytes (millions of bytes) that all streams of one HTTP/2 connection from downstream may hold at the least: Node's own bound. */
+export const H2_SESSION_MB = 10;
 /** Streams of one HTTP/2 connection from downstream, where `max_concurrent_streams` says nothing: Envoy's advice for edges. */
 export const H2_DOWNSTREAM_STREAMS = 100;
 /** Streams that downstream may reset at one go before its connection ends (CVE-2023-44487). Envoy: `overload.premature_reset_total_stream_count`, 500. */

@@ -7,12 +7,14 @@
  * connection has really been without a stream.
  */
 import type { ServerHttp2Session, ServerHttp2Stream } from "node:http2";
+import { H2Error } from "../codec/h2-codes.ts";
 import {
   H2_DOWNSTREAM_STREAMS,
   H2_SLOW_STREAM_BYTES,
   H2_CONNECTION_WINDOW_BYTES,
   H2_RESET_BURST,
   H2_RESETS_PER_SECOND,
+  H2_SESSION_MB,
   H2_STREAM_WINDOW_BYTES,
 } from "../limits.ts";
 import type { ConnectionView, TerminalFilter } from "../network/filter.ts";
@@ -21,9 +23,10 @@ import type { ConnectionManager } from "./connection-manager.ts";
 import { H2Stream } from "./h2-stream.ts";
 import { H2Wire } from "./h2-wire.ts";
 
-/** RFC 9113 sections 7 and 6.8: a GOAWAY that refuses nothing yet. */
-const NO_ERROR = 0;
+/** RFC 9113 section 6.8: a GOAWAY that refuses nothing yet. */
 const LAST_STREAM_ID = 2 ** 31 - 1;
+/** `:method`, `:scheme`, `:authority` and `:path`: RFC 9113 section 8.3.1. */
+const REQUEST_PSEUDO_FIELDS = 4;
 
 export class H2Session extends Deadline implements TerminalFilter {
   /** Of the newest stream; a configuration that has come since has another one. */
@@ -48,11 +51,11 @@ export class H2Session extends Deadline implements TerminalFilter {
     const { cxRxBytes: received, cxTxBytes: sent } = manager.stats;
     this.#wire = new H2Wire(connection, { closeMs: config.delayedCloseTimeoutMs, received, sent });
     const session = process.getBuiltinModule("node:http2").performServerHandshake(this.#wire, {
-      maxSessionMemory: Math.max(10, Math.ceil((maxConcurrentStreams * H2_SLOW_STREAM_BYTES) / 1e6)),
-      // Pseudo-fields count there, and not in Envoy's limit.
+      maxSessionMemory: Math.max(H2_SESSION_MB, Math.ceil((maxConcurrentStreams * H2_SLOW_STREAM_BYTES) / 1e6)),
       streamResetBurst: H2_RESET_BURST,
       streamResetRate: H2_RESETS_PER_SECOND,
-      maxHeaderListPairs: config.maxHeadersCount + 4,
+      // Pseudo-fields count there, and not in Envoy's limit.
+      maxHeaderListPairs: config.maxHeadersCount + REQUEST_PSEUDO_FIELDS,
       settings: {
         maxConcurrentStreams,
         initialWindowSize: config.http2?.streamWindowBytes ?? H2_STREAM_WINDOW_BYTES,
@@ -115,7 +118,7 @@ export class H2Session extends Deadline implements TerminalFilter {
   onDraining(): void {
     if (this.#draining || this.#session.destroyed) return;
     this.#draining = true;
-    this.#session.goaway(NO_ERROR, LAST_STREAM_ID);
+    this.#session.goaway(H2Error.NO_ERROR, LAST_STREAM_ID);
     this.#drainAlarm = new Alarm(() => this.#finish());
     this.#drainAlarm.arm(Math.max(1, this.manager.config.drainTimeoutMs));
     if (this.#streams.size === 0) this.#finish();

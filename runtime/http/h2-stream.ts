@@ -1,6 +1,7 @@
 /** One HTTP/2 stream from downstream, between `node:http2` and the host's own stream. */
 import type { ServerHttp2Stream } from "node:http2";
 import { copyOf } from "../codec/copies.ts";
+import { END_STREAM, H2Error } from "../codec/h2-codes.ts";
 import { fromExtendedConnect, requestHead, trailerFields, wireFields } from "../codec/h2-fields.ts";
 import { keepSession } from "../codec/h2-lifetime.ts";
 import { isAuthority, isPath } from "../codec/h1-target.ts";
@@ -12,11 +13,6 @@ import { REPLIES } from "./local-reply.ts";
 import { mutateResponseHeaders } from "./response-headers.ts";
 import { admitUpgrade, isTunnel, SWITCHING_PROTOCOLS } from "./upgrade.ts";
 import { type DownstreamSession, Stream } from "./stream.ts";
-
-/** RFC 9113 sections 6.2 and 7. */
-const END_STREAM = 1;
-const NO_ERROR = 0;
-const INTERNAL_ERROR = 2;
 
 export class H2Stream implements DownstreamSession {
   readonly #session: H2Session;
@@ -97,7 +93,7 @@ export class H2Stream implements DownstreamSession {
     return REPLIES.pathNormalizationFailed;
   }
 
-  /** The connection is gone. */
+  /** The stream is closed, or its connection is gone. */
   onGone(): void {
     if (this.#over) return;
     this.#session.manager.stats.rqRxReset.inc();
@@ -120,7 +116,7 @@ export class H2Stream implements DownstreamSession {
 
   #onRequestEnd(): void {
     // A stream that was cut off ends, too; its close tells.
-    if (this.#over || this.#wire.rstCode !== NO_ERROR || this.#wire.aborted) return;
+    if (this.#over || this.#wire.rstCode !== H2Error.NO_ERROR || this.#wire.aborted) return;
     const trailers = this.#requestTrailers;
     if (trailers === null) this.#stream.onRequestData(EMPTY, true);
     else this.#stream.onRequestTrailers(trailers);
@@ -244,7 +240,8 @@ export class H2Stream implements DownstreamSession {
       // Without fields this is an empty DATA frame that ends the stream.
       wire.sendTrailers(this.#responseEnded ? trailerFields(this.#trailers) : {});
     } catch {
-      setImmediate(closeWire, wire, INTERNAL_ERROR);
+      // Fields that HTTP/2 cannot carry, as above; the body is out already.
+      setImmediate(closeWire, wire, H2Error.INTERNAL_ERROR);
     }
   }
 
@@ -257,7 +254,7 @@ export class H2Stream implements DownstreamSession {
     this.flushResponse();
     this.#over = true;
     const wire = this.#wire;
-    if (!this.#responseEnded) setImmediate(closeWire, wire, INTERNAL_ERROR);
+    if (!this.#responseEnded) setImmediate(closeWire, wire, H2Error.INTERNAL_ERROR);
     else if (!clean || this.#unread) cancelRest(wire);
     this.#session.onStreamOver(this);
   }
@@ -268,8 +265,8 @@ export class H2Stream implements DownstreamSession {
  * something to send keeps Node 26 in a loop for ever when its connection ends (`Http2Session::SendPendingData`).
  */
 function cancelRest(wire: ServerHttp2Stream): void {
-  if (wire.writableFinished) setImmediate(closeWire, wire, NO_ERROR);
-  else wire.once("finish", () => setImmediate(closeWire, wire, NO_ERROR));
+  if (wire.writableFinished) setImmediate(closeWire, wire, H2Error.NO_ERROR);
+  else wire.once("finish", () => setImmediate(closeWire, wire, H2Error.NO_ERROR));
 }
 
 function closeWire(wire: ServerHttp2Stream, code: number): void {

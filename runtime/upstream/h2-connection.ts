@@ -1,6 +1,7 @@
 /** One HTTP/2 connection to a host, over TLS, or with prior knowledge over TCP or a unix socket, carried by `node:http2`. */
 import type { ClientHttp2Session, ClientHttp2Stream } from "node:http2";
 import type { Socket } from "node:net";
+import { H2Error } from "../codec/h2-codes.ts";
 import { wireFields } from "../codec/h2-fields.ts";
 import { keepSession } from "../codec/h2-lifetime.ts";
 import type { HeaderMap } from "../codec/headers.ts";
@@ -38,9 +39,6 @@ export function http2(): PoolProtocol<H2Request> {
 /** For ALPN. */
 const PROTOCOLS = ["h2"];
 
-/** RFC 9113 section 7. */
-const NO_ERROR = 0;
-
 export class H2Connection extends Deadline implements PoolConnection<H2Request> {
   readonly #pool: Pool<H2Request>;
   readonly #socket: Socket;
@@ -68,6 +66,7 @@ export class H2Connection extends Deadline implements PoolConnection<H2Request> 
     this.#socket = socket;
     const session = module.connect(host.tls === null ? "http://upstream" : "https://upstream", {
       createConnection: () => socket,
+      // `:status` counts as well.
       maxHeaderListPairs: MAX_HEADERS + 1,
       settings: {
         enablePush: false,
@@ -230,7 +229,7 @@ export class H2Connection extends Deadline implements PoolConnection<H2Request> 
       this.#pool.resources.connectionClosed(local, this.#requests.size > 0, performance.now() - this.#startMs);
     }
     for (const request of [...this.#requests]) request.fail(reason, false);
-    this.#session.destroy(undefined, NO_ERROR);
+    this.#session.destroy(undefined, H2Error.NO_ERROR);
     this.#socket.destroy();
     this.#pool.onClosed(this);
   }

@@ -1,6 +1,7 @@
 /** One HTTP/2 request: waits for a connection if it must, then is a stream of `node:http2`. */
 import type { ClientHttp2Stream } from "node:http2";
 import { noteCopied } from "../codec/copies.ts";
+import { END_STREAM, H2Error } from "../codec/h2-codes.ts";
 import { extendedConnect, plainConnect, switched, trailerFields } from "../codec/h2-fields.ts";
 import { HeaderMap } from "../codec/headers.ts";
 import { ResetReason } from "../errors.ts";
@@ -10,16 +11,10 @@ import { QueueLink } from "./request-queue.ts";
 import type { UpstreamHandler } from "./request.ts";
 
 const EMPTY = Buffer.alloc(0);
-/** RFC 9113 section 7. */
-const NO_ERROR = 0;
-const PROTOCOL_ERROR = 1;
-const REFUSED_STREAM = 7;
-const CANCEL = 8;
-const END_STREAM = 1;
 
 const RESET_REASONS: Readonly<Record<number, ResetReason>> = {
-  [PROTOCOL_ERROR]: ResetReason.PROTOCOL_ERROR,
-  [REFUSED_STREAM]: ResetReason.REFUSED_STREAM,
+  [H2Error.PROTOCOL_ERROR]: ResetReason.PROTOCOL_ERROR,
+  [H2Error.REFUSED_STREAM]: ResetReason.REFUSED_STREAM,
 };
 
 export class H2Request extends QueueLink implements PoolRequest {
@@ -234,7 +229,8 @@ export class H2Request extends QueueLink implements PoolRequest {
 
   #onEnd(): void {
     // A stream that was cut off ends, too: then the code is set, and the close tells.
-    if (this.done || (this.#stream?.rstCode ?? NO_ERROR) !== NO_ERROR || this.#stream?.aborted === true) return;
+    if (this.done || (this.#stream?.rstCode ?? H2Error.NO_ERROR) !== H2Error.NO_ERROR || this.#stream?.aborted === true)
+      return;
     const trailers = this.#responseTrailers;
     if (this.#tunnel && !this.#ended) this.#responseOver = true;
     else this.#complete();
@@ -264,13 +260,13 @@ export class H2Request extends QueueLink implements PoolRequest {
   #onClose(): void {
     // When the whole connection is gone, that tells why.
     if (this.done || this.connection === null || this.connection.closed) return;
-    const code = this.#stream?.rstCode ?? NO_ERROR;
-    if (this.#responseOver && code === NO_ERROR) {
+    const code = this.#stream?.rstCode ?? H2Error.NO_ERROR;
+    if (this.#responseOver && code === H2Error.NO_ERROR) {
       this.#complete();
       return;
     }
     this.#pool.resources.stats.rqRxReset.inc();
-    this.fail(RESET_REASONS[code] ?? ResetReason.REMOTE_RESET, code === REFUSED_STREAM);
+    this.fail(RESET_REASONS[code] ?? ResetReason.REMOTE_RESET, code === H2Error.REFUSED_STREAM);
   }
 
   /** The response is complete. A request that is not gets cancelled: nobody will read the rest. */
@@ -292,7 +288,7 @@ export class H2Request extends QueueLink implements PoolRequest {
 }
 
 function cancelStream(stream: ClientHttp2Stream): void {
-  if (!stream.destroyed) stream.close(CANCEL);
+  if (!stream.destroyed) stream.close(H2Error.CANCEL);
 }
 
 function failLocally(request: H2Request): void {
