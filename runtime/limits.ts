@@ -36,6 +36,16 @@ export const CONNECTION_IDLE_TIMEOUT_MS = 3_600_000;
 export const REQUEST_HEAD_TIMEOUT_MS = 60_000;
 /** Milliseconds from the whole request to the whole response. Envoy: `RouteAction.timeout`, 15 s. */
 export const ROUTE_TIMEOUT_MS = 15_000;
+/** Milliseconds between the two signs of a graceful end: no more streams, and the end. Envoy: `drain_timeout`, 5 s. */
+export const HTTP_DRAIN_TIMEOUT_MS = 5000;
+/** Milliseconds up to which the first retry of a request waits. Envoy: `retry_back_off.base_interval`, 25 ms. */
+export const RETRY_BASE_INTERVAL_MS = 25;
+/** Weights of the clusters of one route, or of one tcp_proxy, added up: 32 bits wide in Envoy. */
+export const MAX_TOTAL_WEIGHT = 0xffff_ffff;
+/** Tries of a request, or of a fetch, after the first one. Envoy: `num_retries`. */
+export const NUM_RETRIES = 1;
+/** Times the first wait that later ones grow to. Envoy: `max_interval`, ten times `base_interval`. */
+export const BACKOFF_MAX_FACTOR = 10;
 /** Milliseconds a closing connection may take to be read out. Envoy: `delayed_close_timeout`, 1 s. */
 export const DELAYED_CLOSE_TIMEOUT_MS = 1000;
 /** What a timer of Node takes at most, in milliseconds, 25 days: a longer one would fire at once. Longer times are waited for in parts. */
@@ -56,6 +66,8 @@ export const MAX_FILTER_CHAIN_PLACES = 200_000;
 
 /** Milliseconds that a connection of tcp_proxy may go without any byte. Envoy: `idle_timeout`, 1 hour. */
 export const TCP_IDLE_TIMEOUT_MS = 3_600_000;
+/** Milliseconds up to which tcp_proxy waits before its second attempt to connect, where `backoff_options` says nothing: Envoy's rules want it to. */
+export const TCP_BACKOFF_BASE_MS = 500;
 /** Bytes that the network filter direct_response sends: it is made for a line of text. */
 export const MAX_DIRECT_RESPONSE_BYTES = 64 * 1024;
 
@@ -86,6 +98,20 @@ export const CONNECT_TIMEOUT_MS = 5000;
 export const ORIGINAL_DST_CLEANUP_MS = 5000;
 /** Hosts of one ORIGINAL_DST cluster per worker: a header may name any number of them. */
 export const MAX_ORIGINAL_DST_HOSTS = 10_000;
+/** Connections of one cluster in each worker. Envoy: `circuit_breakers.thresholds.max_connections`. */
+export const CLUSTER_CONNECTIONS = 1024;
+/** Requests of one cluster that wait for a connection in each worker. Envoy: `max_pending_requests`. */
+export const CLUSTER_PENDING_REQUESTS = 1024;
+/** Requests of one cluster under way in each worker. Envoy: `max_requests`. */
+export const CLUSTER_REQUESTS = 1024;
+/** Retries of one cluster that run or wait in each worker. Envoy: `max_retries`, and `retry_budget.min_retry_concurrency`. */
+export const CLUSTER_RETRIES = 3;
+/** Percent of the requests under way that may be retries, where there is a budget. Envoy: `retry_budget.budget_percent`. */
+export const RETRY_BUDGET_PERCENT = 20;
+/** Milliseconds between look-ups of a name. Envoy: `dns_refresh_rate`, 5 s. */
+export const DNS_REFRESH_MS = 5000;
+/** Hosts that LEAST_REQUEST draws, to take the least busy. Envoy: `choice_count`. */
+export const LEAST_REQUEST_CHOICES = 2;
 /** Milliseconds an unused upstream connection is kept. Envoy: `idle_timeout`, 1 hour. */
 export const UPSTREAM_IDLE_TIMEOUT_MS = 3_600_000;
 

@@ -2,12 +2,15 @@
  * When a request is sent again (Envoy: `RetryStateImpl`). One object per request that may be retried by
  * policy; the safe retry on a dead reused connection is the router's own and needs none.
  */
+import * as GrpcStatus from "../../abi/grpc-status.ts";
 import type { HeaderMap } from "../codec/headers.ts";
 import type { HostSelection, RetryPolicy } from "../config/snapshot.ts";
 import { ResetReason } from "../errors.ts";
+import { BACKOFF_MAX_FACTOR, NUM_RETRIES, RETRY_BASE_INTERVAL_MS } from "../limits.ts";
 import type { Host } from "../upstream/host.ts";
 import { hasMetadata } from "../upstream/metadata-match.ts";
 
+/** What steers retries is for this proxy alone. */
 const CONSUMED = [
   "x-envoy-retry-on",
   "x-envoy-retry-grpc-on",
@@ -17,14 +20,14 @@ const CONSUMED = [
   "x-envoy-retriable-status-codes",
   "x-envoy-upstream-rq-per-try-timeout-ms",
 ];
-const GRPC_STATUS_OF: Readonly<Record<string, string>> = {
-  cancelled: "1",
-  "deadline-exceeded": "4",
-  "resource-exhausted": "8",
-  internal: "13",
-  unavailable: "14",
-};
-const DEFAULT_BASE_MS = 25;
+/** Tokens of `retry_grpc_on`, and the value of `grpc-status` that each stands for. */
+const GRPC_STATUSES = [
+  ["cancelled", String(GrpcStatus.CANCELLED)],
+  ["deadline-exceeded", String(GrpcStatus.DEADLINE_EXCEEDED)],
+  ["resource-exhausted", String(GrpcStatus.RESOURCE_EXHAUSTED)],
+  ["internal", String(GrpcStatus.INTERNAL)],
+  ["unavailable", String(GrpcStatus.UNAVAILABLE)],
+] as const;
 
 /** What a header says that counts something; undefined when it is absent or no whole number. */
 export function wholeNumber(text: string | undefined): number | undefined {
@@ -51,8 +54,8 @@ export class RetryState {
     this.#codes = codes;
     this.#left = retries;
     this.perTryTimeoutMs = perTryMs;
-    this.#baseMs = policy?.baseIntervalMs ?? DEFAULT_BASE_MS;
-    this.#maxMs = policy?.maxIntervalMs ?? this.#baseMs * 10;
+    this.#baseMs = policy?.baseIntervalMs ?? RETRY_BASE_INTERVAL_MS;
+    this.#maxMs = policy?.maxIntervalMs ?? this.#baseMs * BACKOFF_MAX_FACTOR;
   }
 
   /** Undefined when neither policy nor headers ask for retries. Takes the retry headers off the request. */
@@ -70,7 +73,7 @@ export class RetryState {
     return new RetryState(
       tokens,
       codes,
-      max ?? policy?.numRetries ?? 1,
+      max ?? policy?.numRetries ?? NUM_RETRIES,
       perTryMs ?? policy?.perTryTimeoutMs ?? 0,
       policy,
     );
@@ -92,7 +95,7 @@ export class RetryState {
     if (on.has("retriable-status-codes") && this.#codes.has(status)) return true;
     const grpc = headers.get("grpc-status");
     if (grpc === undefined) return false;
-    for (const [token, code] of Object.entries(GRPC_STATUS_OF)) if (on.has(token) && code === grpc) return true;
+    for (const [token, code] of GRPC_STATUSES) if (code === grpc && on.has(token)) return true;
     return false;
   }
 

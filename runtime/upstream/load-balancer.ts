@@ -4,7 +4,7 @@
  */
 import type { HashingConfig, LeastRequestConfig } from "../config/cluster-snapshot.ts";
 import type { ClusterConfig } from "../config/snapshot.ts";
-import { HEALTHY_PANIC_PERCENT, OVERPROVISIONING_PERCENT } from "../limits.ts";
+import { HEALTHY_PANIC_PERCENT, LEAST_REQUEST_CHOICES, OVERPROVISIONING_PERCENT } from "../limits.ts";
 import { type HashTable, maglev, ringHash, type TableSizes, withBoundedLoads } from "./consistent-hash.ts";
 import { EdfScheduler } from "./edf.ts";
 import { type Hash64, remainder } from "./hash64.ts";
@@ -221,8 +221,8 @@ function leastRequest(
   };
 }
 
-/** Envoy's `choice_count` and `active_request_bias`. */
-const LEAST_REQUEST: LeastRequestConfig = { choices: 2, bias: 1 };
+/** Where nothing is configured. Envoy: `active_request_bias`, 1. */
+const LEAST_REQUEST: LeastRequestConfig = { choices: LEAST_REQUEST_CHOICES, bias: 1 };
 const ignoreSizes = (): void => {};
 
 function startedAnywhere(scheduler: EdfScheduler<Host>, count: number): () => Host {

@@ -1,5 +1,15 @@
 /** envoy.config.cluster.v3.Cluster: STATIC, DNS and ORIGINAL_DST clusters over TCP or TLS. */
-import { CONNECT_TIMEOUT_MS, CONNECTION_BUFFER_BYTES, UPSTREAM_IDLE_TIMEOUT_MS } from "../../limits.ts";
+import {
+  CLUSTER_CONNECTIONS,
+  CLUSTER_PENDING_REQUESTS,
+  CLUSTER_REQUESTS,
+  CLUSTER_RETRIES,
+  CONNECT_TIMEOUT_MS,
+  CONNECTION_BUFFER_BYTES,
+  DNS_REFRESH_MS,
+  RETRY_BUDGET_PERCENT,
+  UPSTREAM_IDLE_TIMEOUT_MS,
+} from "../../limits.ts";
 import type { Message } from "../document/message.ts";
 import type { CircuitBreakers, ClusterConfig, EndpointConfig } from "../snapshot.ts";
 import { addressText } from "../../observe/address-text.ts";
@@ -13,8 +23,6 @@ import { type ChosenSocket, TransportSockets } from "./transport-sockets.ts";
 import { buildOriginalDst } from "./original-dst.ts";
 
 const PROTOCOL_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
-/** Milliseconds between look-ups of DNS clusters, as in Envoy. */
-const DNS_REFRESH_MS = 5000;
 /** HealthStatus values whose hosts get requests: UNKNOWN, HEALTHY, DEGRADED. */
 const USABLE = new Set([0, 1, 5]);
 const FAMILIES = ["AUTO", "V4_ONLY", "V6_ONLY", "V4_PREFERRED", "ALL"] as const;
@@ -130,16 +138,16 @@ function circuitBreakers(context: BuildContext, message: Message | undefined): C
   const budget = thresholds?.message("retry_budget");
   const bound = (field: string, unset: number): number => thresholds?.wrappedNumber(field, unset) ?? unset;
   return {
-    maxConnections: bound("max_connections", 1024),
-    maxPendingRequests: bound("max_pending_requests", 1024),
-    maxRequests: bound("max_requests", 1024),
-    maxRetries: bound("max_retries", 3),
+    maxConnections: bound("max_connections", CLUSTER_CONNECTIONS),
+    maxPendingRequests: bound("max_pending_requests", CLUSTER_PENDING_REQUESTS),
+    maxRequests: bound("max_requests", CLUSTER_REQUESTS),
+    maxRetries: bound("max_retries", CLUSTER_RETRIES),
     ...(budget === undefined
       ? {}
       : {
           retryBudget: {
-            percent: budget.message("budget_percent")?.number("value") ?? 20,
-            minConcurrency: budget.wrappedNumber("min_retry_concurrency", 3),
+            percent: budget.message("budget_percent")?.number("value") ?? RETRY_BUDGET_PERCENT,
+            minConcurrency: budget.wrappedNumber("min_retry_concurrency", CLUSTER_RETRIES),
           },
         }),
   };

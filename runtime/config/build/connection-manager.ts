@@ -1,5 +1,4 @@
 /** envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager. */
-
 import * as limits from "../../limits.ts";
 import type { Message } from "../document/message.ts";
 import type { ClientCertForwarding, HttpConnectionManagerConfig, RouteConfig } from "../snapshot.ts";
@@ -10,9 +9,6 @@ import { buildHttpFilters, httpFilterNames } from "./http-filter.ts";
 import type { FilterNames } from "./per-filter.ts";
 import { buildRouteConfig } from "./route.ts";
 import { buildUpgrades } from "./upgrade.ts";
-
-/** Milliseconds between the two signs of a graceful end, as in Envoy. */
-const DRAIN_TIMEOUT_MS = 5000;
 
 /** A connection manager; `direction` is its listener's traffic direction. */
 export function buildConnectionManager(
@@ -190,7 +186,7 @@ function timeouts(
     requestTimeoutMs: context.millis(manager, "request_timeout", 0),
     requestHeadersTimeoutMs: context.millis(manager, "request_headers_timeout", limits.REQUEST_HEAD_TIMEOUT_MS),
     delayedCloseTimeoutMs: context.millis(manager, "delayed_close_timeout", limits.DELAYED_CLOSE_TIMEOUT_MS),
-    drainTimeoutMs: context.millis(manager, "drain_timeout", DRAIN_TIMEOUT_MS),
+    drainTimeoutMs: context.millis(manager, "drain_timeout", limits.HTTP_DRAIN_TIMEOUT_MS),
   };
 }
 

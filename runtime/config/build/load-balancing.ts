@@ -1,6 +1,7 @@
 /** How a cluster chooses among its hosts: the policy, tables of hashes, subsets. */
 import {
   HEALTHY_PANIC_PERCENT,
+  LEAST_REQUEST_CHOICES,
   MAGLEV_TABLE_SIZE,
   MAX_RING_SIZE,
   MIN_RING_SIZE,
@@ -84,7 +85,7 @@ function leastRequest(context: BuildContext, cluster: Message): Pick<ClusterConf
   // A value that the runtime might have is not looked for, since layers are read at the start.
   const value = bias?.number("default_value") ?? 1;
   if (value < 0) context.error(config, "active_request_bias", "least-request", "must not be negative");
-  return { leastRequest: { choices: config.wrappedNumber("choice_count", 2), bias: value } };
+  return { leastRequest: { choices: config.wrappedNumber("choice_count", LEAST_REQUEST_CHOICES), bias: value } };
 }
 
 function buildHashing(context: BuildContext, cluster: Message, policy: "RING_HASH" | "MAGLEV"): HashingConfig {

@@ -1,6 +1,6 @@
 /** The network filters of the host itself: tcp_proxy and its small companions. */
 import { isPath } from "../../codec/h1-target.ts";
-import { MAX_DIRECT_RESPONSE_BYTES, TCP_IDLE_TIMEOUT_MS } from "../../limits.ts";
+import { MAX_DIRECT_RESPONSE_BYTES, MAX_TOTAL_WEIGHT, TCP_BACKOFF_BASE_MS, TCP_IDLE_TIMEOUT_MS } from "../../limits.ts";
 import type { Message } from "../document/message.ts";
 import type {
   ConnectionLimitConfig,
@@ -9,6 +9,7 @@ import type {
   TunnelingConfig,
 } from "../network-snapshot.ts";
 import { buildAccessLogs } from "./access-log.ts";
+import { buildBackoff } from "./backoff.ts";
 import type { BuildContext } from "./context.ts";
 import { readDataSource } from "./data-source.ts";
 import { buildConnectionHashPolicy } from "./hash-policy.ts";
@@ -20,9 +21,6 @@ const NETWORK = "envoy.extensions.filters.network.";
 const TCP_PROXY = `${NETWORK}tcp_proxy.v3.TcpProxy`;
 const ECHO = `${NETWORK}echo.v3.Echo`;
 const DIRECT_RESPONSE = `${NETWORK}direct_response.v3.Config`;
-/** Milliseconds between attempts when backoff_options has no base_interval; Envoy's rules want one. */
-const BACKOFF_BASE_MS = 500;
-const MAX_WEIGHTS = 0xffff_ffff;
 
 /** Messages of filters that end a chain, beside http_connection_manager. */
 export const TERMINAL_FILTERS: ReadonlySet<string> = new Set([TCP_PROXY, ECHO, DIRECT_RESPONSE]);
@@ -99,7 +97,7 @@ function clusters(context: BuildContext, proxy: Message): TcpProxyConfig["cluste
     weight: entry.number("weight"),
     ...metadataMatch(entry),
   }));
-  if (entries.reduce((sum, { weight }) => sum + weight, 0) > MAX_WEIGHTS)
+  if (entries.reduce((sum, { weight }) => sum + weight, 0) > MAX_TOTAL_WEIGHT)
     context.error(weighted, "clusters", "weighted-cluster", "the weights must add up to less than 2^32");
   return entries;
 }
@@ -128,12 +126,7 @@ function buildTunneling(context: BuildContext, proxy: Message): TunnelingConfig 
 
 function backoff(context: BuildContext, proxy: Message): TcpProxyConfig["backoff"] {
   const options = proxy.message("backoff_options");
-  if (options === undefined) return undefined;
-  const baseMs = context.millis(options, "base_interval", BACKOFF_BASE_MS);
-  const maxMs = context.millis(options, "max_interval", baseMs * 10);
-  if (maxMs < baseMs)
-    context.error(options, "max_interval", "backoff", "max_interval must not be less than base_interval");
-  return { baseMs, maxMs };
+  return options === undefined ? undefined : buildBackoff(context, options, TCP_BACKOFF_BASE_MS, "backoff");
 }
 
 function response(context: BuildContext, config: Message): Uint8Array {

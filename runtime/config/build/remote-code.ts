@@ -4,11 +4,12 @@ import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 
 import { ProxyError } from "../../errors.ts";
-import { CODE_CACHE_BYTES, CODE_RETRY_BASE_MS } from "../../limits.ts";
+import { CODE_CACHE_BYTES, CODE_RETRY_BASE_MS, NUM_RETRIES } from "../../limits.ts";
 import { isReference, parseReference } from "../../registry/reference.ts";
 import type { Message } from "../document/message.ts";
 import { didYouMean } from "../document/suggest.ts";
 import type { CodeCacheConfig, RemoteCode } from "../snapshot.ts";
+import { buildBackoff } from "./backoff.ts";
 import type { BuildContext } from "./context.ts";
 import { configuredPath } from "./data-source.ts";
 
@@ -45,12 +46,7 @@ export function buildRemoteCode(context: BuildContext, vm: Message, remote: Mess
     context.error(http, "cluster", "unknown-cluster", text);
   }
   const retry = remote.message("retry_policy");
-  const backOff = retry?.message("retry_back_off");
-  const base =
-    backOff === undefined ? CODE_RETRY_BASE_MS : context.timerMillis(backOff, "base_interval", CODE_RETRY_BASE_MS);
-  const most = backOff === undefined ? base * 10 : context.timerMillis(backOff, "max_interval", base * 10);
-  if (backOff !== undefined && most < base)
-    context.error(backOff, "max_interval", "retry-policy", "max_interval must not be less than base_interval");
+  const backoff = buildBackoff(context, retry?.message("retry_back_off"), CODE_RETRY_BASE_MS, "retry-policy");
   if (context.problems.errors.length > problems) return undefined;
   return {
     kind: "remote",
@@ -59,9 +55,9 @@ export function buildRemoteCode(context: BuildContext, vm: Message, remote: Mess
     timeoutMs: context.timerMillis(http, "timeout", 0),
     sha256,
     ...(oci ? { oci: { pinned: !unpinned } } : {}),
-    retries: retry?.wrappedNumber("num_retries", 1) ?? 1,
-    retryBaseIntervalMs: base,
-    retryMaxIntervalMs: most,
+    retries: retry?.wrappedNumber("num_retries", NUM_RETRIES) ?? NUM_RETRIES,
+    retryBaseIntervalMs: backoff.baseMs,
+    retryMaxIntervalMs: backoff.maxMs,
     nackOnCacheMiss: vm.flag("nack_on_code_cache_miss"),
   };
 }

@@ -1,10 +1,10 @@
 /** What a route does with its requests: forward, redirect, answer. */
-
 import { reasonOf } from "../../codec/h1-reasons.ts";
-import { ROUTE_TIMEOUT_MS } from "../../limits.ts";
+import { MAX_TOTAL_WEIGHT, NUM_RETRIES, RETRY_BASE_INTERVAL_MS, ROUTE_TIMEOUT_MS } from "../../limits.ts";
 import type { Message } from "../document/message.ts";
 import type { ForwardAction, RegexRewrite, RetryPolicy, RouteAction, WeightedCluster } from "../snapshot.ts";
 import type { RouteScope } from "./route.ts";
+import { buildBackoff } from "./backoff.ts";
 import { readDataSource } from "./data-source.ts";
 import { buildHashPolicies } from "./hash-policy.ts";
 import { buildHeaderMutation } from "./header-mutation.ts";
@@ -16,8 +16,6 @@ import { buildConnect, buildUpgrades } from "./upgrade.ts";
 
 const REDIRECT_STATUS = [301, 302, 303, 307, 308];
 const CLUSTER_NOT_FOUND_STATUS = [503, 404, 500];
-/** Milliseconds before the first retry at most, as in Envoy; the largest interval is ten times it. */
-const RETRY_BASE_INTERVAL_MS = 25;
 
 /** The action of a route. */
 export function buildRouteAction(scope: RouteScope, route: Message): RouteAction {
@@ -35,25 +33,19 @@ export function buildRouteAction(scope: RouteScope, route: Message): RouteAction
 export function buildRetryPolicy(scope: RouteScope, owner: Message): RetryPolicy | undefined {
   const policy = owner.message("retry_policy");
   if (policy === undefined) return undefined;
-  const backOff = policy.message("retry_back_off");
-  const base =
-    backOff === undefined
-      ? RETRY_BASE_INTERVAL_MS
-      : scope.context.millis(backOff, "base_interval", RETRY_BASE_INTERVAL_MS);
-  const most = backOff === undefined ? base * 10 : scope.context.millis(backOff, "max_interval", base * 10);
-  if (backOff !== undefined && most < base)
-    scope.context.error(backOff, "max_interval", "retry-policy", "max_interval must not be less than base_interval");
+  const options = policy.message("retry_back_off");
+  const backoff = buildBackoff(scope.context, options, RETRY_BASE_INTERVAL_MS, "retry-policy");
   return {
     retryOn: policy
       .text("retry_on")
       .split(",")
       .map((token) => token.trim())
       .filter((token) => token !== ""),
-    numRetries: policy.wrappedNumber("num_retries", 1),
+    numRetries: policy.wrappedNumber("num_retries", NUM_RETRIES),
     perTryTimeoutMs: scope.context.millis(policy, "per_try_timeout", 0),
     retriableStatusCodes: policy.numbers("retriable_status_codes"),
-    baseIntervalMs: base,
-    maxIntervalMs: most,
+    baseIntervalMs: backoff.baseMs,
+    maxIntervalMs: backoff.maxMs,
     ...buildHostSelection(scope.context, policy),
   };
 }
@@ -117,7 +109,7 @@ function weightedClusters(scope: RouteScope, weighted: Message): ForwardAction["
   const total = clusters.reduce((sum, { weight }) => sum + weight, 0);
   if (total === 0)
     scope.context.error(weighted, "clusters", "weighted-cluster", "the weights must add up to more than 0");
-  if (total > 0xffff_ffff)
+  if (total > MAX_TOTAL_WEIGHT)
     scope.context.error(weighted, "clusters", "weighted-cluster", "the weights must add up to less than 2^32");
   return { kind: "weighted", total, clusters };
 }
