@@ -2,6 +2,9 @@
 import type { PassedFields } from "./cluster-snapshot.ts";
 import type { AccessLogConfig, Address, FilterChainConfig } from "./snapshot.ts";
 
+/** envoy.config.core.v3.TrafficDirection, as far as anybody asks. */
+export const INBOUND = 1;
+
 export interface ListenerConfig {
   readonly name: string;
   readonly address: Address;

@@ -1,4 +1,5 @@
 /** Every listener of a worker. Life: start → (accept) → drain → close. */
+import { INBOUND } from "../config/listener-snapshot.ts";
 import type { ListenerConfig } from "../config/snapshot.ts";
 import type { Gauge } from "../observe/stats.ts";
 import type { TlsContextStatus } from "../tls/certificate-status.ts";
@@ -13,9 +14,6 @@ import type { LentSocket } from "./listening-socket.ts";
 import { closeDescriptor } from "./native-sockets.ts";
 import type { ParcelOwner, SocketParcel } from "./peers.ts";
 import { SocketCounts } from "./socket-counts.ts";
-
-/** envoy.config.core.v3.TrafficDirection. */
-const INBOUND = 1;
 
 export class ListenerSet implements ParcelOwner {
   #listeners: readonly Listener[];

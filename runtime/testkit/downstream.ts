@@ -4,6 +4,7 @@ import type { HeaderMap } from "../codec/headers.ts";
 import { HeadFlag } from "../codec/message.ts";
 import type { ConnectionManager } from "../http/connection-manager.ts";
 import type { ConnectionView, TerminalFilter } from "../network/filter.ts";
+import { plainConnection } from "../observe/plain-connection.ts";
 import { StreamInfo } from "../observe/stream-info.ts";
 import type { ConnectionInfo } from "../observe/stream-info.ts";
 import { settled } from "./clock.ts";
@@ -45,28 +46,7 @@ export const PEER = "192.0.2.10:50000";
 
 /** A plain connection from `ip:port`. */
 export function connectionFrom(from: string): ConnectionInfo {
-  const ip = from.slice(0, from.lastIndexOf(":")).replaceAll(/[[\]]/g, "");
-  return {
-    id: nextConnectionId++,
-    listenerName: "test",
-    direction: 0,
-    filterChainName: "",
-    directRemoteAddress: from,
-    directRemoteIp: ip,
-    remoteAddress: from,
-    remoteIp: ip,
-    directLocalAddress: LOCAL,
-    localAddress: LOCAL,
-    localAddressRestored: false,
-    transportProtocol: "raw_buffer",
-    applicationProtocols: [],
-    ja3: "",
-    ja4: "",
-    metadata: null,
-    serverName: "",
-    tls: false,
-    startTimeMs: Date.now(),
-  };
+  return plainConnection(from, LOCAL, { id: nextConnectionId++, listenerName: "test" });
 }
 
 export class Downstream implements ConnectionView {

@@ -10,9 +10,9 @@ import { ProxyError } from "../errors.ts";
 import type { HttpFilterFactory } from "../http/filter.ts";
 import { REHEARSAL_MS, REHEARSAL_STREAMS } from "../limits.ts";
 import type { Log } from "../observe/log.ts";
+import { plainConnection } from "../observe/plain-connection.ts";
 import { StatsStore } from "../observe/stats.ts";
 import { StreamInfo } from "../observe/stream-info.ts";
-import type { ConnectionInfo } from "../observe/stream-info.ts";
 import type { WasmEnvironment } from "./environment.ts";
 import { PluginSet } from "./plugin-set.ts";
 import type { PluginVersion } from "./plugin-set.ts";
@@ -20,27 +20,8 @@ import { silentUpstreams } from "./shadow/shadow-environment.ts";
 import { ShadowView } from "./shadow/shadow-view.ts";
 import { SharedStore } from "./shared.ts";
 
-const CONNECTION: ConnectionInfo = {
-  id: 0,
-  listenerName: "rehearsal",
-  direction: 0,
-  filterChainName: "",
-  directRemoteAddress: "127.0.0.1:1",
-  directRemoteIp: "127.0.0.1",
-  remoteAddress: "127.0.0.1:1",
-  remoteIp: "127.0.0.1",
-  directLocalAddress: "127.0.0.1:1",
-  localAddress: "127.0.0.1:1",
-  localAddressRestored: false,
-  transportProtocol: "raw_buffer",
-  applicationProtocols: [],
-  ja3: "",
-  ja4: "",
-  metadata: null,
-  serverName: "",
-  tls: false,
-  startTimeMs: 0,
-};
+/** Where made-up streams come from, and where they arrive. */
+const NOWHERE = "127.0.0.1:1";
 
 const NO_LOG: Log = {
   trace() {},
@@ -98,7 +79,8 @@ function environmentOf({ clusters, node, runtime }: Snapshot): WasmEnvironment {
 
 /** One exchange, with bodies or without. What the plugin answers changes nothing: the callbacks come as if it had gone on. */
 function play(factory: HttpFilterFactory, bodies: boolean, route: number): void {
-  const info = new StreamInfo({ ...CONNECTION }, Date.now(), performance.now());
+  const connection = plainConnection(NOWHERE, NOWHERE, { id: 0, listenerName: "rehearsal" });
+  const info = new StreamInfo(connection, Date.now(), performance.now());
   const stream = {
     info,
     responseStarted: false,

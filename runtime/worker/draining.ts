@@ -3,6 +3,7 @@
  * answer; a drain asks with a share of them that grows from none to all over its time (Envoy:
  * `--drain-strategy gradual`), or with every one when it has no time.
  */
+import { INBOUND } from "../config/listener-snapshot.ts";
 import type { ListenerConfig } from "../config/snapshot.ts";
 import type { DrainState } from "../http/connection-manager.ts";
 import { DrainRamp } from "../http/drain-ramp.ts";
@@ -12,9 +13,6 @@ import { DrainRamp } from "../http/drain-ramp.ts";
  * listeners of the traffic direction INBOUND alone.
  */
 export type DrainReason = "health_check" | "drain" | "drain_inbound";
-
-/** envoy.config.core.v3.TrafficDirection. */
-const INBOUND = 1;
 
 export class Draining {
   readonly #ramps = new Map<DrainReason, DrainRamp>();

@@ -3,6 +3,7 @@
  * load their code while the configuration is still being read; `start` hands it to them. From then on a
  * worker that dies or hangs is replaced with the same state, and the others go on.
  */
+import { INBOUND } from "../config/listener-snapshot.ts";
 import { ProxyError } from "../errors.ts";
 import { DRAIN_GRACE_MS, LEND_MS, PLUGIN_STEP_MS, WORKER_ANSWER_MS, WORKER_WATCH_MS } from "../limits.ts";
 import type { BoundAddress } from "../listener/bind.ts";
@@ -25,9 +26,6 @@ import type { PluginChange } from "./plugin-change.ts";
 import { ProcessSockets } from "./process-sockets.ts";
 import { Questions } from "./questions.ts";
 import { WorkerThread } from "./thread.ts";
-
-/** envoy.config.core.v3.TrafficDirection. */
-const INBOUND = 1;
 
 /** Where the pool's news go. */
 export interface PoolOwner {

@@ -1,6 +1,7 @@
 /** A stream with everything known, for tests of formats, filters and routes. */
 import { HeaderMap } from "../../runtime/codec/headers.ts";
 import type { ClusterConfig, RouteConfigEntry } from "../../runtime/config/snapshot.ts";
+import { plainConnection } from "../../runtime/observe/plain-connection.ts";
 import { StreamInfo } from "../../runtime/observe/stream-info.ts";
 import type { ConnectionInfo } from "../../runtime/observe/stream-info.ts";
 
@@ -15,29 +16,8 @@ export function headersOf(fields: Record<string, string | readonly string[]>): H
 
 /** What is known of a plain connection from `peer` to `local`, both `ip:port`. */
 export function connectionSample(peer: string, local: string, more: Partial<ConnectionInfo> = {}): ConnectionInfo {
-  const ip = peer.slice(0, peer.lastIndexOf(":")).replace(/^\[(.*)\]$/, "$1");
-  return {
-    id: 7,
-    listenerName: "main",
-    direction: 1,
-    filterChainName: "chain",
-    directRemoteAddress: peer,
-    directRemoteIp: ip,
-    remoteAddress: peer,
-    remoteIp: ip,
-    directLocalAddress: local,
-    localAddress: local,
-    localAddressRestored: false,
-    transportProtocol: "raw_buffer",
-    applicationProtocols: [],
-    ja3: "",
-    ja4: "",
-    metadata: null,
-    serverName: "",
-    tls: false,
-    startTimeMs: 1_700_000_000_000,
-    ...more,
-  };
+  const given = { id: 7, listenerName: "main", direction: 1, filterChainName: "chain", startTimeMs: 1_700_000_000_000 };
+  return plainConnection(peer, local, { ...given, ...more });
 }
 
 /** A stream of which only the beginning is known. */
