@@ -70,6 +70,23 @@ export class BuildContext {
     this.error(message, field, "not-supported", `not supported yet: ${what}`);
   }
 
+  /** The message that a filter is configured with; undefined when there is none to be used, which is reported. */
+  typedConfig(filter: Message): { readonly type: string; readonly config: Message } | undefined {
+    const any = filter.message("typed_config");
+    if (any === undefined || any.anyType === "") {
+      if (!filter.has("config_discovery") && !filter.hasFailed("typed_config"))
+        this.error(filter, "typed_config", "any", `typed_config with "@type" is missing`);
+      return undefined;
+    }
+    return any.any === undefined ? undefined : { type: any.anyType, config: any.any };
+  }
+
+  /** Reports a type that is no such filter here: one of Envoy's, under `prefix`, is not there yet. */
+  unknownFilter(filter: Message, type: string, kind: "network filter" | "listener filter", prefix: string): void {
+    if (type.startsWith(prefix)) this.unsupported(filter, "typed_config", `the ${kind} ${type}`);
+    else this.error(filter, "typed_config", "any", `${type} is not a ${kind}`);
+  }
+
   /** Where a message stands, in words that hold when listeners come and go beside its own. */
   placeOf({ path }: Message): string {
     return path.replace(

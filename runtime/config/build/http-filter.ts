@@ -79,15 +79,10 @@ function buildHttpFilter(
 ): HttpFilterConfig | undefined {
   const name = place.filterName;
   const disabled = filter.flag("disabled");
-  const any = filter.message("typed_config");
-  const config = any?.any;
-  if (any === undefined || any.anyType === "") {
-    if (!filter.has("config_discovery") && !filter.hasFailed("typed_config"))
-      context.error(filter, "typed_config", "any", `typed_config with "@type" is missing`);
-    return undefined;
-  }
-  if (config === undefined) return undefined;
-  if (any.anyType === ROUTER) {
+  const typed = context.typedConfig(filter);
+  if (typed === undefined) return undefined;
+  const { type, config } = typed;
+  if (type === ROUTER) {
     if (disabled) context.error(filter, "disabled", "terminal-filter", "the router cannot be disabled");
     return {
       kind: "router",
@@ -97,12 +92,12 @@ function buildHttpFilter(
       respectExpectedRqTimeout: config.flag("respect_expected_rq_timeout"),
     };
   }
-  if (any.anyType === WASM) {
+  if (type === WASM) {
     const plugin = buildWasmPlugin(context, config, place);
     return plugin === undefined ? undefined : { kind: "wasm", name, disabled, plugin };
   }
-  if (context.isBundled(any.anyType, "http"))
+  if (context.isBundled(type, "http"))
     return { kind: "wasm", name, disabled, plugin: buildBundledPlugin(context, config, place) };
-  context.error(filter, "typed_config", "any", `${any.anyType} is not an HTTP filter`);
+  context.error(filter, "typed_config", "any", `${type} is not an HTTP filter`);
   return undefined;
 }

@@ -91,25 +91,19 @@ function looksAtHello({ match, tls }: FilterChainConfig): boolean {
 }
 
 function buildListenerFilter(context: BuildContext, filter: Message): ListenerFilterConfig | undefined {
-  const any = filter.message("typed_config");
-  if (any === undefined || any.anyType === "") {
-    if (!filter.has("config_discovery") && !filter.hasFailed("typed_config"))
-      context.error(filter, "typed_config", "any", `typed_config with "@type" is missing`);
-    return undefined;
-  }
-  const build = KINDS.get(any.anyType);
-  if (any.any === undefined) return undefined;
+  const typed = context.typedConfig(filter);
+  if (typed === undefined) return undefined;
+  const { type, config } = typed;
+  const build = KINDS.get(type);
   if (build === undefined) {
-    if (any.anyType.startsWith(LISTENER))
-      context.unsupported(filter, "typed_config", `the listener filter ${any.anyType}`);
-    else context.error(filter, "typed_config", "any", `${any.anyType} is not a listener filter`);
+    context.unknownFilter(filter, type, "listener filter", LISTENER);
     return undefined;
   }
   const predicate = filter.message("filter_disabled");
   return {
     name: filter.text("name"),
     disabled: predicate === undefined ? undefined : buildPredicate(predicate),
-    filter: build(context, any.any),
+    filter: build(context, config),
   };
 }
 

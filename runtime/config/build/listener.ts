@@ -163,25 +163,18 @@ function buildNetworkFilter(
   direction: number,
 ): NetworkFilterConfig | undefined {
   const name = filter.text("name");
-  const any = filter.message("typed_config");
-  const config = any?.any;
-  if (any === undefined || any.anyType === "") {
-    if (!filter.has("config_discovery") && !filter.hasFailed("typed_config"))
-      context.error(filter, "typed_config", "any", `typed_config with "@type" is missing`);
-    return undefined;
-  }
-  if (config === undefined) return undefined;
-  if (any.anyType === CONNECTION_MANAGER)
+  const typed = context.typedConfig(filter);
+  if (typed === undefined) return undefined;
+  const { type, config } = typed;
+  if (type === CONNECTION_MANAGER)
     return { kind: "http_connection_manager", name, hcm: buildConnectionManager(context, config, direction) };
   const place = { filterName: name, statPrefix: "", direction, network: true } as const;
-  if (context.isBundled(any.anyType, "network"))
+  if (context.isBundled(type, "network"))
     return { kind: "wasm", name, plugin: buildBundledPlugin(context, config, place) };
-  if (any.anyType !== WASM) {
+  if (type !== WASM) {
     const native = buildNativeFilter(context, { name, direction }, config);
     if (native !== undefined) return native;
-    if (any.anyType.startsWith(NETWORK))
-      context.unsupported(filter, "typed_config", `the network filter ${any.anyType}`);
-    else context.error(filter, "typed_config", "any", `${any.anyType} is not a network filter`);
+    context.unknownFilter(filter, type, "network filter", NETWORK);
     return undefined;
   }
   const plugin = buildWasmPlugin(context, config, place);
