@@ -5,6 +5,7 @@
  */
 import { stat } from "node:fs/promises";
 import { FILE_LOOK_MS } from "../limits.ts";
+import { RegularLook } from "./regular-look.ts";
 
 interface Watched {
   /** Whom the owner knows. */
@@ -17,8 +18,7 @@ export class FileWatch {
   readonly #files: () => readonly string[];
   readonly #onChange: (path: string) => Promise<void>;
   readonly #watched = new Map<string, Watched>();
-  #timer: NodeJS.Timeout | null = null;
-  #stopped = false;
+  readonly #looks = new RegularLook(() => this.#look(), FILE_LOOK_MS);
 
   /** `files` is asked at each look; `onChange` decides whether it is news, must not reject, and is waited for. */
   constructor(files: () => readonly string[], onChange: (path: string) => Promise<void>) {
@@ -28,18 +28,11 @@ export class FileWatch {
 
   /** Each file is told of once, even if it does not change: it may have changed before anybody looked. */
   start(): void {
-    this.#plan();
+    this.#looks.start();
   }
 
   stop(): void {
-    this.#stopped = true;
-    if (this.#timer !== null) clearTimeout(this.#timer);
-  }
-
-  #plan(): void {
-    if (this.#stopped) return;
-    this.#timer = setTimeout(() => void this.#look().then(() => this.#plan()), FILE_LOOK_MS);
-    this.#timer.unref();
+    this.#looks.stop();
   }
 
   async #look(): Promise<void> {
@@ -57,7 +50,7 @@ export class FileWatch {
       // A file that is gone may be on its way back.
       if (!still || now === watched.known || now === "") continue;
       watched.known = now;
-      if (!this.#stopped) await this.#onChange(path);
+      if (!this.#looks.stopped) await this.#onChange(path);
     }
   }
 }

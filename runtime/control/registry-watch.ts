@@ -3,6 +3,7 @@ import type { OciCodeSource, OciModule } from "../artifact/oci-code.ts";
 import type { PluginConfig, RemoteCode } from "../config/snapshot.ts";
 import { ProxyError } from "../errors.ts";
 import type { Log } from "../observe/log.ts";
+import { RegularLook } from "./regular-look.ts";
 
 export interface WatchedPlugins {
   /** The configuration in force. */
@@ -15,39 +16,30 @@ export class RegistryWatch {
   readonly #source: OciCodeSource;
   readonly #watched: WatchedPlugins;
   readonly #log: Log;
-  readonly #everyMs: number;
   /** What each reference stood for at the last look. */
   readonly #seen = new Map<string, string>();
-  #timer: NodeJS.Timeout | null = null;
-  #stopped = false;
+  readonly #looks: RegularLook;
 
   constructor(source: OciCodeSource, watched: WatchedPlugins, everyMs: number, log: Log) {
     this.#source = source;
     this.#watched = watched;
-    this.#everyMs = everyMs;
+    this.#looks = new RegularLook(() => this.#look(), everyMs);
     this.#log = log;
   }
 
   /** `digests`: what references stood for when their code was taken. */
   start(digests: ReadonlyMap<string, string>): void {
     for (const [uri, digest] of digests) this.#seen.set(uri, digest);
-    this.#plan();
+    this.#looks.start();
   }
 
   stop(): void {
-    this.#stopped = true;
-    if (this.#timer !== null) clearTimeout(this.#timer);
-  }
-
-  #plan(): void {
-    if (this.#stopped) return;
-    this.#timer = setTimeout(() => void this.#look().finally(() => this.#plan()), this.#everyMs);
-    this.#timer.unref();
+    this.#looks.stop();
   }
 
   async #look(): Promise<void> {
     for (const code of movingReferences(this.#watched.plugins())) {
-      if (this.#stopped) return;
+      if (this.#looks.stopped) return;
       try {
         await this.#lookAt(code);
       } catch (error) {
@@ -60,14 +52,14 @@ export class RegistryWatch {
   async #lookAt(code: RemoteCode): Promise<void> {
     const { uri } = code;
     const digest = await this.#source.digest(uri);
-    if (this.#stopped || digest === this.#seen.get(uri)) return;
+    if (this.#looks.stopped || digest === this.#seen.get(uri)) return;
     this.#log.info(`${uri} is ${digest} now`);
     // Until it is here it is news: a registry may be out of reach for a while.
     const module = await this.#source.pull(code);
     // From now on it is none, whatever becomes of it: what was refused once would be refused at each look. The tag may
     // have moved once more between the two questions.
     this.#seen.set(uri, module.evidence.digest);
-    if (!this.#stopped) await this.#watched.load(uri, module);
+    if (!this.#looks.stopped) await this.#watched.load(uri, module);
   }
 }
 
