@@ -2,7 +2,6 @@
  * The command line: what there is to call and with which options. Each command's work is a file of its
  * own that is loaded when it is called, so that `--version` stays as quick as it should be.
  */
-import { readFileSync } from "node:fs";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { ProxyError } from "../errors.ts";
 import { DRAIN_TIME_MS, MAX_CONCURRENCY, MAX_RESTART_NUMBER, PARENT_SHUTDOWN_MS } from "../limits.ts";
@@ -19,14 +18,7 @@ import type { FilterKind } from "./new.ts";
 import type { FilterTestOptions } from "./test.ts";
 import type { RunOptions } from "./run.ts";
 import type { ConfigOptions } from "./validate.ts";
-
-/** `sluice/<version>/node-<version>`: for `--version` and admin. */
-export function versionText(): string {
-  const manifest = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
-    version: string;
-  };
-  return `sluice/${manifest.version}/node-${process.versions.node}`;
-}
+import { versionText } from "./version.ts";
 
 /** Commands that have more to do than to print. */
 const SERVING: ReadonlySet<string> = new Set(["run", "quickstart", "dev"]);

@@ -7,10 +7,10 @@ import { ProxyError } from "../errors.ts";
 import { PARENT_SHUTDOWN_MS } from "../limits.ts";
 import { ProcessLog } from "../observe/log.ts";
 import type { LogLevel } from "../observe/log.ts";
-import { versionText } from "./main.ts";
 import { tellReady } from "./service-manager.ts";
 import { handleSignals } from "./signals.ts";
 import type { ConfigOptions } from "./validate.ts";
+import { versionText } from "./version.ts";
 
 export interface RunOptions extends ConfigOptions {
   readonly mode: "serve" | "validate";

@@ -13,18 +13,10 @@ import { addressText, ipPort } from "../observe/address-text.ts";
 import { setMode } from "../listener/bind.ts";
 import { descriptorOf, duplicate } from "../listener/native-sockets.ts";
 import type { Log } from "../observe/log.ts";
+import type { AdminAnswer } from "./admin-answer.ts";
 import { bodyLimit, ENDPOINTS, helpText } from "./endpoints.ts";
 import type { Endpoint } from "./endpoints.ts";
 import type { AdminSubject } from "./subject.ts";
-
-/** What an endpoint answers. Default: 200, plain text. */
-export interface AdminAnswer {
-  readonly status?: number;
-  readonly contentType?: string;
-  readonly body: string;
-  /** Methods that would have been allowed. */
-  readonly allow?: string;
-}
 
 // An ES import of node:http runs the getters of everything it exports, fetch among them: 30 ms of start-up for nothing.
 const { createServer } = process.getBuiltinModule("node:http");

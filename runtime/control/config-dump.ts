@@ -1,7 +1,8 @@
 /** `/config_dump`: the configuration in force as admin.v3.ConfigDump, cut out of the bootstrap as it was read. */
 import { RE2JS } from "re2js";
 import { ADMIN_REGEX_LENGTH } from "../limits.ts";
-import type { AdminAnswer } from "./admin.ts";
+import { jsonAnswer } from "./admin-answer.ts";
+import type { AdminAnswer } from "./admin-answer.ts";
 import type { AdminSubject } from "./subject.ts";
 
 const ADMIN_PACKAGE = "type.googleapis.com/envoy.admin.v3";
@@ -14,11 +15,11 @@ export function configDump({ snapshot, configuredAt }: AdminSubject, parameters:
   if (keeps === null) return { status: 400, body: "Error while parsing name_regex\n" };
   const configs = dumpConfigs(record(snapshot.dump), configuredAt.toISOString(), keeps);
   const resource = parameters.get("resource");
-  if (resource === null) return json({ configs });
+  if (resource === null) return jsonAnswer({ configs });
   const owner = configs.find((config) => resource in config && Array.isArray(config[resource]));
   if (owner === undefined) return { status: 404, body: `${resource} not found in config dump\n` };
   const type = RESOURCE_TYPES[resource];
-  return json({ configs: list(owner[resource]).map((one) => ({ "@type": `${ADMIN_PACKAGE}.${type}`, ...one })) });
+  return jsonAnswer({ configs: list(owner[resource]).map((one) => ({ "@type": `${ADMIN_PACKAGE}.${type}`, ...one })) });
 }
 
 const RESOURCE_TYPES: Readonly<Record<string, string>> = {
@@ -89,7 +90,4 @@ function record(value: unknown): Json {
 }
 function list(value: unknown): readonly Json[] {
   return Array.isArray(value) ? (value as Json[]) : [];
-}
-function json(value: unknown): AdminAnswer {
-  return { contentType: "application/json", body: `${JSON.stringify(value, null, 1)}\n` };
 }

@@ -1,5 +1,6 @@
 /** Every path of the admin interface: one table, from which `/help` and the index are printed too. */
-import type { AdminAnswer } from "./admin.ts";
+import { jsonAnswer } from "./admin-answer.ts";
+import type { AdminAnswer } from "./admin-answer.ts";
 import { callbacksJson, callbacksText } from "./callbacks-page.ts";
 import { certsJson } from "./certs-page.ts";
 import { clustersText } from "../upstream/cluster-status.ts";
@@ -47,7 +48,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
     path: "/certs",
     help: "print certs on machine",
     mutates: false,
-    run: async (subject) => json(certsJson(await subject.certificates(), Date.now())),
+    run: async (subject) => jsonAnswer(certsJson(await subject.certificates(), Date.now())),
   },
   {
     path: "/clusters",
@@ -56,7 +57,9 @@ export const ENDPOINTS: readonly Endpoint[] = [
     parameters: ["format: json or text"],
     run: async (subject, parameters) => {
       const clusters = await subject.clusters();
-      return parameters.get("format") === "json" ? json(clustersJson(clusters)) : { body: clustersText(clusters) };
+      return parameters.get("format") === "json"
+        ? jsonAnswer(clustersJson(clusters))
+        : { body: clustersText(clusters) };
     },
   },
   {
@@ -108,7 +111,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
     mutates: false,
     parameters: ["format: json or text"],
     run: (subject, parameters) =>
-      parameters.get("format") === "json" ? json(listenersJson(subject)) : { body: listenersText(subject) },
+      parameters.get("format") === "json" ? jsonAnswer(listenersJson(subject)) : { body: listenersText(subject) },
   },
   {
     path: "/logging",
@@ -152,7 +155,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
     path: "/server_info",
     help: "print server version/status information",
     mutates: false,
-    run: (subject) => json(serverInfo(subject)),
+    run: (subject) => jsonAnswer(serverInfo(subject)),
   },
   {
     path: "/stats",
@@ -185,7 +188,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
     run: async (subject, parameters) => {
       const plugins = await (await subject.hotLoad()).reports();
       return parameters.get("format") === "json"
-        ? json({ ...pluginsJson(plugins), ...callbacksJson(await subject.stats()) })
+        ? jsonAnswer({ ...pluginsJson(plugins), ...callbacksJson(await subject.stats()) })
         : { body: pluginsText(plugins) };
     },
   },
@@ -196,7 +199,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
     parameters: ["format: json or text"],
     run: async (subject, parameters) =>
       parameters.get("format") === "json"
-        ? json(callbacksJson(await subject.stats()))
+        ? jsonAnswer(callbacksJson(await subject.stats()))
         : { body: callbacksText(await subject.stats()) },
   },
   {
@@ -237,7 +240,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
     path: "/workers",
     help: "print worker threads",
     mutates: false,
-    run: (subject) => json({ workers: subject.workers() }),
+    run: (subject) => jsonAnswer({ workers: subject.workers() }),
   },
   {
     path: "/workers/replace",
@@ -260,10 +263,6 @@ export function helpText(): string {
     for (const parameter of parameters ?? []) lines.push(`      ${parameter}`);
   }
   return `${lines.join("\n")}\n`;
-}
-
-function json(value: unknown): AdminAnswer {
-  return { contentType: "application/json", body: `${JSON.stringify(value, null, 1)}\n` };
 }
 
 function indexPage(): string {

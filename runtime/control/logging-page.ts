@@ -2,7 +2,7 @@
 import { ProxyError } from "../errors.ts";
 import { LOG_LEVELS, parseLogLevel } from "../observe/log.ts";
 import type { LogLevel } from "../observe/log.ts";
-import type { AdminAnswer } from "./admin.ts";
+import type { AdminAnswer } from "./admin-answer.ts";
 import type { AdminSubject } from "./subject.ts";
 
 /** `?level=L`, `?paths=a:L,b:L` or `?a=L`; nothing changes unless all of it can be understood. */

@@ -6,7 +6,7 @@ import { isReference } from "../registry/reference.ts";
 import { readModuleFile } from "../wasm/module/module-file.ts";
 import type { Routing } from "../wasm/routing.ts";
 import { fieldName } from "../wasm/values/header-text.ts";
-import type { AdminAnswer } from "./admin.ts";
+import type { AdminAnswer } from "./admin-answer.ts";
 import type { LoadRequest } from "./load-request.ts";
 import type { Outcome } from "./outcome.ts";
 import type { AdminSubject } from "./subject.ts";

@@ -5,7 +5,7 @@ import { formatPrometheus, PROMETHEUS_CONTENT_TYPE } from "../observe/prometheus
 import type { Stat } from "../observe/stats-registry.ts";
 import { formatStatsJson, formatStatsText, selectStats } from "../observe/stats-text.ts";
 import type { HistogramBuckets, StatsSelection } from "../observe/stats-text.ts";
-import type { AdminAnswer } from "./admin.ts";
+import type { AdminAnswer } from "./admin-answer.ts";
 import type { AdminSubject } from "./subject.ts";
 
 const TYPES = ["All", "Counters", "Gauges", "Histograms", "TextReadouts"] as const;

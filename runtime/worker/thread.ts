@@ -122,11 +122,6 @@ export class WorkerThread {
     void this.#worker.terminate();
   }
 
-  /** Lets the process end although this thread runs. */
-  unref(): void {
-    this.#worker.unref();
-  }
-
   #ask(message: ToWorker, kind: FromWorker["kind"], timeoutMs: number): Promise<FromWorker> {
     if (this.#state === "gone") return Promise.reject(this.#failure(this.#why));
     return new Promise<FromWorker>((resolve, reject) => {
