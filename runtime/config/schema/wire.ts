@@ -3,6 +3,7 @@
  */
 import protobuf from "protobufjs/minimal.js";
 
+import { WireType } from "../../codec/proto-wire.ts";
 import { MAX_DESCRIPTOR_DEPTH } from "../../limits.ts";
 import { isDefault } from "../document/merge.ts";
 import { Message, type Single } from "../document/message.ts";
@@ -11,11 +12,6 @@ import type { Field, MessageType, ScalarType, Schema } from "./schema.ts";
 
 type Writer = protobuf.Writer;
 type Reader = protobuf.Reader;
-
-const VARINT = 0;
-const FIXED64 = 1;
-const DELIMITED = 2;
-const FIXED32 = 5;
 
 /** The serialized form of a message; map entries and fields in the order of the text. */
 export function encodeMessage(message: Message): Uint8Array {
@@ -44,7 +40,7 @@ function writeMessage(writer: Writer, message: Message): void {
 
 function writeField(writer: Writer, field: Field, value: Single): void {
   if (value instanceof Message) {
-    writer.uint32((field.id << 3) | DELIMITED).fork();
+    writer.uint32((field.id << 3) | WireType.DELIMITED).fork();
     writeMessage(writer, value);
     writer.ldelim();
     return;
@@ -62,7 +58,7 @@ function writeList(writer: Writer, field: Field, values: readonly Single[]): voi
   }
   if (values.length === 0) return;
   const kind = field.kind === "enum" ? "int32" : (field.kind as ScalarType);
-  writer.uint32((field.id << 3) | DELIMITED).fork();
+  writer.uint32((field.id << 3) | WireType.DELIMITED).fork();
   for (const value of values) if (!(value instanceof Message)) writeScalar(writer, kind, value);
   writer.ldelim();
 }
@@ -70,7 +66,7 @@ function writeList(writer: Writer, field: Field, values: readonly Single[]): voi
 function writeMap(writer: Writer, field: Field, values: ReadonlyMap<string, Single>): void {
   const keyKind = field.mapKey ?? "string";
   for (const [key, value] of values) {
-    writer.uint32((field.id << 3) | DELIMITED).fork();
+    writer.uint32((field.id << 3) | WireType.DELIMITED).fork();
     writer.uint32((1 << 3) | wireType(keyKind));
     writeScalar(writer, keyKind, keyKind === "string" ? key : keyKind === "bool" ? key === "true" : BigInt(key));
     writeField(writer, { ...field, id: 2 }, value);
@@ -79,9 +75,9 @@ function writeMap(writer: Writer, field: Field, values: ReadonlyMap<string, Sing
 }
 
 function wireType(kind: ScalarType): number {
-  if (kind === "string" || kind === "bytes") return DELIMITED;
-  if (kind === "double" || kind === "fixed64" || kind === "sfixed64") return FIXED64;
-  return kind === "float" || kind === "fixed32" || kind === "sfixed32" ? FIXED32 : VARINT;
+  if (kind === "string" || kind === "bytes") return WireType.DELIMITED;
+  if (kind === "double" || kind === "fixed64" || kind === "sfixed64") return WireType.FIXED64;
+  return kind === "float" || kind === "fixed32" || kind === "sfixed32" ? WireType.FIXED32 : WireType.VARINT;
 }
 
 function writeScalar(writer: Writer, kind: ScalarType, value: string | number | bigint | boolean | Uint8Array): void {
@@ -159,7 +155,7 @@ function readMessage(reading: Reading, type: MessageType, reader: Reader, end = 
     const tag = reader.uint32();
     const field = byId.get(tag >>> 3);
     if (field === undefined || !fits(field, tag & 7)) reader.skipType(tag & 7);
-    else readField(reading, field, { reader, packed: (tag & 7) === DELIMITED, result });
+    else readField(reading, field, { reader, packed: (tag & 7) === WireType.DELIMITED, result });
   }
   if (reader.pos !== end) throw new RangeError("a message ends inside a field");
   return result;
@@ -167,7 +163,7 @@ function readMessage(reading: Reading, type: MessageType, reader: Reader, end = 
 
 function fits(field: Field, wire: number): boolean {
   const kind = field.kind === "message" ? "bytes" : field.kind === "enum" ? "int32" : field.kind;
-  return wire === wireType(kind) || (field.repeated && wire === DELIMITED);
+  return wire === wireType(kind) || (field.repeated && wire === WireType.DELIMITED);
 }
 
 function readField(reading: Reading, field: Field, into: { reader: Reader; packed: boolean; result: Decoded }): void {

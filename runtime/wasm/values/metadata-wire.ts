@@ -1,8 +1,5 @@
 /** Serializes `envoy.config.core.v3.Metadata` and `Locality` from plain values, for properties that are whole messages. */
-
-const LENGTH_DELIMITED = 2;
-const VARINT = 0;
-const FIXED64 = 1;
+import { WireType } from "../../codec/proto-wire.ts";
 
 /** `filter_metadata` (1): namespace to google.protobuf.Struct. */
 export function metadataMessage(namespaces: Iterable<readonly [string, unknown]>): Buffer {
@@ -32,25 +29,25 @@ function valueMessage(value: unknown): Buffer {
   switch (typeof value) {
     case "number": {
       const bytes = Buffer.alloc(9);
-      bytes[0] = (2 << 3) | FIXED64;
+      bytes[0] = (2 << 3) | WireType.FIXED64;
       bytes.writeDoubleLE(value, 1);
       return bytes;
     }
     case "string":
       return field(3, Buffer.from(value));
     case "boolean":
-      return Buffer.of((4 << 3) | VARINT, value ? 1 : 0);
+      return Buffer.of((4 << 3) | WireType.VARINT, value ? 1 : 0);
     case "object":
       if (value === null) break;
       if (Array.isArray(value)) return field(6, Buffer.concat(value.map((one) => field(1, valueMessage(one)))));
       return field(5, structMessage(value));
     default:
   }
-  return Buffer.of((1 << 3) | VARINT, 0);
+  return Buffer.of((1 << 3) | WireType.VARINT, 0);
 }
 
 function field(number: number, contents: Buffer): Buffer {
-  const head: number[] = [(number << 3) | LENGTH_DELIMITED];
+  const head: number[] = [(number << 3) | WireType.DELIMITED];
   let left = contents.length;
   while (left > 0x7f) {
     head.push((left & 0x7f) | 0x80);

@@ -1,10 +1,6 @@
 /** Reads `google.protobuf.Struct` from a guest into plain values, for dynamic metadata. */
+import { ProtoCursor, WireType } from "../../codec/proto-wire.ts";
 import { MAX_STRUCT_DEPTH } from "../../limits.ts";
-
-const VARINT = 0;
-const FIXED64 = 1;
-const LENGTH_DELIMITED = 2;
-const FIXED32 = 5;
 
 interface Field {
   readonly number: number;
@@ -28,12 +24,12 @@ function structOf(bytes: Buffer, depth: number): Record<string, Value> | undefin
   if (fields === undefined) return undefined;
   const entries: [string, Value][] = [];
   for (const { number, wire, content } of fields) {
-    if (number !== 1 || wire !== LENGTH_DELIMITED) continue;
+    if (number !== 1 || wire !== WireType.DELIMITED) continue;
     const entry = readFields(content);
     if (entry === undefined) return undefined;
-    const value = valueOf(last(entry, 2, LENGTH_DELIMITED)?.content ?? NOTHING, depth);
+    const value = valueOf(last(entry, 2, WireType.DELIMITED)?.content ?? NOTHING, depth);
     if (value === undefined) return undefined;
-    entries.push([last(entry, 1, LENGTH_DELIMITED)?.content.toString("utf8") ?? "", value]);
+    entries.push([last(entry, 1, WireType.DELIMITED)?.content.toString("utf8") ?? "", value]);
   }
   // Makes own properties of all keys, of `__proto__` too.
   return Object.fromEntries(entries);
@@ -44,12 +40,12 @@ function valueOf(bytes: Buffer, depth: number): Value | undefined {
   const fields = readFields(bytes);
   if (fields === undefined) return undefined;
   for (const { number, wire, content, set } of fields.toReversed()) {
-    if (number === 1 && wire === VARINT) return null;
-    if (number === 2 && wire === FIXED64) return content.readDoubleLE(0);
-    if (number === 3 && wire === LENGTH_DELIMITED) return content.toString("utf8");
-    if (number === 4 && wire === VARINT) return set;
-    if (number === 5 && wire === LENGTH_DELIMITED) return structOf(content, depth + 1);
-    if (number === 6 && wire === LENGTH_DELIMITED) return listOf(content, depth + 1);
+    if (number === 1 && wire === WireType.VARINT) return null;
+    if (number === 2 && wire === WireType.FIXED64) return content.readDoubleLE(0);
+    if (number === 3 && wire === WireType.DELIMITED) return content.toString("utf8");
+    if (number === 4 && wire === WireType.VARINT) return set;
+    if (number === 5 && wire === WireType.DELIMITED) return structOf(content, depth + 1);
+    if (number === 6 && wire === WireType.DELIMITED) return listOf(content, depth + 1);
   }
   return null;
 }
@@ -59,7 +55,7 @@ function listOf(bytes: Buffer, depth: number): Value[] | undefined {
   if (fields === undefined) return undefined;
   const list: Value[] = [];
   for (const { number, wire, content } of fields) {
-    if (number !== 1 || wire !== LENGTH_DELIMITED) continue;
+    if (number !== 1 || wire !== WireType.DELIMITED) continue;
     const value = valueOf(content, depth);
     if (value === undefined) return undefined;
     list.push(value);
@@ -76,37 +72,10 @@ function last(fields: Fields, number: number, wire: number): Field | undefined {
 /** The fields of a message in order; undefined when the bytes are malformed. */
 function readFields(bytes: Buffer): Fields | undefined {
   const fields: Field[] = [];
-  for (let at = 0; at < bytes.length;) {
-    const tag = varint(bytes, at);
-    if (tag === undefined || tag.value >= 2 ** 32 || tag.value < 8) return undefined;
-    const wire = tag.value % 8;
-    const number = Math.floor(tag.value / 8);
-    let start = tag.next;
-    let end = start + (wire === FIXED64 ? 8 : 4);
-    let set = false;
-    if (wire === VARINT || wire === LENGTH_DELIMITED) {
-      const read = varint(bytes, start);
-      if (read === undefined) return undefined;
-      start = read.next;
-      end = wire === VARINT ? start : start + read.value;
-      set = read.value !== 0;
-    } else if (wire !== FIXED64 && wire !== FIXED32) return undefined;
-    if (end > bytes.length) return undefined;
-    fields.push({ number, wire, content: bytes.subarray(start, end), set });
-    at = end;
+  const cursor = new ProtoCursor(bytes);
+  while (cursor.next()) {
+    const { number, wire, content, value } = cursor;
+    fields.push({ number, wire, content, set: value !== 0 });
   }
-  return fields;
-}
-
-/** Exact up to 2^53, which is past every length. */
-function varint(bytes: Buffer, at: number): { value: number; next: number } | undefined {
-  let value = 0;
-  let scale = 1;
-  for (let next = at; next < bytes.length && next < at + 10;) {
-    const byte = bytes[next++]!;
-    value += (byte & 0x7f) * scale;
-    if (byte < 0x80) return { value, next };
-    scale *= 128;
-  }
-  return undefined;
+  return cursor.malformed ? undefined : fields;
 }
