@@ -1,7 +1,7 @@
 /**
  * The walk of one message (request or response) through the filters of its stream: who has seen what,
  * who paused, what is held for whom. Both directions are the same walk over the same slots, the response
- * from the other end; what differs stands in the two small subclasses of `stream.ts`.
+ * from the other end; what differs stands in two small subclasses (`stream-walks.ts`).
  *
  * Position p counts from where the message enters. A message is at most at one paused filter with its
  * headers; body and trailers queue up behind it in that filter's `Hold`.
@@ -123,16 +123,11 @@ export abstract class FilterWalk<Slot extends WalkSlot> {
     const hold = this.#holds?.[p];
     if (this.closed || hold == null || !this.paused(p)) return;
     this.#release(hold);
-    if (hold.headers !== HeadersStatus.CONTINUE) {
-      const stoppedAll = hold.headers !== HeadersStatus.STOP_ITERATION;
-      hold.headers = HeadersStatus.CONTINUE;
-      this.#fixLength(hold);
-      this.#passHeaders(p);
-      if (this.closed) return;
-      if (stoppedAll && hold.unseen) {
-        this.#deliverUnseen(p, hold);
-        return;
-      }
+    const stopped = hold.headers;
+    if (!this.#passHeldHeaders(p, hold)) return;
+    if (stopped !== HeadersStatus.CONTINUE && stopped !== HeadersStatus.STOP_ITERATION && hold.unseen) {
+      this.#deliverUnseen(p, hold);
+      return;
     }
     hold.data = false;
     this.#flushHeld(p, hold);
@@ -159,8 +154,13 @@ export abstract class FilterWalk<Slot extends WalkSlot> {
     this.endHeaders(headers, this.#headersEnd);
   }
 
-  #passHeaders(p: number): void {
+  /** Headers that wait at position `p` go on. False when nothing more of the message is delivered after that. */
+  #passHeldHeaders(p: number, hold: Hold): boolean {
+    if (hold.headers === HeadersStatus.CONTINUE) return true;
+    hold.headers = HeadersStatus.CONTINUE;
+    this.#fixLength(hold);
     this.#walkHeaders(p + 1);
+    return !this.closed;
   }
 
   // ---- body -----------------------------------------------------------------------------------
@@ -222,12 +222,7 @@ export abstract class FilterWalk<Slot extends WalkSlot> {
     if (hold === null) return body.take();
     hold.data = false;
     this.#release(hold);
-    if (hold.headers !== HeadersStatus.CONTINUE) {
-      hold.headers = HeadersStatus.CONTINUE;
-      this.#fixLength(hold);
-      this.#passHeaders(p);
-      if (this.closed) return null;
-    }
+    if (!this.#passHeldHeaders(p, hold)) return null;
     hold.body = null;
     return body.take();
   }
@@ -288,12 +283,7 @@ export abstract class FilterWalk<Slot extends WalkSlot> {
   /** Trailers pass position `p`: headers and body that still wait there go ahead of them. */
   #releaseBefore(p: number, hold: Hold): boolean {
     this.#release(hold);
-    if (hold.headers !== HeadersStatus.CONTINUE) {
-      hold.headers = HeadersStatus.CONTINUE;
-      this.#fixLength(hold);
-      this.#passHeaders(p);
-      if (this.closed) return false;
-    }
+    if (!this.#passHeldHeaders(p, hold)) return false;
     hold.data = false;
     if (hold.body !== null) {
       const data = hold.body.take();
