@@ -3,6 +3,7 @@
  * there and fits, and never back up: what fails below falls to the default chain. The configuration builds the
  * tree to find conflicts, the listener to choose with it.
  */
+import { isLoopback } from "../observe/address-text.ts";
 import { IpRanges } from "../observe/ip-ranges.ts";
 import type { FilterChainMatch } from "./listener-snapshot.ts";
 
@@ -131,7 +132,7 @@ function bySourceType<T>(types: SourceTypes<T>, facts: ChainFacts): SourceIps<T>
 }
 
 function isSameIpOrLoopback({ pipe, remoteIp, localIp }: ChainFacts): boolean {
-  return pipe || remoteIp === localIp || remoteIp === "::1" || remoteIp.startsWith("127.");
+  return pipe || remoteIp === localIp || isLoopback(remoteIp);
 }
 
 function branch<K, V>(map: Map<K, V>, key: K, make: () => V): V {

@@ -9,7 +9,7 @@ import type { AddressInfo } from "node:net";
 import type { AdminConfig } from "../config/snapshot.ts";
 import { ProxyError } from "../errors.ts";
 import { ADMIN_CONNECTIONS, ADMIN_HEAD_BYTES, ADMIN_MODULES, ADMIN_REQUEST_TIMEOUT_MS } from "../limits.ts";
-import { addressText, ipPort } from "../observe/address-text.ts";
+import { addressText, ipPort, isLoopback } from "../observe/address-text.ts";
 import { setMode } from "../listener/bind.ts";
 import { descriptorOf, duplicate } from "../listener/native-sockets.ts";
 import type { Log } from "../observe/log.ts";
@@ -73,7 +73,7 @@ export class AdminListener {
       this.#local = true;
     } else {
       const bound = server.address() as AddressInfo;
-      this.#loopback = bound.address === "::1" || bound.address.startsWith("127.");
+      this.#loopback = isLoopback(bound.address);
       this.#local = this.#loopback;
       this.#address = ipPort(bound.address, bound.port);
     }

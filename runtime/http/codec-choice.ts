@@ -2,14 +2,12 @@
  * A connection whose version of HTTP is not known before its first bytes (codec_type AUTO without ALPN): the
  * preface of HTTP/2 with prior knowledge makes it one of HTTP/2, anything else HTTP/1.
  */
+import { H2_PREFACE } from "../codec/h2-codes.ts";
 import type { ConnectionView, TerminalFilter } from "../network/filter.ts";
 import { Deadline } from "../timers.ts";
 import type { ConnectionManager } from "./connection-manager.ts";
 import { H2Session } from "./h2-session.ts";
 import { Session } from "./session.ts";
-
-/** RFC 9113 section 3.4. */
-const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
 
 /** The deadline of the base class is the idle timeout until the choice. */
 export class CodecChoice extends Deadline implements TerminalFilter {
@@ -64,14 +62,14 @@ export class CodecChoice extends Deadline implements TerminalFilter {
 
   #choose(data: Buffer, endStream: boolean): void {
     const bytes = this.#early.length === 0 ? data : Buffer.concat([this.#early, data]);
-    const known = Math.min(bytes.length, PREFACE.length);
-    const same = known > 0 && bytes.compare(PREFACE, 0, known, 0, known) === 0;
-    if (same && known < PREFACE.length && !endStream) {
+    const known = Math.min(bytes.length, H2_PREFACE.length);
+    const same = known > 0 && bytes.compare(H2_PREFACE, 0, known, 0, known) === 0;
+    if (same && known < H2_PREFACE.length && !endStream) {
       this.#early = Buffer.from(bytes);
       return;
     }
     this.disarm();
-    const session = same && known === PREFACE.length ? H2Session : Session;
+    const session = same && known === H2_PREFACE.length ? H2Session : Session;
     const chosen = new session(this.#manager, this.#connection);
     this.#chosen = chosen;
     this.#early = NO_BYTES;

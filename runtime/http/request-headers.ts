@@ -5,7 +5,7 @@
 import { BlockList } from "node:net";
 import type { HeaderMap } from "../codec/headers.ts";
 import type { HttpConnectionManagerConfig, NodeConfig } from "../config/snapshot.ts";
-import { ipPort } from "../observe/address-text.ts";
+import { ipPort, isLoopback } from "../observe/address-text.ts";
 import { ipFamily } from "../observe/ip-family.ts";
 import type { StreamInfo } from "../observe/stream-info.ts";
 import { CLIENT_CERT_HEADER, forwardClientCert } from "./client-cert.ts";
@@ -153,10 +153,6 @@ export class RequestHeaders {
 
 function append(value: string | undefined, more: string): string {
   return value === undefined || value === "" ? more : `${value}, ${more}`;
-}
-
-function isLoopback(ip: string): boolean {
-  return ip === "::1" || ip.startsWith("127.");
 }
 
 function ipOf(address: string): string {

@@ -2,12 +2,11 @@
  * envoy.filters.listener.http_inspector: tells plain HTTP and its version from what is none, by the first line.
  * https://www.envoyproxy.io/docs/envoy/latest/configuration/listeners/listener_filters/http_inspector
  */
+import { H2_PREFACE } from "../codec/h2-codes.ts";
 import { MAX_HTTP_INSPECTOR_BYTES } from "../limits.ts";
 import type { Counter, Stats } from "../observe/stats.ts";
 import { type ListenerFilter, type SocketFacts, Verdict } from "./listener-filter.ts";
 
-/** RFC 9113 section 3.4. */
-const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
 const SPACE = 0x20;
 const LINE_FEED = 0x0a;
 /** RFC 9110 section 5.6.2. */
@@ -18,8 +17,8 @@ const REQUEST_LINE = /^\S+ \S+ HTTP\/1\.([01])\r?$/;
 
 /** What the bytes so far are: the protocol, "" for none of ours, undefined: too early to say. */
 export function httpVersion(bytes: Buffer): "http/1.0" | "http/1.1" | "h2c" | "" | undefined {
-  const known = Math.min(bytes.length, PREFACE.length);
-  if (bytes.compare(PREFACE, 0, known, 0, known) === 0) return known === PREFACE.length ? "h2c" : undefined;
+  const known = Math.min(bytes.length, H2_PREFACE.length);
+  if (bytes.compare(H2_PREFACE, 0, known, 0, known) === 0) return known === H2_PREFACE.length ? "h2c" : undefined;
   const start = bytes.toString("latin1", 0, METHOD_CHARACTERS + 1);
   const space = start.indexOf(" ");
   const method = space < 0 ? start : start.slice(0, space);

@@ -26,6 +26,11 @@ export function parseIpPort(text: string): IpPort | undefined {
   return { ip, port };
 }
 
+/** Whether an IP address is of this machine alone: 127.0.0.0/8 or ::1. */
+export function isLoopback(ip: string): boolean {
+  return ip === "::1" || ip.startsWith("127.");
+}
+
 /** Node reports IPv4 peers of a dual-stack socket as `::ffff:1.2.3.4`; Envoy prints plain IPv4. */
 export function plainIp(ip: string): string {
   return ip.startsWith("::ffff:") && ip.includes(".") ? ip.slice(7) : ip;
