@@ -34,8 +34,23 @@ export function wholeNumber(text: string | undefined): number | undefined {
   return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : undefined;
 }
 
+/** A retry policy of the configuration, worked out once for all requests. */
+export class RetryRules {
+  readonly policy: RetryPolicy;
+  /** Tokens of `retry_on`. */
+  readonly on: ReadonlySet<string>;
+  readonly codes: ReadonlySet<number>;
+
+  constructor(policy: RetryPolicy) {
+    this.policy = policy;
+    this.on = new Set(policy.retryOn);
+    this.codes = new Set(policy.retriableStatusCodes);
+  }
+}
+
 export class RetryState {
-  readonly perTryTimeoutMs: number;
+  /** Milliseconds of one attempt; 0: no bound of its own. */
+  perTryTimeoutMs: number;
   readonly #on: ReadonlySet<string>;
   readonly #codes: ReadonlySet<number>;
   readonly #baseMs: number;
@@ -43,40 +58,27 @@ export class RetryState {
   #left: number;
   #attempts = 0;
 
-  private constructor(
-    on: ReadonlySet<string>,
-    codes: ReadonlySet<number>,
-    retries: number,
-    perTryMs: number,
-    policy: RetryPolicy | undefined,
-  ) {
+  private constructor(on: ReadonlySet<string>, codes: ReadonlySet<number>, rules: RetryRules | null) {
     this.#on = on;
     this.#codes = codes;
-    this.#left = retries;
-    this.perTryTimeoutMs = perTryMs;
-    this.#baseMs = policy?.baseIntervalMs ?? RETRY_BASE_INTERVAL_MS;
-    this.#maxMs = policy?.maxIntervalMs ?? this.#baseMs * BACKOFF_MAX_FACTOR;
+    this.#baseMs = rules?.policy.baseIntervalMs ?? RETRY_BASE_INTERVAL_MS;
+    this.#maxMs = rules?.policy.maxIntervalMs ?? this.#baseMs * BACKOFF_MAX_FACTOR;
+    this.#left = rules?.policy.numRetries ?? NUM_RETRIES;
+    this.perTryTimeoutMs = rules?.policy.perTryTimeoutMs ?? 0;
   }
 
-  /** Undefined when neither policy nor headers ask for retries. Takes the retry headers off the request. */
-  static of(policy: RetryPolicy | undefined, headers: HeaderMap): RetryState | undefined {
-    const tokens = new Set(policy?.retryOn);
-    for (const name of ["x-envoy-retry-on", "x-envoy-retry-grpc-on"]) {
-      for (const token of headers.get(name)?.split(",") ?? []) tokens.add(token.trim());
-    }
-    const codes = new Set(policy?.retriableStatusCodes);
-    for (const code of headers.get("x-envoy-retriable-status-codes")?.split(",") ?? []) codes.add(Number(code));
-    const max = wholeNumber(headers.get("x-envoy-max-retries"));
-    const perTryMs = wholeNumber(headers.get("x-envoy-upstream-rq-per-try-timeout-ms")) || undefined;
+  /** Undefined when neither the route's rules nor headers ask for retries. Takes the retry headers off the request. */
+  static of(rules: RetryRules | null, headers: HeaderMap): RetryState | undefined {
+    const on = joined(rules?.on, headers.get("x-envoy-retry-on"), headers.get("x-envoy-retry-grpc-on"));
+    const codes = headers.get("x-envoy-retriable-status-codes");
+    const retries = wholeNumber(headers.get("x-envoy-max-retries"));
+    const perTryMs = wholeNumber(headers.get("x-envoy-upstream-rq-per-try-timeout-ms"));
     for (const name of CONSUMED) headers.remove(name);
-    if (tokens.size === 0) return undefined;
-    return new RetryState(
-      tokens,
-      codes,
-      max ?? policy?.numRetries ?? NUM_RETRIES,
-      perTryMs ?? policy?.perTryTimeoutMs ?? 0,
-      policy,
-    );
+    if (on.size === 0) return undefined;
+    const state = new RetryState(on, joinedNumbers(rules?.codes, codes), rules);
+    if (retries !== undefined) state.#left = retries;
+    if (perTryMs !== undefined && perTryMs > 0) state.perTryTimeoutMs = perTryMs;
+    return state;
   }
 
   /** Retries that are still allowed. */
@@ -120,6 +122,24 @@ export class RetryState {
     this.#attempts++;
     return Math.random() * Math.min((2 ** this.#attempts - 1) * this.#baseMs, this.#maxMs);
   }
+}
+
+/** Tokens of the rules with those that headers list; most requests have no such header, and nothing is copied. */
+function joined(
+  rules: ReadonlySet<string> | undefined,
+  list: string | undefined,
+  grpcList: string | undefined,
+): ReadonlySet<string> {
+  if (rules !== undefined && list === undefined && grpcList === undefined) return rules;
+  const all = new Set(rules);
+  for (const tokens of [list, grpcList]) for (const token of tokens?.split(",") ?? []) all.add(token.trim());
+  return all;
+}
+
+/** The same for numbers. */
+function joinedNumbers(rules: ReadonlySet<number> | undefined, list: string | undefined): ReadonlySet<number> {
+  if (rules !== undefined && list === undefined) return rules;
+  return new Set([...(rules ?? []), ...(list?.split(",").map(Number) ?? [])]);
 }
 
 /** Whether a retry had better go to another host; `tried`: the addresses of those before. */

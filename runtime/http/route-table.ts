@@ -18,6 +18,7 @@ import { compileRegexRewrite, type Rewrite } from "../observe/regex-rewrite.ts";
 import type { StreamInfo } from "../observe/stream-info.ts";
 import { MetadataMatch } from "../upstream/metadata-match.ts";
 import { HashPolicy } from "./hash-policy.ts";
+import { RetryRules } from "./retry.ts";
 import { RouteDomains } from "./route-domains.ts";
 import { compileMatch, type RouteTest } from "./route-match.ts";
 import { compilePathRewrite } from "./route-rewrite.ts";
@@ -41,6 +42,8 @@ export class ResolvedRoute {
   /** What hosts' metadata must say; null: nothing. */
   readonly metadataMatch: MetadataMatch | null;
   readonly hashPolicy: HashPolicy | null;
+  /** Null: neither the route nor its virtual host has a retry policy. */
+  readonly retryRules: RetryRules | null;
   readonly #perFilter: ReadonlyMap<string, PerFilterConfig[string]> | null;
 
   constructor(parts: ResolvedParts) {
@@ -56,6 +59,7 @@ export class ResolvedRoute {
     this.hostFromPath = parts.hostFromPath;
     this.metadataMatch = parts.metadataMatch;
     this.hashPolicy = parts.hashPolicy;
+    this.retryRules = parts.retryRules;
     this.#perFilter = parts.perFilter;
   }
 
@@ -65,20 +69,10 @@ export class ResolvedRoute {
   }
 }
 
-interface ResolvedParts {
-  readonly virtualHost: VirtualHostConfig;
-  readonly route: RouteConfigEntry;
-  readonly weighted: WeightedCluster | null;
-  readonly clusterName: string;
-  readonly runtime: Snapshot["runtime"];
-  readonly requestMutations: readonly CompiledMutation[] | null;
-  readonly responseMutations: readonly CompiledMutation[] | null;
-  readonly pathRewrite: Rewrite | null;
-  readonly hostFromPath: Rewrite | null;
-  readonly metadataMatch: MetadataMatch | null;
-  readonly hashPolicy: HashPolicy | null;
+/** What a {@link ResolvedRoute} is made of. */
+type ResolvedParts = Omit<ResolvedRoute, "action" | "perFilter"> & {
   readonly perFilter: ReadonlyMap<string, PerFilterConfig[string]> | null;
-}
+};
 
 /** What is left to choose once a route has matched. */
 interface Outcome {
@@ -177,6 +171,7 @@ function partsFor(place: Place, weighted: WeightedCluster | null, clusterName: s
   const rewrites = action.kind === "route" || action.kind === "redirect";
   // An empty prefix_rewrite of a route action means that there is none; a redirect says so with undefined.
   const prefixRewrite = !rewrites || action.prefixRewrite === "" ? undefined : action.prefixRewrite;
+  const retryPolicy = action.kind === "route" ? (action.retryPolicy ?? virtualHost.retryPolicy) : undefined;
   return {
     virtualHost,
     route,
@@ -192,6 +187,7 @@ function partsFor(place: Place, weighted: WeightedCluster | null, clusterName: s
         : null,
     metadataMatch: action.kind === "route" ? MetadataMatch.of(action.metadataMatch, weighted?.metadataMatch) : null,
     hashPolicy: action.kind === "route" && action.hashPolicy !== undefined ? new HashPolicy(action.hashPolicy) : null,
+    retryRules: retryPolicy === undefined ? null : new RetryRules(retryPolicy),
     perFilter: mergePerFilter(levels.map((level) => level.perFilter)),
   };
 }

@@ -141,10 +141,10 @@ export class Router extends Deadline implements UpstreamHandler, RetryOwner, Pic
     }
     this.#cluster = cluster;
     this.#timeoutMs = chooseTimeout(action.timeoutMs, headers);
-    const policy = action.retryPolicy ?? route.virtualHost.retryPolicy;
-    this.#hostSelection = policy?.hostSelection;
-    if (policy !== undefined || headers.has("x-envoy-retry-on") || headers.has("x-envoy-retry-grpc-on")) {
-      const state = RetryState.of(policy, headers);
+    const { retryRules } = route;
+    this.#hostSelection = retryRules?.policy.hostSelection;
+    if (retryRules !== null || headers.has("x-envoy-retry-on") || headers.has("x-envoy-retry-grpc-on")) {
+      const state = RetryState.of(retryRules, headers);
       if (state !== undefined) this.#retries = new RetryCourse(state, cluster, this, stream.info);
     }
     if (route.hashPolicy !== null && choosesByHash(cluster.config.lbPolicy))

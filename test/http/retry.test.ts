@@ -13,6 +13,6 @@ test("numbers in headers of callers: whole ones count, anything else is as if it
     ...[15_000, 15_000, 15_000, 15_000, 15_000, 15_000, 15_000],
   ]);
   const retries = (value: string): number =>
-    RetryState.of(undefined, new HeaderMap(["x-envoy-retry-on", "5xx", "x-envoy-max-retries", value]))!.left;
+    RetryState.of(null, new HeaderMap(["x-envoy-retry-on", "5xx", "x-envoy-max-retries", value]))!.left;
   assert.deepEqual(["3", "0", "", "1e3", "many"].map(retries), [3, 0, 1, 1, 1]);
 });
