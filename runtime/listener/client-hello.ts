@@ -39,13 +39,21 @@ const HANDSHAKE_HEADER_BYTES = 4;
 /** RFC 8446 section 5.1. */
 const MAX_RECORD_BYTES = 2 ** 14;
 
-/** Extension types, IANA. */
-const SERVER_NAME = 0;
-const SUPPORTED_GROUPS = 10;
-const POINT_FORMATS = 11;
-const SIGNATURE_ALGORITHMS = 13;
-const ALPN = 16;
-const SUPPORTED_VERSIONS = 43;
+/** Types of extensions, as IANA has them. */
+export const Extension = {
+  SERVER_NAME: 0,
+  SUPPORTED_GROUPS: 10,
+  POINT_FORMATS: 11,
+  SIGNATURE_ALGORITHMS: 13,
+  ALPN: 16,
+  SUPPORTED_VERSIONS: 43,
+} as const;
+/** RFC 6066 section 3: the kind of name that is a host's. */
+const HOST_NAME = 0;
+/** RFC 1035 section 2.3.4: a name in the DNS is no longer. */
+const MAX_HOST_NAME_BYTES = 255;
+/** RFC 8446 section 4.1.2. */
+const RANDOM_BYTES = 32;
 
 /** Reads one hello of one connection. */
 export class ClientHelloReader {
@@ -166,10 +174,12 @@ class Cursor {
 function parseHello(bytes: Buffer): ClientHello | null {
   const cursor = new Cursor(bytes);
   const legacyVersion = cursor.number(2);
-  cursor.take(32);
+  cursor.take(RANDOM_BYTES);
+  // A session to go on with.
   cursor.vector(1);
   const suites = cursor.vector(2);
   const ciphers = suites.numbers(2);
+  // Methods of compression.
   cursor.vector(1);
   const hello = {
     serverName: "",
@@ -199,13 +209,13 @@ type Growing = { -readonly [K in keyof ClientHello]: ClientHello[K] };
 /** False: an extension that matters is malformed. */
 function readExtension(hello: Growing, type: number, content: Cursor): boolean {
   switch (type) {
-    case SERVER_NAME: {
+    case Extension.SERVER_NAME: {
       const name = serverName(content.vector(2));
       if (name === null) return false;
       hello.serverName = name;
       break;
     }
-    case ALPN: {
+    case Extension.ALPN: {
       const list = content.vector(2);
       const found: string[] = [];
       while (!list.done) found.push(list.take(list.number(1)).toString("latin1"));
@@ -213,16 +223,16 @@ function readExtension(hello: Growing, type: number, content: Cursor): boolean {
       hello.protocols = found;
       break;
     }
-    case SUPPORTED_GROUPS:
+    case Extension.SUPPORTED_GROUPS:
       hello.groups = content.vector(2).numbers(2);
       break;
-    case POINT_FORMATS:
+    case Extension.POINT_FORMATS:
       hello.pointFormats = content.vector(1).numbers(1);
       break;
-    case SIGNATURE_ALGORITHMS:
+    case Extension.SIGNATURE_ALGORITHMS:
       hello.signatureAlgorithms = content.vector(2).numbers(2);
       break;
-    case SUPPORTED_VERSIONS:
+    case Extension.SUPPORTED_VERSIONS:
       hello.versions = content.vector(1).numbers(2);
       break;
   }
@@ -235,8 +245,9 @@ function serverName(list: Cursor): string | null {
     const kind = list.number(1);
     const name = list.take(list.number(2));
     if (list.failed) return null;
-    if (kind !== 0) continue;
-    return name.length === 0 || name.length > 255 || name.includes(0) ? null : name.toString("latin1").toLowerCase();
+    if (kind !== HOST_NAME) continue;
+    if (name.length === 0 || name.length > MAX_HOST_NAME_BYTES || name.includes(0)) return null;
+    return name.toString("latin1").toLowerCase();
   }
   return list.failed ? null : "";
 }

@@ -5,7 +5,7 @@
 import type { Socket } from "node:net";
 import type { ChainFacts } from "../config/filter-chain-tree.ts";
 import type { ProxyField } from "../observe/stream-info.ts";
-import { plainIp } from "../observe/address-text.ts";
+import { type IpPort, plainIp } from "../observe/address-text.ts";
 
 /** What a listener filter answers. */
 export const Verdict = {
@@ -69,6 +69,15 @@ export class SocketFacts implements ChainFacts {
   /** Downstream wanted to go where the socket is. */
   get unmoved(): boolean {
     return this.localPort === this.directLocalPort && this.localIp === this.directLocalIp;
+  }
+
+  /** Downstream wanted to go there. When that is where the socket is nothing was redirected, so nothing is restored. */
+  restoreDestination({ ip, port }: IpPort): void {
+    const plain = plainIp(ip);
+    if (plain === this.localIp && port === this.localPort) return;
+    this.localIp = plain;
+    this.localPort = port;
+    this.localRestored = true;
   }
 
   /** Takes the first `count` bytes away, so that nobody after this filter sees them (a PROXY header). */

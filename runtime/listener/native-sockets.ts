@@ -9,13 +9,8 @@ import { constants, endianness } from "node:os";
 import { getSystemErrorMap } from "node:util";
 import type { SocketOptionConfig } from "../config/listener-snapshot.ts";
 import { ProxyError } from "../errors.ts";
+import type { IpPort } from "../observe/address-text.ts";
 import { formatIpv6, ipv6Groups } from "../observe/ip-mask.ts";
-
-/** An IP address and a port. */
-export interface IpPort {
-  readonly ip: string;
-  readonly port: number;
-}
 
 /** A listening socket to be. */
 export interface NativeListener extends IpPort {

@@ -3,7 +3,6 @@
  * https://www.envoyproxy.io/docs/envoy/latest/configuration/listeners/listener_filters/original_dst_filter
  */
 import type { Socket } from "node:net";
-import { plainIp } from "../observe/address-text.ts";
 import { Verdict } from "./listener-filter.ts";
 import type { ListenerFilter, SocketFacts } from "./listener-filter.ts";
 import { descriptorOf, originalDestination } from "./native-sockets.ts";
@@ -15,13 +14,7 @@ export const originalDst: ListenerFilter = {
     if (facts.pipe) return Verdict.CONTINUE;
     // A dual-stack socket shows IPv4 peers as IPv6, and is asked as what the connection is.
     const found = originalDestination(descriptorOf(socket), facts.directLocalIp.includes(":") ? 6 : 4);
-    if (found === undefined) return Verdict.CONTINUE;
-    const ip = plainIp(found.ip);
-    // A direct connection: nothing was redirected, so nothing is restored.
-    if (ip === facts.localIp && found.port === facts.localPort) return Verdict.CONTINUE;
-    facts.localIp = ip;
-    facts.localPort = found.port;
-    facts.localRestored = true;
+    if (found !== undefined) facts.restoreDestination(found);
     return Verdict.CONTINUE;
   },
 

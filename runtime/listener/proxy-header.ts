@@ -3,10 +3,14 @@
  * balancer in front of us. Bytes may come in any pieces.
  */
 import { isIPv4, isIPv6 } from "node:net";
+import type { IpPort } from "../observe/address-text.ts";
 import { canonicalIp } from "../observe/ip-mask.ts";
 import { PROXY_SIGNATURE as SIGNATURE } from "../upstream/proxy-header.ts";
 
+/** Section 2.2: signature, version and command, family and transport, length of what follows. */
 const V2_HEADER_BYTES = 16;
+/** The largest header of version 2: the length of what follows has two bytes. */
+export const MAX_PROXY_HEADER_BYTES: number = V2_HEADER_BYTES + 0xffff;
 const V1_START = Buffer.from("PROXY ");
 /** Section 2.1: the longest line with its end. */
 const V1_MAX_BYTES = 107;
@@ -17,15 +21,10 @@ export interface ProxyHeader {
   /** Bytes of the header. */
   readonly bytes: number;
   /** Null: a check of the balancer's own, or a kind of address that we have no use for: those of the socket count. */
-  readonly source: Endpoint | null;
-  readonly destination: Endpoint | null;
+  readonly source: IpPort | null;
+  readonly destination: IpPort | null;
   /** Types and values of version 2, in their order. */
   readonly fields: readonly { readonly type: number; readonly value: Buffer }[];
-}
-
-export interface Endpoint {
-  readonly ip: string;
-  readonly port: number;
 }
 
 export type ProxyAnswer =
@@ -125,7 +124,7 @@ function readVersion2(bytes: Buffer): ProxyAnswer {
 }
 
 /** Two addresses, then two ports. */
-function endpoints(place: Buffer): [Endpoint, Endpoint] {
+function endpoints(place: Buffer): [IpPort, IpPort] {
   const size = (place.length - 4) / 2;
   const at = place.length - 4;
   return [

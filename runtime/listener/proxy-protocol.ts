@@ -6,10 +6,7 @@ import type { ProxyProtocolConfig } from "../config/listener-snapshot.ts";
 import type { Counter, Stats } from "../observe/stats.ts";
 import { plainIp } from "../observe/address-text.ts";
 import { type ListenerFilter, type SocketFacts, Verdict } from "./listener-filter.ts";
-import { type ProxyHeader, readProxyHeader } from "./proxy-header.ts";
-
-/** The largest header of version 2: its length has two bytes. */
-const MAX_HEADER_BYTES = 16 + 65_535;
+import { MAX_PROXY_HEADER_BYTES, type ProxyHeader, readProxyHeader } from "./proxy-header.ts";
 
 /** `proxy_proto.[<stat_prefix>.]versions.v1.` and v2. */
 interface VersionStats {
@@ -25,7 +22,7 @@ export function proxyProtocol(config: ProxyProtocolConfig, stats: Stats, scope: 
 }
 
 class ProxyProtocol implements ListenerFilter {
-  readonly maxReadBytes = MAX_HEADER_BYTES;
+  readonly maxReadBytes = MAX_PROXY_HEADER_BYTES;
   readonly #config: ProxyProtocolConfig;
   readonly #versions: Readonly<Record<1 | 2, VersionStats>>;
   readonly #missingAllowed: Counter;
@@ -83,12 +80,7 @@ class ProxyProtocol implements ListenerFilter {
     if (source !== null && destination !== null) {
       facts.remoteIp = plainIp(source.ip);
       facts.remotePort = source.port;
-      const ip = plainIp(destination.ip);
-      if (ip !== facts.localIp || destination.port !== facts.localPort) {
-        facts.localIp = ip;
-        facts.localPort = destination.port;
-        facts.localRestored = true;
-      }
+      facts.restoreDestination(destination);
     }
     const { passed } = this.#config;
     const kept = header.fields.filter(({ type }) => passed === "all" || passed.includes(type));

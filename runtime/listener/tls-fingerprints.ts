@@ -1,5 +1,6 @@
 /** Fingerprints of a TLS hello: JA3 (salesforce/ja3) and JA4 (FoxIO-LLC/ja4, its TLS client part). */
 import { createHash } from "node:crypto";
+import { Extension } from "./client-hello.ts";
 import type { ClientHello } from "./client-hello.ts";
 
 /** RFC 8701: values that are there to be ignored, 0x0a0a to 0xfafa. */
@@ -11,12 +12,14 @@ function plain(values: readonly number[]): number[] {
   return values.filter((value) => !isGrease(value));
 }
 
+/** In hexadecimal; from the fields as they stand in the hello. */
 export function ja3(hello: ClientHello): string {
   const parts = [plain(hello.ciphers), plain(hello.extensions), plain(hello.groups), hello.pointFormats];
   const text = [hello.legacyVersion, ...parts.map((values) => values.join("-"))].join();
   return createHash("md5").update(text).digest("hex");
 }
 
+/** JA4 of the versions of TLS, by their numbers on the wire. */
 const VERSIONS: Readonly<Record<number, string>> = {
   0x0304: "13",
   0x0303: "12",
@@ -24,21 +27,20 @@ const VERSIONS: Readonly<Record<number, string>> = {
   0x0301: "10",
   0x0300: "s3",
 };
-const SERVER_NAME = 0;
-const ALPN = 16;
-
+/** `t13d1516h2_…_…`: from sorted fields, so that browsers that shuffle them look alike. */
 export function ja4(hello: ClientHello): string {
   const ciphers = plain(hello.ciphers);
   const extensions = plain(hello.extensions);
   const version = Math.max(...plain(hello.versions), hello.versions.length === 0 ? hello.legacyVersion : 0);
-  const name = extensions.includes(SERVER_NAME) ? "d" : "i";
+  const name = extensions.includes(Extension.SERVER_NAME) ? "d" : "i";
   const head = `t${VERSIONS[version] ?? "00"}${name}${count(ciphers)}${count(extensions)}${ends(hello.protocols[0])}`;
-  const others = sorted(extensions.filter((type) => type !== SERVER_NAME && type !== ALPN));
+  const others = sorted(extensions.filter((type) => type !== Extension.SERVER_NAME && type !== Extension.ALPN));
   const signatures =
     hello.signatureAlgorithms.length === 0 ? "" : `_${plain(hello.signatureAlgorithms).map(hex).join()}`;
   return `${head}_${digest(sorted(ciphers))}_${others === "" ? NOTHING : digest(others + signatures)}`;
 }
 
+/** What JA4 has in the place of a hash of nothing. */
 const NOTHING = "000000000000";
 
 function digest(text: string): string {
