@@ -20,11 +20,10 @@ import type { HostGlobals } from "./host-code.ts";
 import { HostExport, isHarmless } from "./hardened.ts";
 import type { Hardened, HardenOptions } from "./hardened.ts";
 import type { IntList } from "./int-list.ts";
-import { readLayout, SECTION_ORDER, SectionId } from "./layout.ts";
+import { readLayout, SectionId } from "./layout.ts";
+import { SectionWriter } from "./section-writer.ts";
 import { I32, I64, LETTERS, V128, ZERO } from "./value-types.ts";
 import type { Layout, Limits } from "./layout.ts";
-
-const END = 0x0b;
 
 const ALLOCATORS: ReadonlySet<string> = new Set(["malloc", "proxy_on_memory_allocate"]);
 const CALLBACKS: ReadonlySet<string> = new Set(EXPORTS.map(({ name }) => name).filter((name) => !ALLOCATORS.has(name)));
@@ -74,8 +73,6 @@ class Hardener {
   readonly #tooMany: boolean;
   readonly #firstHostGlobal: number;
   readonly #firstShadow: number;
-  /** Pages of the memory that counts runs. */
-  #counterPages = 0;
 
   constructor(bytes: Uint8Array, binary: ModuleBinary, layout: Layout, options: HardenOptions) {
     this.#bytes = bytes;
@@ -111,26 +108,19 @@ class Hardener {
       resultBlock: (n) => this.#resultBlock(layout.types[layout.functionTypes[layout.importedFunctions + n]!]!.results),
     });
     this.#addFunctions();
-    this.#counterPages = Math.ceil((code.pieces.length * 4) / GUEST_PAGE_BYTES);
-    if (this.#counterPages > 0)
-      this.#newExports.push({ name: HostExport.COVERAGE, kind: ExternalKind.MEMORY, index: 1 });
-    const out = new ByteWriter(this.#bytes.length + code.code.length);
-    out.copy(this.#bytes, 0, 8);
-    let codeStart = 0;
-    for (const id of SECTION_ORDER) {
-      if (id === SectionId.CODE) codeStart = this.#writeCode(out, code.code);
-      else this.#writeSection(out, id);
-    }
-    this.#copyCustom(out);
+    // Where runs are counted.
+    const counterPages = Math.ceil((code.pieces.length * 4) / GUEST_PAGE_BYTES);
+    if (counterPages > 0) this.#newExports.push({ name: HostExport.COVERAGE, kind: ExternalKind.MEMORY, index: 1 });
+    const { bytes, codeStart } = this.#write(code.code, counterPages);
     const lost = layout.globals.some(({ mutable, type }) => mutable && (!(type in ZERO) || type === V128));
     return {
-      bytes: out.view(),
+      bytes,
       facts: {
         globals: this.#mutable.map((index) => LETTERS[layout.globals[index]!.type]!).join(""),
         restorable: !lost && !this.#tooMany,
         memoryPages: this.#memoryMaximum(),
         offsets: sharedOffsets(code.offsets, codeStart),
-        ...(this.#counterPages > 0 ? { pieces: code.pieces.shared() } : {}),
+        ...(counterPages > 0 ? { pieces: code.pieces.shared() } : {}),
       },
       tableRoom: layout.tableRoom,
     };
@@ -224,23 +214,6 @@ class Hardener {
     // A block's type is a signed number; types have small indices, so it reads the same unless bit 6 is set.
     index.signed(this.#type([], results));
     return [...index.view()];
-  }
-
-  #writeCode(out: ByteWriter, code: ByteWriter): number {
-    const count = new ByteWriter(8);
-    count.unsigned(this.#scan.functions.length + this.#newFunctions.length);
-    const added = new ByteWriter(1024);
-    for (const { code: body } of this.#newFunctions) {
-      added.unsigned(body.length);
-      added.copy(body.bytes, 0, body.length);
-    }
-    out.byte(SectionId.CODE);
-    out.unsigned(count.length + code.length + added.length);
-    out.copy(count.bytes, 0, count.length);
-    const start = out.length;
-    out.copy(code.bytes, 0, code.length);
-    out.copy(added.bytes, 0, added.length);
-    return start;
   }
 
   // ---- what the host adds ---------------------------------------------------------------------
@@ -343,150 +316,37 @@ class Hardener {
     return Math.min(this.#layout.memory?.maximum ?? this.#options.memoryPages, this.#options.memoryPages);
   }
 
-  // ---- sections -------------------------------------------------------------------------------
-
-  #writeSection(out: ByteWriter, id: number): void {
-    const contents = new ByteWriter(1024);
-    switch (id) {
-      case SectionId.TYPE:
-        this.#writeTypes(contents);
-        break;
-      case SectionId.FUNCTION:
-        this.#writeFunctions(contents);
-        break;
-      case SectionId.TABLE:
-        if (this.#layout.tables.length === 0) return;
-        this.#writeTables(contents);
-        break;
-      case SectionId.MEMORY:
-        if (!writeMemories(contents, this.#ownMemory(), this.#counterPages)) return;
-        break;
-      case SectionId.GLOBAL:
-        this.#writeGlobals(contents);
-        break;
-      case SectionId.EXPORT:
-        this.#writeExports(contents);
-        break;
-      default: {
-        const section = this.#layout.sections.get(id);
-        if (section !== undefined) out.copy(this.#bytes, section.at, section.end);
-        return;
-      }
-    }
-    out.byte(id);
-    out.unsigned(contents.length);
-    out.copy(contents.bytes, 0, contents.length);
-  }
-
-  /** The entries of a section as they stand, behind a new count. */
-  #extend(out: ByteWriter, id: number, present: number, more: number): void {
-    out.unsigned(present + more);
-    const section = this.#layout.sections.get(id);
-    if (section === undefined) return;
-    let at = section.start;
-    while (this.#bytes[at]! >= 0x80) at++;
-    out.copy(this.#bytes, at + 1, section.end);
-  }
-
-  #writeTypes(out: ByteWriter): void {
-    this.#extend(out, SectionId.TYPE, this.#layout.types.length, this.#newTypes.length);
-    for (const { params, results } of this.#newTypes) {
-      out.byte(0x60);
-      for (const values of [params, results]) {
-        out.unsigned(values.length);
-        out.list(values);
-      }
-    }
-  }
-
-  #writeFunctions(out: ByteWriter): void {
-    const own = this.#layout.functionTypes.length - this.#layout.importedFunctions;
-    this.#extend(out, SectionId.FUNCTION, own, this.#newFunctions.length);
-    for (const { type } of this.#newFunctions) out.unsigned(type);
-  }
-
-  #writeTables(out: ByteWriter): void {
-    out.unsigned(this.#layout.tables.length);
-    for (const { head, tail, minimum, maximum } of this.#layout.tables) {
-      out.copy(head, 0, head.length);
-      out.byte(1);
-      out.unsigned(minimum);
-      out.unsigned(tableMaximum({ minimum, maximum }, this.#layout.tableRoom));
-      out.copy(tail, 0, tail.length);
-    }
-  }
-
-  #writeGlobals(out: ByteWriter): void {
-    const { globals } = this.#layout;
-    this.#extend(out, SectionId.GLOBAL, globals.length, HOST_GLOBALS.length + this.#mutable.length);
-    const types = [
-      ...HOST_GLOBALS.map((name) => (name === "USED" ? I64 : I32)),
-      ...this.#mutable.map((n) => globals[n]!.type),
-    ];
-    for (const type of types) {
-      out.byte(type);
-      out.byte(1);
-      out.list(ZERO[type]!);
-      out.byte(END);
-    }
-  }
-
-  #writeExports(out: ByteWriter): void {
-    const { exports } = this.#layout;
-    out.unsigned(exports.length + this.#newExports.length);
-    for (const { name, kind, index } of exports) {
-      writeExport(out, name, kind, kind === ExternalKind.FUNCTION ? this.#exported(name, index) : index);
-    }
-    for (const { name, kind, index } of this.#newExports) writeExport(out, name, kind, index);
-  }
-
   /** The function that an export of the guest leads to now. */
   #exported(name: string, index: number): number {
     const wrapper = CALLBACKS.has(name) ? this.#wrapperOf.get(index) : this.#allocatorOf.get(name);
     return wrapper ?? index;
   }
 
-  /** What stack traces need, and what the host's own tools wrote. Debugging data of compilers is often larger than the code. */
-  #copyCustom(out: ByteWriter): void {
-    for (const { id, name, at, end } of this.#binary.sections) {
-      if (id === SectionId.CUSTOM && name === "name") out.copy(this.#bytes, at, end);
-    }
+  #write(code: ByteWriter, counterPages: number): { readonly bytes: Uint8Array; readonly codeStart: number } {
+    const { globals } = this.#layout;
+    const writer = new SectionWriter(this.#bytes, this.#binary, this.#layout, {
+      types: this.#newTypes,
+      functions: this.#newFunctions,
+      globals: [
+        ...HOST_GLOBALS.map((name) => (name === "USED" ? I64 : I32)),
+        ...this.#mutable.map((n) => globals[n]!.type),
+      ],
+      exports: this.#newExports,
+      memory: this.#ownMemory(),
+      counterPages,
+      exported: (name, index) => this.#exported(name, index),
+    });
+    return writer.write(code, this.#scan.functions.length);
   }
 }
 
 /** Globals of the host's own, in order. */
 const HOST_GLOBALS = ["FUEL", "BUDGET", "USED", "STACK", "FLAGS", "RESTRICTED"] as const;
 
-/** Elements that a table may have. */
-export function tableMaximum({ minimum, maximum }: Limits, room: number): number {
-  return Math.max(minimum, Math.min(maximum ?? room, room));
-}
-
 function typeKey(params: readonly number[], results: readonly number[]): string {
   return `${params.join()}>${results.join()}`;
 }
 const ALLOCATOR_TYPE = typeKey([I32], [I32]);
-
-/** The guest's own memory, and the one that counts runs, of so many pages. False when there is none to write. */
-function writeMemories(out: ByteWriter, own: Limits | undefined, counterPages: number): boolean {
-  const memories = [
-    ...(own === undefined ? [] : [own]),
-    ...(counterPages === 0 ? [] : [{ minimum: counterPages, maximum: counterPages }]),
-  ];
-  out.unsigned(memories.length);
-  for (const { minimum, maximum } of memories) {
-    out.byte(1);
-    out.unsigned(minimum);
-    out.unsigned(maximum ?? minimum);
-  }
-  return memories.length > 0;
-}
-
-function writeExport(out: ByteWriter, name: string, kind: number, index: number): void {
-  out.name(name);
-  out.byte(kind);
-  out.unsigned(index);
-}
 
 function sharedOffsets(pairs: IntList, codeStart: number): Uint32Array {
   const offsets = new Uint32Array(new SharedArrayBuffer(pairs.length * 4));
