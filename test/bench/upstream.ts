@@ -6,10 +6,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { HeaderMap } from "../../runtime/codec/headers.ts";
-import type { ClusterConfig } from "../../runtime/config/snapshot.ts";
 import { StatsStore } from "../../runtime/observe/stats.ts";
 import { ClusterSet } from "../../runtime/upstream/clusters.ts";
 import type { Upstream, UpstreamHandler } from "../../runtime/upstream/request.ts";
+import { clusterConfig, endpoint } from "../upstream/fixtures.ts";
 
 const REQUEST = [
   ":method",
@@ -107,31 +107,7 @@ async function startOrigin(): Promise<{ child: ChildProcess; port: number }> {
 
 const requests = Number(process.argv[2] ?? 100_000);
 const { child, port } = await startOrigin();
-const config: ClusterConfig = {
-  name: "origin",
-  statName: "origin",
-  type: "STATIC",
-  lbPolicy: "ROUND_ROBIN",
-  connectTimeoutMs: 5000,
-  perConnectionBufferLimitBytes: 1024 * 1024,
-  protocol: "HTTP1",
-  endpoints: [
-    {
-      address: { kind: "ip", host: "127.0.0.1", port, ipv4Compat: false },
-      hostname: "",
-      weight: 1,
-      priority: 0,
-      healthy: true,
-    },
-  ],
-  dnsRefreshRateMs: 5000,
-  dnsFailureRefreshRateMs: 5000,
-  dnsLookupFamily: "AUTO",
-  idleTimeoutMs: 3_600_000,
-  maxRequestsPerConnection: 0,
-  circuitBreakers: { maxConnections: 1024, maxPendingRequests: 1024, maxRequests: 1024, maxRetries: 3 },
-  metadata: {},
-};
+const config = clusterConfig([endpoint(port)], { connectTimeoutMs: 5000 });
 const stats = new StatsStore(() => {});
 const clusters = new ClusterSet([config], stats);
 const upstream = clusters.get("origin");

@@ -1,13 +1,13 @@
 /** What a filter author does from the first command on: `sluice new`, `build`, `test`, mistakes and traps included. */
 import assert from "node:assert/strict";
-import { execFile, execFileSync } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
+import { runNode, SLUICE } from "./command.ts";
 
-const SLUICE = fileURLToPath(new URL("../../runtime/cli/sluice.js", import.meta.url));
 const TSC = fileURLToPath(new URL("../../node_modules/typescript/bin/tsc", import.meta.url));
 const scratch = mkdtempSync(join(tmpdir(), "sluice-author-"));
 after(() => rmSync(scratch, { recursive: true }));
@@ -18,14 +18,10 @@ interface Outcome {
 }
 
 /** Runs a command as a person does, in `cwd`. */
-function run(file: string, args: readonly string[], cwd = scratch): Promise<Outcome> {
-  const env: NodeJS.ProcessEnv = { ...process.env, NO_COLOR: "1" };
-  delete env["NODE_TEST_CONTEXT"];
-  return new Promise((resolve) => {
-    execFile(process.execPath, [file, ...args], { cwd, env }, (error, stdout, stderr) => {
-      resolve({ status: error === null ? 0 : Number(error.code ?? 1), output: `${stdout}${stderr}` });
-    });
-  });
+async function run(file: string, args: readonly string[], cwd = scratch): Promise<Outcome> {
+  const env = { NO_COLOR: "1", NODE_TEST_CONTEXT: undefined };
+  const { status, stdout, stderr } = await runNode(file, args, { cwd, env });
+  return { status, output: `${stdout}${stderr}` };
 }
 
 const sluice = (...args: string[]): Promise<Outcome> => run(SLUICE, args);

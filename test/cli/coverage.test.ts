@@ -7,25 +7,16 @@ import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { runNode, SLUICE } from "./command.ts";
 import { built } from "../languages/toolchains.ts";
 
-const SLUICE = fileURLToPath(new URL("../../runtime/cli/sluice.js", import.meta.url));
 const scratch = mkdtempSync(join(tmpdir(), "sluice-coverage-"));
 after(() => rmSync(scratch, { recursive: true }));
 
-interface Outcome {
-  readonly status: number;
-  readonly output: string;
-}
-
-function sluice(...args: string[]): Promise<Outcome> {
-  const env: NodeJS.ProcessEnv = { ...process.env, NO_COLOR: "1" };
-  delete env["NODE_TEST_CONTEXT"];
-  return new Promise((resolve) => {
-    execFile(process.execPath, [SLUICE, ...args], { cwd: scratch, env }, (error, stdout, stderr) => {
-      resolve({ status: error === null ? 0 : Number(error.code ?? 1), output: `${stdout}${stderr}` });
-    });
-  });
+async function sluice(...args: string[]): Promise<{ readonly status: number; readonly output: string }> {
+  const env = { NO_COLOR: "1", NODE_TEST_CONTEXT: undefined };
+  const { status, stdout, stderr } = await runNode(SLUICE, args, { cwd: scratch, env });
+  return { status, output: `${stdout}${stderr}` };
 }
 
 function folder(name: string, files: Readonly<Record<string, string | Uint8Array>>): string {
@@ -152,7 +143,7 @@ describe("coverage of AssemblyScript", () => {
   it("changes nothing of what a test sees, fuel included", async () => {
     const test = `import assert from "node:assert/strict";
 import { test } from "node:test";
-import { loadFilter, } from "sluice/test";
+import { loadFilter } from "sluice/test";
 test("endless", async () => {
   const filter = await loadFilter({ sandbox: { fuel: 2_000_000 } });
   await assert.rejects(filter.send(), /out of fuel[^]*work\\.ts:3/);

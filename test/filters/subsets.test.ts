@@ -1,7 +1,8 @@
 /** A module that says by dynamic metadata which hosts of a cluster it wants. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { cluster, endpoint, exchange, fixedOrigin, forward, route } from "../http/engine.ts";
+import { cluster, exchange, fixedOrigin, forward, route } from "../http/engine.ts";
+import { endpoint } from "../upstream/fixtures.ts";
 import { startFilters } from "./filter-engine.ts";
 
 test("the metadata envoy.lb that a module sets comes on top of the route's", async (t) => {

@@ -3,32 +3,20 @@
  * reason is told as it is.
  */
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { Agent } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { fileURLToPath } from "node:url";
+import { sluice } from "../cli/command.ts";
 import { ask, ProxyProcess } from "../cli/proxy-process.ts";
 import { BAD_CANDIDATES, PlayedRegistry } from "./bad-candidates.ts";
 import type { BadCandidate } from "./bad-candidates.ts";
 import { configuration, send, startProxy, until, versionModule } from "./versions.ts";
 import type { Proxy } from "./versions.ts";
 
-const BIN = fileURLToPath(new URL("../../runtime/cli/sluice.js", import.meta.url));
 const scratch = mkdtempSync(join(tmpdir(), "sluice-bad-"));
 after(() => rmSync(scratch, { recursive: true }));
-
-function sluice(
-  ...args: string[]
-): Promise<{ readonly status: number; readonly stdout: string; readonly stderr: string }> {
-  return new Promise((resolve) => {
-    execFile(process.execPath, [BIN, ...args], (error, stdout, stderr) =>
-      resolve({ status: error === null ? 0 : Number(error.code), stdout, stderr }),
-    );
-  });
-}
 
 /** Requests one after the other on a few connections, until `end`. */
 class Traffic {

@@ -1,6 +1,5 @@
 /** What `sluice load`, `status`, `promote`, `rollback` and `reload` say when something is wrong, how they end, and their JSON. */
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, truncateSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
@@ -9,29 +8,14 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { MAX_MODULE_BYTES } from "../../runtime/limits.ts";
+import { type Outcome, runNode, SLUICE } from "../cli/command.ts";
 import { ProxyProcess } from "../cli/proxy-process.ts";
 import { configuration, startProxy, versionModule } from "./versions.ts";
 
-const BIN = fileURLToPath(new URL("../../runtime/cli/sluice.js", import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "sluice-commands-"));
-
-interface Result {
-  readonly status: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-function sluice(...args: string[]): Promise<Result> {
-  return new Promise((resolve) => {
-    const env = { ...process.env };
-    delete env["SLUICE_ADMIN_TOKEN"];
-    execFile(process.execPath, [BIN, ...args], { env }, (error, stdout, stderr) =>
-      resolve({ status: error === null ? 0 : Number(error.code), stdout, stderr }),
-    );
-  });
-}
+const sluice = (...args: string[]): Promise<Outcome> =>
+  runNode(SLUICE, args, { env: { SLUICE_ADMIN_TOKEN: undefined } });
 
 async function moduleFile(number: number): Promise<string> {
   const path = join(folder, `versions-${number}.wasm`);
@@ -48,7 +32,7 @@ async function other(answer: RequestListener): Promise<string> {
 }
 
 /** `code`: 1, or 2 when the command line itself is wrong. */
-function assertRefused({ status, stdout, stderr }: Result, says: RegExp, code = 1): void {
+function assertRefused({ status, stdout, stderr }: Outcome, says: RegExp, code = 1): void {
   assert.match(stderr, says);
   assert.deepEqual([status, stdout], [code, ""]);
 }
@@ -129,7 +113,7 @@ describe("commands for a running proxy", () => {
     });
     const admin = ["--admin", open.admin.replace("0.0.0.0", "127.0.0.1")];
     const module = await moduleFile(2);
-    const load = (...more: string[]): Promise<Result> => sluice("load", ...admin, ...more, "versions", module);
+    const load = (...more: string[]): Promise<Outcome> => sluice("load", ...admin, ...more, "versions", module);
     assertRefused(
       await load(),
       /^sluice: Plugins are changed over the loopback, or with the token of the configuration/,

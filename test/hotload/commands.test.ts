@@ -1,28 +1,11 @@
 /** The command line, signals and watched files change plugins of a running proxy. */
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
-import { fileURLToPath } from "node:url";
+import { sluice } from "../cli/command.ts";
 import { Proxy, startProxy, until, versionModule } from "./versions.ts";
-
-const BIN = fileURLToPath(new URL("../../runtime/cli/sluice.js", import.meta.url));
-
-interface Result {
-  readonly status: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-function sluice(...args: string[]): Promise<Result> {
-  return new Promise((resolve) => {
-    execFile(process.execPath, [BIN, ...args], (error, stdout, stderr) => {
-      resolve({ status: error === null ? 0 : Number(error.code), stdout, stderr });
-    });
-  });
-}
 
 async function moduleFile(number: number, letter: "-" | "c" = "-"): Promise<string> {
   const path = join(mkdtempSync(join(tmpdir(), "sluice-module-")), "versions.wasm");

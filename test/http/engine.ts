@@ -11,7 +11,6 @@ import type { TestContext } from "node:test";
 import type {
   Address,
   ClusterConfig,
-  EndpointConfig,
   FilterChainConfig,
   ForwardAction,
   HeaderMutation,
@@ -35,6 +34,8 @@ import { StatsStore } from "../../runtime/observe/stats.ts";
 import type { StreamInfo } from "../../runtime/observe/stream-info.ts";
 import { ClusterSet } from "../../runtime/upstream/clusters.ts";
 import { config, environment } from "../listener/fixture.ts";
+import { clusterConfig, endpoint } from "../upstream/fixtures.ts";
+import { forward as forwardTo, match, route as routeOf } from "./route-sample.ts";
 
 const NO_MUTATION: HeaderMutation = { add: [], remove: [] };
 
@@ -86,74 +87,17 @@ export async function fixedOrigin(response: string): Promise<Origin & { readonly
   return Object.assign(made, { seen });
 }
 
-export function endpoint(port: number): EndpointConfig {
-  return {
-    address: { kind: "ip", host: "127.0.0.1", port, ipv4Compat: false },
-    hostname: "",
-    weight: 1,
-    priority: 0,
-    healthy: true,
-  };
-}
-
 export function cluster(name: string, ports: readonly number[], more: Partial<ClusterConfig> = {}): ClusterConfig {
-  return {
-    name,
-    statName: name,
-    type: "STATIC",
-    lbPolicy: "ROUND_ROBIN",
-    connectTimeoutMs: 60_000,
-    perConnectionBufferLimitBytes: 1024 * 1024,
-    protocol: "HTTP1",
-    endpoints: ports.map(endpoint),
-    dnsRefreshRateMs: 5000,
-    dnsFailureRefreshRateMs: 5000,
-    dnsLookupFamily: "AUTO",
-    idleTimeoutMs: 3_600_000,
-    maxRequestsPerConnection: 0,
-    circuitBreakers: { maxConnections: 1024, maxPendingRequests: 1024, maxRequests: 1024, maxRetries: 3 },
-    metadata: {},
-    ...more,
-  };
+  const endpoints = ports.map((port) => endpoint(port));
+  return clusterConfig(endpoints, { name, statName: name, ...more });
 }
 
 export function forward(clusterName: string, more: Partial<ForwardAction> = {}): ForwardAction {
-  return {
-    kind: "route",
-    cluster: { kind: "cluster", name: clusterName },
-    clusterNotFoundStatus: 503,
-    timeoutMs: 15_000,
-    idleTimeoutMs: undefined,
-    prefixRewrite: "",
-    regexRewrite: undefined,
-    hostRewrite: { kind: "none" },
-    appendXForwardedHost: false,
-    retryPolicy: undefined,
-    rateLimits: [],
-    includeVhRateLimits: false,
-    upgrades: [],
-    ...more,
-  };
+  return forwardTo({ to: clusterName, ...more });
 }
 
 export function route(prefix: string, action: RouteAction, more: Partial<RouteConfigEntry> = {}): RouteConfigEntry {
-  return {
-    name: "",
-    match: {
-      path: { kind: "prefix", value: prefix },
-      caseSensitive: true,
-      headers: [],
-      queryParameters: [],
-      runtimeFraction: undefined,
-      grpc: false,
-    },
-    action,
-    requestHeaders: NO_MUTATION,
-    responseHeaders: NO_MUTATION,
-    perFilter: {},
-    metadata: {},
-    ...more,
-  };
+  return routeOf({ match: match({ prefix }), action, ...more });
 }
 
 /** Sees all bytes of a connection and lets them through. */

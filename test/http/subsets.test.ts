@@ -4,7 +4,8 @@ import { test } from "node:test";
 import type { ClusterConfig, EndpointConfig } from "../../runtime/config/snapshot.ts";
 import type { SubsetsConfig } from "../../runtime/config/cluster-snapshot.ts";
 import { HeadersStatus } from "../../runtime/http/filter.ts";
-import { cluster, endpoint, Engine, exchange, fixedOrigin, forward, headersFilter, route } from "./engine.ts";
+import { cluster, Engine, exchange, fixedOrigin, forward, headersFilter, route } from "./engine.ts";
+import { endpoint } from "../upstream/fixtures.ts";
 
 const SUBSETS: SubsetsConfig = {
   fallback: "NO_FALLBACK",

@@ -5,7 +5,7 @@ import type { TestContext } from "node:test";
 import type { SubsetsConfig } from "../../runtime/config/cluster-snapshot.ts";
 import { NetworkStatus } from "../../runtime/network/filter.ts";
 import type { NetworkFilterFactory } from "../../runtime/network/filter.ts";
-import { endpoint } from "../http/engine.ts";
+import { endpoint } from "../upstream/fixtures.ts";
 import { dial, passing, Plain } from "../listener/chain.ts";
 import { cluster, host, type Proxied, proxied } from "./proxied.ts";
 

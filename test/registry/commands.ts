@@ -2,9 +2,8 @@
 import { execFile } from "node:child_process";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { SLUICE } from "../cli/command.ts";
 
-export const SLUICE = fileURLToPath(new URL("../../runtime/cli/sluice.js", import.meta.url));
 const NO_CREDENTIALS = join(tmpdir(), "no-such-folder-of-docker");
 
 export interface Outcome {

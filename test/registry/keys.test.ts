@@ -7,7 +7,8 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
-import { run, sluice, SLUICE } from "./commands.ts";
+import { SLUICE } from "../cli/command.ts";
+import { run, sluice } from "./commands.ts";
 import { generateKeyPair, readPrivateKey } from "../../runtime/registry/signature.ts";
 
 const scratch = mkdtempSync(join(tmpdir(), "sluice-keys-"));

@@ -13,11 +13,11 @@ import { readProxyHeader } from "../../runtime/listener/proxy-header.ts";
 import type { ConnectionInfo } from "../../runtime/observe/stream-info.ts";
 import { proxyHeader } from "../../runtime/upstream/proxy-header.ts";
 import { startPinned } from "../bench/processes.ts";
-import { cluster, endpoint, Engine, exchange, forward, origin, route } from "../http/engine.ts";
+import { cluster, Engine, exchange, forward, origin, route } from "../http/engine.ts";
 import { DEAD_PORT, reservedPort } from "../ports.ts";
 import { Authority } from "../tls/certificates.ts";
 import { source, upstreamTls, validation } from "../tls/contexts.ts";
-import { clusterConfig, clusterUnderTest, endpoint as hostOf, get, until } from "./fixtures.ts";
+import { clusterConfig, clusterUnderTest, endpoint as hostOf, get, until, endpoint } from "./fixtures.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "sluice-proxied-"));
 after(() => rmSync(folder, { recursive: true }));
