@@ -271,3 +271,10 @@ test("image and unit: arguments that the command takes, and a configuration that
   const stop = Number(/^TimeoutStopSec=(\d+)$/m.exec(unit)![1]);
   assert.ok(stop > DRAIN_TIME_MS / 1000);
 });
+
+test("options that the sample's README names are the command's", () => {
+  const help = execFileSync(process.execPath, [SLUICE, "sidecar", "iptables", "--help"]).toString();
+  const named = [...sampleFile("README.md").matchAll(/--[a-z][a-z0-9-]+/g)].map(([option]) => option);
+  assert.ok(named.length > 12);
+  for (const option of named) assert.match(help, new RegExp(`^ +(?:-\\w, )?${option}\\b`, "m"), option);
+});
