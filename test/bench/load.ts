@@ -1,7 +1,7 @@
 /**
  * `npm run bench`: CPU time per request of Sluice and of other proxies that do the same jobs, in turn, then
  * TCP streams, start-up time and the cost of filters in-process. Options: --seconds N, --rounds N, --only WORD (plain,
- * filters, tcp, start, wasm, or part of a proxy's name; may be repeated), --json FILE.
+ * filters, bodies, h2, tcp, start, wasm, or part of a proxy's name; may be repeated), --json FILE.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -45,9 +45,10 @@ if (sides.length > 0) {
   const results = await runRounds(sides, { folder, seconds, rounds, warmUpSeconds: WARM_UP_SECONDS }, (text) =>
     process.stderr.write(`${text}\n`),
   );
-  for (const scenario of SCENARIOS)
+  for (const [scenario, load] of Object.entries(SCENARIOS))
     printTable(
       scenario,
+      load,
       results.filter(({ side }) => side.scenario === scenario),
     );
   if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(results, null, 2)}\n`);
@@ -62,10 +63,10 @@ function positive(name: string, text: string): number {
   return value;
 }
 
-function printTable(scenario: string, results: readonly Result[]): void {
+function printTable(scenario: string, load: string, results: readonly Result[]): void {
   const ours = results.find(({ side }) => side.name.startsWith("sluice"));
   if (results.length === 0) return;
-  console.log(`\n${scenario}: ${rounds} rounds of ${seconds} s, 64 kept connections, GET of 12 bytes, one worker each`);
+  console.log(`\n${scenario}: ${rounds} rounds of ${seconds} s, ${load}, one worker each`);
   console.log(
     `${"".padEnd(20)}${["CPU µs/request", "sluice ÷ it", "requests/s", "p99 ms", "errors"].map((head) => head.padStart(16)).join("")}`,
   );
@@ -84,7 +85,7 @@ function printTable(scenario: string, results: readonly Result[]): void {
 
 async function printStarts(): Promise<void> {
   console.log(`\nstart of the process to the first answered request, median of ${STARTS} (least to most)`);
-  for (const side of SIDES.filter(({ name }) => /^sluice|^nginx$/.test(name))) {
+  for (const side of SIDES.filter(({ name }) => /^(sluice|nginx|sluice, 3 filters)$/.test(name))) {
     const times = await startTimes(side, folder, STARTS);
     const [least, most] = [Math.min(...times), Math.max(...times)];
     console.log(

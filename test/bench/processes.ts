@@ -4,7 +4,7 @@ import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { request } from "node:http";
-import { createServer } from "node:net";
+import { connect, createServer } from "node:net";
 import type { Server } from "node:net";
 import { availableParallelism } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
@@ -210,4 +210,20 @@ export async function firstAnswer(started: Started, port: number, pauseMs = 20):
     await delay(pauseMs);
   }
   throw new Error(`no answer (${why}): ${started.output}`);
+}
+
+/** Resolves when something listens. Throws what the process printed when nothing does in START_MS. */
+export async function opened(started: Started, port: number): Promise<void> {
+  const end = performance.now() + START_MS;
+  while (performance.now() < end && started.child.exitCode === null) {
+    const socket = connect(port, "127.0.0.1");
+    const open = await new Promise<boolean>((resolve) => {
+      socket.once("connect", () => resolve(true));
+      socket.once("error", () => resolve(false));
+    });
+    socket.destroy();
+    if (open) return;
+    await delay(20);
+  }
+  throw new Error(`nothing listens: ${started.output}`);
 }

@@ -1,5 +1,9 @@
 /** Rounds of load over several proxies in turn, and what comes of them. */
-import { firstAnswer, freePort, get, LOAD_CORE, startPinned } from "./processes.ts";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { loadH2 } from "./h2load.ts";
+import { firstAnswer, freePort, get, LOAD_CORE, opened, startPinned } from "./processes.ts";
 import type { Started } from "./processes.ts";
 import { fill, startSide } from "./sides.ts";
 import type { Side } from "./sides.ts";
@@ -29,6 +33,10 @@ export interface Plan {
   readonly warmUpSeconds: number;
 }
 
+const BODY_BYTES = 64 * 1024;
+const POST_BODY = fileURLToPath(new URL("./configs/post-body.lua", import.meta.url));
+const BODY_CONNECTIONS = 16;
+
 interface Live {
   readonly result: Result;
   readonly started: Started;
@@ -38,6 +46,7 @@ interface Live {
 /** Starts the upstream that all sides share. */
 export async function startOrigin(folder: string): Promise<{ readonly started: Started; readonly port: number }> {
   const port = await freePort();
+  writeFileSync(join(folder, "body"), Buffer.alloc(BODY_BYTES, "sluice. "));
   const config = fill("origin.conf", { folder, port, upstream: 0 });
   const started = startPinned(LOAD_CORE, ["nginx", "-p", folder, "-e", "stderr", "-c", config]);
   await firstAnswer(started, port);
@@ -56,13 +65,17 @@ export async function runRounds(
     for (const side of sides) {
       const { started, port } = await startSide(side, plan.folder, origin.port);
       live.push({ result: { side, runs: [] }, started, port });
-      await firstAnswer(started, port);
-      await checkJobs(side, port);
-      if (plan.warmUpSeconds > 0) await load(`http://127.0.0.1:${port}/`, plan.warmUpSeconds);
+      // A listener of HTTP/2 may speak nothing else.
+      if (side.scenario === "h2") await opened(started, port);
+      else {
+        await firstAnswer(started, port);
+        await checkJobs(side, port);
+      }
+      if (plan.warmUpSeconds > 0) await loadOf(side, port, plan.warmUpSeconds, plan.folder);
     }
     for (let round = 1; round <= plan.rounds; round += 1) {
       for (const one of live) {
-        const run = await runOnce(one, plan.seconds);
+        const run = await runOnce(one, plan);
         one.result.runs.push(run);
         progress(
           `round ${round}/${plan.rounds}  ${one.result.side.name.padEnd(18)} ${run.cpuMicros.toFixed(2)} µs  ${Math.round(run.rate)}/s`,
@@ -75,8 +88,8 @@ export async function runRounds(
   return live.map(({ result }) => result);
 }
 
-async function runOnce({ started, port }: Live, seconds: number): Promise<Run> {
-  return measured(started, () => load(`http://127.0.0.1:${port}/`, seconds));
+async function runOnce({ result, started, port }: Live, { seconds, folder }: Plan): Promise<Run> {
+  return measured(started, () => loadOf(result.side, port, seconds, folder));
 }
 
 /** A load and its CPU time for each request; again while that is less than the kernel tells. */
@@ -89,6 +102,12 @@ export async function measured(started: Started, run: () => Promise<Load>): Prom
     const micros = started.cpuMicros() - before;
     if (micros > 0) return { cpuMicros: micros / all, rate, p99Ms, requests, errors };
   }
+}
+
+function loadOf({ scenario }: Side, port: number, seconds: number, folder: string): Promise<Load> {
+  const url = `http://127.0.0.1:${port}/`;
+  if (scenario === "h2") return loadH2(url, seconds, folder);
+  return scenario === "bodies" ? load(url, seconds, ["-s", POST_BODY], BODY_CONNECTIONS) : load(url, seconds);
 }
 
 /** A side that does less than its job must not look quick. Throws when it does. */

@@ -9,8 +9,14 @@ const CONFIGS = fileURLToPath(new URL("./configs/", import.meta.url));
 const BUILD = fileURLToPath(new URL("../../build/filters", import.meta.url));
 export const SLUICE = fileURLToPath(new URL("../../runtime/cli/sluice.js", import.meta.url));
 
-export const SCENARIOS = ["plain", "filters"] as const;
-export type Scenario = (typeof SCENARIOS)[number];
+/** What the load of a scenario is made of. */
+export const SCENARIOS = {
+  plain: "64 kept connections, GET of 12 bytes",
+  filters: "64 kept connections, GET of 12 bytes",
+  bodies: "16 kept connections, POST of 64 KiB, answered by 64 KiB",
+  h2: "8 kept connections of HTTP/2 with 8 streams each, GET of 12 bytes",
+} as const;
+export type Scenario = keyof typeof SCENARIOS;
 
 export interface Side {
   readonly name: string;
@@ -23,6 +29,8 @@ export interface Place {
   readonly folder: string;
   readonly port: number;
   readonly upstream: number;
+  /** What has the listener speak HTTP/2, in the proxy's own words. */
+  readonly h2?: string;
 }
 
 /** Sluice first: the ratios are its own against the others. */
@@ -59,6 +67,36 @@ export const SIDES: readonly Side[] = [
     scenario: "filters",
     command: (place) => ["haproxy", "-db", "-q", "-f", fill("haproxy.cfg", place, "LUA")],
   },
+  { name: "sluice, bodies", scenario: "bodies", command: (place) => sluice(place) },
+  {
+    name: "nginx, bodies",
+    scenario: "bodies",
+    command: (place) => ["nginx", "-p", place.folder, "-e", "stderr", "-c", fill("nginx.conf", place)],
+  },
+  {
+    name: "haproxy, bodies",
+    scenario: "bodies",
+    command: (place) => ["haproxy", "-db", "-q", "-f", fill("haproxy.cfg", place)],
+  },
+  { name: "sluice, h2", scenario: "h2", command: (place) => sluice(place) },
+  {
+    name: "nginx, h2",
+    scenario: "h2",
+    command: (place) => [
+      "nginx",
+      "-p",
+      place.folder,
+      "-e",
+      "stderr",
+      "-c",
+      fill("nginx.conf", { ...place, h2: "http2" }),
+    ],
+  },
+  {
+    name: "haproxy, h2",
+    scenario: "h2",
+    command: (place) => ["haproxy", "-db", "-q", "-f", fill("haproxy.cfg", { ...place, h2: "proto h2" })],
+  },
 ];
 
 function sluice(place: Place, mark?: string): readonly string[] {
@@ -76,10 +114,11 @@ function sluice(place: Place, mark?: string): readonly string[] {
 }
 
 /** Writes a configuration with its blanks filled; lines that begin with `#MARK ` count when the mark is given. Returns its path. */
-export function fill(name: string, { folder, port, upstream }: Place, mark?: string, timeout = "15s"): string {
+export function fill(name: string, place: Place, mark?: string, timeout = "15s"): string {
+  const { folder, port, upstream, h2 = "" } = place;
   let text = readFileSync(join(CONFIGS, name), "utf8");
   if (mark !== undefined) text = text.replaceAll(`#${mark} `, "");
-  const blanks = { PORT: port, UPSTREAM: upstream, FOLDER: folder, CONFIGS, BUILD, TIMEOUT: timeout };
+  const blanks = { PORT: port, UPSTREAM: upstream, FOLDER: folder, CONFIGS, BUILD, TIMEOUT: timeout, H2: h2 };
   for (const [blank, value] of Object.entries(blanks)) text = text.replaceAll(`__${blank}__`, String(value));
   const path = join(folder, `${port}-${name}`);
   writeFileSync(path, text);

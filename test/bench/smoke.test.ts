@@ -9,6 +9,7 @@ import { median, ratio, runRounds } from "./rounds.ts";
 import { SIDES } from "./sides.ts";
 import { startTimes } from "./startup.ts";
 import { runTcp, TCP_MODES, TCP_SIDES } from "./tcp.ts";
+import { readH2Report } from "./h2load.ts";
 import { readReport } from "./wrk.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "sluice-bench-"));
@@ -76,4 +77,14 @@ Requests/sec:  27046.48
 `;
   assert.deepEqual(readReport(report), { requests: 27_110, rate: 27_046.48, p99Ms: 0.98, errors: 15 });
   assert.throws(() => readReport("nothing"), /no/);
+});
+
+test("a report of h2load is read", () => {
+  const report = `finished in 1.00s, 6084.00 req/s, 843.37KB/s
+requests: 6084 total, 6148 started, 6084 done, 6080 succeeded, 4 failed, 4 errored, 0 timeout
+`;
+  const log = "1764376999000000\t200\t1500\n1764376999000100\t200\t2500\n";
+  assert.deepEqual(readH2Report(report, log), { requests: 6080, rate: 6084, p99Ms: 2.5, errors: 4 });
+  assert.throws(() => readH2Report(report, ""), /log/);
+  assert.throws(() => readH2Report("nothing", log), /report/);
 });

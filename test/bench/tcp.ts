@@ -3,10 +3,8 @@ import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
-import { connect } from "node:net";
-import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { LOAD_CORE, START_MS } from "./processes.ts";
+import { LOAD_CORE, opened } from "./processes.ts";
 import type { Started } from "./processes.ts";
 import { median } from "./rounds.ts";
 import { fill, SLUICE, startSide } from "./sides.ts";
@@ -115,7 +113,7 @@ export async function runTcp(plan: Plan): Promise<TcpRun[][][]> {
     for (const side of TCP_SIDES) {
       const one = await startSide(side, plan.folder, load.port);
       started.push(one.started);
-      await untilOpen(one.port, one.started);
+      await opened(one.started, one.port);
       live.push({ ...one, name: side.name });
     }
     for (const mode of TCP_MODES) results.push(await runMode(load, live, mode, plan));
@@ -178,20 +176,4 @@ export async function printTcp(plan: { folder: string; seconds: number; rounds: 
       console.log(`${name.padStart(16)}${figures.map((figure) => figure.padStart(16)).join("")}`);
     }
   }
-}
-
-/** Resolves when something listens. Throws what the process printed when nothing does in START_MS. */
-async function untilOpen(port: number, started: Started): Promise<void> {
-  const end = performance.now() + START_MS;
-  while (performance.now() < end && started.child.exitCode === null) {
-    const socket = connect(port, "127.0.0.1");
-    const opened = await new Promise<boolean>((resolve) => {
-      socket.once("connect", () => resolve(true));
-      socket.once("error", () => resolve(false));
-    });
-    socket.destroy();
-    if (opened) return;
-    await delay(20);
-  }
-  throw new Error(`nothing listens: ${started.output}`);
 }
