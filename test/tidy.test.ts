@@ -17,7 +17,7 @@ import {
   RUN_BY_HAND,
   UNIT_WORDS,
 } from "./tidy/rules.ts";
-import { localImports, readSources, REPOSITORY } from "./tidy/sources.ts";
+import { localImports, readLinks, readSources, REPOSITORY } from "./tidy/sources.ts";
 import type { SourceFile } from "./tidy/sources.ts";
 
 const files = readSources();
@@ -113,6 +113,10 @@ test("files stay short", () => {
       problems.push(`${path}:${bound}: ${lines.length - 1} lines; the bound is ${bound}`);
   }
   refuse(problems);
+});
+
+test("no links, which lead somewhere else in every checkout", () => {
+  refuse(readLinks().map((path) => `${path}: is a symbolic link`));
 });
 
 test("no text that does not belong in the repository", () => {

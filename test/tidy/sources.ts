@@ -1,6 +1,6 @@
 /** The repository's own files as the tidy test sees them: names, texts, imports. */
 import { execFileSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { lstatSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -22,8 +22,7 @@ export interface LocalImport {
   readonly target: string;
 }
 
-const TEXT =
-  /\.(ts|js|mjs|json|md|ya?ml|proto|lua|conf|sh|cfg|txt)$|^(\.ci\/run|\.npmrc|\.gitignore|\.gitattributes|LICENSE)$/;
+const BINARY = /\.(wasm|png|jpg|gz|tar|der|p12)$/;
 const SPECIFIERS = [
   /\b(?:from|import)\s*\(?\s*["'](\.{1,2}\/[^"']+)["']/g,
   /\bnew URL\(\s*["'](\.{1,2}\/[^"']+)["'],\s*import\.meta\.url\s*\)/g,
@@ -31,17 +30,27 @@ const SPECIFIERS = [
 
 /** Every text file that is, or is about to be, in version control. Throws where there is no git or no repository. */
 export function readSources(): SourceFile[] {
+  const files: SourceFile[] = [];
+  for (const path of listed()) {
+    const isFile = lstatSync(join(REPOSITORY, path), { throwIfNoEntry: false })?.isFile() === true;
+    if (BINARY.test(path) || !isFile) continue;
+    files.push({ path, lines: readFileSync(join(REPOSITORY, path), "utf8").split("\n") });
+  }
+  return files;
+}
+
+/** Symbolic links that are, or are about to be, in version control. */
+export function readLinks(): string[] {
+  return listed().filter((path) => lstatSync(join(REPOSITORY, path), { throwIfNoEntry: false })?.isSymbolicLink());
+}
+
+function listed(): string[] {
   const names = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard", "-z"], {
     cwd: REPOSITORY,
     encoding: "utf8",
     maxBuffer: 64 * 1024 * 1024,
   });
-  const files: SourceFile[] = [];
-  for (const path of new Set(names.split("\0"))) {
-    if (!TEXT.test(path) || !existsSync(join(REPOSITORY, path))) continue;
-    files.push({ path, lines: readFileSync(join(REPOSITORY, path), "utf8").split("\n") });
-  }
-  return files;
+  return [...new Set(names.split("\0"))].filter((path) => path !== "");
 }
 
 /** Imports of files of ours; packages and built-in modules are left out. AssemblyScript leaves out the file's ending. */
