@@ -2,10 +2,7 @@
  * The whole process as the control plane sees it. Life: create (threads load their code) → start
  * (modules, workers, listeners, admin: LIVE) → drain (DRAINING) → stop. The command line drives it.
  */
-import { createHash } from "node:crypto";
 import { writeFileSync } from "node:fs";
-import { resolve } from "node:path";
-import { ProxyError } from "../errors.ts";
 import type { OciCode, OciModule } from "../artifact/oci-code.ts";
 import type { PluginCode } from "../artifact/plugin-code.ts";
 import type { RemoteCode, Snapshot } from "../config/snapshot.ts";
@@ -26,14 +23,14 @@ import type { PluginsInForce } from "../worker/plugin-change.ts";
 import type { PoolOwner } from "../worker/pool.ts";
 import type { AdminListener } from "./admin.ts";
 import type { Configuration, ConfigurationOrigin } from "./configuration.ts";
-import type { FileWatch } from "./file-watch.ts";
 import type { HotLoad } from "./hot-load.ts";
 import { HAND_OVER_VERSION } from "./hand-over-protocol.ts";
 import type { RestartPlace } from "./hand-over-protocol.ts";
 import type { HotRestart } from "./hot-restart.ts";
-import type { RegistryWatch } from "./registry-watch.ts";
 import { ServerStats } from "./server-stats.ts";
 import type { AdminSubject, ListenerDrain, ServerState } from "./subject.ts";
+import { logged, Watches } from "./watches.ts";
+import type { WatchedServer } from "./watches.ts";
 
 /** Components that log; a level can be set for each, whichever thread it is in. */
 const LOG_COMPONENTS = ["admin", "listener", "main", "wasm"];
@@ -57,7 +54,7 @@ export interface ServerOptions {
   readonly commandLine: Readonly<Record<string, unknown>>;
 }
 
-export class Server implements AdminSubject, PoolOwner {
+export class Server implements AdminSubject, PoolOwner, WatchedServer {
   readonly version: string;
   readonly startedAt = new Date();
   configuredAt = this.startedAt;
@@ -78,8 +75,7 @@ export class Server implements AdminSubject, PoolOwner {
   #hotLoad: Promise<HotLoad> | null = null;
   #code: PluginCode | null = null;
   #configuration: Configuration | null = null;
-  #watch: FileWatch | null = null;
-  #registryWatch: RegistryWatch | null = null;
+  readonly #watches: Watches;
   #admin: AdminListener | null = null;
   #adminAddress = "";
   #started = false;
@@ -98,6 +94,7 @@ export class Server implements AdminSubject, PoolOwner {
     this.version = options.version;
     this.commandLine = options.commandLine;
     this.#log = options.processLog.component("main");
+    this.#watches = new Watches(this, this.#log);
     this.#componentLevels = new Map(options.componentLogLevels);
     this.#stats = new ServerStats(this.#registry, options.concurrency);
     this.#endRequested = new Promise((resolve) => (this.#requestEnd = resolve));
@@ -151,7 +148,7 @@ export class Server implements AdminSubject, PoolOwner {
     this.#log.info(`live after ${took} ms with ${concurrency} worker${concurrency === 1 ? "" : "s"}: ${this.version}`);
     for (const { name, address } of this.#pool.bound) this.#log.info(`listener ${name} on ${address}`);
     this.#code?.pursue((code, bytes) => this.#takeLate(code, bytes));
-    if (this.#code !== null && snapshot.registries.pollMs > 0) await this.#watchRegistries(this.#code, snapshot);
+    if (this.#code !== null) await this.#watches.watchRegistries(() => this.#codeOf(snapshot));
   }
 
   /** Resolves, with the reason, when the admin interface or a process that has taken over asks this one to end. */
@@ -181,11 +178,10 @@ export class Server implements AdminSubject, PoolOwner {
     for (const timer of this.#drainTimers) clearTimeout(timer);
     this.#restart?.stop();
     this.#admin?.stop();
-    this.#watch?.stop();
+    this.#watches.stop();
     // One that could not be loaded has nothing to stop, and was told to whoever asked for it.
     (await this.#hotLoad?.catch(() => null))?.stop();
     this.#code?.stop();
-    this.#registryWatch?.stop();
     await this.#pool.stop();
   }
 
@@ -247,7 +243,7 @@ export class Server implements AdminSubject, PoolOwner {
   async reload(why: string): Promise<void> {
     if (this.state !== "LIVE") return;
     this.#log.info(`${why}: reading the configuration anew`);
-    await this.#told(async () => {
+    await logged(this.#log, async () => {
       const { state } = await (await this.hotLoad()).reload();
       if (state === "unchanged") this.#log.info("it changes nothing");
     });
@@ -255,42 +251,11 @@ export class Server implements AdminSubject, PoolOwner {
 
   /** From now on changes of the configuration's file and of the modules that it names are taken up. */
   async watch(configPath: string | undefined): Promise<void> {
-    const [hotLoad, { FileWatch: Watch }, { readModuleFile }] = await Promise.all([
-      this.hotLoad(),
-      import("./file-watch.ts"),
-      import("../wasm/module/module-file.ts"),
-    ]);
-    const configFile = configPath === undefined ? [] : [resolve(configPath)];
-    // A signature may come after the module that it is for, which was refused until then.
-    const signed = this.#snapshot!.trust.length > 0;
-    const takeUp = async (changed: string): Promise<void> => {
-      const path = signed ? changed.replace(/\.sig$/, "") : changed;
-      if (configFile.includes(path)) {
-        if (this.#configuration!.isNews()) await this.reload(`${path} has changed`);
-        return;
-      }
-      const bytes = readModuleFile(path);
-      if (createHash("sha256").update(bytes).digest("hex") === hotLoad.files().get(path)) return;
-      this.#log.info(`${path} has changed`);
-      await hotLoad.load({ path }, { bytes, source: path, how: "configured", rehearse: true, watched: true });
-    };
-    this.#watch = new Watch(
-      () => {
-        const modules = [...hotLoad.files().keys()];
-        return [...configFile, ...modules, ...(signed ? modules.map((path) => `${path}.sig`) : [])];
-      },
-      (path) => this.#told(() => takeUp(path)),
-    );
-    this.#watch.start();
+    await this.#watches.watchFiles(configPath);
   }
 
-  async #told(change: () => Promise<void>): Promise<void> {
-    try {
-      await change();
-    } catch (error) {
-      if (!(error instanceof ProxyError)) throw error;
-      this.#log.error(`nothing was changed: ${error.message}`);
-    }
+  configurationIsNews(): boolean {
+    return this.#configuration!.isNews();
   }
 
   /** Not at the start: most processes never change a plugin. */
@@ -422,32 +387,11 @@ export class Server implements AdminSubject, PoolOwner {
     return (await this.#codeOf(this.#snapshot!)).oci.pull(code);
   }
 
-  async #watchRegistries(code: PluginCode, { registries, plugins }: Snapshot): Promise<void> {
-    const { RegistryWatch: Watch } = await import("./registry-watch.ts");
-    const watched = {
-      plugins: () => this.#snapshot!.plugins,
-      load: async (reference: string, { bytes, evidence }: OciModule) => {
-        const request = {
-          bytes,
-          source: reference,
-          evidence,
-          how: "configured",
-          rehearse: true,
-          watched: true,
-        } as const;
-        await (await this.hotLoad()).load({ reference }, request);
-      },
-    };
-    this.#registryWatch = new Watch(code.oci, watched, registries.pollMs, this.#log);
-    this.#registryWatch.start(code.digests(plugins));
-  }
-
   async #reloaded(snapshot: Snapshot): Promise<void> {
     this.#snapshot = snapshot;
     this.configuredAt = new Date();
     // The first plugins from a registry may have come.
-    if (this.#registryWatch === null && snapshot.registries.pollMs > 0)
-      await this.#watchRegistries(await this.#codeOf(snapshot), snapshot);
+    await this.#watches.watchRegistries(() => this.#codeOf(snapshot));
   }
 
   /** Code that came after the start. */
