@@ -1,6 +1,6 @@
 /**
- * Paces a response body (Envoy: `StreamRateLimiter`): each slice of 50 ms lets a fixed number of bytes
- * through; headers pass at once, the rest waits. One per paced stream; created only when asked for.
+ * Paces a response body (Envoy: `StreamRateLimiter`): each slice of PACE_SLICE_MS lets a fixed number of
+ * bytes through; headers pass at once, the rest waits. One per paced stream; created only when asked for.
  */
 import { BodyBuffer } from "../codec/body.ts";
 import type { HeaderMap } from "../codec/headers.ts";

@@ -190,6 +190,7 @@ export class LogFile {
       try {
         done += writeSync(this.#fd, bytes, done);
       } catch {
+        // A disk that is full, say: the counter tells, there is no other place to say it.
         this.#stats.writeFailed.inc();
         return;
       }

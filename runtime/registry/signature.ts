@@ -242,6 +242,7 @@ function json(bytes: Buffer): unknown {
   try {
     return JSON.parse(bytes.toString("utf8"));
   } catch {
+    // No JSON is no signature: whoever asks looks for the fields of one.
     return undefined;
   }
 }

@@ -3,6 +3,7 @@ import { connect, type OnReadOpts, type Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { ResetReason } from "../errors.ts";
 import { TCP_KEEPALIVE_DELAY_MS } from "../limits.ts";
+import { ipPort } from "../observe/address-text.ts";
 import type { ConnectionInfo, SecureFacts } from "../observe/stream-info.ts";
 import type { Host } from "./host.ts";
 import { type ConnectFailure, connectFailure } from "./transport-failure.ts";
@@ -73,6 +74,11 @@ export function dialRefusal(host: Host, socket: Socket): ConnectFailure | null {
 /** What TLS of a connection says that was not refused; null: it has none. */
 export function dialedFacts(host: Host, socket: Socket): SecureFacts | null {
   return host.tls === null ? null : host.tls.facts(socket as TLSSocket);
+}
+
+/** Where the socket of a connection is, as `ip:port`; "" for a unix socket, which has no address at this end. */
+export function localAddressOf({ localAddress, localPort }: Socket): string {
+  return localAddress === undefined ? "" : ipPort(localAddress, localPort ?? 0);
 }
 
 /** Ends a connection with RST; under TLS there is no way to it, and it ends without a last word. */

@@ -31,6 +31,7 @@ export function writeDirect(socket: Socket, data: Buffer): number {
   try {
     return writeSync(fd, data);
   } catch {
+    // EAGAIN above all: the system takes nothing now.
     return 0;
   }
 }

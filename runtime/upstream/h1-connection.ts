@@ -8,10 +8,9 @@ import { RequestEncoder } from "../codec/h1-writer.ts";
 import { ResponseParser } from "../codec/h1-response-parser.ts";
 import { HeadFlag, type ResponseSink } from "../codec/message.ts";
 import { ResetReason } from "../errors.ts";
-import { ipPort } from "../observe/address-text.ts";
 import type { SecureFacts } from "../observe/stream-info.ts";
 import { beginEvent, Deadline, endEvent } from "../timers.ts";
-import { dial, dialedEvent, dialedFacts, dialFailure, dialRefusal } from "./dial.ts";
+import { dial, dialedEvent, dialedFacts, dialFailure, dialRefusal, localAddressOf } from "./dial.ts";
 import { H1Request } from "./h1-request.ts";
 import type { Pool, PoolConnection, PoolProtocol } from "./pool.ts";
 import { upstreamReadBuffer } from "./read-buffer.ts";
@@ -206,8 +205,7 @@ export class H1Connection extends Deadline implements PoolConnection<H1Request>,
     this.#connected = true;
     this.disarm();
     this.#secure = dialedFacts(this.#pool.host, this.#socket);
-    const { localAddress, localPort } = this.#socket;
-    this.#localAddress = localAddress === undefined ? "" : ipPort(localAddress, localPort ?? 0);
+    this.#localAddress = localAddressOf(this.#socket);
     this.#pool.resources.stats.cxConnectMs.record(performance.now() - this.#startMs);
     this.#pool.onConnected(this);
   }

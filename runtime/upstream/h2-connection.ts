@@ -13,10 +13,9 @@ import {
   MAX_HEAD_BYTES,
   MAX_HEADERS,
 } from "../limits.ts";
-import { ipPort } from "../observe/address-text.ts";
 import type { SecureFacts } from "../observe/stream-info.ts";
 import { Deadline } from "../timers.ts";
-import { dial, dialedEvent, dialedFacts, dialFailure, dialRefusal } from "./dial.ts";
+import { dial, dialedEvent, dialedFacts, dialFailure, dialRefusal, localAddressOf } from "./dial.ts";
 import { H2Request } from "./h2-request.ts";
 import type { Pool, PoolConnection, PoolProtocol } from "./pool.ts";
 import type { ConnectFailure } from "./transport-failure.ts";
@@ -180,8 +179,7 @@ export class H2Connection extends Deadline implements PoolConnection<H2Request> 
     this.#connected = true;
     this.disarm();
     this.#secure = dialedFacts(this.#pool.host, this.#socket);
-    const { localAddress, localPort } = this.#socket;
-    this.#localAddress = localAddress === undefined ? "" : ipPort(localAddress, localPort ?? 0);
+    this.#localAddress = localAddressOf(this.#socket);
     this.#session.setLocalWindowSize(H2_CONNECTION_WINDOW_BYTES);
     this.#pool.resources.stats.cxConnectMs.record(performance.now() - this.#startMs);
     this.#pool.onConnected(this);

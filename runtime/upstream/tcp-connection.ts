@@ -5,11 +5,10 @@
 import type { Socket } from "node:net";
 import { copyOf } from "../codec/copies.ts";
 import { ResetReason } from "../errors.ts";
-import { ipPort } from "../observe/address-text.ts";
 import type { ConnectionInfo, SecureFacts } from "../observe/stream-info.ts";
 import { beginEvent, Deadline, endEvent } from "../timers.ts";
 import type { ClusterResources } from "./cluster-resources.ts";
-import { dial, dialedEvent, dialedFacts, dialFailure, dialRefusal, resetDialed } from "./dial.ts";
+import { dial, dialedEvent, dialedFacts, dialFailure, dialRefusal, localAddressOf, resetDialed } from "./dial.ts";
 import { takesDirectWrites, writeDirect } from "./direct-write.ts";
 import type { Host } from "./host.ts";
 import { upstreamReadBuffer } from "./read-buffer.ts";
@@ -116,8 +115,7 @@ export class TcpConnection extends Deadline implements ByteStream {
 
   /** `ip:port` of this side; "" before it is connected and for pipes. */
   get localAddress(): string {
-    const { localAddress, localPort } = this.#socket;
-    return localAddress === undefined ? "" : ipPort(localAddress, localPort ?? 0);
+    return localAddressOf(this.#socket);
   }
 
   /** What TLS says of the connection once it is made; null: it has none. */

@@ -38,6 +38,9 @@ import { InstancePool } from "./pool.ts";
 import type { Pooled, PoolOwner } from "./pool.ts";
 import { VmStats } from "./vm-stats.ts";
 
+/** In which INSTANCE_RESTARTS_PER_SECOND are counted. */
+const SECOND_MS = 1000;
+
 export class Vm implements PoolOwner {
   readonly plugins: Plugin[] = [];
   readonly isolation: Isolation;
@@ -161,13 +164,13 @@ export class Vm implements PoolOwner {
       return;
     }
     const nowMs = performance.now();
-    if (nowMs - this.#windowMs >= 1000) {
+    if (nowMs - this.#windowMs >= SECOND_MS) {
       this.#windowMs = nowMs;
       this.#restarts = 0;
     }
     if (this.#restarts >= INSTANCE_RESTARTS_PER_SECOND) {
       this.stats.count("vm_reload_backoff");
-      this.#wait.arm(1000);
+      this.#wait.arm(SECOND_MS);
       return;
     }
     this.#restarts++;

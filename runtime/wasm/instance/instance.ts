@@ -190,6 +190,7 @@ export class Instance {
       try {
         memory.grow(missing);
       } catch {
+        // A RangeError: the module's maximum, or the system, forbids it.
         return false;
       }
     }

@@ -20,6 +20,7 @@ export function readManifest(section: Uint8Array | undefined): ModuleManifest | 
   try {
     manifest = JSON.parse(Buffer.from(section).toString("utf8"));
   } catch {
+    // Not JSON: as good as no manifest.
     return undefined;
   }
   if (typeof manifest !== "object" || manifest === null) return undefined;

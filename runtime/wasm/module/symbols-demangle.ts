@@ -26,7 +26,7 @@ export function demangle(name: string): string {
     const flat = /^_Z(\d+)/.exec(plain);
     if (flat !== null) return plain.slice(flat[0].length, flat[0].length + Number(flat[1])) || name;
   } catch {
-    // Not understood.
+    // A scheme, or a corner of one, that is not known here: the name as it is says more than none.
   }
   return name;
 }
