@@ -167,8 +167,9 @@ export function withBoundedLoads(
     let seed = hash.lo ^ hash.hi ^ attempt;
     for (let at = 0; at < order.length; at++) order[at] = at;
     for (let at = 0; at < order.length; at++) {
+      // A linear congruential generator (Knuth's and Lewis's numbers): the same hash draws the same order each time.
       seed = (Math.imul(seed, 1_664_525) + 1_013_904_223) >>> 0;
-      const drawn = at + Math.floor((seed / 4_294_967_296) * (order.length - at));
+      const drawn = at + Math.floor((seed / 2 ** 32) * (order.length - at));
       const chosen = order[drawn]!;
       order[drawn] = order[at]!;
       order[at] = chosen;

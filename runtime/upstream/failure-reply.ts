@@ -11,6 +11,11 @@ export interface FailureReply {
 
 export const TIMEOUT_REPLY: FailureReply = { status: 504, body: "upstream request timeout" };
 
+/** Whether a call may be tried again of itself, once: the host never saw it, since its connection was going away. */
+export function wasLost(reason: ResetReason, requestUnsent: boolean): boolean {
+  return requestUnsent && (reason === ResetReason.CONNECTION_TERMINATION || reason === ResetReason.REFUSED_STREAM);
+}
+
 /** `transportFailure` "": none is known. `retried`: other attempts were made before. */
 export function failureReply(reason: ResetReason, transportFailure: string, retried = false): FailureReply {
   if (reason === ResetReason.NO_HEALTHY_UPSTREAM) return { status: 503, body: reason };

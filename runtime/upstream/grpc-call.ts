@@ -2,11 +2,19 @@
 import * as GrpcStatus from "../../abi/grpc-status.ts";
 import { copyOf } from "../codec/copies.ts";
 import { HeaderMap } from "../codec/headers.ts";
-import { ResetReason } from "../errors.ts";
+import type { ResetReason } from "../errors.ts";
 import { GRPC_MESSAGE_BYTES } from "../limits.ts";
 import { Deadline } from "../timers.ts";
-import { failureReply, TIMEOUT_REPLY } from "./failure-reply.ts";
-import { decodeMessage, frame, MessageReader, parseStatus, statusOfHttp, timeoutText } from "./grpc-frame.ts";
+import { failureReply, TIMEOUT_REPLY, wasLost } from "./failure-reply.ts";
+import {
+  decodeMessage,
+  frame,
+  MessageReader,
+  parseStatus,
+  statusOfHttp,
+  statusOfReset,
+  timeoutText,
+} from "./grpc-frame.ts";
 import type { Call, GrpcHandler, Upstream, UpstreamHandler, UpstreamRequest } from "./request.ts";
 
 export interface GrpcUnary {
@@ -81,16 +89,14 @@ class GrpcCall extends Deadline implements Call, UpstreamHandler {
   }
 
   onUpstreamReset(reason: ResetReason, transportFailure: string, requestUnsent: boolean): void {
-    const lost = reason === ResetReason.CONNECTION_TERMINATION || reason === ResetReason.REFUSED_STREAM;
-    if (requestUnsent && lost && !this.#triedAgain) {
-      // The host never saw it (refused stream, connection going away): gRPC's transparent retry.
+    if (wasLost(reason, requestUnsent) && !this.#triedAgain) {
+      // gRPC's transparent retry.
       this.#triedAgain = true;
       this.#reader = new MessageReader(GRPC_MESSAGE_BYTES);
       this.#request = this.#send();
       return;
     }
-    const status = reason === ResetReason.REMOTE_RESET ? GrpcStatus.INTERNAL : GrpcStatus.UNAVAILABLE;
-    this.#fail(status, failureReply(reason, transportFailure).body);
+    this.#fail(statusOfReset(reason), failureReply(reason, transportFailure).body);
   }
 
   #send(): UpstreamRequest {

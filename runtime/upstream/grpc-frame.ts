@@ -1,5 +1,6 @@
 /** The gRPC wire format of calls and streams: length-prefixed messages, status and its text, timeouts. */
 import * as GrpcStatus from "../../abi/grpc-status.ts";
+import { ResetReason } from "../errors.ts";
 import { grpcStatusOfHttp } from "../observe/grpc-status-text.ts";
 
 const PREFIX_BYTES = 5;
@@ -14,7 +15,7 @@ export function frame(message: Uint8Array): Buffer {
   return framed;
 }
 
-/** Why a response body is not one message; undefined while it may become one. */
+/** Why a response body is not one message. */
 export interface FrameFault {
   readonly status: number;
   readonly text: string;
@@ -34,6 +35,7 @@ export class MessageReader {
     return this.#splitter.clean;
   }
 
+  /** Takes a piece; null while the body may become one message, or is one. */
   push(chunk: Buffer): FrameFault | null {
     if (chunk.length === 0) return null;
     if (this.message !== null) return SECOND_MESSAGE;
@@ -106,11 +108,14 @@ export class MessageSplitter {
   }
 }
 
-/** The header `grpc-timeout`: at most 8 digits and a unit. */
+/** The largest number of 8 digits, which are all that `grpc-timeout` has room for. */
+const MAX_TIMEOUT = 99_999_999;
+
+/** The header `grpc-timeout`: a number and its unit, milliseconds or seconds. */
 export function timeoutText(ms: number): string {
   const whole = Math.max(1, Math.ceil(ms));
-  if (whole <= 99_999_999) return `${whole}m`;
-  return `${Math.min(99_999_999, Math.ceil(whole / 1000))}S`;
+  if (whole <= MAX_TIMEOUT) return `${whole}m`;
+  return `${Math.min(MAX_TIMEOUT, Math.ceil(whole / 1000))}S`;
 }
 
 /** The value of `grpc-status`; UNKNOWN for anything but a code of the specification. */
@@ -125,6 +130,11 @@ export function decodeMessage(text: string): string {
   if (!text.includes("%")) return text;
   const bytes = text.replace(/%([0-9A-Fa-f]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
   return Buffer.from(bytes, "latin1").toString("utf8");
+}
+
+/** What a stream of HTTP that was reset means: by the host it is its failure, else it was not to be had. */
+export function statusOfReset(reason: ResetReason): number {
+  return reason === ResetReason.REMOTE_RESET ? GrpcStatus.INTERNAL : GrpcStatus.UNAVAILABLE;
 }
 
 /** What a response that is not gRPC at all means; 200 tells nothing of the call. */

@@ -2,11 +2,11 @@
 import * as GrpcStatus from "../../abi/grpc-status.ts";
 import { copyOf } from "../codec/copies.ts";
 import { HeaderMap } from "../codec/headers.ts";
-import { ResetReason } from "../errors.ts";
+import type { ResetReason } from "../errors.ts";
 import { GRPC_MESSAGE_BYTES, GRPC_STREAM_QUEUED_BYTES } from "../limits.ts";
 import { failureReply } from "./failure-reply.ts";
 import { grpcHeaders } from "./grpc-call.ts";
-import { decodeMessage, frame, MessageSplitter, parseStatus, statusOfHttp } from "./grpc-frame.ts";
+import { decodeMessage, frame, MessageSplitter, parseStatus, statusOfHttp, statusOfReset } from "./grpc-frame.ts";
 import type { Upstream, UpstreamHandler, UpstreamRequest } from "./request.ts";
 
 export interface GrpcStreamTarget {
@@ -104,8 +104,7 @@ export class GrpcStream implements UpstreamHandler {
   }
 
   onUpstreamReset(reason: ResetReason, transportFailure: string): void {
-    const status = reason === ResetReason.REMOTE_RESET ? GrpcStatus.INTERNAL : GrpcStatus.UNAVAILABLE;
-    this.#close(status, failureReply(reason, transportFailure).body);
+    this.#close(statusOfReset(reason), failureReply(reason, transportFailure).body);
   }
 
   #finish(trailers: HeaderMap): void {

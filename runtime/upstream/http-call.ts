@@ -5,7 +5,7 @@ import { HeaderMap } from "../codec/headers.ts";
 import { ResetReason } from "../errors.ts";
 import { HTTP_CALL_RESPONSE_BYTES } from "../limits.ts";
 import { Deadline } from "../timers.ts";
-import { type FailureReply, failureReply, TIMEOUT_REPLY } from "./failure-reply.ts";
+import { type FailureReply, failureReply, TIMEOUT_REPLY, wasLost } from "./failure-reply.ts";
 import type { Call, HttpCallHandler, Upstream, UpstreamHandler, UpstreamRequest } from "./request.ts";
 
 export interface HttpCallRequest {
@@ -89,10 +89,8 @@ class HttpCall extends Deadline implements Call, UpstreamHandler {
   }
 
   onUpstreamReset(reason: ResetReason, transportFailure: string, requestUnsent: boolean): void {
-    const lost = reason === ResetReason.CONNECTION_TERMINATION || reason === ResetReason.REFUSED_STREAM;
     if (this.#responseHeaders !== null) this.#over()?.onHttpCallFailure(reason);
-    else if (requestUnsent && lost && !this.#triedAgain) {
-      // A kept connection was dead already: the host never saw the request.
+    else if (wasLost(reason, requestUnsent) && !this.#triedAgain) {
       this.#triedAgain = true;
       this.#request = this.#send();
     } else this.#reply(failureReply(reason, transportFailure), reason === ResetReason.OVERFLOW);

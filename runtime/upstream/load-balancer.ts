@@ -92,8 +92,8 @@ export function choosesByHash(policy: ClusterConfig["lbPolicy"]): boolean {
 
 /** For streams without a hash: they are spread by chance. */
 function drawHash(into: Hash64): void {
-  into.hi = Math.floor(Math.random() * 4_294_967_296);
-  into.lo = Math.floor(Math.random() * 4_294_967_296);
+  into.hi = Math.floor(Math.random() * 2 ** 32);
+  into.lo = Math.floor(Math.random() * 2 ** 32);
 }
 
 /** The usable levels, with their share of the requests as Envoy computes it (priority levels, panic threshold). */
