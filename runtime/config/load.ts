@@ -18,7 +18,6 @@ import { dumpMessage } from "./document/dump.ts";
 import { mergeFrom } from "./document/merge.ts";
 import type { Message } from "./document/message.ts";
 import { parseTree } from "./document/tree.ts";
-import { deepFreeze } from "./freeze.ts";
 import { resolvePlugins, type LoadedSchemas } from "./plugin-types.ts";
 import { type Problem, Problems, type Source } from "./problem.ts";
 import { RuleChecker } from "./rules/check.ts";
@@ -151,4 +150,12 @@ function checkGrpcServices(context: BuildContext, message: Message): void {
     for (const member of members)
       if (typeof member === "object" && "slots" in member) checkGrpcServices(context, member);
   }
+}
+
+/** Freezes a value with everything in it; bytes stay as they are, since typed arrays cannot be frozen. */
+function deepFreeze<T>(value: T): T {
+  if (typeof value !== "object" || value === null || ArrayBuffer.isView(value) || Object.isFrozen(value)) return value;
+  Object.freeze(value);
+  for (const member of Object.values(value)) deepFreeze(member);
+  return value;
 }
