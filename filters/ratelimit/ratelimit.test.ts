@@ -11,6 +11,8 @@ function limited(service: NonNullable<FilterOptions["upstreams"]>[string], deny 
     typedConfig: {
       "@type": "type.googleapis.com/envoy.extensions.filters.http.ratelimit.v3.RateLimit",
       domain: "shop",
+      // It answers at once; but the machine may be slow.
+      timeout: "60s",
       failure_mode_deny: deny,
       rate_limit_service: { grpc_service: { envoy_grpc: { cluster_name: "limits" } }, transport_api_version: "V3" },
     },

@@ -5,8 +5,10 @@ import { PATIENT, readReport } from "../bench/wrk.ts";
 import type { Load } from "../bench/wrk.ts";
 import { ProxyProcess } from "./proxy-process.ts";
 
+/** More than a process has of them. */
+const ROWS = 128;
 /** Rows of this process, told apart from each other and from those of others on this machine. */
-let lastRow = process.pid * 16;
+let lastRow = process.pid * ROWS;
 
 export class Row {
   readonly baseId = ++lastRow;

@@ -30,11 +30,12 @@ describe("sluice run", () => {
 
   test("SIGTERM stops accepting, lets the stream finish, closes the connection and ends with 0", async () => {
     const { clusters, arrived } = await slowUpstream();
-    const proxy = await new ProxyProcess(bootstrap({ routes: [ALL_TO_UP], clusters })).live();
+    const args = ["--drain-time-s", "600"];
+    const proxy = await new ProxyProcess(bootstrap({ routes: [ALL_TO_UP], clusters }), args).live();
     const answer = proxy.get("/");
     const upstream = await arrived;
     proxy.process.kill("SIGTERM");
-    await proxy.printed("SIGTERM: draining for at most 10 s; 1 connection is open");
+    await proxy.printed("SIGTERM: draining for at most 600 s; 1 connection is open");
     await untilRefused(proxy.address);
     upstream.end("late");
     const { status, body, headers } = await answer;

@@ -55,7 +55,7 @@ static_resources:
         common_tls_context: { tls_certificate_sds_secret_configs: [ ${from("own")} ], combined_validation_context: {
           default_validation_context: { match_typed_subject_alt_names: [ { san_type: DNS, matcher: { suffix: .test } } ] },
           validation_context_sds_secret_config: ${from("roots")} } } } }
-      filters: [ ${manager("edge", "route: { cluster: inner }")} ]
+      filters: [ ${manager("edge", "route: { cluster: inner, timeout: 0s }")} ]
   - name: inner
     stat_prefix: inner
     address: { pipe: { path: ${inside} } }

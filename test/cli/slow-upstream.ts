@@ -5,7 +5,7 @@ import type { ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { after } from "node:test";
 
-export const ALL_TO_UP = "{ match: { prefix: / }, route: { cluster: up } }";
+export const ALL_TO_UP = "{ match: { prefix: / }, route: { cluster: up, timeout: 0s } }";
 
 /** An upstream that answers when it is told to. */
 export async function slowUpstream(): Promise<{ clusters: string; arrived: Promise<ServerResponse> }> {

@@ -66,7 +66,7 @@ static_resources:
       filters:
       - ${manager(
         "edge",
-        "route: { cluster: inner }",
+        "route: { cluster: inner, timeout: 0s }",
         `forward_client_cert_details: SANITIZE_SET, set_current_client_cert_details: { uri: true },
         access_log: [ { name: file, typed_config: { ${TYPE}access_loggers.file.v3.FileAccessLog, path: ${log}, log_format: { text_format_source: {
           inline_string: "%PROTOCOL% %DOWNSTREAM_TLS_VERSION% %DOWNSTREAM_PEER_URI_SAN% %UPSTREAM_PEER_DNS_SAN% %UPSTREAM_TLS_VERSION%\\n" } } } } ],`,

@@ -96,7 +96,7 @@ for (const isolation of ["WORKER", "CONNECTION", "STREAM"])
     const type = `"@type": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm`;
     const proxy = await new ProxyProcess(
       `${bootstrap({
-        routes: ["{ match: { prefix: / }, route: { cluster: side } }"],
+        routes: ["{ match: { prefix: / }, route: { cluster: side, timeout: 0s } }"],
         clusters: `[{ name: side, load_assignment: { cluster_name: side, endpoints: [{ lb_endpoints: [{ endpoint: ${endpoint} }] }] } }]`,
         httpFilters: `- { name: choices, typed_config: { ${type}, config: { name: choices, ${code} } } }`,
       })}\nbootstrap_extensions: [{ name: wasm, typed_config: { "@type": type.googleapis.com/sluice.v1.WasmRuntime, defaults: { isolation: ${isolation} } } }]\n`,

@@ -252,7 +252,7 @@ async function slowProxy(runtime: string): Promise<{ proxy: Proxy; waiting: Serv
   const load = `load_assignment: { cluster_name: slow, endpoints: [{ lb_endpoints: [{ endpoint: ${endpoint} }] }] }`;
   const proxy = await startProxy({
     args: ["--concurrency", "1"],
-    routes: ["{ match: { prefix: / }, route: { cluster: slow } }"],
+    routes: ["{ match: { prefix: / }, route: { cluster: slow, timeout: 0s } }"],
     clusters: `[{ name: slow, connect_timeout: 5s, ${load} }]`,
     runtime,
   });

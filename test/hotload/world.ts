@@ -44,7 +44,7 @@ export function cluster(name: string, ports: readonly number[], more: Json = {})
 }
 
 export function to(name: string, prefix = "/"): Json {
-  return { match: { prefix }, route: { cluster: name } };
+  return { match: { prefix }, route: { cluster: name, timeout: "0s" } };
 }
 
 /** The plugin `name` with this file as its module. */

@@ -116,7 +116,7 @@ function routed(upstream: Server): Pick<Setting, "routes" | "clusters"> {
   const endpoint = `{ address: { socket_address: { address: 127.0.0.1, port_value: ${port} } } }`;
   const assignment = `{ cluster_name: slow, endpoints: [{ lb_endpoints: [{ endpoint: ${endpoint} }] }] }`;
   return {
-    routes: ["{ match: { prefix: / }, route: { cluster: slow } }"],
+    routes: ["{ match: { prefix: / }, route: { cluster: slow, timeout: 0s } }"],
     clusters: `[{ name: slow, connect_timeout: 5s, load_assignment: ${assignment} }]`,
   };
 }

@@ -179,7 +179,7 @@ function configuration(ports: { origin: number; dead: number }, { certificate, k
       load_assignment: { cluster_name: ${name}, endpoints: [{ lb_endpoints: [{ endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: ${port} } } } }] }] } }`;
   const http = `{ name: hcm, typed_config: { ${type("filters.network.http_connection_manager.v3.HttpConnectionManager")}, stat_prefix: churn,
       route_config: { virtual_hosts: [{ name: all, domains: ["*"], routes: [
-        { match: { prefix: /up }, route: { cluster: origin } }, { match: { prefix: /dead }, route: { cluster: dead } },
+        { match: { prefix: /up }, route: { cluster: origin, timeout: 0s } }, { match: { prefix: /dead }, route: { cluster: dead, timeout: 0s } },
         { match: { prefix: / }, direct_response: { status: 200, body: { inline_string: ok } } }] }] },
       http_filters: [{ name: router, typed_config: { ${type("filters.http.router.v3.Router")} } }] } }`;
   const tcp = (name: string): string =>

@@ -59,7 +59,7 @@ export async function soakSwaps(folder: string, seconds: number, swaps: number):
   try {
     await firstAnswer(nginx, origin);
     const proxy = await new Proxy(module, {
-      routes: ["{ match: { prefix: / }, route: { cluster: origin } }"],
+      routes: ["{ match: { prefix: / }, route: { cluster: origin, timeout: 0s } }"],
       clusters: `[{ name: origin, connect_timeout: 5s, load_assignment: ${assignment} }]`,
     }).live();
     await run(proxy, 1, 0);
