@@ -1,11 +1,13 @@
 /** A message body, or the part of one that a filter holds: chunks with a length, editable in place. */
-import { noteCopied } from "./copies.ts";
+import { copyOf, noteCopied } from "./copies.ts";
 
 const EMPTY = Buffer.alloc(0);
 
 export class BodyBuffer {
   #chunks: Buffer[] = [];
   #length = 0;
+  /** Whose bytes are lent; null: all are the body's own. */
+  #lender: ArrayBufferLike | null = null;
   /** True once `splice` changed what came from the wire: a content-length sent ahead may be wrong. */
   edited = false;
 
@@ -23,6 +25,20 @@ export class BodyBuffer {
     if (chunk.length === 0) return;
     this.#chunks.push(chunk);
     this.#length += chunk.length;
+  }
+
+  /** The same for bytes that are there only until the call returns that brought them; see {@link own}. */
+  lend(chunk: Buffer): void {
+    this.#lender = chunk.buffer;
+    this.append(chunk);
+  }
+
+  /** What is held stays, and must not be somebody else's. */
+  own(): void {
+    const lender = this.#lender;
+    if (lender === null) return;
+    this.#lender = null;
+    this.#chunks = this.#chunks.map((chunk) => (chunk.buffer === lender ? copyOf(chunk) : chunk));
   }
 
   /** All bytes as one Buffer, joined at most once. Callers must not write into it. */

@@ -20,7 +20,6 @@ import type { StreamLog } from "../observe/access-log.ts";
 import type { Stats } from "../observe/stats.ts";
 import type { StreamInfo } from "../observe/stream-info.ts";
 import type { Upstreams } from "../upstream/request.ts";
-import { Phase } from "./filter.ts";
 import type { HttpFilterFactory } from "./filter.ts";
 import { CodecChoice } from "./codec-choice.ts";
 import { DrainRamp } from "./drain-ramp.ts";
@@ -174,14 +173,6 @@ export class ConnectionManager implements TerminalFilterFactory {
   /** Whether an answer asks downstream to leave: looked at once for each. */
   asksToLeave(): boolean {
     return this.#drainState.asks() || (this.#ramp !== null && this.#ramp.asks());
-  }
-
-  /** Some filter sees response bodies, or holds responses, and may keep bytes of them. Filters may change while streams run. */
-  get holdsResponses(): boolean {
-    for (const { phases } of this.filters) {
-      if ((phases & (Phase.RESPONSE_HEADERS | Phase.RESPONSE_DATA | Phase.RESPONSE_TRAILERS)) !== 0) return true;
-    }
-    return false;
   }
 
   clusterConfig(name: string): ClusterConfig | null {

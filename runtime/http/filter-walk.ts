@@ -7,6 +7,7 @@
  * headers; body and trailers queue up behind it in that filter's `Hold`.
  */
 import { BodyBuffer } from "../codec/body.ts";
+import { copyOf } from "../codec/copies.ts";
 import type { HeaderMap } from "../codec/headers.ts";
 import { DataStatus, HeadersStatus, TrailersStatus } from "./filter.ts";
 import type { HttpFilter } from "./filter.ts";
@@ -59,6 +60,8 @@ export abstract class FilterWalk<Slot extends WalkSlot> {
 
   /** The slot at position `p` of this direction. */
   protected abstract at(p: number): Slot;
+  /** Bytes that are pushed are lent: what a filter holds of them is copied. */
+  protected abstract readonly lent: boolean;
   protected abstract readonly headersPhase: number;
   protected abstract readonly dataPhase: number;
   protected abstract readonly trailersPhase: number;
@@ -198,9 +201,11 @@ export abstract class FilterWalk<Slot extends WalkSlot> {
   #offer(p: number, filter: HttpFilter, data: Buffer, endStream: boolean): Buffer | null {
     const hold = this.#holds === null ? null : (this.#holds[p] ?? null);
     const body = hold?.body ?? new BodyBuffer();
-    body.append(data);
+    if (this.lent) body.lend(data);
+    else body.append(data);
     if (hold !== null) hold.body = body;
     const status = this.callData(filter, body, endStream);
+    if (status !== DataStatus.CONTINUE || this.closed) body.own();
     if (this.closed) return null;
     if (status === DataStatus.CONTINUE) return this.#goOn(p, this.#holds?.[p] ?? null, body);
     const kept = this.#hold(p);
@@ -229,7 +234,7 @@ export abstract class FilterWalk<Slot extends WalkSlot> {
 
   #keep(hold: Hold, data: Buffer, endStream: boolean): void {
     hold.body ??= new BodyBuffer();
-    hold.body.append(data);
+    hold.body.append(this.lent ? copyOf(data) : data);
     hold.unseen = true;
     hold.endStream = endStream;
     this.#bound(hold, hold.headers !== HeadersStatus.STOP_ALL_AND_BUFFER);

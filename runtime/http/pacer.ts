@@ -3,6 +3,7 @@
  * bytes through; headers pass at once, the rest waits. One per paced stream; created only when asked for.
  */
 import { BodyBuffer } from "../codec/body.ts";
+import { copyOf } from "../codec/copies.ts";
 import type { HeaderMap } from "../codec/headers.ts";
 import { PACE_SLICE_MS } from "../limits.ts";
 import { Deadline } from "../timers.ts";
@@ -34,8 +35,9 @@ export class Pacer extends Deadline {
     this.#allowance = this.#sliceBytes;
   }
 
+  /** The bytes are lent. */
   push(chunk: Buffer, endStream: boolean): void {
-    this.#waiting.append(chunk);
+    this.#waiting.append(copyOf(chunk));
     this.#ended = this.#ended || endStream;
     this.#flow();
   }

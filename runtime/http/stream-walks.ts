@@ -11,6 +11,8 @@ import type { Stream } from "./stream.ts";
 /** From the session over the filters to the router. */
 export class RequestWalk extends FilterWalk<FilterSlot> {
   readonly #stream: Stream;
+  // The session has copied them, for what upstream has not taken yet waits, too.
+  protected readonly lent = false;
   protected readonly headersPhase = Phase.REQUEST_HEADERS;
   protected readonly dataPhase = Phase.REQUEST_DATA;
   protected readonly trailersPhase = Phase.REQUEST_TRAILERS;
@@ -57,6 +59,7 @@ export class RequestWalk extends FilterWalk<FilterSlot> {
 /** From the router over the filters, in reverse, to the session. */
 export class ResponseWalk extends FilterWalk<FilterSlot> {
   readonly #stream: Stream;
+  protected readonly lent = true;
   protected readonly headersPhase = Phase.RESPONSE_HEADERS;
   protected readonly dataPhase = Phase.RESPONSE_DATA;
   protected readonly trailersPhase = Phase.RESPONSE_TRAILERS;

@@ -5,7 +5,6 @@
  * → session. A failure anywhere becomes a local reply (`local-reply.ts`) and joins the way up.
  * Life: start → … → finish (both sides done, or given up) → onLog of filters → access log → onDestroy.
  */
-import { copyOf } from "../codec/copies.ts";
 import type { HeaderMap } from "../codec/headers.ts";
 import { ResponseFlag } from "../errors.ts";
 import { isGrpcContentType } from "../observe/grpc-status-text.ts";
@@ -216,11 +215,10 @@ export class Stream extends Deadline implements PacedSink {
     this.touch();
     this.response.start(headers, endStream);
   }
+  /** The bytes are lent: they may lie in the thread's read buffer. */
   onResponseData(chunk: Buffer, endStream: boolean): void {
     this.touch();
-    // Filters and the pacer may keep bytes, which lie in the thread's read buffer.
-    const kept = this.#pacer !== null || this.manager.holdsResponses;
-    this.response.push(kept && chunk.length > 0 ? copyOf(chunk) : chunk, endStream);
+    this.response.push(chunk, endStream);
   }
   onResponseTrailers(trailers: HeaderMap): void {
     this.touch();

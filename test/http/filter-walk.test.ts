@@ -48,6 +48,7 @@ class Scripted implements HttpFilter {
 type Slot = { filter: Scripted; phases: number };
 
 class TestWalk extends FilterWalk<Slot> {
+  protected readonly lent = true;
   protected readonly headersPhase = Phase.REQUEST_HEADERS;
   protected readonly dataPhase = Phase.REQUEST_DATA;
   protected readonly trailersPhase = Phase.REQUEST_TRAILERS;
@@ -130,6 +131,48 @@ test("a message walks every filter in order", () => {
     "B:trailers",
     "end:trailers",
   ]);
+});
+
+/** Pushes bytes that are somebody else's as soon as the call has returned. */
+function lend(walk: TestWalk, text: string, endStream: boolean): void {
+  const bytes = b(text);
+  walk.push(bytes, endStream);
+  bytes.fill("!");
+}
+
+test("what a filter keeps of lent bytes is a copy", () => {
+  const seen = setUp("AB");
+  seen.filters[0]!.data = [DataStatus.STOP_AND_BUFFER, DataStatus.STOP_AND_BUFFER];
+  seen.walk.start(new HeaderMap(), false);
+  lend(seen.walk, "one", false);
+  lend(seen.walk, "two", true);
+  seen.walk.resume(0);
+  assert.deepEqual(seen.log.slice(-4), ["A:data:one", "A:data:onetwo:end", "B:data:onetwo:end", "end:data:onetwo:end"]);
+
+  const unseen = setUp("AB");
+  unseen.filters[1]!.headers = [HeadersStatus.STOP_ALL_AND_BUFFER];
+  unseen.walk.start(new HeaderMap(), false);
+  lend(unseen.walk, "one", false);
+  lend(unseen.walk, "two", true);
+  unseen.walk.resume(1);
+  assert.deepEqual(unseen.log.slice(-2), ["B:data:onetwo:end", "end:data:onetwo:end"]);
+
+  const edited = setUp("A");
+  edited.filters[0]!.data = [DataStatus.STOP_AND_BUFFER];
+  edited.filters[0]!.onBody = (body) => body.splice(0, 1, b("O"));
+  edited.walk.start(new HeaderMap(), false);
+  lend(edited.walk, "one", true);
+  edited.walk.resume(0);
+  assert.equal(edited.log.at(-1), "end:data:One:end");
+});
+
+test("what is left in a filter's hands when the message is given up is its own", () => {
+  const { walk, filters } = setUp("A");
+  filters[0]!.headers = [HeadersStatus.STOP_ITERATION];
+  filters[0]!.onBody = () => (walk.closed = true);
+  walk.start(new HeaderMap(), false);
+  lend(walk, "one", false);
+  assert.equal(walk.heldBody(0)!.bytes().toString(), "one");
 });
 
 test("a filter without body callbacks is not in the way of the body", () => {
