@@ -1,6 +1,6 @@
 /**
- * The listening sockets of one listener in one worker, one per address: found, inherited or made, then opened.
- * Life: bind → inherit → open → close, or bind → abandon.
+ * The listening sockets of one listener in one worker, one per address: found, inherited or made, then accepting.
+ * Life: bind → inherit → start → close, or bind → abandon.
  */
 import type { Address, ListenerConfig } from "../config/snapshot.ts";
 import { addressText } from "../observe/address-text.ts";
@@ -111,7 +111,7 @@ export class ListenerSockets {
     }
   }
 
-  /** Gives up what was bound and not opened, but for sockets that others have. */
+  /** Gives up what was bound and not started, but for sockets that others have. */
   abandon(existing: ReadonlyMap<string, ListeningSocket>): void {
     for (const socket of this.#pending.values()) if (existing.get(socket.key) !== socket) socket.close();
   }

@@ -22,6 +22,7 @@ import type { HostFunctions } from "./functions.ts";
 
 /** What set_property writes carries this prefix in the filter state. */
 export const OWN_PREFIX = "wasm.";
+/** Segments of the paths that guests of this thread have asked for: they are few, and the same for each stream. */
 const paths = new Map<string, readonly string[]>();
 
 /** Top-level names up to Envoy 1.32, which published filters still use. */
