@@ -3,16 +3,25 @@ import { reasonOf } from "../../codec/h1-reasons.ts";
 import { MAX_TOTAL_WEIGHT, NUM_RETRIES, RETRY_BASE_INTERVAL_MS, ROUTE_TIMEOUT_MS } from "../../limits.ts";
 import type { Message } from "../document/message.ts";
 import type { ForwardAction, RegexRewrite, RetryPolicy, RouteAction, WeightedCluster } from "../snapshot.ts";
-import type { RouteScope } from "./route.ts";
 import { buildBackoff } from "./backoff.ts";
+import type { BuildContext } from "./context.ts";
 import { readDataSource } from "./data-source.ts";
 import { buildHashPolicies } from "./hash-policy.ts";
 import { buildHeaderMutation } from "./header-mutation.ts";
 import { buildHostSelection } from "./host-selection.ts";
 import { metadataMatch } from "./metadata.ts";
-import { buildPerFilter } from "./per-filter.ts";
+import { buildPerFilter, type FilterNames } from "./per-filter.ts";
 import { buildRateLimits } from "./rate-limit.ts";
 import { buildConnect, buildUpgrades } from "./upgrade.ts";
+
+/** What every part of one route table is built with. */
+export interface RouteScope {
+  readonly context: BuildContext;
+  readonly filters: FilterNames;
+  /** False: unknown clusters are found out at run time. */
+  readonly validateClusters: boolean;
+  readonly maxDirectBodyBytes: number;
+}
 
 const REDIRECT_STATUS = [301, 302, 303, 307, 308];
 const CLUSTER_NOT_FOUND_STATUS = [503, 404, 500];

@@ -9,15 +9,7 @@ import { filterMetadata } from "./metadata.ts";
 import { buildPerFilter, type FilterNames } from "./per-filter.ts";
 import { buildRateLimits } from "./rate-limit.ts";
 import { buildRetryPolicy, buildRouteAction } from "./route-action.ts";
-
-/** What every part of one route table is built with. */
-export interface RouteScope {
-  readonly context: BuildContext;
-  readonly filters: FilterNames;
-  /** False: unknown clusters are found out at run time. */
-  readonly validateClusters: boolean;
-  readonly maxDirectBodyBytes: number;
-}
+import type { RouteScope } from "./route-action.ts";
 
 /** A route table for the filters of one connection manager. */
 export function buildRouteConfig(context: BuildContext, filters: FilterNames, table: Message): RouteConfig {
