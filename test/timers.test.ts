@@ -43,10 +43,9 @@ test("a deadline may arm itself, and others of its list, while it fires", async 
     }
   });
   alarm.arm(10);
-  await sleep(120);
+  while (alarm.armed || other.armed) await sleep(1);
   // alarm three times; other once per arming that was not replaced.
   assert.ok(fired >= 4 && fired <= 5, String(fired));
-  assert.ok(!alarm.armed && !other.armed);
 });
 
 test("many different durations leave nothing behind", async () => {

@@ -87,7 +87,7 @@ async function during<T>(name: string, act: () => Promise<T>): Promise<[T, Recor
 }
 
 async function logged(line: string): Promise<void> {
-  const deadline = performance.now() + 10_000;
+  const deadline = performance.now() + 90_000;
   let text = "";
   while (!text.split("\n").includes(line)) {
     if (performance.now() > deadline) throw new Error(`no line ${line} in:\n${text}`);

@@ -11,6 +11,7 @@ import { fileURLToPath } from "node:url";
 import { buildFilter } from "../../filters/build/build.ts";
 import { brief, bootstrap as sketch, load, snapshotOf } from "../config/fixture.ts";
 import { ask, bootstrap, ProxyProcess } from "../cli/proxy-process.ts";
+import { reservedPort } from "../ports.ts";
 import { RateLimitPeer } from "./ratelimit-peer.ts";
 
 const TYPE = "type.googleapis.com/envoy.extensions.filters.http.ratelimit.v3";
@@ -47,8 +48,8 @@ const LIMITED = "rate_limits: [{ actions: [{ generic_key: { descriptor_value: al
 const ALL = `{ match: { prefix: / }, route: { cluster: origin, ${LIMITED} } }`;
 
 /** A service that ends with the test. */
-async function service(t: TestContext, port = 0): Promise<RateLimitPeer> {
-  const peer = await RateLimitPeer.start(port);
+async function service(t: TestContext, port?: number): Promise<RateLimitPeer> {
+  const peer = await RateLimitPeer.start(port ?? (await reservedPort(t)));
   t.after(() => peer.stop());
   return peer;
 }

@@ -49,7 +49,7 @@ async function run(stage: GuestStage, errand: Errand, tag: string): Promise<void
       errand.check(answer, tag, stage.log.lines);
       return;
     } catch (error) {
-      if (errand.patient !== true || tries === 200) throw error;
+      if (errand.patient !== true || tries === 6000) throw error;
       await sleep(10);
     }
   }
