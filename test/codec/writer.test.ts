@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
 import { HeaderMap } from "../../runtime/codec/headers.ts";
 import {
   chunkHead,
@@ -10,6 +9,7 @@ import {
   trailersText,
   WriteFlag,
 } from "../../runtime/codec/h1-writer.ts";
+import fc from "../properties.ts";
 import { bytes, recordRequests, recordResponse } from "./record.ts";
 
 const pseudo = (method: string, path = "/", authority = "a"): string[] => [

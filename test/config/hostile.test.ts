@@ -1,11 +1,11 @@
 /** Input that means harm, or nothing at all: the load answers with problems or a snapshot, and never throws. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import fc from "fast-check";
 
 import { moduleSchema, schemaOfDescriptors } from "../../runtime/config/schema/artifact.ts";
 import { builtInSchema, type Field, type MessageType } from "../../runtime/config/schema/schema.ts";
 import { formatProblem } from "../../runtime/config/problem.ts";
+import fc from "../properties.ts";
 import { descriptorsOf, moduleWith } from "./descriptors.ts";
 import { bootstrap, load } from "./fixture.ts";
 

@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
-import fc from "fast-check";
 import protobuf from "protobufjs";
+import fc from "../properties.ts";
 import { loadGuest } from "./guest.ts";
 import type { ScriptedHost } from "./scripted-host.ts";
 

@@ -5,10 +5,10 @@ import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { test } from "node:test";
 import { connect } from "node:tls";
-import fc from "fast-check";
 import { ClientHelloReader, HelloState } from "../../runtime/listener/client-hello.ts";
 import type { ClientHello } from "../../runtime/listener/client-hello.ts";
 import { ja3, ja4 } from "../../runtime/listener/tls-fingerprints.ts";
+import fc from "../properties.ts";
 import { helloMessage, number, numbers, protocols, records, serverName, vector } from "./hellos.ts";
 
 const MAX = 16_384;

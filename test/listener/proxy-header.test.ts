@@ -1,9 +1,9 @@
 /** PROXY headers of both versions: right, wrong, cut at every byte, and anything else. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
 import { httpVersion } from "../../runtime/listener/http-inspector.ts";
 import { readProxyHeader } from "../../runtime/listener/proxy-header.ts";
+import fc from "../properties.ts";
 import { number, vector } from "./hellos.ts";
 
 const SIGNATURE = Buffer.from("\r\n\r\n\0\r\nQUIT\n", "latin1");

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { hostname } from "node:os";
 import { test } from "node:test";
-import * as fc from "fast-check";
 import {
   checkFormat,
   checkJsonFormat,
@@ -9,6 +8,7 @@ import {
   compileJsonFormat,
   DEFAULT_FORMAT,
 } from "../../runtime/observe/format.ts";
+import fc from "../properties.ts";
 import { finishedStream, freshStream, headersOf } from "./stream-sample.ts";
 
 const text = (format: string, omitEmptyValues = false): string =>

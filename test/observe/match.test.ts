@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import * as fc from "fast-check";
 import type { HeaderMatcher, StringMatcher } from "../../runtime/config/snapshot.ts";
 import { maskIp } from "../../runtime/observe/ip-mask.ts";
 import {
@@ -11,6 +10,7 @@ import {
   compileString,
 } from "../../runtime/observe/match.ts";
 import { queryParameter } from "../../runtime/observe/query.ts";
+import fc from "../properties.ts";
 import { headersOf } from "./stream-sample.ts";
 
 const bytes = (text: string): string => Buffer.from(text, "utf8").toString("latin1");

@@ -6,7 +6,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import { gzipSync, zstdCompressSync } from "node:zlib";
-import fc from "fast-check";
 import { readArtifact } from "../../runtime/registry/artifact.ts";
 import { chooseFromIndex, moduleLayer, pack } from "../../runtime/registry/layout.ts";
 import { layoutManifest, openImageLayout, writeImageLayout } from "../../runtime/registry/image-layout.ts";
@@ -18,6 +17,7 @@ import { unbox } from "../../runtime/registry/unbox.ts";
 import { ProxyError } from "../../runtime/errors.ts";
 import { MAX_ARTIFACT_BYTES } from "../../runtime/limits.ts";
 import { barText } from "../../runtime/cli/progress-bar.ts";
+import fc from "../properties.ts";
 
 const scratch = mkdtempSync(join(tmpdir(), "sluice-parts-"));
 after(() => rmSync(scratch, { recursive: true }));

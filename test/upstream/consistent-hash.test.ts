@@ -1,7 +1,6 @@
 /** Hashes bit for bit, and where keys go in rings and in Maglev's table: how many to each host, and what moves. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
 import type { HashingConfig } from "../../runtime/config/cluster-snapshot.ts";
 import { maglev, ringHash, type TableSizes } from "../../runtime/upstream/consistent-hash.ts";
 import {
@@ -14,6 +13,7 @@ import {
 } from "../../runtime/upstream/hash64.ts";
 import type { Host } from "../../runtime/upstream/host.ts";
 import { LoadBalancer } from "../../runtime/upstream/load-balancer.ts";
+import fc from "../properties.ts";
 import { contextOf, hostNamed } from "./pick-fixtures.ts";
 
 const ZERO: Hash64 = { hi: 0, lo: 0 };

@@ -11,7 +11,6 @@ import {
   type ServerUnaryCall,
   type ServiceDefinition,
 } from "@grpc/grpc-js";
-import fc from "fast-check";
 import * as GrpcStatus from "../../abi/grpc-status.ts";
 import { HeaderMap } from "../../runtime/codec/headers.ts";
 import { GRPC_MESSAGE_BYTES } from "../../runtime/limits.ts";
@@ -25,6 +24,7 @@ import {
   timeoutText,
 } from "../../runtime/upstream/grpc-frame.ts";
 import type { Call, GrpcHandler, Upstream } from "../../runtime/upstream/request.ts";
+import fc from "../properties.ts";
 import { StillClock } from "../still-clock.ts";
 import { clusterConfig, clusterUnderTest, endpoint, turn, until } from "./fixtures.ts";
 

@@ -1,9 +1,9 @@
 /** Messages of gRPC streams, cut out of pieces of any size. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
 import * as GrpcStatus from "../../abi/grpc-status.ts";
 import { frame, MessageReader, MessageSplitter } from "../../runtime/upstream/grpc-frame.ts";
+import fc from "../properties.ts";
 
 function all(splitter: MessageSplitter): Buffer[] {
   const found: Buffer[] = [];

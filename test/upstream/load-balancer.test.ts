@@ -1,10 +1,10 @@
 /** Which host is picked, how often, and what health does to it. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
 import { EdfScheduler } from "../../runtime/upstream/edf.ts";
 import type { Host } from "../../runtime/upstream/host.ts";
 import { type BalancerOptions, LoadBalancer } from "../../runtime/upstream/load-balancer.ts";
+import fc from "../properties.ts";
 import { contextOf, hostNamed as host } from "./pick-fixtures.ts";
 
 function balancer(

@@ -1,12 +1,12 @@
 /** Expressions that guests bring: how large they get is known before they are compiled. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import fc from "fast-check";
 import { RE2JS } from "re2js";
 import * as Status from "../../abi/status.ts";
 import { MAX_EXPRESSION_STEPS, MAX_GUEST_REGEX_SIZE } from "../../runtime/limits.ts";
 import { Expression } from "../../runtime/wasm/cel/evaluate.ts";
 import { regexSize } from "../../runtime/wasm/values/regex-size.ts";
+import fc from "../properties.ts";
 import { Puppet } from "./puppet.ts";
 import { Stage } from "./stage.ts";
 

@@ -1,9 +1,9 @@
 /** Structs that guests hand over: what protobuf writes reads back, and nothing else breaks the reader. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
 import { structMessage } from "../../runtime/wasm/values/metadata-wire.ts";
 import { readStruct } from "../../runtime/wasm/values/struct-wire.ts";
+import fc from "../properties.ts";
 
 const object = fc
   .dictionary(fc.string({ unit: "grapheme" }), fc.jsonValue({ maxDepth: 4 }), { noNullPrototype: true })
