@@ -16,7 +16,7 @@ export class Namespace {
   readonly name: string;
 
   constructor(t: TestContext, name: string) {
-    this.name = `sluice-${process.pid}-${made++}-${name}`;
+    this.name = `sluice-${process.pid}-${Math.round(performance.timeOrigin).toString(36)}-${made++}-${name}`;
     root("ip", "netns", "add", this.name);
     t.after(() => root("ip", "netns", "del", this.name));
     this.run("ip", "link", "set", "lo", "up");
@@ -61,6 +61,13 @@ export function connectNamespaces(
     for (const address of addresses)
       namespace.run("ip", "addr", "add", address, "dev", "wire", ...(address.includes(":") ? ["nodad"] : []));
     namespace.run("ip", "link", "set", "wire", "up");
+  }
+  // The kernel makes routes of IPv6 once it has noticed, in a task of its own, that both ends are up.
+  for (const [namespace, addresses] of [[a, aAddresses] as const, [b, bAddresses] as const]) {
+    for (const address of addresses.filter((one) => one.includes("::"))) {
+      const network = address.slice(0, address.indexOf("::") + 2);
+      while (!namespace.run("ip", "-6", "route", "show", "dev", "wire").includes(network));
+    }
   }
 }
 
