@@ -9,7 +9,7 @@ import {
   trailersText,
   WriteFlag,
 } from "../../runtime/codec/h1-writer.ts";
-import fc from "../properties.ts";
+import { fc } from "../properties.ts";
 import { bytes, recordRequests, recordResponse } from "./record.ts";
 
 const pseudo = (method: string, path = "/", authority = "a"): string[] => [

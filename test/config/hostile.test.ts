@@ -5,7 +5,7 @@ import { describe, test } from "node:test";
 import { moduleSchema, schemaOfDescriptors } from "../../runtime/config/schema/artifact.ts";
 import { builtInSchema, type Field, type MessageType } from "../../runtime/config/schema/schema.ts";
 import { formatProblem } from "../../runtime/config/problem.ts";
-import fc from "../properties.ts";
+import { fc } from "../properties.ts";
 import { descriptorsOf, moduleWith } from "./descriptors.ts";
 import { bootstrap, load } from "./fixture.ts";
 

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import protobuf from "protobufjs";
-import fc from "../properties.ts";
+import { fc } from "../properties.ts";
 import { loadGuest } from "./guest.ts";
 import type { ScriptedHost } from "./scripted-host.ts";
 

@@ -9,7 +9,7 @@ import type { TestContext } from "node:test";
 import { connect } from "node:tls";
 import type { ClientCertForwarding } from "../../runtime/config/snapshot.ts";
 import { Certificate, pemCertificates } from "../../runtime/tls/certificate.ts";
-import { chain } from "../listener/fixture.ts";
+import { chain, closed } from "../listener/fixture.ts";
 import { Authority, type Issued, read } from "../tls/certificates.ts";
 import { downstreamTls, source, validation } from "../tls/contexts.ts";
 import { cluster, Engine, exchange, fixedOrigin, forward, route } from "./engine.ts";
@@ -47,7 +47,7 @@ async function request(port: number, shown: Issued | null, headers = "", path = 
   let text = "";
   socket.setEncoding("latin1").on("data", (data: string) => (text += data));
   socket.write(`GET ${path} HTTP/1.1\r\nhost: a.test\r\n${headers}connection: close\r\n\r\n`);
-  await once(socket, "close");
+  await closed(socket);
   return text;
 }
 

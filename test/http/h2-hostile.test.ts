@@ -8,6 +8,7 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import type { TestContext } from "node:test";
+import { closed } from "../listener/fixture.ts";
 import { until } from "../upstream/fixtures.ts";
 import { ResponseFlag } from "../../runtime/errors.ts";
 import { cluster, Engine, forward, origin, route } from "./engine.ts";
@@ -216,7 +217,7 @@ test("downstream that ends its side with streams open has left, whatever is bein
     const socket = dial(t, engine.port, ...heads);
     await once(socket, "data");
     socket.resume().end(Buffer.concat(ids.map((id) => frame(Frame.DATA, 0, id, Buffer.from("more")))));
-    await once(socket, "end");
+    await closed(socket);
     await until(() => engine.finished.length === (round + 1) * ids.length);
   }
   await until(() => engine.stats.gauge("listener.test.downstream_cx_active").value === 0);

@@ -6,7 +6,7 @@ import type { RateLimitAction, RateLimitConfig } from "../../runtime/config/rate
 import { describeRateLimits, VirtualHostMode } from "../../runtime/http/rate-limit-descriptors.ts";
 import type { StreamInfo } from "../../runtime/observe/stream-info.ts";
 import { finishedStream } from "../observe/stream-sample.ts";
-import fc from "../properties.ts";
+import { fc } from "../properties.ts";
 import { forward, redirect, request, route, table, virtualHost } from "./route-sample.ts";
 
 /** Fields 1 and 2 as `envoy.extensions.common.ratelimit.v3.RateLimitDescriptor` has them. */

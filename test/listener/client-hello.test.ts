@@ -8,7 +8,7 @@ import { connect } from "node:tls";
 import { ClientHelloReader, HelloState } from "../../runtime/listener/client-hello.ts";
 import type { ClientHello } from "../../runtime/listener/client-hello.ts";
 import { ja3, ja4 } from "../../runtime/listener/tls-fingerprints.ts";
-import fc from "../properties.ts";
+import { fc } from "../properties.ts";
 import { helloMessage, number, numbers, protocols, records, serverName, vector } from "./hellos.ts";
 
 const MAX = 16_384;

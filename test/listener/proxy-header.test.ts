@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { httpVersion } from "../../runtime/listener/http-inspector.ts";
 import { readProxyHeader } from "../../runtime/listener/proxy-header.ts";
-import fc from "../properties.ts";
+import { fc } from "../properties.ts";
 import { number, vector } from "./hellos.ts";
 
 const SIGNATURE = Buffer.from("\r\n\r\n\0\r\nQUIT\n", "latin1");

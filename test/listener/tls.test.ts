@@ -14,7 +14,6 @@ import type { DownstreamTlsConfig } from "../../runtime/config/tls-snapshot.ts";
 import type { ListenerConfig } from "../../runtime/config/snapshot.ts";
 import { compileFormat } from "../../runtime/observe/format.ts";
 import { Engine, fixedOrigin, route } from "../http/engine.ts";
-import { StillClock } from "../still-clock.ts";
 import { Authority, type Issued, read, selfSigned } from "../tls/certificates.ts";
 import { downstreamTls, exactName, source, validation } from "../tls/contexts.ts";
 import { until } from "../upstream/fixtures.ts";
@@ -537,21 +536,20 @@ test("curl over HTTPS; the request is https to everybody", async (t) => {
 });
 
 test("what is no TLS, half of it, too slow or gone is closed and counted; others are served", async (t) => {
-  const made = await engine(t, downstreamTls([first], { requireSni: true }), { transportConnectTimeoutMs: 150 });
-  const clock = new StillClock(t);
-  const send = (bytes: Buffer | string): Promise<void> => {
-    const socket = connectPlain(made.port, "127.0.0.1");
+  const made = await engine(t, downstreamTls([first], { requireSni: true }));
+  const send = (to: Engine, bytes: Buffer | string): Promise<void> => {
+    const socket = connectPlain(to.port, "127.0.0.1");
     socket.write(bytes);
     return closed(socket.resume());
   };
-  await send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
-  await send(Buffer.alloc(100_000, 0x16));
+  await send(made, "GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+  await send(made, Buffer.alloc(100_000, 0x16));
   assert.equal(made.counter("listener.test.ssl.connection_error"), 2);
-  const slow = Promise.all([send(Buffer.of(0x16, 3, 1, 2, 0, 1, 0)), send("")]);
-  await until(() => made.stats.gauge("listener.test.downstream_cx_active").value === 2);
-  clock.pass(150);
-  await slow;
-  assert.equal(made.counter("listener.test.downstream_cx_transport_socket_connect_timeout"), 2);
+  // Its time is Node's, which no test can stop: nobody else may depend on it.
+  const hasty = await engine(t, downstreamTls([first]), { transportConnectTimeoutMs: 150 });
+  await send(hasty, Buffer.of(0x16, 3, 1, 2, 0, 1, 0));
+  await send(hasty, "");
+  assert.equal(hasty.counter("listener.test.downstream_cx_transport_socket_connect_timeout"), 2);
   const gone = connectPlain(made.port, "127.0.0.1");
   gone.on("error", () => {});
   gone.write(Buffer.of(0x16, 3, 1));
@@ -570,14 +568,13 @@ async function callInALoop(port: number, state: { stop: boolean }, seen: Map<str
   let calls = 0;
   while (!state.stop) {
     const socket = connect(options);
-    const ended = once(socket, "close");
     await once(socket, "secureConnect");
     const name = String(socket.getPeerCertificate().subject.CN);
     seen.set(name, (seen.get(name) ?? 0) + 1);
     let text = "";
     socket.setEncoding("latin1").on("data", (data: string) => (text += data));
     socket.write(REQUEST);
-    await ended;
+    await closed(socket);
     assert.match(text, /hello/);
     calls++;
   }

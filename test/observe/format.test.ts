@@ -8,7 +8,7 @@ import {
   compileJsonFormat,
   DEFAULT_FORMAT,
 } from "../../runtime/observe/format.ts";
-import fc from "../properties.ts";
+import { fc } from "../properties.ts";
 import { finishedStream, freshStream, headersOf } from "./stream-sample.ts";
 
 const text = (format: string, omitEmptyValues = false): string =>

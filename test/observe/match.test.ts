@@ -10,7 +10,7 @@ import {
   compileString,
 } from "../../runtime/observe/match.ts";
 import { queryParameter } from "../../runtime/observe/query.ts";
-import fc from "../properties.ts";
+import { fc } from "../properties.ts";
 import { headersOf } from "./stream-sample.ts";
 
 const bytes = (text: string): string => Buffer.from(text, "utf8").toString("latin1");

@@ -17,7 +17,7 @@ import { unbox } from "../../runtime/registry/unbox.ts";
 import { ProxyError } from "../../runtime/errors.ts";
 import { MAX_ARTIFACT_BYTES } from "../../runtime/limits.ts";
 import { barText } from "../../runtime/cli/progress-bar.ts";
-import fc from "../properties.ts";
+import { fc } from "../properties.ts";
 
 const scratch = mkdtempSync(join(tmpdir(), "sluice-parts-"));
 after(() => rmSync(scratch, { recursive: true }));

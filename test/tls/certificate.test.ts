@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
 import { test } from "node:test";
 import { Certificate, coversHost, pemCertificates } from "../../runtime/tls/certificate.ts";
-import fc from "../properties.ts";
+import { fc } from "../properties.ts";
 import { Authority, folder, openssl, read } from "./certificates.ts";
 
 test("subject, issuer, serial, times, digests and names are those that openssl prints", (t) => {

@@ -13,7 +13,7 @@ import {
 } from "../../runtime/upstream/hash64.ts";
 import type { Host } from "../../runtime/upstream/host.ts";
 import { LoadBalancer } from "../../runtime/upstream/load-balancer.ts";
-import fc from "../properties.ts";
+import { fc } from "../properties.ts";
 import { contextOf, hostNamed } from "./pick-fixtures.ts";
 
 const ZERO: Hash64 = { hi: 0, lo: 0 };

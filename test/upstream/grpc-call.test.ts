@@ -24,7 +24,7 @@ import {
   timeoutText,
 } from "../../runtime/upstream/grpc-frame.ts";
 import type { Call, GrpcHandler, Upstream } from "../../runtime/upstream/request.ts";
-import fc from "../properties.ts";
+import { fc } from "../properties.ts";
 import { StillClock } from "../still-clock.ts";
 import { clusterConfig, clusterUnderTest, endpoint, turn, until } from "./fixtures.ts";
 

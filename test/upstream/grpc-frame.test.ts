@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as GrpcStatus from "../../abi/grpc-status.ts";
 import { frame, MessageReader, MessageSplitter } from "../../runtime/upstream/grpc-frame.ts";
-import fc from "../properties.ts";
+import { fc } from "../properties.ts";
 
 function all(splitter: MessageSplitter): Buffer[] {
   const found: Buffer[] = [];

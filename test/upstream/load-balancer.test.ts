@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { EdfScheduler } from "../../runtime/upstream/edf.ts";
 import type { Host } from "../../runtime/upstream/host.ts";
 import { type BalancerOptions, LoadBalancer } from "../../runtime/upstream/load-balancer.ts";
-import fc from "../properties.ts";
+import { fc } from "../properties.ts";
 import { contextOf, hostNamed as host } from "./pick-fixtures.ts";
 
 function balancer(

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { decodePairs, encodePairs, pairsSize } from "../../runtime/wasm/values/pairs.ts";
-import fc from "../properties.ts";
+import { fc } from "../properties.ts";
 
 const latin1 = fc.uint8Array({ maxLength: 40 }).map((bytes) => Buffer.from(bytes).toString("latin1"));
 const lists = fc.array(fc.tuple(latin1, latin1), { maxLength: 30 }).map((pairs) => pairs.flat());

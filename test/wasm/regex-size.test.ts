@@ -6,7 +6,7 @@ import * as Status from "../../abi/status.ts";
 import { MAX_EXPRESSION_STEPS, MAX_GUEST_REGEX_SIZE } from "../../runtime/limits.ts";
 import { Expression } from "../../runtime/wasm/cel/evaluate.ts";
 import { regexSize } from "../../runtime/wasm/values/regex-size.ts";
-import fc from "../properties.ts";
+import { fc } from "../properties.ts";
 import { Puppet } from "./puppet.ts";
 import { Stage } from "./stage.ts";
 

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { structMessage } from "../../runtime/wasm/values/metadata-wire.ts";
 import { readStruct } from "../../runtime/wasm/values/struct-wire.ts";
-import fc from "../properties.ts";
+import { fc } from "../properties.ts";
 
 const object = fc
   .dictionary(fc.string({ unit: "grapheme" }), fc.jsonValue({ maxDepth: 4 }), { noNullPrototype: true })

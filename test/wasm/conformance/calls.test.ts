@@ -77,7 +77,7 @@ describe("calls that fail", () => {
   async function failed(
     t: TestContext,
     ports: readonly number[],
-    timeoutMs = 2000,
+    timeoutMs = 60_000,
   ): Promise<readonly [fields: number, status: string, code: number, reason: string]> {
     const upstreams = await clustersOf(t, clusterConfig(ports.map((port) => endpoint(port))));
     const puppet = new Puppet();

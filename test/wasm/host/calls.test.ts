@@ -31,7 +31,7 @@ function httpCall(
   token: number,
   cluster = "origin",
   headers: Uint8Array = HEADERS,
-  timeoutMs = 2000,
+  timeoutMs = 60_000,
 ): Call {
   return puppet.call(
     "proxy_http_call",
@@ -232,7 +232,7 @@ function grpcCall(
   message: string,
   token: number,
   target: Uint8Array | string = "origin",
-  timeoutMs = 2000,
+  timeoutMs = 60_000,
 ): Call {
   const metadata = encodePairs(["x-meta", "data"]);
   return puppet.call(
@@ -282,7 +282,7 @@ describe("grpc_call", () => {
     const { port } = await grpcOrigin(t);
     const upstreams = await clustersOf(t, clusterConfig([endpoint(port)], { protocol: "HTTP2" }));
     for (const [message, timeoutMs, expected] of [
-      ["refuse", 2000, grpc.status.PERMISSION_DENIED],
+      ["refuse", 60_000, grpc.status.PERMISSION_DENIED],
       ["hang", 30, grpc.status.DEADLINE_EXCEEDED],
     ] as const) {
       const puppet = new Puppet();
