@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Alarm } from "../runtime/timers.ts";
+import { StillClock } from "./still-clock.ts";
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
-test("deadlines fire in order of time, once, and not when disarmed", async () => {
+test("deadlines fire in order of time, once, and not when disarmed", (t) => {
+  const clock = new StillClock(t);
   const fired: string[] = [];
   const alarm = (name: string): Alarm => new Alarm(() => fired.push(name));
   const [a, b, c, d] = [alarm("a"), alarm("b"), alarm("c"), alarm("d")];
@@ -15,21 +17,24 @@ test("deadlines fire in order of time, once, and not when disarmed", async () =>
   assert.ok(a.armed);
   c.disarm();
   assert.ok(!c.armed);
-  await sleep(80);
+  clock.pass(19);
+  assert.deepEqual(fired, []);
+  for (const ms of [1, 10, 10, 100]) clock.pass(ms);
   assert.deepEqual(fired, ["b", "d", "a"]);
   assert.ok(!a.armed);
 });
 
-test("arming again replaces the time", async () => {
+test("arming again replaces the time", (t) => {
+  const clock = new StillClock(t);
   let fired = 0;
   const alarm = new Alarm(() => fired++);
   alarm.arm(20);
-  await sleep(10);
+  clock.pass(10);
   alarm.arm(200);
-  await sleep(60);
+  clock.pass(199);
   assert.equal(fired, 0);
   alarm.arm(5);
-  await sleep(40);
+  clock.pass(5);
   assert.equal(fired, 1);
 });
 
