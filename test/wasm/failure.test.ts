@@ -196,7 +196,7 @@ describe("a plugin that keeps failing", () => {
     const puppet = new Puppet();
     puppet.on("proxy_on_request_headers", 0, puppet.trap());
     const stage = Stage.started(puppet);
-    new StillClock(t);
+    const clock = new StillClock(t);
     for (let n = 0; n < INSTANCE_RESTARTS_PER_SECOND * 3; n++) {
       stage.stream().requestHead();
       await setImmediate();
@@ -207,6 +207,9 @@ describe("a plugin that keeps failing", () => {
     const stream = stage.stream();
     stream.requestHead();
     assert.deepEqual(stream.events, ["reply 503"]);
+    clock.pass(1000);
+    await setImmediate();
+    assert.notEqual(stage.plugin.root, null, "the next second has come");
     stage.vm.close();
   });
 });
