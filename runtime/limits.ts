@@ -418,6 +418,13 @@ export const TRIAL_WINDOW_MS = 60_000;
 /** Milliseconds over which the streams of a version are remembered for the one that takes its place; one in so many is timed, which takes 30 ns. */
 export const LATENCY_WINDOW_MS = 60_000;
 export const LATENCY_SAMPLE = 8;
+/** Milliseconds from which on times of streams are told apart, and how often that doubles: to 262 s. */
+export const LATENCY_FROM_MS = 1 / 64;
+export const LATENCY_DOUBLINGS = 24;
+/** Standard deviations by which ranks of two versions may be off by chance: the numbers are looked at ten times a second. */
+export const LATENCY_DEVIATIONS = 3;
+/** Percent of the streams at which versions are compared: all of them slower, one in ten, a bad tail. */
+export const LATENCY_PERCENTILES = [50, 90, 99] as const;
 /** Milliseconds between two looks at the numbers of a trial. Too many failures end it without one. */
 export const TRIAL_LOOK_MS = 100;
 /** Bytes of the token for the admin interface. */

@@ -32,6 +32,8 @@ interface TrialJson {
   readonly shadowed?: number;
   readonly undecided?: number;
   readonly [different: `different_${string}`]: number;
+  /** At a percentile: `p99_ms`, `other_p99_ms`. */
+  readonly [percentile: `p${number}_ms` | `other_p${number}_ms`]: number;
   readonly examples?: readonly { readonly time: string; readonly of: string; readonly text: string }[];
 }
 
@@ -64,16 +66,16 @@ function versionCells(version: VersionJson): string[] {
 }
 
 function trialText(trial: TrialJson): string {
-  const { kind, version, percent = 0, header, streams, failures, mean_ms, other_mean_ms = 0 } = trial;
+  const { kind, version, percent = 0, header, streams, failures } = trial;
   const seen = `${counted(streams, "stream")}, ${counted(failures, "failure")}`;
   switch (kind) {
     case "probation":
-      return `version ${version} is watched: ${seen}${trial.other_mean_ms === undefined ? "" : `, ${mean_ms} ms on average (before ${other_mean_ms} ms)`}`;
+      return `version ${version} is watched: ${seen}${latencyText(trial, "before")}`;
     case "share": {
       const { header_percent: part = 100 } = trial;
       const who =
         header === undefined ? "" : `, and ${part === 100 ? "" : `${part} % of those `}with the header ${header}`;
-      return `version ${version} has ${percent} % of the streams${who}: ${seen}, ${mean_ms} ms on average (others ${other_mean_ms} ms)`;
+      return `version ${version} has ${percent} % of the streams${who}: ${seen}${latencyText(trial, "others")}`;
     }
     case "shadow": {
       const different = Object.entries(trial).flatMap(([key, count]) =>
@@ -86,6 +88,17 @@ function trialText(trial: TrialJson): string {
       return `version ${version} is shown copies of ${percent} % of the streams: ${seen}; ${differences}${undecided}`;
     }
   }
+}
+
+/** ", 1.2 ms on average (others 1.1), p50 1 (0.9), …"; "" without streams of others. */
+function latencyText(trial: TrialJson, who: string): string {
+  if (trial.other_mean_ms === undefined) return "";
+  const percentiles = Object.entries(trial).flatMap(([key, ms]) => {
+    const percentile = /^p([\d.]+)_ms$/.exec(key)?.[1];
+    if (percentile === undefined) return [];
+    return [`, p${percentile} ${String(ms)} (${trial[`other_p${Number(percentile)}_ms`]})`];
+  });
+  return `, ${trial.mean_ms} ms on average (${who} ${trial.other_mean_ms})${percentiles.join("")}`;
 }
 
 function examplesText({ examples = [] }: TrialJson): string[] {

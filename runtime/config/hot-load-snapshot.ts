@@ -17,6 +17,8 @@ export interface RollbackBounds {
   readonly maxFailures: number;
   readonly maxAddedLatencyMs: number | undefined;
   readonly minStreams: number;
+  /** Percent of the streams at which their latency is compared. */
+  readonly latencyPercentiles: readonly number[];
   readonly windowMs: number;
 }
 /** sluice.v1.Rollout. */

@@ -123,7 +123,16 @@ function trialJson(trial: TrialRun, examples: PluginStatus["examples"]): Json {
     failures: numbers.failures,
     mean_ms: round(numbers.meanMs),
     ...(kind === "share" || (kind === "probation" && numbers.otherStreams > 0)
-      ? { other_streams: numbers.otherStreams, other_mean_ms: round(numbers.otherMeanMs) }
+      ? {
+          other_streams: numbers.otherStreams,
+          other_mean_ms: round(numbers.otherMeanMs),
+          ...Object.fromEntries(
+            numbers.percentiles.flatMap(({ percentile, ms, otherMs }) => [
+              [`p${percentile}_ms`, round(ms)],
+              [`other_p${percentile}_ms`, round(otherMs)],
+            ]),
+          ),
+        }
       : {}),
     ...(kind !== "shadow"
       ? {}

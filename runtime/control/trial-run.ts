@@ -3,6 +3,7 @@ import type { RollbackBounds } from "../config/hot-load-snapshot.ts";
 import { TRIAL_LOOK_MS } from "../limits.ts";
 import type { Stats } from "../observe/stats.ts";
 import type { Routing } from "../wasm/routing.ts";
+import { addedLatency, LATENCY_BUCKETS, latencyAt } from "../wasm/latency-buckets.ts";
 import { DIFFERENCE_KINDS, DIFFERENCES, readTrial, TRIAL_CELLS, TrialCell } from "../wasm/trial.ts";
 import type { DifferenceKind, TrialPlan } from "../wasm/trial.ts";
 import type { ToWorker } from "../worker/messages.ts";
@@ -35,6 +36,8 @@ export interface TrialNumbers {
   readonly meanMs: number;
   readonly otherStreams: number;
   readonly otherMeanMs: number;
+  /** At the percentiles that the bounds name. */
+  readonly percentiles: readonly { readonly percentile: number; readonly ms: number; readonly otherMs: number }[];
   readonly shadowed: number;
   readonly undecided: number;
   readonly differences: Readonly<Record<DifferenceKind, number>>;
@@ -92,6 +95,11 @@ export class TrialRun {
       meanMs: mean(sums[TrialCell.MS]!, sums[TrialCell.STREAMS]!),
       otherStreams: sums[TrialCell.OLD_STREAMS]!,
       otherMeanMs: mean(sums[TrialCell.OLD_MS]!, sums[TrialCell.OLD_STREAMS]!),
+      percentiles: this.spec.bounds.latencyPercentiles.map((percentile) => ({
+        percentile,
+        ms: latencyAt(latencies(sums), percentile),
+        otherMs: latencyAt(otherLatencies(sums), percentile),
+      })),
       shadowed: sums[TrialCell.SHADOWED]!,
       undecided: sums[TrialCell.UNDECIDED]!,
       differences: Object.fromEntries(DIFFERENCE_KINDS.map((kind) => [kind, sums[DIFFERENCES[kind].cell]!])) as Record<
@@ -124,7 +132,8 @@ export class TrialRun {
       this.#fail();
       return;
     }
-    const slow = this.#slowness(now);
+    // It may have become slow only now, or be so rarely asked that one window says nothing.
+    const slow = this.#slowness(now) ?? this.#slowness(this.#sums());
     if (slow !== undefined) {
       this.end();
       this.#owner.onTrialFailed(this, slow);
@@ -147,15 +156,20 @@ export class TrialRun {
   }
 
   /** A sentence when streams of the candidate take too long. */
-  #slowness(now: Float64Array): string | undefined {
-    const { maxAddedLatencyMs, minStreams } = this.spec.bounds;
-    const streams = now[TrialCell.STREAMS]!;
-    const others = now[TrialCell.OLD_STREAMS]!;
-    if (maxAddedLatencyMs === undefined || streams < minStreams || others < minStreams) return undefined;
-    const added = now[TrialCell.MS]! / streams - now[TrialCell.OLD_MS]! / others;
-    if (added <= maxAddedLatencyMs) return undefined;
-    const than = this.kind === "probation" ? "those of the version before" : "those of the version in force";
-    return `its ${streams} streams took ${added.toFixed(1)} ms longer on average than ${than}, more than ${maxAddedLatencyMs} ms`;
+  #slowness(sums: Float64Array): string | undefined {
+    const { maxAddedLatencyMs, minStreams, latencyPercentiles } = this.spec.bounds;
+    const streams = sums[TrialCell.STREAMS]!;
+    if (maxAddedLatencyMs === undefined || Math.min(streams, sums[TrialCell.OLD_STREAMS]!) < minStreams)
+      return undefined;
+    const [own, others] = [latencies(sums), otherLatencies(sums)];
+    for (const percentile of latencyPercentiles) {
+      const added = addedLatency(own, others, percentile);
+      if (added === undefined || added <= maxAddedLatencyMs) continue;
+      const than = this.kind === "probation" ? "those of the version before" : "those of the version in force";
+      const [ms, otherMs] = [own, others].map((counts) => latencyAt(counts, percentile).toFixed(1));
+      return `its ${streams} streams took longer than ${than} by more than ${maxAddedLatencyMs} ms at percentile ${percentile}: ${ms} ms, not ${otherMs} ms`;
+    }
+    return undefined;
   }
 
   #sums(): Float64Array {
@@ -183,4 +197,13 @@ export class TrialRun {
       maxFailures: bounds.maxFailures === 0 ? Infinity : bounds.maxFailures,
     };
   }
+}
+
+function latencies(sums: Float64Array): Float64Array {
+  return sums.subarray(TrialCell.LATENCIES, TrialCell.LATENCIES + LATENCY_BUCKETS);
+}
+
+/** Of the version that it is compared with. */
+function otherLatencies(sums: Float64Array): Float64Array {
+  return sums.subarray(TrialCell.OLD_LATENCIES, TrialCell.OLD_LATENCIES + LATENCY_BUCKETS);
 }

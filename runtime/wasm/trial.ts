@@ -3,6 +3,7 @@
  * memory that the main thread reads and judges (control/guard.ts). A failure too many ends the trial in the worker at once.
  */
 import type { StreamInfo } from "../observe/stream-info.ts";
+import { LATENCY_BUCKETS, latencyBucket } from "./latency-buckets.ts";
 import type { Plugin } from "./plugin.ts";
 
 /** Doubles of one worker in a trial's memory. */
@@ -18,9 +19,12 @@ export const TrialCell = {
   /** Streams that a shadow has seen, and those it did not decide all of. */
   SHADOWED: 5,
   UNDECIDED: 6,
+  /** From here and there on: streams of the new version, and of the old one, by the time that they took. */
+  LATENCIES: 16,
+  OLD_LATENCIES: 16 + LATENCY_BUCKETS,
 } as const;
 export type TrialCell = (typeof TrialCell)[keyof typeof TrialCell];
-export const TRIAL_CELLS = 16;
+export const TRIAL_CELLS = 16 + 2 * LATENCY_BUCKETS;
 
 /** In what a shadow can differ from the live version, and the cell that counts such streams. */
 export const DIFFERENCES = {
@@ -83,6 +87,7 @@ export class Trial {
     const { streams, ms } = plugin.latency.sums();
     this.#own[TrialCell.OLD_STREAMS]! += streams;
     this.#own[TrialCell.OLD_MS]! += ms;
+    plugin.latency.addTo(this.#own, TrialCell.OLD_LATENCIES);
   }
 
   /** A stream is over that a shadow has seen as well. */
@@ -99,9 +104,11 @@ export class Trial {
     if (this.#isNew(plugin)) {
       own[TrialCell.STREAMS]!++;
       own[TrialCell.MS]! += ms;
+      own[TrialCell.LATENCIES + latencyBucket(ms)]!++;
     } else {
       own[TrialCell.OLD_STREAMS]!++;
       own[TrialCell.OLD_MS]! += ms;
+      own[TrialCell.OLD_LATENCIES + latencyBucket(ms)]!++;
     }
   }
 

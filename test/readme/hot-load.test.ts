@@ -75,7 +75,13 @@ describe("README", () => {
       headerPercent: 100,
       sticky: true,
     });
-    assert.deepEqual(out.bounds, { maxFailures: 3, windowMs: 60_000, maxAddedLatencyMs: 5, minStreams: 200 });
+    assert.deepEqual(out.bounds, {
+      maxFailures: 3,
+      windowMs: 60_000,
+      maxAddedLatencyMs: 5,
+      minStreams: 200,
+      latencyPercentiles: [50, 90, 99],
+    });
   });
 });
 

@@ -2,6 +2,7 @@
 import {
   GUEST_PAGE_BYTES,
   KEPT_VERSIONS,
+  LATENCY_PERCENTILES,
   MAX_TOKEN_BYTES,
   PLUGIN_DRAIN_MS,
   TRIAL_FAILURES,
@@ -85,6 +86,7 @@ function buildBounds(context: BuildContext, message: Message | undefined): Rollb
       maxFailures: TRIAL_FAILURES,
       maxAddedLatencyMs: undefined,
       minStreams: TRIAL_STREAMS,
+      latencyPercentiles: LATENCY_PERCENTILES,
       windowMs: TRIAL_WINDOW_MS,
     };
   const windowMs = context.millis(message, "window", TRIAL_WINDOW_MS);
@@ -95,9 +97,18 @@ function buildBounds(context: BuildContext, message: Message | undefined): Rollb
       "hot-load",
       "a window of no length holds nothing; for no bounds set max_failures: 0",
     );
+  if (message.has("latency_percentiles") && !message.has("max_added_latency"))
+    context.error(
+      message,
+      "latency_percentiles",
+      "hot-load",
+      "percentiles say nothing without max_added_latency, which is compared at them",
+    );
+  const percentiles = message.numbers("latency_percentiles");
   return {
     maxFailures: message.wrappedNumber("max_failures", TRIAL_FAILURES),
     maxAddedLatencyMs: message.has("max_added_latency") ? context.millis(message, "max_added_latency", 0) : undefined,
+    latencyPercentiles: percentiles.length === 0 ? LATENCY_PERCENTILES : percentiles,
     minStreams: message.wrappedNumber("min_streams", TRIAL_STREAMS),
     windowMs,
   };

@@ -19,6 +19,7 @@ const DIGITS: i32 = 15;
 const LETTER: i32 = 19;
 
 let requests: i32 = 0;
+let waste: i32 = 0;
 
 function fails(letter: string): bool {
   return VERSION.charAt(LETTER) == letter;
@@ -72,6 +73,8 @@ class VersionsFilter extends Filter {
     if (fails("q") && randomBits() % 100 == 0) trap(requests - requests);
     // Some milliseconds.
     if (fails("w")) for (let n = 0; n < 10000000; n++) requests = requests ^ n;
+    // A bad tail: one in fifty takes many milliseconds, and more fuel than a callback has by default.
+    if (fails("t") && requests % 50 == 0) for (let n = 0; n < 60000000; n++) waste = waste ^ n;
     const path = requestHeaders.get(":path");
     if (path !== null && path == "/remember") setSharedData("last", this.number);
     if (fails("d")) {
