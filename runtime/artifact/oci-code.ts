@@ -12,6 +12,7 @@ import { findCredentials } from "../registry/credentials.ts";
 import { moduleLayer } from "../registry/layout.ts";
 import { formatReference, parseReference } from "../registry/reference.ts";
 import { Repository } from "../registry/repository.ts";
+import type { Signature } from "../registry/signature.ts";
 import { findSignatures } from "../registry/trust.ts";
 import { unbox } from "../registry/unbox.ts";
 import { sha256Of } from "./digest-cache.ts";
@@ -29,6 +30,7 @@ export interface OciModule {
 export type OciCode = Pick<RemoteCode, "uri" | "sha256" | "oci"> & Partial<Pick<RemoteCode, "timeoutMs">>;
 
 export interface OciCodeOptions {
+  /** How registries are reached at first. */
   readonly config: RegistriesConfig;
   readonly cache: DigestCache;
   /** The cache's: what references stood for lies there too. */
@@ -42,11 +44,18 @@ export interface OciCodeOptions {
 
 export class OciCodeSource {
   readonly #options: OciCodeOptions;
+  #config: RegistriesConfig;
   readonly #kept: KeptReferences;
 
   constructor(options: OciCodeOptions) {
     this.#options = options;
+    this.#config = options.config;
     this.#kept = new KeptReferences(options.folder, options.log);
+  }
+
+  /** From now on registries are reached so. */
+  follow(config: RegistriesConfig): void {
+    this.#config = config;
   }
 
   /**
@@ -82,7 +91,7 @@ export class OciCodeSource {
       log.info(`${what}: ${bytes.length} bytes, ${resolved.top.digest}`);
       cache.put(sha256Of(blob), blob);
       this.#kept.put(code.uri, { manifests: resolved.chain, signatures });
-      return { bytes, evidence: { what, digest: resolved.top.digest, signatures: signatures ?? [] } };
+      return { bytes, evidence: evidenceOf(what, resolved, bytes, signatures) };
     });
   }
 
@@ -98,9 +107,9 @@ export class OciCodeSource {
     { uri, timeoutMs = 0 }: Pick<OciCode, "uri" | "timeoutMs">,
     run: (repository: Repository) => Promise<T>,
   ): Promise<T> {
-    const { end, config } = this.#options;
+    const { end } = this.#options;
     const { registry, repository: name } = parseReference(uri);
-    const { plainHttp, ca, dockerConfigs } = config;
+    const { plainHttp, ca, dockerConfigs } = this.#config;
     const repository = new Repository(registry, name, {
       ...(plainHttp ? { plainHttp } : {}),
       ...(ca === undefined ? {} : { ca: readAuthorities(ca) }),
@@ -117,7 +126,7 @@ export class OciCodeSource {
   #pullsAlways(code: OciCode): boolean {
     const { tag, digest } = parseReference(code.uri);
     if (digest !== undefined || code.oci?.pinned === true) return false;
-    return (this.#options.config.pullPolicy ?? (tag === "latest" ? "ALWAYS" : "IF_NOT_PRESENT")) === "ALWAYS";
+    return (this.#config.pullPolicy ?? (tag === "latest" ? "ALWAYS" : "IF_NOT_PRESENT")) === "ALWAYS";
   }
 
   /** What is kept of a reference, found to be whole from its digest down to the code; undefined when it is not. */
@@ -133,13 +142,22 @@ export class OciCodeSource {
       if (blob === undefined) return undefined;
       const bytes = await unbox(blob, what);
       checkPin(code, resolved, bytes);
-      return { bytes, evidence: { what, digest: resolved.top.digest, signatures: kept.signatures ?? [] } };
+      return { bytes, evidence: evidenceOf(what, resolved, bytes, kept.signatures) };
     } catch (error) {
       if (!(error instanceof ProxyError)) throw error;
       log.warning(`code cache: what is kept of it is of no use, the registry is asked instead: ${error.message}`);
       return undefined;
     }
   }
+}
+
+function evidenceOf(
+  what: string,
+  { top }: Resolved,
+  bytes: Uint8Array,
+  signatures: readonly Signature[] = [],
+): Evidence {
+  return { what, digest: top.digest, module: sha256Of(bytes), signatures };
 }
 
 /** A pin is the module's hash, or, as Istio has it for registries, the manifest's. */

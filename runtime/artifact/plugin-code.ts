@@ -50,9 +50,25 @@ export class PluginCode {
     this.#log = log;
   }
 
-  /** From now on code comes over these clusters. */
-  reach(clusters: Snapshot["clusters"]): void {
+  /** From now on code comes over these clusters and from registries that are reached so, and is let in by these rules. */
+  follow({ clusters, registries, trust }: Pick<Snapshot, "clusters" | "registries" | "trust">): void {
     this.#source.reach(clusters);
+    this.oci.follow(registries);
+    this.#trust.follow(trust);
+  }
+
+  /** Those that let code in. */
+  get rules(): Snapshot["trust"] {
+    return this.#trust.rules;
+  }
+
+  /** What is asked of a plugin's module: see {@link TrustPolicy}. */
+  asks(plugin: string): ReturnType<TrustPolicy["asksOf"]> {
+    return this.#trust.asksOf(plugin);
+  }
+
+  accepts(plugin: string, evidence: Evidence): boolean {
+    return this.#trust.acceptsFor(plugin, evidence);
   }
 
   /**

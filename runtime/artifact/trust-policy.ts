@@ -16,6 +16,8 @@ export interface Evidence {
   readonly what: string;
   /** Of the manifest or index that the reference stands for. */
   readonly digest: string;
+  /** SHA-256 of the module that it holds. */
+  readonly module: string;
   readonly signatures: readonly Signature[];
 }
 
@@ -26,21 +28,45 @@ interface Rule {
 }
 
 export class TrustPolicy {
-  readonly #rules: readonly Rule[];
+  #configured: readonly TrustRuleConfig[] = [];
+  #rules: readonly Rule[] = [];
   readonly #log: Log;
 
   constructor(rules: readonly TrustRuleConfig[], log: Log) {
+    this.#log = log;
+    this.follow(rules);
+  }
+
+  /** From now on these rules hold. Throws ProxyError SIGNATURE_KEY. */
+  follow(rules: readonly TrustRuleConfig[]): void {
     this.#rules = rules.map(({ plugins, keys, enforced }) => ({
       plugins: new Set(plugins),
       keys: keys.map(({ name, pem }) => ({ name, key: readPublicKey(pem, name) })),
       enforced,
     }));
-    this.#log = log;
+    this.#configured = rules;
+  }
+
+  get rules(): readonly TrustRuleConfig[] {
+    return this.#configured;
   }
 
   /** Somebody asks for signatures. */
   get asks(): boolean {
     return this.#rules.length > 0;
+  }
+
+  /** What is asked of a plugin's module. */
+  asksOf(plugin: string): "nothing" | "signatures" | "warnings" {
+    const rule = this.#ruleOf(plugin);
+    if (rule === undefined) return "nothing";
+    return rule.enforced ? "signatures" : "warnings";
+  }
+
+  /** The rule that a plugin stands under is content, or there is none. */
+  acceptsFor(plugin: string, { signatures, digest }: Evidence): boolean {
+    const rule = this.#ruleOf(plugin);
+    return rule === undefined || judge(signatures, rule.keys, digest).good.length > 0;
   }
 
   /** True when no rule asks, or some rule is content. Which rule a plugin stands under `approve` knows. */
@@ -53,7 +79,7 @@ export class TrustPolicy {
    * else it comes from; `evidence`: that of a registry.
    */
   approve(plugin: string, bytes: Uint8Array, source: string, evidence: Evidence | undefined): void {
-    const rule = this.#rules.find(({ plugins }) => plugins.size === 0 || plugins.has(plugin));
+    const rule = this.#ruleOf(plugin);
     if (rule === undefined) return;
     try {
       if (evidence === undefined) approveFile(rule.keys, Buffer.from(bytes), source);
@@ -64,6 +90,10 @@ export class TrustPolicy {
       if (rule.enforced) throw new ProxyError(error.code, "config", text);
       this.#log.warning(`${text}; loaded all the same, since the rule only warns`);
     }
+  }
+
+  #ruleOf(plugin: string): Rule | undefined {
+    return this.#rules.find(({ plugins }) => plugins.size === 0 || plugins.has(plugin));
   }
 }
 

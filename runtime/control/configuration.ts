@@ -42,11 +42,11 @@ export class Configuration {
   /** The same, with the types that modules bring which have to be fetched first. Rejects with CODE_MISSING when they cannot be had. */
   async rereadWithTypes(
     schemas: LoadedSchemas,
-    code: Pick<PluginCode, "fetchAll" | "reach">,
+    code: Pick<PluginCode, "fetchAll" | "follow">,
   ): Promise<ReturnType<Configuration["reread"]>> {
     const first = this.reread(schemas);
-    const { plugins, typesWanted, clusters } = first.snapshot;
-    code.reach(clusters);
+    const { plugins, typesWanted } = first.snapshot;
+    code.follow(first.snapshot);
     if (typesWanted.length === 0) return first;
     const fetched = await code.fetchAll(plugins.filter(({ name }) => typesWanted.includes(name)));
     return this.reread(new Map([...schemas, ...fetchedSchemas(first.snapshot, fetched)]));

@@ -26,10 +26,11 @@ import { placePlugins } from "./plugin-places.ts";
 import type { Placed } from "./plugin-places.ts";
 import { bare, PluginVersions } from "./plugin-versions.ts";
 import type { Version } from "./plugin-versions.ts";
-import { changesOf, reloadLines } from "./reload.ts";
+import { changesOf, reloadLines, settingsLines } from "./reload.ts";
 import type { Batch, Changes, Reload } from "./reload.ts";
 import { TrialRun } from "./trial-run.ts";
 import { VersionMaker } from "./version-maker.ts";
+import { Vouching } from "./vouching.ts";
 import { Trials } from "./trials.ts";
 
 export interface HotLoadSetup {
@@ -60,6 +61,7 @@ export class HotLoad {
   readonly #versions: PluginVersions;
   readonly #maker: VersionMaker;
   readonly #trials: Trials;
+  readonly #vouching: Vouching;
   #snapshot: Snapshot;
   readonly #rest: MemoryRest;
   /** One change after the other. */
@@ -72,6 +74,7 @@ export class HotLoad {
     this.#versions = new PluginVersions(inForce, setup.startedAt);
     this.#maker = new VersionMaker(this.#versions, setup);
     this.#trials = new Trials(this.#versions);
+    this.#vouching = new Vouching(setup, this.#versions, this.#trials);
     this.#rest = new MemoryRest(setup.log);
     for (const { name } of this.#snapshot.plugins) this.#setup.stats.gauge(`wasm.${name}.version`).set(1);
   }
@@ -145,13 +148,21 @@ export class HotLoad {
         const config = (place: number): PluginConfig => this.#versions.live(place).config;
         const placed = placePlugins(read, { order, free, config, listeners: this.#snapshot.listeners });
         const changes = changesOf(this.#snapshot, placed, this.#versions);
+        if (changes.none) await this.#vouching.serving(placed, []);
         const outcome = changes.none
           ? outcomeOf([], "unchanged", from)
           : await this.#reconfigure(placed, changes, from);
         await this.#accept(placed.snapshot, accept);
-        return outcome;
+        const settings = settingsLines(changes);
+        if (settings.length === 0) return outcome;
+        for (const line of settings) this.#setup.log.info(line);
+        return {
+          ...outcome,
+          state: changes.none ? "live" : outcome.state,
+          changes: [...(outcome.changes ?? []), ...settings],
+        };
       } catch (error) {
-        code.reach(this.#snapshot.clusters);
+        code.follow(this.#snapshot);
         throw error;
       }
     });
@@ -170,6 +181,8 @@ export class HotLoad {
         if (indices.length === 0) continue;
         batches.push({ id: pool.newChangeId(), versions: await this.#maker.configured(placed, indices), plan });
       }
+      const made = batches.flatMap(({ versions }) => versions);
+      await this.#vouching.serving(placed, made);
       for (const { versions } of batches) rehearse(versions, snapshot);
       const reload: Reload = {
         placed,
@@ -376,6 +389,7 @@ export class HotLoad {
   }
 
   async #goBack(versions: readonly Version[], from: number): Promise<Outcome> {
+    await this.#vouching.vouch(versions);
     return this.#bring(versions, { routing: undefined, bounds: undefined, rehearse: false }, from);
   }
 

@@ -1,5 +1,6 @@
 /** The versions of each plugin that the process has had: which one serves, which ones can be brought back. */
-import type { PluginConfig, RemoteCode, Snapshot } from "../config/snapshot.ts";
+import type { Evidence } from "../artifact/trust-policy.ts";
+import type { PluginConfig, RemoteCode, Snapshot, TrustRuleConfig } from "../config/snapshot.ts";
 import { didYouMean } from "../config/document/suggest.ts";
 import type { Schema } from "../config/schema/schema.ts";
 import { ProxyError } from "../errors.ts";
@@ -14,10 +15,17 @@ export interface Version extends PluginVersion {
   readonly loadedAt: Date;
   /** The module's own schema of its configuration; null: as the configured module has it. */
   readonly schema: Schema | undefined | null;
+  /** What speaks for it, as far as that is known: of artifacts in registries. */
+  evidence: Evidence | undefined;
+  /** The rules of trust that have let it in. */
+  rules: readonly TrustRuleConfig[];
   /** Why it was taken back; "" when it was not. */
   failure: string;
   hasServed: boolean;
 }
+
+/** What a version is made of. */
+export type Ingredients = Pick<Version, "config" | "module" | "source" | "schema" | "evidence" | "rules">;
 
 interface Place {
   /** The order in which versions were put in force; the last one is. */
@@ -36,10 +44,11 @@ export class PluginVersions {
 
   constructor({ snapshot, modules, moduleOfPlugin }: PluginsInForce, startedAt: Date) {
     this.keep = snapshot.hotLoad.keepVersions;
+    const letIn = { evidence: undefined, rules: snapshot.trust };
     snapshot.plugins.forEach((config, index) => {
       const module = modules[moduleOfPlugin[index]!]!;
       const first = { index, config, module, number: 1, source: module.name, loadedAt: startedAt, schema: null };
-      const version: Version = { ...first, failure: "", hasServed: true };
+      const version: Version = { ...first, ...letIn, failure: "", hasServed: true };
       this.#places.set(index, { served: [version], kept: [version], next: 2 });
     });
     this.#order = [...this.#places.keys()];
@@ -119,10 +128,7 @@ export class PluginVersions {
   }
 
   /** A version that is not in force yet. Plugins that are replaced together get the same number. */
-  make(
-    indices: readonly number[],
-    what: (index: number) => Pick<Version, "config" | "module" | "source" | "schema">,
-  ): Version[] {
+  make(indices: readonly number[], what: (index: number) => Ingredients): Version[] {
     const number = Math.max(...indices.map((index) => this.#place(index).next));
     return indices.map((index) => {
       const place = this.#place(index);

@@ -16,6 +16,8 @@ export class RegistryWatch {
   readonly #source: OciCodeSource;
   readonly #watched: WatchedPlugins;
   readonly #log: Log;
+  /** Milliseconds between looks. */
+  readonly everyMs: number;
   /** What each reference stood for at the last look. */
   readonly #seen = new Map<string, string>();
   readonly #looks: RegularLook;
@@ -24,7 +26,13 @@ export class RegistryWatch {
     this.#source = source;
     this.#watched = watched;
     this.#looks = new RegularLook(() => this.#look(), everyMs);
+    this.everyMs = everyMs;
     this.#log = log;
+  }
+
+  /** What each reference stood for at the last look. */
+  get seen(): ReadonlyMap<string, string> {
+    return this.#seen;
   }
 
   /** `digests`: what references stood for when their code was taken. */

@@ -16,6 +16,8 @@ const CHANGEABLE: ReadonlySet<string> = new Set<keyof Snapshot>([
   "plugins",
   "typesWanted",
   "hotLoad",
+  "registries",
+  "trust",
   "dump",
 ]);
 /** How people call the others, where that is another word. */
@@ -35,7 +37,9 @@ export interface Changes {
   readonly removed: Reload["removed"];
   readonly listeners: boolean;
   readonly clusters: boolean;
-  /** Nothing at all; the order of plugins counts. */
+  /** Other parts that are other ones, as people call them: they are in force once they are accepted. */
+  readonly settings: readonly string[];
+  /** Nothing that workers would have to be told; the order of plugins counts. */
   readonly none: boolean;
 }
 
@@ -54,6 +58,14 @@ export interface Reload {
   readonly removed: readonly { readonly name: string; readonly index: number }[];
   readonly clusters: ClusterChange | undefined;
   readonly listeners: ListenerChange | undefined;
+}
+
+/** Settings that only the main thread looks at. */
+const SETTINGS = { hotLoad: "hot_load", registries: "registries", trust: "trust" } as const;
+
+/** The line of what has changed there. */
+export function settingsLines({ settings }: Changes): string[] {
+  return lineOf("settings", { added: [], modified: [...settings], removed: [] });
 }
 
 /** What it has changed, a line for each kind of thing. */
@@ -103,9 +115,13 @@ export function changesOf(before: Snapshot, { snapshot: after, order }: Placed, 
   const changed = versions.together(different).filter((index) => stays(index) && !companions.includes(index));
   const listeners = !sameConfig(before.listeners, after.listeners);
   const clusters = !sameConfig(before.clusters, after.clusters);
+  const settings = Object.entries(SETTINGS).flatMap(([part, name]) =>
+    sameConfig(before[part as keyof typeof SETTINGS], after[part as keyof typeof SETTINGS]) ? [] : [name],
+  );
   return {
     changed,
     added,
+    settings,
     companions,
     removed: known
       .filter((index) => !order.includes(index))

@@ -390,7 +390,6 @@ export class Server implements AdminSubject, PoolOwner, WatchedServer {
   async #reloaded(snapshot: Snapshot): Promise<void> {
     this.#snapshot = snapshot;
     this.configuredAt = new Date();
-    // The first plugins from a registry may have come.
     await this.#watches.watchRegistries(() => this.#codeOf(snapshot));
   }
 

@@ -11,9 +11,7 @@ import type { Configuration } from "./configuration.ts";
 import { isConfiguredWith } from "./load-request.ts";
 import type { LoadRequest, Target } from "./load-request.ts";
 import type { Placed } from "./plugin-places.ts";
-import type { PluginVersions, Version } from "./plugin-versions.ts";
-
-type Ingredients = Pick<Version, "config" | "module" | "source" | "schema">;
+import type { Ingredients, PluginVersions, Version } from "./plugin-versions.ts";
 
 /** The bound of its memory is part of a module once it is compiled. */
 function needsCode(live: PluginConfig, config: PluginConfig): boolean {
@@ -66,7 +64,7 @@ export class VersionMaker {
     }
     return this.#versions.make(indices, (index) => {
       const config = configOf(index);
-      return { config, module: modules.get(config.memoryBytes)!, source, schema };
+      return { config, module: modules.get(config.memoryBytes)!, source, schema, evidence, rules: this.#code.rules };
     });
   }
 
@@ -87,7 +85,8 @@ export class VersionMaker {
       const base = bases.get(index);
       if (base !== undefined) return { ...base, config };
       const module = modules[moduleOfPlugin[needing.indexOf(config)]!]!;
-      return { config, module, source: module.name, schema: null };
+      const evidence = config.code.kind === "remote" ? this.#code.evidence(config.code) : undefined;
+      return { config, module, source: module.name, schema: null, evidence, rules: this.#code.rules };
     });
   }
 

@@ -55,9 +55,9 @@ export class Watches {
     ]);
     const configFile = configPath === undefined ? [] : [resolve(configPath)];
     // A signature may come after the module that it is for, which was refused until then.
-    const signed = this.#server.snapshot.trust.length > 0;
+    const signed = (): boolean => this.#server.snapshot.trust.length > 0;
     const takeUp = async (changed: string): Promise<void> => {
-      const path = signed ? changed.replace(/\.sig$/, "") : changed;
+      const path = signed() ? changed.replace(/\.sig$/, "") : changed;
       if (configFile.includes(path)) {
         if (this.#server.configurationIsNews()) await this.#server.reload(`${path} has changed`);
         return;
@@ -70,17 +70,21 @@ export class Watches {
     this.#files = new Watch(
       () => {
         const modules = [...hotLoad.files().keys()];
-        return [...configFile, ...modules, ...(signed ? modules.map((path) => `${path}.sig`) : [])];
+        return [...configFile, ...modules, ...(signed() ? modules.map((path) => `${path}.sig`) : [])];
       },
       (path) => logged(this.#log, () => takeUp(path)),
     );
     this.#files.start();
   }
 
-  /** The same for tags that modules are configured with, where the configuration wants them to be looked at. */
+  /** The same for tags that modules are configured with, as often as the configuration wants them to be looked at now. */
   async watchRegistries(code: () => Promise<PluginCode>): Promise<void> {
     const { registries, plugins } = this.#server.snapshot;
-    if (this.#registries !== null || registries.pollMs === 0) return;
+    const before = this.#registries;
+    if (registries.pollMs === (before?.everyMs ?? 0)) return;
+    before?.stop();
+    this.#registries = null;
+    if (registries.pollMs === 0) return;
     const [{ RegistryWatch: Watch }, source] = await Promise.all([import("./registry-watch.ts"), code()]);
     const watched = {
       plugins: () => this.#server.snapshot.plugins,
@@ -91,7 +95,7 @@ export class Watches {
       },
     };
     this.#registries = new Watch(source.oci, watched, registries.pollMs, this.#log);
-    this.#registries.start(source.digests(plugins));
+    this.#registries.start(new Map([...source.digests(plugins), ...(before?.seen ?? [])]));
   }
 
   stop(): void {

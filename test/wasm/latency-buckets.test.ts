@@ -62,8 +62,8 @@ describe("a difference", () => {
     const others = times(2000, random(4));
     const candidate = times(2000, random(5), (n) => (n % 50 === 0 ? 100 : 0));
     const added = [50, 90, 99].map((percentile) => addedLatency(candidate, others, percentile)!);
-    assert.ok(added[0]! < 5 && added[1]! < 5, `${added.join()}`);
-    assert.ok(added[2]! > 50, `${added.join()}`);
+    assert.ok(added[0]! < 5 && added[1]! < 5, added.join());
+    assert.ok(added[2]! > 50, added.join());
   });
 
   test("is none where there is none, however often one looks", () => {
