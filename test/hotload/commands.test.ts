@@ -54,7 +54,7 @@ describe("sluice load, status, promote, rollback, reload", () => {
     const status = await sluice("status", ...admin);
     assert.match(
       status.stdout,
-      /^versions\n {2}version 4 {2}candidate {2}0\.0\.0 {2}[0-9a-f]{12} {2}\d+ s {2}0 streams {2}2 instances {2}posted/,
+      /^versions\n {2}version 4 {2}candidate {2}0\.0\.0 {2}[0-9a-f]{12} {2}\d+ (?:s|min) {2,}0 streams {2,}2 instances {2,}posted/,
     );
     assert.match(status.stdout, /\n {2}version 2 {2}live /);
     assert.match(
