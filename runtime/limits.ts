@@ -313,6 +313,10 @@ export const REHEARSAL_STREAMS = 200;
 export const REHEARSAL_MS = 50;
 /** Bytes of body that a shadow may hold back, or that wait for it: they take memory, and nobody waits for it. Of what it lets go only a digest is kept. */
 export const SHADOW_BODY_BYTES = 1024 * 1024;
+/** Messages by which one of a live gRPC stream and its shadow's may be ahead of the other: digests of them are kept. */
+export const SHADOW_STREAM_MESSAGES = 256;
+/** Bytes of answers of such a stream that wait until the shadow has sent as much as the live version had. */
+export const SHADOW_ANSWER_BYTES = 1024 * 1024;
 /** Calls, and names of metadata and filter state, that are compared for each stream: filters have a few. */
 export const SHADOW_ACTS = 32;
 /** Examples of differences that are kept for each plugin; names in each of its parts; characters of a name. */
@@ -486,6 +490,8 @@ export const OVERPROVISIONING_PERCENT = 140;
 export const HTTP_CALL_RESPONSE_BYTES = 4 * 1024 * 1024;
 /** Bytes of one gRPC message received. gRPC's own default. */
 export const GRPC_MESSAGE_BYTES = 4 * 1024 * 1024;
+/** Bytes of one message that a guest sends on a gRPC stream: what gRPC's servers take by default. */
+export const GRPC_STREAM_MESSAGE_BYTES = 4 * 1024 * 1024;
 /** Bytes of messages that wait on one gRPC stream whose connection takes none: a guest must not fill the host's memory. */
 export const GRPC_STREAM_QUEUED_BYTES = 1024 * 1024;
 /** Streams at a time on one HTTP/2 connection. Envoy: `max_concurrent_streams`, 1024 towards upstream. */

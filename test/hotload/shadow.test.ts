@@ -7,6 +7,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import * as grpc from "@grpc/grpc-js";
 import { statusText } from "../../runtime/cli/plugin-status-text.ts";
 import type { PluginJson } from "../../runtime/cli/plugin-status-text.ts";
 import { DIFFERENCE_KINDS } from "../../runtime/wasm/trial.ts";
@@ -59,6 +60,14 @@ const CASES: readonly Case[] = [
     kind: "bodies",
     says: "answer of 2 bytes, shadow 3 bytes",
   },
+  { title: "the same gRPC stream: it hears what the live one hears", letter: "-", path: "/talk", kind: undefined },
+  {
+    title: "a gRPC stream on which it says something else: it ends there",
+    letter: "g",
+    path: "/talk",
+    kind: "headers",
+    says: "request headers x-talk",
+  },
   { title: "the same call: it gets the answer, too", letter: "-", path: "/call", kind: undefined },
   {
     title: "another call, which nobody answers",
@@ -88,16 +97,19 @@ for (const isolation of ["WORKER", "CONNECTION", "STREAM"])
     server.listen(0, "127.0.0.1");
     await once(server, "listening");
     after(() => (server.close(), server.closeAllConnections()));
+    const talk = await startTalk();
     const module = join(mkdtempSync(join(tmpdir(), "sluice-choices-")), "choices.wasm");
     writeFileSync(module, await choicesModule("-"));
     const port = (server.address() as AddressInfo).port;
-    const endpoint = `{ address: { socket_address: { address: 127.0.0.1, port_value: ${port} } } }`;
+    const cluster = (name: string, to: number, more = ""): string =>
+      `{ name: ${name}, load_assignment: { cluster_name: ${name}, endpoints: [{ lb_endpoints: [{ endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: ${to} } } } }] }] }${more} }`;
+    const http2 = `, typed_extension_protocol_options: { envoy.extensions.upstreams.http.v3.HttpProtocolOptions: { "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, explicit_http_config: { http2_protocol_options: {} } } }`;
     const code = `vm_config: { runtime: envoy.wasm.runtime.v8, code: { local: { filename: "${module}" } } }`;
     const type = `"@type": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm`;
     const proxy = await new ProxyProcess(
       `${bootstrap({
         routes: ["{ match: { prefix: / }, route: { cluster: side, timeout: 0s } }"],
-        clusters: `[{ name: side, load_assignment: { cluster_name: side, endpoints: [{ lb_endpoints: [{ endpoint: ${endpoint} }] }] } }]`,
+        clusters: `[${cluster("side", port)}, ${cluster("talk", talk.port, http2)}]`,
         httpFilters: `- { name: choices, typed_config: { ${type}, config: { name: choices, ${code} } } }`,
       })}\nbootstrap_extensions: [{ name: wasm, typed_config: { "@type": type.googleapis.com/sluice.v1.WasmRuntime, defaults: { isolation: ${isolation} } } }]\n`,
       ["--concurrency", "1"],
@@ -127,12 +139,15 @@ for (const isolation of ["WORKER", "CONNECTION", "STREAM"])
         const loaded = await send(proxy.admin, "/wasm/load?plugin=choices&shadow", await choicesModule(letter));
         assert.match(loaded.body, /"state":"shadow"/);
         asked.length = 0;
+        talk.said.length = 0;
         const answer = await post(path);
         if (path === "/deny") assert.deepEqual(answer, { status: 403, body: "no and so on", asked: answer.asked });
         else
           assert.deepEqual(answer, { status: 200, body: "ok and so on", asked: path === "/call" ? "live" : undefined });
         // The call of the live version and its request: nothing was asked twice, or by the shadow.
         assert.deepEqual(asked, path === "/call" ? ["/question", "/call"] : path === "/deny" ? [] : [path]);
+        // One stream, of the live version.
+        assert.deepEqual(talk.said, path === "/talk" ? ["question", "more"] : []);
         const found = await until(plugin, ({ trial }) => trial?.undecided !== undefined && trialStreams(trial) === 1);
         const trial = found.trial!;
         const counts = Object.fromEntries(DIFFERENCE_KINDS.map((one) => [one, trial[`different_${one}`]]));
@@ -160,6 +175,38 @@ for (const isolation of ["WORKER", "CONNECTION", "STREAM"])
         );
     });
   });
+
+/** A real gRPC server that numbers what it is asked on a stream. */
+async function startTalk(): Promise<{ readonly port: number; readonly said: string[] }> {
+  const said: string[] = [];
+  const same = (value: Buffer): Buffer => value;
+  const server = new grpc.Server();
+  const method = {
+    path: "/test.Talk/Chat",
+    requestStream: true,
+    responseStream: true,
+    requestSerialize: same,
+    requestDeserialize: same,
+    responseSerialize: same,
+    responseDeserialize: same,
+  };
+  const chat = (call: grpc.ServerDuplexStream<Buffer, Buffer>): void => {
+    let count = 0;
+    call.on("error", () => {});
+    call.on("data", (message: Buffer) => {
+      said.push(message.toString());
+      call.write(Buffer.from(`${count++ === 0 ? "first" : "next"} ${message.toString()}`));
+    });
+  };
+  server.addService({ Chat: method }, { Chat: chat });
+  const port = await new Promise<number>((resolve, reject) => {
+    server.bindAsync("127.0.0.1:0", grpc.ServerCredentials.createInsecure(), (error, bound) =>
+      error === null ? resolve(bound) : reject(error),
+    );
+  });
+  after(() => server.forceShutdown());
+  return { port, said };
+}
 
 /** Streams that the shadow has seen to their end. */
 function trialStreams(trial: NonNullable<PluginJson["trial"]>): number {

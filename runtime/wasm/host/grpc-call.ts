@@ -1,6 +1,6 @@
 /** gRPC calls and streams of guests: `proxy_grpc_call`, `proxy_grpc_stream`, send, cancel, close. */
 import * as Status from "../../../abi/status.ts";
-import { CALL_FUEL } from "../../limits.ts";
+import { CALL_FUEL, GRPC_STREAM_MESSAGE_BYTES } from "../../limits.ts";
 import { HeaderMap } from "../../codec/headers.ts";
 import { grpcTarget } from "../values/grpc-target.ts";
 import { fieldList } from "../values/header-text.ts";
@@ -40,6 +40,8 @@ function readTarget(instance: Instance, call: string, at: readonly number[]): Ta
 
 const PARTS = ["target", "service", "method", "metadata"] as const;
 const UNKNOWN = "target: unknown cluster, or too many calls are open, or too large ones";
+
+const TOO_LONG = `message: more than ${GRPC_STREAM_MESSAGE_BYTES} bytes`;
 
 export function grpcCallFunctions(instance: Instance): HostFunctions {
   return { ...opening(instance), ...openStreams(instance) };
@@ -116,6 +118,7 @@ function openStreams(instance: Instance): HostFunctions {
     proxy_grpc_send(token: number, message: number, messageSize: number, endStream: number): number {
       const name = "proxy_grpc_send";
       if (!memory.has(message >>> 0, messageSize >>> 0)) return instance.outside(name, "message");
+      if (messageSize >>> 0 > GRPC_STREAM_MESSAGE_BYTES) return instance.refuse(Status.BAD_ARGUMENT, name, TOO_LONG);
       memory.payForKept(messageSize >>> 0);
       const bytes = memory.bytes.subarray(message >>> 0, (message >>> 0) + (messageSize >>> 0));
       const status = instance.effective.root?.calls.send(token >>> 0, bytes, endStream !== 0) ?? Status.NOT_FOUND;

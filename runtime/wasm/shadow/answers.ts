@@ -1,17 +1,42 @@
 /**
  * Calls of a shadow are made by nobody. One that asks the same cluster the same question as a call that the live version
- * begins while it waits gets a copy of that call's answer; any other gets none, and ends with its timeout.
+ * begins while it waits gets a copy of that call's answer; any other gets none, and ends with its timeout. One that is
+ * answered before it is whole, a stream, goes on together with the shadow's for as long as both send the same.
  */
-import { createHash } from "node:crypto";
+import { createHash, hash } from "node:crypto";
 import type { HeaderMap } from "../../codec/headers.ts";
 import type { ResetReason } from "../../errors.ts";
+import { SHADOW_STREAM_MESSAGES } from "../../limits.ts";
 import type { SecureFacts } from "../../observe/stream-info.ts";
 import type { PickContext } from "../../upstream/pick.ts";
 import type { Upstream, UpstreamHandler, UpstreamRequest } from "../../upstream/request.ts";
+import { Conversation } from "./conversation.ts";
+
+/** Requests of shadows by a digest, the oldest first. */
+class Waiting {
+  readonly #requests = new Map<string, Set<SilentRequest>>();
+
+  add(key: string, request: SilentRequest): void {
+    const others = this.#requests.get(key);
+    if (others === undefined) this.#requests.set(key, new Set([request]));
+    else others.add(request);
+  }
+
+  delete(key: string, request: SilentRequest): void {
+    const requests = this.#requests.get(key);
+    if (requests?.delete(request) === true && requests.size === 0) this.#requests.delete(key);
+  }
+
+  of(key: string): Iterable<SilentRequest> {
+    return this.#requests.get(key) ?? [];
+  }
+}
 
 export class Answers {
-  /** Requests of shadows by question, the oldest first. */
-  readonly #waiting = new Map<string, Set<SilentRequest>>();
+  /** Those that are whole, by all that they ask. */
+  readonly #whole = new Waiting();
+  /** Those that have begun, whole or not, by how they began. */
+  readonly #begun = new Waiting();
 
   /** A cluster of that name for shadows. */
   silent(name: string): Upstream {
@@ -29,40 +54,94 @@ export class Answers {
     };
   }
 
-  wait(question: string, request: SilentRequest): void {
-    const others = this.#waiting.get(question);
-    if (others === undefined) this.#waiting.set(question, new Set([request]));
-    else others.add(request);
+  begun(request: SilentRequest): void {
+    this.#begun.add(request.question.opening, request);
   }
 
-  forget(question: string, request: SilentRequest): void {
-    const requests = this.#waiting.get(question);
-    if (requests?.delete(request) === true && requests.size === 0) this.#waiting.delete(question);
+  whole(request: SilentRequest): void {
+    this.#whole.add(request.question.whole, request);
   }
 
-  /** Who has waited longest for the answer to this. */
-  take(question: string): SilentRequest | null {
-    const [request = null] = this.#waiting.get(question) ?? [];
-    if (request !== null) this.forget(question, request);
+  forget(request: SilentRequest): void {
+    this.#begun.delete(request.question.opening, request);
+    this.#whole.delete(request.question.whole, request);
+  }
+
+  /** Who has waited longest for the answer to this, which is whole. */
+  take({ whole }: Question): SilentRequest | null {
+    const [request = null] = this.#whole.of(whole);
+    if (request !== null) this.forget(request);
     return request;
+  }
+
+  /** Who began like this and has sent nothing else since, as far as either has come; the nearest, and the oldest of these. */
+  join(question: Question): SilentRequest | null {
+    let found: SilentRequest | null = null;
+    let least = Infinity;
+    for (const request of this.#begun.of(question.opening)) {
+      const distance = question.distanceTo(request.question);
+      if (distance >= least) continue;
+      found = request;
+      least = distance;
+    }
+    if (found !== null) this.forget(found);
+    return found;
   }
 }
 
-/** What a request asks, once it is whole. */
-class QuestionDigest {
+/** What stands for the end of what a request sends; digests are longer. */
+const END = "end";
+
+/** What a request asks, as far as it has come. */
+class Question {
+  /** Of cluster and headers. */
+  opening = "";
+  /** Of all of it, once it is whole; "" before. */
+  whole = "";
+  /** Digests of its pieces, and END; no more than SHADOW_STREAM_MESSAGES, and then it goes with no other. */
+  readonly parts: string[] = [];
+  readonly #cluster: string;
   readonly #hash = createHash("sha256");
 
   constructor(cluster: string) {
-    this.#hash.update(cluster).update("\0");
+    this.#cluster = cluster;
   }
-  fields(headers: HeaderMap): void {
-    this.#hash.update(JSON.stringify(headers.list));
+
+  headers(headers: HeaderMap, endStream: boolean): void {
+    this.opening = hash("sha256", `${this.#cluster}\0${JSON.stringify(headers.list)}`);
+    this.#hash.update(this.opening);
+    if (endStream) this.#end();
   }
-  bytes(chunk: Uint8Array): void {
+
+  /** Returns the parts that it adds. */
+  data(chunk: Uint8Array, endStream: boolean): readonly string[] {
     this.#hash.update(chunk);
+    const added = chunk.length === 0 ? [] : [hash("sha256", chunk)];
+    if (endStream) added.push(END);
+    if (this.parts.length <= SHADOW_STREAM_MESSAGES) this.parts.push(...added);
+    if (endStream) this.#end();
+    return added;
   }
-  end(): string {
-    return this.#hash.digest("hex");
+
+  trailers(trailers: HeaderMap): readonly string[] {
+    const text = JSON.stringify(trailers.list);
+    this.#hash.update(text);
+    this.#end();
+    const added = [hash("sha256", text), END];
+    this.parts.push(...added);
+    return added;
+  }
+
+  /** By how many parts one is ahead of the other; Infinity when they do not go together. */
+  distanceTo({ parts }: Question): number {
+    const [shorter, longer] = [parts, this.parts].sort((a, b) => a.length - b.length) as [string[], string[]];
+    if (longer.length > SHADOW_STREAM_MESSAGES) return Infinity;
+    for (let at = 0; at < shorter.length; at++) if (shorter[at] !== longer[at]) return Infinity;
+    return longer.length - shorter.length;
+  }
+
+  #end(): void {
+    this.whole = this.#hash.digest("hex");
   }
 }
 
@@ -70,56 +149,57 @@ class SilentRequest implements UpstreamRequest {
   readonly hostname = "";
   readonly address = "";
   readonly unsentBytes = 0;
+  readonly question: Question;
   /** Null: it is given up. */
   handler: UpstreamHandler | null;
+  conversation: Conversation | null = null;
   readonly #answers: Answers;
-  readonly #digest: QuestionDigest;
-  #question = "";
 
   constructor(cluster: string, handler: UpstreamHandler, answers: Answers) {
     this.handler = handler;
     this.#answers = answers;
-    this.#digest = new QuestionDigest(cluster);
+    this.question = new Question(cluster);
   }
 
   sendHeaders(headers: HeaderMap, endStream: boolean): void {
-    this.#digest.fields(headers);
-    if (endStream) this.#wait();
+    this.question.headers(headers, endStream);
+    if (endStream) this.#answers.whole(this);
+    else this.#answers.begun(this);
   }
   sendData(chunk: Buffer, endStream: boolean): boolean {
-    this.#digest.bytes(chunk);
-    if (endStream) this.#wait();
+    this.#said(this.question.data(chunk, endStream), endStream);
     return true;
   }
   sendTrailers(trailers: HeaderMap): void {
-    this.#digest.fields(trailers);
-    this.#wait();
+    this.#said(this.question.trailers(trailers), true);
   }
   flush(): void {}
   pauseReading(): void {}
   resumeReading(): void {}
   reset(): void {
-    this.#answers.forget(this.#question, this);
+    this.#answers.forget(this);
     this.handler = null;
   }
 
-  #wait(): void {
-    this.#question = this.#digest.end();
-    this.#answers.wait(this.#question, this);
+  #said(parts: readonly string[], endStream: boolean): void {
+    if (this.conversation !== null) for (const part of parts) this.conversation.shadowSaid(part);
+    else if (endStream && this.handler !== null) this.#answers.whole(this);
   }
 }
 
 class TappedRequest implements UpstreamRequest, UpstreamHandler {
   readonly #handler: UpstreamHandler;
   readonly #answers: Answers;
-  readonly #digest: QuestionDigest;
+  readonly #question: Question;
   readonly #request: UpstreamRequest;
   #shadow: SilentRequest | null = null;
+  #conversation: Conversation | null = null;
+  #answered = false;
 
   constructor(upstream: Upstream, handler: UpstreamHandler, context: PickContext | undefined, answers: Answers) {
     this.#handler = handler;
     this.#answers = answers;
-    this.#digest = new QuestionDigest(upstream.name);
+    this.#question = new Question(upstream.name);
     this.#request = upstream.request(this, context);
   }
 
@@ -133,18 +213,16 @@ class TappedRequest implements UpstreamRequest, UpstreamHandler {
     return this.#request.unsentBytes;
   }
   sendHeaders(headers: HeaderMap, endStream: boolean): void {
-    this.#digest.fields(headers);
+    this.#question.headers(headers, endStream);
     if (endStream) this.#asked();
     this.#request.sendHeaders(headers, endStream);
   }
   sendData(chunk: Buffer, endStream: boolean): boolean {
-    this.#digest.bytes(chunk);
-    if (endStream) this.#asked();
+    this.#said(this.#question.data(chunk, endStream), endStream);
     return this.#request.sendData(chunk, endStream);
   }
   sendTrailers(trailers: HeaderMap): void {
-    this.#digest.fields(trailers);
-    this.#asked();
+    this.#said(this.#question.trailers(trailers), true);
     this.#request.sendTrailers(trailers);
   }
   flush(): void {
@@ -156,9 +234,10 @@ class TappedRequest implements UpstreamRequest, UpstreamHandler {
   resumeReading(): void {
     this.#request.resumeReading();
   }
-  /** The shadow's call goes on without an answer. */
+  /** The shadow's call goes on without an answer; its stream, which has no timeout, ends. */
   reset(timedOut?: boolean): void {
     this.#shadow = null;
+    this.#conversation?.end();
     this.#request.reset(timedOut);
   }
 
@@ -171,34 +250,67 @@ class TappedRequest implements UpstreamRequest, UpstreamHandler {
     this.#handler.onUpstreamInformational(status, headers);
   }
   onUpstreamHeaders(status: number, headers: HeaderMap, endStream: boolean): void {
-    this.#listener?.onUpstreamHeaders(status, headers.clone(), endStream);
+    if (this.#listened) {
+      const copy = headers.clone();
+      this.#tell(sizeOf(copy), (shadow) => shadow.onUpstreamHeaders(status, copy, endStream));
+    }
     this.#handler.onUpstreamHeaders(status, headers, endStream);
   }
   onUpstreamData(chunk: Buffer, endStream: boolean): void {
-    this.#listener?.onUpstreamData(chunk, endStream);
+    if (this.#listened) {
+      const copy = Buffer.from(chunk);
+      this.#tell(copy.length, (shadow) => shadow.onUpstreamData(copy, endStream));
+    }
     this.#handler.onUpstreamData(chunk, endStream);
   }
   onUpstreamTrailers(trailers: HeaderMap): void {
-    this.#listener?.onUpstreamTrailers(trailers.clone());
+    if (this.#listened) {
+      const copy = trailers.clone();
+      this.#tell(sizeOf(copy), (shadow) => shadow.onUpstreamTrailers(copy));
+    }
     this.#handler.onUpstreamTrailers(trailers);
   }
   onUpstreamReset(reason: ResetReason, transportFailure: string, requestUnsent: boolean): void {
-    this.#listener?.onUpstreamReset(reason, transportFailure, requestUnsent);
+    if (this.#listened) this.#tell(0, (shadow) => shadow.onUpstreamReset(reason, transportFailure, requestUnsent));
     this.#handler.onUpstreamReset(reason, transportFailure, requestUnsent);
   }
   onUpstreamDrain(): void {
     this.#handler.onUpstreamDrain();
   }
   onUpstreamReadComplete(): void {
-    this.#listener?.onUpstreamReadComplete();
     this.#handler.onUpstreamReadComplete();
   }
 
-  get #listener(): UpstreamHandler | null {
-    return this.#shadow?.handler ?? null;
+  /** Some shadow hears what comes back. The first time, one is looked for that goes with what was sent so far. */
+  get #listened(): boolean {
+    if (!this.#answered) {
+      this.#answered = true;
+      const joined = this.#question.whole === "" ? this.#answers.join(this.#question) : null;
+      if (joined !== null) {
+        this.#conversation = new Conversation(joined, this.#question.parts, joined.question.parts);
+        joined.conversation = this.#conversation;
+      }
+    }
+    return this.#conversation !== null || this.#shadow !== null;
+  }
+
+  #tell(bytes: number, tell: (shadow: UpstreamHandler) => void): void {
+    if (this.#conversation !== null) this.#conversation.answer(bytes, tell);
+    else if (this.#shadow?.handler != null) tell(this.#shadow.handler);
+  }
+
+  #said(parts: readonly string[], endStream: boolean): void {
+    if (this.#conversation !== null) for (const part of parts) this.#conversation.liveSaid(part);
+    else if (endStream) this.#asked();
   }
 
   #asked(): void {
-    this.#shadow = this.#answers.take(this.#digest.end());
+    this.#shadow = this.#answers.take(this.#question);
   }
+}
+
+function sizeOf(map: HeaderMap): number {
+  let size = 0;
+  for (const text of map.list) size += text.length;
+  return size;
 }

@@ -3,11 +3,12 @@
  * module's bytes (test/hotload/versions.ts): it says in what this version differs.
  */
 import { CONTINUE, PAUSE } from "sluice/abi/action.ts";
-import { requestBody, responseBody } from "sluice/filters/sdk/body.ts";
+import { grpcMessage, requestBody, responseBody } from "sluice/filters/sdk/body.ts";
 import { Filter, RootContext, StreamContext } from "sluice/filters/sdk/context.ts";
 import { register } from "sluice/filters/sdk/contexts.ts";
 import { setDynamicMetadata } from "sluice/filters/sdk/extensions.ts";
 import { callHeaders, requestHeaders, responseHeaders, responseTrailers } from "sluice/filters/sdk/headers.ts";
+import { cancelGrpcCall, GrpcCallback, grpcStream, sendGrpcMessage } from "sluice/filters/sdk/grpc-call.ts";
 import { HttpCallback, httpCall } from "sluice/filters/sdk/http-call.ts";
 import { Counter } from "sluice/filters/sdk/metric.ts";
 import { Pairs } from "sluice/filters/sdk/pairs.ts";
@@ -38,7 +39,7 @@ class ChoicesRoot extends RootContext {
   }
 }
 
-class ChoicesFilter extends Filter implements HttpCallback {
+class ChoicesFilter extends Filter implements HttpCallback, GrpcCallback {
   private readonly root: ChoicesRoot;
 
   constructor(root: ChoicesRoot) {
@@ -58,6 +59,11 @@ class ChoicesFilter extends Filter implements HttpCallback {
       sendLocalResponse(differs("a") ? 429 : 403, differs("b") ? "no!" : "no", "choices");
       return PAUSE;
     }
+    if (path == "/talk") {
+      const talk = grpcStream("talk", "test.Talk", "Chat", this);
+      sendGrpcMessage(talk, String.UTF8.encode("question"), false);
+      return PAUSE;
+    }
     if (path != "/call") return CONTINUE;
     this.root.calls!.increment();
     setSharedData("asked", differs("d") ? "other" : "live");
@@ -72,6 +78,23 @@ class ChoicesFilter extends Filter implements HttpCallback {
   onHttpResponse(_token: u32, _headers: u32, _size: u32, _trailers: u32): void {
     const answer = callHeaders.get("x-answer");
     requestHeaders.replace("x-answer", answer === null ? "none" : answer);
+    continueRequest();
+  }
+
+  /** The second one answers what was asked after the first. */
+  onGrpcMessage(token: u32, _size: u32): void {
+    const answer = grpcMessage.text()!;
+    if (answer == "first question") {
+      sendGrpcMessage(token, String.UTF8.encode(differs("g") ? "other" : "more"), false);
+      return;
+    }
+    requestHeaders.replace("x-talk", answer);
+    cancelGrpcCall(token);
+    continueRequest();
+  }
+
+  onGrpcClose(_token: u32, _status: i32): void {
+    requestHeaders.replace("x-talk", "none");
     continueRequest();
   }
 

@@ -11,12 +11,16 @@ import * as BufferType from "../../../abi/buffer.ts";
 import * as GrpcStatus from "../../../abi/grpc-status.ts";
 import * as MapType from "../../../abi/map.ts";
 import * as Status from "../../../abi/status.ts";
+import { GRPC_STREAM_MESSAGE_BYTES } from "../../../runtime/limits.ts";
 import { ClusterSet } from "../../../runtime/upstream/clusters.ts";
 import { encodePairs } from "../../../runtime/wasm/values/pairs.ts";
 import { clusterConfig, endpoint } from "../../upstream/fixtures.ts";
 import { Puppet } from "../puppet.ts";
 import type { Argument, Call } from "../puppet.ts";
 import { RecordingStats, Stage } from "../stage.ts";
+
+/** Of a message on the wire; grpc-js counts it with the message's own. */
+const PREFIX_BYTES = 5;
 
 const identity = { serialize: (value: Buffer): Buffer => value, deserialize: (value: Buffer): Buffer => value };
 const CHAT: grpc.ServiceDefinition = {
@@ -328,5 +332,32 @@ describe("grpc_stream", () => {
     const statuses = sends.map((call) => stage.status(call));
     assert.equal(statuses[0], Status.OK);
     assert.equal(statuses.at(-1), Status.BAD_ARGUMENT);
+  });
+
+  test("a message has a limit, whatever fuel and memory would allow", async (t) => {
+    const said: number[] = [];
+    const port = await talker(t, (call) => {
+      call.on("data", (message: Buffer) => {
+        said.push(message.length);
+        if (said.length === 2) call.end();
+      });
+    });
+    const puppet = new Puppet();
+    const token = puppet.cell();
+    const sizes = [GRPC_STREAM_MESSAGE_BYTES - PREFIX_BYTES, GRPC_STREAM_MESSAGE_BYTES + 1, 1];
+    const sends = sizes.map((size) => puppet.call("proxy_grpc_send", { load: token }, 0, size, 0));
+    const grows = Array.from({ length: 64 }, () => puppet.grow());
+    puppet.on("proxy_on_request_headers", 1, ...grows, open(puppet, token), ...sends);
+    const stage = Stage.started(puppet, { upstreams: await clustersOf(t, port) });
+    stage.stream().requestHead();
+    assert.deepEqual(
+      sends.map((call) => stage.status(call)),
+      [Status.OK, Status.BAD_ARGUMENT, Status.OK],
+    );
+    assert.ok(
+      stage.log.lines.some((line) => /proxy_grpc_send answers BAD_ARGUMENT: message: more than 4194304/.test(line)),
+    );
+    assert.equal(await closed(stage), GrpcStatus.OK);
+    assert.deepEqual(said, [sizes[0], 1]);
   });
 });
