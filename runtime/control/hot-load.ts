@@ -148,11 +148,13 @@ export class HotLoad {
         const config = (place: number): PluginConfig => this.#versions.live(place).config;
         const placed = placePlugins(read, { order, free, config, listeners: this.#snapshot.listeners });
         const changes = changesOf(this.#snapshot, placed, this.#versions);
+        const moved = this.#trials.movedBy(changes);
         if (changes.none) await this.#vouching.serving(placed, []);
         const outcome = changes.none
           ? outcomeOf([], "unchanged", from)
           : await this.#reconfigure(placed, changes, from);
         await this.#accept(placed.snapshot, accept);
+        for (const trial of moved) await this.#renew(trial);
         const settings = settingsLines(changes);
         if (settings.length === 0) return outcome;
         for (const line of settings) this.#setup.log.info(line);
@@ -430,6 +432,17 @@ export class HotLoad {
     const before = versions.map(({ index }) => this.#versions.previous(index) ?? this.#versions.live(index));
     log.error(`plugin ${name}: ${versionName(versions)} is taken back for ${versionName(before)}: ${reason}`);
     await this.#goBack(before, performance.now());
+  }
+
+  /** A trial whose plugins have other places now begins anew in all of them. */
+  async #renew({ spec: { versions, routing, bounds } }: TrialRun): Promise<void> {
+    try {
+      await this.#bring(this.#maker.again(versions), { routing, bounds, rehearse: false }, performance.now());
+    } catch (error) {
+      if (!(error instanceof ProxyError)) throw error;
+      const what = `plugin ${namesOf(versions)}: ${versionName(versions)}`;
+      this.#setup.log.error(`${what} is on trial no more since the reload: ${error.message}`);
+    }
   }
 
   async #nextWindow(trial: TrialRun): Promise<void> {

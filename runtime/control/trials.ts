@@ -1,6 +1,7 @@
 /** The trials that run: which versions of which plugins, and what workers that start meanwhile are told of them. */
 import type { ToWorker } from "../worker/messages.ts";
 import type { PluginChange } from "../worker/plugin-change.ts";
+import type { Changes } from "./reload.ts";
 import { bare } from "./plugin-versions.ts";
 import type { PluginVersions, Version } from "./plugin-versions.ts";
 import type { TrialRun } from "./trial-run.ts";
@@ -26,6 +27,18 @@ export class Trials {
   /** The one that one of these plugins is in. */
   of(indices: readonly number[]): TrialRun | undefined {
     return [...this.#runs.values()].find(({ spec }) => spec.versions.some(({ index }) => indices.includes(index)));
+  }
+
+  /** Those of candidates whose plugins will have other places after a reload, and still have some. */
+  movedBy({ companions, removed }: Pick<Changes, "companions" | "removed">): TrialRun[] {
+    const touched = new Set([...companions, ...removed.map(({ index }) => index)]);
+    const gone = new Set(removed.map(({ index }) => index));
+    return [...this.#runs.values()].filter(
+      ({ kind, spec }) =>
+        kind !== "probation" &&
+        spec.versions.some(({ index }) => touched.has(index)) &&
+        !spec.versions.every(({ index }) => gone.has(index)),
+    );
   }
 
   /** A worker says that there are too many failures. */

@@ -69,6 +69,30 @@ export class VersionMaker {
   }
 
   /**
+   * A candidate once more, for all places that its plugin has now. Throws ProxyError: it does not fit the configuration, or
+   * PLUGIN_VERSION where a place has another bound of memory.
+   */
+  again(before: readonly Version[]): Version[] {
+    const { config, module, source, schema, evidence, rules } = before[0]!;
+    const left = before.map(({ index }) => index).filter((index) => this.#versions.order.includes(index));
+    const indices = this.#versions.together(left);
+    const schemas = this.schemas();
+    if (schema !== null) schemas.set(config.name, schema);
+    const { plugins } = this.#configuration.withModules(schemas);
+    const configOf = (index: number): PluginConfig => plugins[this.#versions.order.indexOf(index)]!;
+    if (indices.some((index) => configOf(index).memoryBytes !== config.memoryBytes))
+      throw new ProxyError("PLUGIN_VERSION", "config", "its memory is another one in another place; load it again");
+    return this.#versions.make(indices, (index) => ({
+      config: configOf(index),
+      module,
+      source,
+      schema,
+      evidence,
+      rules,
+    }));
+  }
+
+  /**
    * As a configuration has them: with the module that serves under the name, unless another one is configured. Rejects with
    * ProxyError: code that cannot be had, is not allowed, or does not compile.
    */

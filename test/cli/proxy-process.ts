@@ -137,13 +137,19 @@ export class ProxyProcess {
 }
 
 /** One request on a connection of its own, or of the agent. */
-export function ask(method: string, address: string, path: string, agent: Agent | false = false): Promise<Answer> {
+export function ask(
+  method: string,
+  address: string,
+  path: string,
+  agent: Agent | false = false,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<Answer> {
   const colon = address.lastIndexOf(":");
   const target = existsSync(address)
     ? { socketPath: address }
     : { host: address.slice(0, colon), port: address.slice(colon + 1) };
   return new Promise((resolve, reject) => {
-    const outgoing = request({ ...target, method, path, agent }, (response) => {
+    const outgoing = request({ ...target, method, path, agent, headers }, (response) => {
       let body = "";
       response.setEncoding("utf8");
       response.on("data", (chunk: string) => (body += chunk));

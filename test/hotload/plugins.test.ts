@@ -182,6 +182,58 @@ describe("plugins in a reload", () => {
     assert.equal(await versions(proxy), "0008, 0002");
   });
 
+  test("a trial begins anew when its plugin gets a place more or loses one, in all that it has then", async () => {
+    const [a, b] = [filter(plugin("versions", one)), filter(plugin("b", two))];
+    const proxy = await new WorldProxy(chained([a])).live();
+    const load = await send(
+      proxy.admin,
+      "/wasm/load?plugin=versions&percent=0&header=x-try&header_value=yes",
+      await versionModule(5),
+    );
+    assert.equal(load.status, 200, load.body);
+    const second = listener("second", [manager([OK], [a])]);
+    const both = { ...chained([b, a]), listeners: [second, ...chained([b, a]).listeners] };
+    const seen = async (at: string, value: string): Promise<unknown> =>
+      (await ask("GET", at, "/", false, { "x-try": value })).headers["x-version"];
+    const trials = async (): Promise<unknown[]> =>
+      (await proxy.plugins()).flatMap(({ name, trial }) =>
+        name === "versions" ? [trial && [trial.kind, trial["header"]]] : [],
+      );
+    for (const [world, places] of [
+      [both, 2],
+      [chained([b, a]), 1],
+      [both, 2],
+    ] as const) {
+      await proxy.reload(world);
+      assert.deepEqual(
+        await trials(),
+        Array.from({ length: places }, () => ["share", "x-try"]),
+      );
+      assert.deepEqual(
+        [await seen(proxy.address, "yes"), await seen(proxy.address, "no")],
+        ["0005, 0002", "0001, 0002"],
+      );
+      if (places === 1) continue;
+      const at = await proxy.addressOf("second");
+      assert.deepEqual([await seen(at, "yes"), await seen(at, "no")], ["0005", "0001"]);
+    }
+    assert.doesNotMatch(proxy.output, /\[error\]/);
+    assert.equal((await proxy.post("/wasm/promote?plugin=versions")).status, 200);
+    assert.equal(await versions(proxy), "0005, 0002");
+    // One that does not fit there is told, and the reload stands.
+    await proxy.reload(chained([b, a]));
+    await send(proxy.admin, "/wasm/load?plugin=versions&percent=0&header=x-try", await versionModule(6, "k"));
+    assert.deepEqual(await trials(), [["share", "x-try"]]);
+    const other = listener("second", [manager([OK], [filter(plugin("versions", one, "other"))])]);
+    await proxy.reload({ ...both, listeners: [other, ...chained([b, a]).listeners] });
+    await proxy.printed("is on trial no more since the reload: GUEST_CONFIGURE: ");
+    assert.deepEqual(await trials(), [undefined, undefined]);
+    assert.deepEqual(
+      [await versions(proxy), await seen(await proxy.addressOf("second"), "yes")],
+      ["0005, 0002", "0005"],
+    );
+  });
+
   test("listeners that come in front of others change nothing for them", async () => {
     const limits = (tokens: number): Readonly<Record<string, unknown>> =>
       typed("envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit", {

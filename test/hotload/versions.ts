@@ -9,7 +9,7 @@ import { bootstrap, OK_ROUTE, ProxyProcess } from "../cli/proxy-process.ts";
 import type { Answer } from "../cli/proxy-process.ts";
 
 /** What a version does wrong: see the guest. */
-export type Letter = "-" | "s" | "c" | "r" | "l" | "m" | "p" | "q" | "d" | "w" | "t";
+export type Letter = "-" | "s" | "c" | "r" | "l" | "m" | "p" | "q" | "d" | "w" | "t" | "k";
 
 const GUESTS = fileURLToPath(new URL("../guests", import.meta.url));
 const BUILT = fileURLToPath(new URL("../../build/guests", import.meta.url));

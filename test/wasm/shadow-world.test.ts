@@ -141,7 +141,7 @@ function talk(upstream: Upstream, told: string[], who: string): GrpcStream {
     { service: "a.B", method: "C", metadata: null },
     {
       onGrpcInitialMetadata: () => void told.push(`${who} begins`),
-      onGrpcStreamMessage: (message) => void told.push(`${who} ${message.length > 20 ? message.length : message}`),
+      onGrpcStreamMessage: (bytes) => void told.push(`${who} ${bytes.length > 20 ? bytes.length : bytes.toString()}`),
       onGrpcTrailingMetadata: () => {},
       onGrpcStreamClose: (status) => void told.push(`${who} ends ${status}`),
     },

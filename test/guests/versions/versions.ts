@@ -43,6 +43,7 @@ class VersionsRoot extends RootContext {
     const settings = Versions.decode(configuration);
     if (settings === null) return false;
     this.mark = settings.mark;
+    if (fails("k") && this.mark == "other") return false;
     this.seen = new Counter("versions.seen");
     return true;
   }
