@@ -703,6 +703,8 @@ export const DEV_REDRAW_MS = 30;
 export const DEV_DRAIN_MS = 3000;
 /** Lines of the proxy's log that the screen can show. */
 export const MAX_DEV_LOG_LINES = 200;
+/** Bytes of a source file of which a line is shown. */
+export const MAX_EXCERPT_SOURCE_BYTES = 4 * 1024 * 1024;
 /** Requests, or connections, that are sent again to a new version: the newest ones. */
 export const MAX_REPLAYED_REQUESTS = 8;
 /** Connections under way of which the bytes are kept: an author tries by hand. */

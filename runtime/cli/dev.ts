@@ -17,8 +17,9 @@ import { ConnectionReplays } from "./dev-connections.ts";
 import { findPlace } from "./dev-place.ts";
 import type { DevPlace } from "./dev-place.ts";
 import { RequestReplays } from "./dev-replay.ts";
-import { addLogLine, screenLines } from "./dev-screen.ts";
+import { addLogLine, newsLines, replayLines, screenLines } from "./dev-screen.ts";
 import type { DevNews, DevState, Replays } from "./dev-screen.ts";
+import { excerptOf } from "./source-excerpt.ts";
 import { readSnapshot, readSources } from "./validate.ts";
 
 export interface DevOptions {
@@ -28,6 +29,10 @@ export interface DevOptions {
   readonly concurrency?: number;
 }
 
+/** Lines of the proxy's log that say what stands above them on the screen. */
+const SHOWN_ABOVE = /^(?:admin on |listener \S+ on |live after |plugin \S+: version \d+ \(.*\) serves )/;
+/** Characters of a line where there is no terminal. */
+const LINE_WIDTH = 1000;
 const SLUICE = fileURLToPath(new URL("./sluice.js", import.meta.url));
 
 /** Runs until it is interrupted; returns the exit status. Throws ProxyError for a folder or a configuration that is no good. */
@@ -81,6 +86,7 @@ class DevSession {
       size: 0,
       news: { kind: "starting" },
       replayed: 0,
+      kept: 0,
       unit: "",
       differences: [],
       log: [],
@@ -154,6 +160,8 @@ class DevSession {
     const { message, level } = logLine(line);
     if (message.includes(` ${RECORDER} `)) {
       if (this.#replays?.take(message) === true && !this.#busy) void this.#prime();
+      this.#state.kept = this.#replays?.size ?? 0;
+      this.#draw();
       return;
     }
     const [, listener = "", address = ""] = /^listener (\S+) on (\S+)$/.exec(message) ?? [];
@@ -167,6 +175,7 @@ class DevSession {
       this.#tell({ kind: "serving" });
       if (this.#again) void this.#take();
     }
+    if (SHOWN_ABOVE.test(message)) return this.#draw();
     addLogLine(this.#state, level === "" ? message : `${level.padEnd(7)} ${message}`);
     this.#draw();
   }
@@ -210,7 +219,12 @@ class DevSession {
     this.#tell({ kind: "compiling" });
     const compilation = await this.#compiler.compile(this.#folder);
     if ("mistakes" in compilation) {
-      this.#tell({ kind: "refused", what: "it does not compile", why: compilation.mistakes });
+      this.#tell({
+        kind: "refused",
+        what: "it does not compile",
+        why: compilation.mistakes,
+        excerpt: excerptOf(compilation.mistakes, this.#folder),
+      });
       return;
     }
     const { path, sha256, size, milliseconds } = compilation.result;
@@ -224,7 +238,12 @@ class DevSession {
     for (const plugin of this.#plugins) {
       const outcome = await this.#load(plugin, path);
       if (typeof outcome === "string") {
-        this.#tell({ kind: "refused", what: "the proxy refuses it", why: outcome });
+        this.#tell({
+          kind: "refused",
+          what: "the proxy refuses it",
+          why: outcome,
+          excerpt: excerptOf(outcome, this.#folder),
+        });
         return;
       }
       this.#state.version = outcome.number;
@@ -262,16 +281,16 @@ class DevSession {
   #tell(news: DevNews): void {
     this.#state.news = news;
     if (news.kind === "refused") this.#state.replayed = 0;
-    if (!process.stdout.isTTY && news.kind !== "compiling" && news.kind !== "starting")
-      for (const line of screenLines({ ...this.#state, log: [], replayed: 0 }, 1000, 1000, false).slice(3, -2))
-        process.stdout.write(`${line}\n`);
+    if (!process.stdout.isTTY && news.kind !== "compiling" && news.kind !== "starting") {
+      const { headline, reasons } = newsLines(news, LINE_WIDTH);
+      for (const line of [headline, ...reasons]) process.stdout.write(`${line}\n`);
+    }
     this.#draw();
   }
 
   #tellReplays(): void {
     if (process.stdout.isTTY) return;
-    const quiet: DevState = { ...this.#state, log: [], news: { kind: "unchanged" } };
-    for (const line of screenLines(quiet, 1000, 1000, false).slice(5, -2)) process.stdout.write(`${line}\n`);
+    for (const line of replayLines(this.#state)) process.stdout.write(`${line}\n`);
   }
 
   /** Many lines of log make one picture. */

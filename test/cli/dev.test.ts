@@ -5,8 +5,9 @@ import { after, before, describe, it, test } from "node:test";
 import { stripVTControlCharacters } from "node:util";
 import { devConfig } from "../../runtime/cli/dev-config.ts";
 import { differenceOf, parseRecorded } from "../../runtime/cli/dev-replay.ts";
-import { screenLines } from "../../runtime/cli/dev-screen.ts";
+import { addLogLine, screenLines } from "../../runtime/cli/dev-screen.ts";
 import type { DevState } from "../../runtime/cli/dev-screen.ts";
+import { excerptLines, excerptOf } from "../../runtime/cli/source-excerpt.ts";
 import { DevProcess } from "./dev-process.ts";
 
 describe("sluice dev", () => {
@@ -37,7 +38,10 @@ describe("sluice dev", () => {
 
   it("says what does not compile, and serves on", async () => {
     const mark = edit("const settings = ", "const settings: Starter? = ");
-    await printed(/✗ it does not compile; the version before goes on serving\n.*greeter\.ts:\d+:\d+: /, mark);
+    await printed(
+      /✗ it does not compile; the version before goes on serving\n.*greeter\.ts:(\d+):\d+: .*\n {2}\1 \| const settings: Starter\? = .*\n +\| +\^\n/,
+      mark,
+    );
     assert.equal(await header("x-changed"), "hello");
     await printed(/nothing has changed/, edit("const settings: Starter? = ", "const settings = "));
   });
@@ -77,6 +81,7 @@ describe("its screen", () => {
     size: 20_480,
     news: { kind: "live", compileMs: 91.2, swapMs: 30.4, totalMs: 140.5 },
     replayed: 2,
+    kept: 2,
     unit: "request",
     differences: [{ what: "GET /hello", lines: ["- status: 200", "+ status: 401"] }],
     log: Array.from({ length: 50 }, (_, n) => `line ${n}`),
@@ -116,6 +121,68 @@ describe("its screen", () => {
     const last = (unit: string): string => screenLines({ ...state, unit }, 80, 24, false).at(-1)!;
     assert.match(last(""), /ctrl-c to end · nothing is sent again over TLS$/);
     assert.match(last("request"), /ctrl-c to end$/);
+  });
+
+  it("says what there is to do before the first request, and how many are kept", () => {
+    const lines = (kept: number): string => {
+      const shown = screenLines({ ...state, replayed: 0, differences: [], kept }, 60, 24, false);
+      assert.ok(shown.every((line) => line.length <= 60));
+      return shown.join(" ");
+    };
+    assert.match(lines(0), /no requests yet; those that come are sent again after each save, and/);
+    assert.match(lines(1), /1 request kept, and sent again to each new version/);
+    assert.match(lines(8), /8 requests kept/);
+  });
+
+  it("shows once what many answers have in common, and the foot whatever there is above", () => {
+    const differences = Array.from({ length: 8 }, (_, n) => ({
+      what: `GET /${n}`,
+      lines: n < 6 ? ["- x-a: 1", "+ x-b: 1"] : [`- status: 20${n}`],
+    }));
+    const many = { ...state, replayed: 8, kept: 8, differences, log: [] };
+    const text = screenLines(many, 80, 24, false).join("\n");
+    assert.match(
+      text,
+      /8 answers differ\n {2}GET \/0, and 5 more in the same way\n {4}- x-a: 1\n {4}\+ x-b: 1\n {2}GET \/6\n/,
+    );
+    const short = screenLines(many, 80, 12, false);
+    assert.equal(short.length, 12);
+    assert.match(short.at(-3)!, /^ {2}…$/);
+    assert.match(short.at(-1)!, /^save to compile/);
+    const wrong = {
+      kind: "refused",
+      what: "the proxy refuses it",
+      why: Array.from({ length: 40 }, String).join("\n"),
+    } as const;
+    assert.match(screenLines({ ...many, news: wrong }, 80, 12, false).at(-1)!, /^save to compile/);
+  });
+
+  it("shows the line of the source that is meant, and where in it, however long it is", () => {
+    const at = (column: number, width: number): string[] =>
+      excerptLines({ line: 7, column, text: `\t  const a = ${"b + ".repeat(40)}x?.y;` }, width);
+    assert.deepEqual(at(4, 30), ["  7 | const a = b + b + b + b ", "    | ^"]);
+    const [line = "", mark = ""] = at(174, 40);
+    assert.ok(line.length <= 40 && mark.length <= 40);
+    assert.equal(line[mark.indexOf("^")], "x");
+    // Whatever a message names, nothing else is read.
+    const folder = import.meta.dirname;
+    assert.equal(excerptOf("a trap (cli/dev.test.ts:2:1)", folder)?.text, 'import assert from "node:assert/strict";');
+    for (const other of ["(cli/../other.ts:1:1)", "(/etc/passwd.ts:1:1)", "(cli/dev.test.ts:99999:1)", "no place"])
+      assert.equal(excerptOf(other, folder), undefined, other);
+  });
+
+  it("tells errors of the proxy in full, with the lines that belong to them", () => {
+    const broken: DevState = { ...state, replayed: 0, differences: [], log: [] };
+    addLogLine(
+      broken,
+      `error   plugin greeter (0.1.0): trap: unreachable in ${"a".repeat(20)}\n    at greeter.ts:38:26`,
+    );
+    const lines = screenLines(broken, 40, 24, false);
+    assert.ok(lines.every((line) => line.length <= 40));
+    assert.match(
+      lines.join(" "),
+      /error +plugin greeter \(0\.1\.0\): trap: unreachable in a{20} +at greeter\.ts:38:26/,
+    );
   });
 
   it("shows version, addresses, times, differences and the newest log", () => {
