@@ -437,6 +437,7 @@ export class HotLoad {
   /** A trial whose plugins have other places now begins anew in all of them. */
   async #renew({ spec: { versions, routing, bounds } }: TrialRun): Promise<void> {
     try {
+      await this.#vouching.vouch(versions);
       await this.#bring(this.#maker.again(versions), { routing, bounds, rehearse: false }, performance.now());
     } catch (error) {
       if (!(error instanceof ProxyError)) throw error;

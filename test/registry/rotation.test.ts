@@ -55,8 +55,8 @@ class Rotating extends ProxyProcess {
   }
 
   /** Reloads with these settings. */
-  reload(runtime: string): Promise<Answer> {
-    writeFileSync(join(this.folder, "bootstrap.yaml"), textOf(this.#module, runtime, this.#cache));
+  reload(runtime: string, change = (text: string): string => text): Promise<Answer> {
+    writeFileSync(join(this.folder, "bootstrap.yaml"), change(textOf(this.#module, runtime, this.#cache)));
     return this.post("/reload");
   }
 
@@ -74,6 +74,13 @@ function textOf(module: string, runtime: string, cache: string): string {
   if (!module.startsWith("oci://")) return text;
   const code = `remote: { http_uri: { uri: "${module}", cluster: none, timeout: 10s }, sha256: unpinned, retry_policy: { num_retries: 0 } }`;
   return text.replace(`local: { filename: "${module}" }`, code);
+}
+
+/** The plugin stands in the chain once more. */
+function twice(text: string): string {
+  const [filter = ""] = /- \{ name: versions, .*\n/.exec(text) ?? [];
+  assert.notEqual(filter, "");
+  return text.replace(filter, `${filter}                  ${filter.replace("name: versions", "name: again")}`);
 }
 
 const trust = (key: string, mode = "ENFORCE"): string =>
@@ -126,6 +133,19 @@ describe("another key", () => {
     assert.match((await proxy.reload(trust(keys.new))).body, /^SIGNATURE_MISSING: plugin versions, version 2: /);
     await proxy.post("/wasm/rollback?plugin=versions");
     assert.equal((await proxy.reload(trust(keys.new))).status, 200);
+  });
+
+  it("is asked of what is tried anew in one place more", async () => {
+    const to = `${registry.host}/moved/versions`;
+    await push(1, `${to}:1`, keys.old, keys.new);
+    await push(2, `${to}:2`, keys.old);
+    const proxy = await new Rotating(`oci://${to}:1`, trust(keys.old)).live();
+    const tried = await proxy.post(`/wasm/load?plugin=versions&percent=50&artifact=oci://${to}:2`);
+    assert.equal(tried.status, 200, tried.body);
+    const taken = await proxy.reload(trust(keys.new), twice);
+    assert.equal(taken.status, 200, taken.body);
+    await proxy.printed("is on trial no more since the reload: SIGNATURE_MISSING: plugin versions, version 2: ");
+    for (let n = 0; n < 20; n++) assert.equal(await proxy.version(), "0001, 0001");
   });
 });
 
