@@ -97,7 +97,7 @@ export function changesOf(before: Snapshot, { snapshot: after, order }: Placed, 
     throw new ProxyError(
       "RELOAD_REFUSED",
       "config",
-      `listeners, routes, clusters and plugins can change while the proxy runs; for this it must be started anew: ${refused.join("; ")}`,
+      `listeners, routes, clusters, plugins, registries and keys can change while the proxy runs; for this it must be started anew: ${refused.join("; ")}`,
     );
   }
   const config = (index: number): PluginConfig => after.plugins[order.indexOf(index)]!;

@@ -188,7 +188,7 @@ const REFUSALS: readonly Refusal[] = [
       },
     }),
     status: 409,
-    says: /^RELOAD_REFUSED: listeners, routes, clusters and plugins can change while the proxy runs; for this it must be started anew: node; layered_runtime\n$/,
+    says: /^RELOAD_REFUSED: listeners, routes, clusters, plugins, registries and keys can change while the proxy runs; for this it must be started anew: node; layered_runtime\n$/,
   },
 ];
 
