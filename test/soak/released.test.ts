@@ -8,13 +8,15 @@ import { KEPT_VERSIONS } from "../../runtime/limits.ts";
 import { configuration, send, versionModule, versionText } from "../hotload/versions.ts";
 import { CountedProxy } from "./census.ts";
 
-const SWAPS = 200;
+const SWAPS = 150;
+/** Times that so many swaps are made until the heap has not grown: code comes and goes with V8's own ideas, what is left behind stays. */
+const ROUNDS = 4;
 const WARM_UP = 30;
 const WORKERS = 2;
 /** Every so many versions get a stream. */
 const STREAM_EACH = 4;
 /** Much less than what a version is made of, for each swap. */
-const ALLOWED_HEAP_BYTES = SWAPS * 750;
+const ALLOWED_HEAP_BYTES = SWAPS * 1000;
 /** Milliseconds, on a machine that is thirty times as slow as usual. */
 const TIMEOUT_MS = 300_000;
 
@@ -38,16 +40,21 @@ test(`${SWAPS} swaps leave no module and no instance behind`, { timeout: TIMEOUT
   const first = await proxy.census();
   assert.equal(first.length, 1 + WORKERS);
   await swap(WARM_UP);
-  const warm = await proxy.census();
-  await swap(SWAPS);
-  const after = await proxy.census();
-  for (const [at, thread] of after.entries()) {
-    const { modules, instances, descriptors } = first[at]!;
-    const kept = thread.thread === 0 ? KEPT_VERSIONS - 1 : 0;
-    const { thread: id, modules: modulesNow, instances: instancesNow } = thread;
-    assert.deepEqual({ id, modulesNow, instancesNow }, { id, modulesNow: modules + kept, instancesNow: instances });
-    assert.equal(thread.descriptors, descriptors);
-    const grown = thread.heapBytes - warm[at]!.heapBytes;
-    assert.ok(grown < ALLOWED_HEAP_BYTES, `the heap of thread ${id} grew by ${grown} bytes`);
+  let before = await proxy.census();
+  let after = before;
+  const grown = (at: number): number => after[at]!.heapBytes - before[at]!.heapBytes;
+  for (let round = 0; round < ROUNDS; round++) {
+    before = after;
+    await swap(SWAPS);
+    after = await proxy.census();
+    for (const [at, { thread, modules, instances, descriptors }] of after.entries()) {
+      const kept = thread === 0 ? KEPT_VERSIONS - 1 : 0;
+      const expected = { thread, modules: first[at]!.modules + kept, instances: first[at]!.instances };
+      assert.deepEqual({ thread, modules, instances }, expected);
+      assert.equal(descriptors, first[at]!.descriptors);
+    }
+    if (after.every((_, at) => grown(at) < ALLOWED_HEAP_BYTES)) break;
   }
+  for (const [at, { thread }] of after.entries())
+    assert.ok(grown(at) < ALLOWED_HEAP_BYTES, `the heap of thread ${thread} grew by ${grown(at)} bytes`);
 });
