@@ -71,6 +71,7 @@ const MSG_CMSG_CLOEXEC = 0x40000000;
 /** struct cmsghdr: a length of pointer size, level and type. */
 const CMSG_HEADER_BYTES = 16;
 const SO_ORIGINAL_DST = 80;
+const IP_BIND_ADDRESS_NO_PORT = 24;
 const TCP_FASTOPEN = 23;
 const IPV6_V6ONLY = 26;
 /** By IP family. */
@@ -219,6 +220,25 @@ export function listenNatively(listener: NativeListener): number {
     setOptions(fd, listener.options, "BOUND");
     if (c.listen(fd, listener.backlog) !== 0) throw failed("listen");
     setOptions(fd, listener.options, "LISTENING");
+    return fd;
+  } catch (error) {
+    c.close(fd);
+    throw error;
+  }
+}
+
+/**
+ * A TCP socket that comes from an address and is not connected yet. Its port is chosen when it connects, so that one port
+ * serves any number of destinations, which Node's own `localAddress` takes from all of them. Throws as {@link listenNatively} does.
+ */
+export function openFrom(ip: string): number {
+  const c = libc();
+  const fd = c.socket(ip.includes(":") ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) throw failed("socket");
+  try {
+    setOption(fd, { level: SOL_IP, name: IP_BIND_ADDRESS_NO_PORT, value: 1 });
+    const address = writeSockaddr({ ip, port: 0 });
+    if (c.bind(fd, address, address.length) !== 0) throw failed("bind");
     return fd;
   } catch (error) {
     c.close(fd);

@@ -15,7 +15,7 @@ import { DnsTarget, type Lookup } from "./dns-target.ts";
 import { FailedRequest } from "./failed-request.ts";
 import { http1 } from "./h1-connection.ts";
 import { http2 } from "./h2-connection.ts";
-import { Host, type HostFacts, type HostPool } from "./host.ts";
+import { Host, type HostFacts, type HostPool, type OpenFrom } from "./host.ts";
 import { type BalancerOptions, LoadBalancer } from "./load-balancer.ts";
 import { LB_NAMESPACE } from "./metadata-match.ts";
 import { OriginalDst } from "./original-dst.ts";
@@ -34,6 +34,8 @@ export interface ClusterTools {
   readonly lookup: Lookup;
   readonly readSecrets: UpstreamTlsEnvironment["readSecrets"];
   readonly log: (level: "info" | "warn", message: string) => void;
+  /** Absent: where it cannot be had; Node binds source addresses itself then. */
+  readonly openFrom?: OpenFrom | undefined;
 }
 
 export class Cluster implements Upstream {
@@ -49,6 +51,7 @@ export class Cluster implements Upstream {
   readonly #originalDst: OriginalDst | null;
   readonly #createPool: (host: Host) => HostPool;
   readonly #targets: DnsTarget[] = [];
+  readonly #openFrom: OpenFrom | undefined;
   /** Hosts by endpoint, in configured order. */
   readonly #byEndpoint: Host[][];
   #hosts: readonly Host[] = [];
@@ -59,11 +62,12 @@ export class Cluster implements Upstream {
   retired = false;
 
   /** Throws ProxyError `TLS_CONTEXT`. */
-  constructor(config: ClusterConfig, stats: Stats, { lookup, log, readSecrets }: ClusterTools) {
+  constructor(config: ClusterConfig, stats: Stats, { lookup, log, readSecrets, openFrom }: ClusterTools) {
     this.name = config.name;
     this.config = config;
     this.#stats = stats;
     this.resources = new ClusterResources(config, stats);
+    this.#openFrom = openFrom;
     this.#tls = (config.tls ?? []).map(
       (tls) => new UpstreamTls(tls, { stats, statPrefix: `cluster.${config.statName}.`, readSecrets, log }),
     );
@@ -292,6 +296,7 @@ export class Cluster implements Upstream {
       lbMetadata,
       proxyProtocol,
       sources,
+      openFrom: this.#openFrom,
     };
     return new Host(facts, this.#createPool);
   }

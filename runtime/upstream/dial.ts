@@ -28,7 +28,7 @@ export function dial(host: Host, { protocols, downstream, ...given }: DialOption
       : {
           host: target.host,
           port: target.port,
-          ...(host.source === undefined ? {} : { localAddress: host.source }),
+          ...(host.source === undefined || host.openFrom !== null ? {} : { localAddress: host.source }),
           autoSelectFamily: false,
           noDelay: true,
           keepAlive: true,
@@ -36,12 +36,25 @@ export function dial(host: Host, { protocols, downstream, ...given }: DialOption
           ...given,
         };
   const named = { hostname: host.hostname, protocols };
-  if (proxyProtocol === null) return tls === null ? connect(options) : tls.connect(options, named);
+  if (proxyProtocol === null) return from(host, tls === null ? connect(options) : tls.connect(options, named));
   const { onread, ...plainOptions } = options;
-  const plain = connect(tls === null ? options : plainOptions);
+  const plain = from(host, connect(tls === null ? options : plainOptions));
   // Before anybody else hears of the connection.
   plain.once("connect", () => plain.write(proxyProtocol.first(downstream, plain)));
   return tls === null ? plain : over(plain, tls.connect({ socket: plain }, named), onread);
+}
+
+/** It connects in the next turn: until then its handle can be given a socket that comes from the host's source address. */
+function from<S extends Socket>({ source, openFrom }: Host, socket: S): S {
+  if (source === undefined || openFrom === null) return socket;
+  const { _handle: handle } = socket as unknown as { readonly _handle: { open(fd: number): number } };
+  try {
+    handle.open(openFrom(source));
+  } catch (error) {
+    const { code } = (error as { readonly cause?: { readonly code?: string } }).cause ?? {};
+    socket.destroy(Object.assign(new Error(String(error)), { code: code ?? "" }));
+  }
+  return socket;
 }
 
 /** TLS over a connection that was made before: what Node does of itself only where it makes both. */

@@ -28,6 +28,9 @@ export interface HostMonitor {
   connected(whole: boolean): void;
 }
 
+/** Opens a socket that comes from an address: its descriptor. Throws an error whose `cause` has the system's `code`. */
+export type OpenFrom = (source: string) => number;
+
 /** What a {@link Host} is made of. */
 export interface HostFacts {
   readonly target: Address;
@@ -45,6 +48,8 @@ export interface HostFacts {
   readonly proxyProtocol?: ProxyHeaders | null;
   /** Absent: the system chooses where connections come from. */
   readonly sources?: SourceAddresses | undefined;
+  /** Absent: Node binds the source address itself. */
+  readonly openFrom?: OpenFrom | undefined;
 }
 
 export class Host {
@@ -66,6 +71,7 @@ export class Host {
   readonly #sources: SourceAddresses | undefined;
   /** Where new connections come from; undefined: the system chooses. */
   source: string | undefined;
+  readonly openFrom: OpenFrom | null;
   readonly pool: HostPool;
 
   cxActive = 0;
@@ -90,6 +96,7 @@ export class Host {
     this.proxyProtocol = facts.proxyProtocol ?? null;
     this.#sources = facts.sources;
     this.source = sourceFor(facts.target, facts.sources);
+    this.openFrom = facts.openFrom ?? null;
     this.pool = createPool(this);
   }
 

@@ -9,6 +9,7 @@ import { ProxyError } from "../errors.ts";
 import { ConnectionManager } from "../http/connection-manager.ts";
 import type { HttpEnvironment } from "../http/connection-manager.ts";
 import { ListenerSet } from "../listener/listener-set.ts";
+import { openFrom } from "../listener/native-sockets.ts";
 import type { Departure } from "../listener/departures.ts";
 import type { ListenerUpdate } from "../listener/listener-update.ts";
 import type { NetworkEnvironment } from "../network/environment.ts";
@@ -62,6 +63,7 @@ export class DataPlane {
     const upstreamLog = log.component("upstream");
     this.#clusters = new ClusterSet(snapshot.clusters, stats, {
       readSecrets,
+      openFrom: process.platform === "linux" ? openFrom : undefined,
       log: (level, message) => upstreamLog[level === "warn" ? "warning" : level](message),
     });
     this.#plugins = new PluginSet(

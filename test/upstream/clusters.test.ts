@@ -79,7 +79,9 @@ const dns = {
 test("start waits for names no longer than its limit, and a late answer still counts", async (t) => {
   let answer: (addresses: string[]) => void = () => {};
   const lookup: Lookup = () => new Promise((resolve) => (answer = resolve));
-  const { cluster, clusters } = clusterUnderTest(t, clusterConfig([endpoint(1, { host: "slow.test" })], dns), lookup);
+  const { cluster, clusters } = clusterUnderTest(t, clusterConfig([endpoint(1, { host: "slow.test" })], dns), {
+    lookup,
+  });
   const clock = new StillClock(t);
   const started = clusters.start();
   clock.pass(6000);
@@ -96,7 +98,7 @@ test("STRICT_DNS: every address is a host; answers add and remove them; failures
   const { cluster, clusters, stats } = clusterUnderTest(
     t,
     clusterConfig([endpoint(port, { host: "origin.test" })], dns),
-    state.lookup,
+    { lookup: state.lookup },
   );
   assert.equal((await get(cluster, "/")).resetReason, ResetReason.NO_HEALTHY_UPSTREAM);
   await clusters.start();
@@ -129,7 +131,7 @@ test("a host that leaves finishes what it has", async (t) => {
   const { cluster, clusters, stats } = clusterUnderTest(
     t,
     clusterConfig([endpoint(port, { host: "origin.test" })], dns),
-    state.lookup,
+    { lookup: state.lookup },
   );
   await clusters.start();
   const busy = get(cluster, "/");
@@ -146,7 +148,7 @@ test("LOGICAL_DNS: one host follows the first answer; its connections stay", asy
   const state = names();
   state.v4 = ["127.0.0.1", "127.0.0.9"];
   const config = clusterConfig([endpoint(port, { host: "origin.test" })], { ...dns, type: "LOGICAL_DNS" });
-  const { cluster, clusters, stats } = clusterUnderTest(t, config, state.lookup);
+  const { cluster, clusters, stats } = clusterUnderTest(t, config, { lookup: state.lookup });
   await clusters.start();
   assert.equal(cluster.hostCount, 1);
   await get(cluster, "/");
@@ -161,7 +163,9 @@ test("LOGICAL_DNS: one host follows the first answer; its connections stay", asy
 test("after close nothing is asked any more", async (t) => {
   const state = names();
   state.v4 = ["127.0.0.1"];
-  const { clusters } = clusterUnderTest(t, clusterConfig([endpoint(1, { host: "origin.test" })], dns), state.lookup);
+  const { clusters } = clusterUnderTest(t, clusterConfig([endpoint(1, { host: "origin.test" })], dns), {
+    lookup: state.lookup,
+  });
   await clusters.start();
   clusters.close();
   const { asked } = state;

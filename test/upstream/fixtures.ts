@@ -8,7 +8,7 @@ import type { ClusterConfig, EndpointConfig } from "../../runtime/config/snapsho
 import type { ResetReason } from "../../runtime/errors.ts";
 import type { Counter, Gauge, Histogram, Stats } from "../../runtime/observe/stats.ts";
 import { ClusterSet } from "../../runtime/upstream/clusters.ts";
-import type { Lookup } from "../../runtime/upstream/dns-target.ts";
+import type { ClusterTools } from "../../runtime/upstream/cluster.ts";
 import type { UpstreamHandler, UpstreamRequest } from "../../runtime/upstream/request.ts";
 
 class Cell implements Gauge, Counter, Histogram {
@@ -92,10 +92,10 @@ export function clusterConfig(endpoints: readonly EndpointConfig[], over: Partia
 export function clusterUnderTest(
   t: TestContext,
   config: ClusterConfig,
-  lookup?: Lookup,
+  tools: Partial<ClusterTools> = {},
 ): { clusters: ClusterSet; stats: MemoryStats; cluster: NonNullable<ReturnType<ClusterSet["get"]>> } {
   const stats = new MemoryStats();
-  const clusters = new ClusterSet([config], stats, lookup === undefined ? {} : { lookup });
+  const clusters = new ClusterSet([config], stats, tools);
   const cluster = clusters.get("origin");
   if (cluster === undefined) throw new Error("cluster origin is missing");
   t.after(() => {
