@@ -162,7 +162,7 @@ describe("the process that takes over", () => {
     // Time enough to finish.
     const row = new Row("--drain-time-s", "600");
     const old = await row.next(STEADY).live();
-    const onTrial = row.next(bootstrap({ routes: [ALL_TO_UP], clusters }), ...TRIAL);
+    const onTrial = row.next(bootstrap({ routes: [ALL_TO_UP], clusters }), ...TRIAL, "--drain-time-s", "600");
     await onTrial.printed("serving on trial beside epoch 0");
     // Both accept: sooner or later one is the new one's.
     let late: ReturnType<typeof ask> | null = null;
