@@ -1,5 +1,6 @@
 /** Hot restart when a process dies, hangs or is none, at each step: whoever can serves on, and says why. */
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { connect, createServer } from "node:net";
 import type { Socket } from "node:net";
@@ -121,6 +122,26 @@ describe("the process that is taken over from", () => {
       );
       assert.match(proxy.output, complaint);
     });
+});
+
+test("what another user has put in the place of a process is neither taken from nor disturbed", async () => {
+  const row = new Row();
+  const door = `require("net").createServer(() => {}).listen(${JSON.stringify(socketName(row.baseId, 0))}, () => console.log("ready"))`;
+  const [program, ...args] = ["setpriv", "--reuid=65534", "--clear-groups", process.execPath, "-e", door];
+  const stranger = spawn(program, args, { stdio: ["ignore", "pipe", "inherit"] });
+  after(() => stranger.kill("SIGKILL"));
+  await once(stranger.stdout, "data");
+  row.epoch = 0;
+  const proxy = row.next(STEADY);
+  assert.equal(await proxy.exited, 1);
+  assert.match(proxy.output, /it belongs to user 65534, and this one to user 0/);
+  row.epoch = -1;
+  const first = row.next(STEADY);
+  assert.equal(await first.exited, 1);
+  assert.match(
+    first.output,
+    /a process with base id \d+ and restart epoch 0 runs already: give this one another --base-id/,
+  );
 });
 
 describe("the process that takes over", () => {
