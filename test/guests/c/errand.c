@@ -229,11 +229,11 @@ CALLBACK(void, proxy_on_queue_ready)(u32 id, u32 token) {
 static u32 call(struct stream *one, text cluster, text path) {
   char head[512];
   size_t size = pairs(head, (text[]){":method", "POST", ":path", path, ":authority", "side", 0});
-  return proxy_http_call(S(cluster), head, size, S("question"), 0, 0, 5000, &one->token);
+  return proxy_http_call(S(cluster), head, size, S("question"), 0, 0, 60000, &one->token);
 }
 
 static u32 ask(struct stream *one, text method) {
-  return proxy_grpc_call(S("side-grpc"), S("errand.Side"), S(method), 0, 0, S("ask"), 5000, &one->token);
+  return proxy_grpc_call(S("side-grpc"), S("errand.Side"), S(method), 0, 0, S("ask"), 60000, &one->token);
 }
 
 static struct stream *caller(u32 id, u32 token) {

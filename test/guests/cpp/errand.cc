@@ -325,7 +325,7 @@ private:
   u32 post(string_view cluster, const string &path, Root::Answer answer) {
     auto head = encode({{":method", "POST"}, {":path", path}, {":authority", "side"}});
     u32 token = 0;
-    u32 status = proxy_http_call(V(cluster), V(head), "question", 8, nullptr, 0, 5000, &token);
+    u32 status = proxy_http_call(V(cluster), V(head), "question", 8, nullptr, 0, 60000, &token);
     if (status == OK) root_->calls[token] = {id(), std::move(answer)};
     return status;
   }
@@ -352,7 +352,7 @@ private:
   u32 grpc() {
     u32 token = 0;
     string_view target = "side-grpc", service = "errand.Side", method = errand_ == "grpc" ? "Ask" : "Fail";
-    CHECK(proxy_grpc_call(V(target), V(service), V(method), nullptr, 0, "ask", 3, 5000, &token));
+    CHECK(proxy_grpc_call(V(target), V(service), V(method), nullptr, 0, "ask", 3, 60000, &token));
     root_->calls[token] = {id(), [](u32 good, u32 number) {
                              auto text = good ? buffer(GRPC_MESSAGE, 0, number) : "status " + std::to_string(number);
                              replace(REQUEST_HEADERS, "x-grpc", text);

@@ -104,7 +104,7 @@ class Errand extends Filter implements HttpCallback, GrpcCallback {
           "errand.Side",
           errand == "grpc" ? "Ask" : "Fail",
           String.UTF8.encode("ask"),
-          5000,
+          60000,
           this,
         ) != 0,
       );
@@ -162,7 +162,7 @@ class Errand extends Filter implements HttpCallback, GrpcCallback {
 
   private call(cluster: string, path: string): u32 {
     const head = new Pairs().add(":method", "POST").add(":path", path).add(":authority", "side");
-    return httpCall(cluster, head, "question", 5000, this);
+    return httpCall(cluster, head, "question", 60000, this);
   }
 
   private metrics(): void {

@@ -226,7 +226,7 @@ func httpCall(cluster, path string) (uint32, status) {
 	h, hn := p(encode([2]string{":method", "POST"}, [2]string{":path", path}, [2]string{":authority", "side"}))
 	b, bn := p("question")
 	t, tn := p(encode())
-	code := proxyHTTPCall(u, un, h, hn, b, bn, t, tn, 5000, unsafe.Pointer(&token))
+	code := proxyHTTPCall(u, un, h, hn, b, bn, t, tn, 60000, unsafe.Pointer(&token))
 	return token, status(code)
 }
 
@@ -237,7 +237,7 @@ func grpcCall(method string) uint32 {
 	m, mn := p(method)
 	d, dn := p(encode())
 	b, bn := p("ask")
-	must(proxyGrpcCall(u, un, s, sn, m, mn, d, dn, b, bn, 5000, unsafe.Pointer(&token)))
+	must(proxyGrpcCall(u, un, s, sn, m, mn, d, dn, b, bn, 60000, unsafe.Pointer(&token)))
 	return token
 }
 

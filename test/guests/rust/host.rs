@@ -231,7 +231,7 @@ pub fn http_call(upstream: &str, headers: &[(&str, &str)], body: &str) -> Result
     let status = unsafe {
         proxy_http_call(
             upstream.as_ptr(), upstream.len(), head.as_ptr(), head.len(), body.as_ptr(), body.len(), trailers.as_ptr(),
-            trailers.len(), 5000, &mut token,
+            trailers.len(), 60000, &mut token,
         )
     };
     match status {
@@ -245,7 +245,7 @@ pub fn grpc_call(upstream: &str, service: &str, method: &str, message: &[u8]) ->
     unsafe {
         must(proxy_grpc_call(
             upstream.as_ptr(), upstream.len(), service.as_ptr(), service.len(), method.as_ptr(), method.len(),
-            metadata.as_ptr(), metadata.len(), message.as_ptr(), message.len(), 5000, &mut token,
+            metadata.as_ptr(), metadata.len(), message.as_ptr(), message.len(), 60000, &mut token,
         ))
     }
     token

@@ -151,7 +151,7 @@ class Errand extends Context {
       head,
       String.UTF8.encode("question"),
       [],
-      5000,
+      60000,
       this,
       (origin: BaseContext, _headers: u32, size: usize, _trailers: u32): void => {
         (origin as Errand).answered(size as u32);

@@ -44,7 +44,7 @@ static void call(u32 id) {
     at += size + 1;
   }
   u32 token;
-  must(proxy_http_call(S("side"), head, at - head, S("question"), "\0\0\0\0", 4, 5000, &token));
+  must(proxy_http_call(S("side"), head, at - head, S("question"), "\0\0\0\0", 4, 60000, &token));
   waiting[token % 64] = id;
 }
 

@@ -30,7 +30,7 @@ class WireFilter extends NetworkFilter implements HttpCallback {
     if (!text.endsWith("\n")) return endOfStream ? Action.CONTINUE : Action.PAUSE;
     if (text == "call\n") {
       const head = new Pairs().add(":method", "POST").add(":path", "/wire").add(":authority", "side");
-      if (httpCall("side", head, "question", 5000, this) == 0) throw new Error("no call");
+      if (httpCall("side", head, "question", 60000, this) == 0) throw new Error("no call");
       return Action.PAUSE;
     }
     if (text == "close\n") closeConnection();

@@ -23,7 +23,7 @@ const ANSWERED = "proxy_on_http_call_response";
 function httpCall(puppet: Puppet, path: string, body = "", method = "GET", more: readonly string[] = []): Call {
   const headers = encodePairs([":method", method, ":path", path, ":authority", "a", ...more]);
   const target = [...puppet.text("origin"), ...puppet.text(headers)];
-  return puppet.call("proxy_http_call", ...target, ...puppet.text(body), 0, 0, 2000, puppet.cell());
+  return puppet.call("proxy_http_call", ...target, ...puppet.text(body), 0, 0, 60_000, puppet.cell());
 }
 
 describe("answers", () => {
