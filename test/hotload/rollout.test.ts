@@ -129,7 +129,7 @@ describe("rollout", () => {
   });
 
   test("a candidate that traps once in a hundred streams is taken back by itself", async (t) => {
-    const proxy = await startProxy({ runtime: "defaults: { rollout: { percent: 10 } }" });
+    const proxy = await startProxy({ runtime: "defaults: { rollout: { percent: 50 } }" });
     await proxy.load(await versionModule(2, "p"), "&unrehearsed");
     const found = new Map<string, number>();
     let total = 0;
