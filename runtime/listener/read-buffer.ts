@@ -88,9 +88,13 @@ export function readInto(accepted: Socket, limitBytes: number, taker: BytesTaker
   return socket;
 }
 
-/** What Node's own protocols read from and write to; null when the socket is gone. */
+/**
+ * What Node's own protocols read from and write to; null when the socket is gone. Null under TLS: where a write fails
+ * that is TLS's own, a session ticket say, Node lets every later one wait for ever, and its HTTP/2 reads nothing while
+ * it waits, so that nobody would learn that downstream has left.
+ */
 export function nativeStream(socket: Socket): NativeStream | null {
-  return (socket as unknown as Handed)._handle;
+  return "encrypted" in socket ? null : (socket as unknown as Handed)._handle;
 }
 
 /** Bytes that the system has taken of what was written, under TLS those of its records: more of them, and the peer reads. */

@@ -77,6 +77,8 @@ export class DownstreamTls {
   accept(socket: Socket, serverName: string, handshake: Handshake): void {
     if (Date.now() >= this.#generation.expiresMs) this.#replaceServers();
     this.#waiting.set(socket, handshake);
+    // The one around it does as this one: whoever leaves in the middle of a handshake is not waited for.
+    socket.allowHalfOpen = false;
     const choice = serverName === "" ? this.#generation.fallback : contextFor(this.#generation, serverName);
     let server = this.#servers.get(choice);
     if (server === undefined) this.#servers.set(choice, (server = this.#createServer(choice, this.#generation)));
@@ -121,7 +123,6 @@ export class DownstreamTls {
       rejectUnauthorized: false,
       handshakeTimeout: Math.min(this.#environment.handshakeTimeoutMs, MAX_TIMER_MS),
       pauseOnConnect: true,
-      allowHalfOpen: true,
     });
     server.on("secureConnection", (socket) => this.#onSecure(socket, generation));
     server.on("tlsClientError", (error, socket) => this.#onError(error, socket));
@@ -135,6 +136,7 @@ export class DownstreamTls {
   #onSecure(socket: TLSSocket, generation: TlsGeneration): void {
     const handshake = this.#takeWaiting(socket);
     if (handshake === undefined) return;
+    socket.allowHalfOpen = true;
     const validator = generation.validator?.wantsCertificate === true ? generation.validator : null;
     const shown = socket.getPeerX509Certificate() !== undefined;
     const problem = shown && validator !== null ? problemOf(socket, validator) : null;

@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { connect as connectPlain } from "node:net";
+import { connect as connectPlain, createServer } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -12,12 +13,13 @@ import { connect } from "node:tls";
 import type { ConnectionOptions } from "node:tls";
 import type { DownstreamTlsConfig } from "../../runtime/config/tls-snapshot.ts";
 import type { ListenerConfig } from "../../runtime/config/snapshot.ts";
+import type { ConnectionView, NetworkFilterFactory } from "../../runtime/network/filter.ts";
 import { compileFormat } from "../../runtime/observe/format.ts";
 import { Engine, fixedOrigin, route } from "../http/engine.ts";
 import { Authority, type Issued, read, selfSigned } from "../tls/certificates.ts";
 import { downstreamTls, exactName, source, validation } from "../tls/contexts.ts";
 import { until } from "../upstream/fixtures.ts";
-import { chain, closed } from "./fixture.ts";
+import { chain, closed, config, Echo, ip, start } from "./fixture.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "sluice-tls-"));
 after(() => rmSync(folder, { recursive: true }));
@@ -560,6 +562,55 @@ test("what is no TLS, half of it, too slow or gone is closed and counted; others
   assert.match(await client(made.port, "-servername", "a"), /\nhello\n/);
   const counted = (what: string): number => made.counter(`listener.test.downstream_cx_${what}`);
   await until(() => counted("total") === counted("destroy"));
+});
+
+/** The first bytes that a client of TLS says. */
+async function helloBytes(): Promise<Buffer> {
+  const server = createServer().listen(0, "127.0.0.1");
+  const accepted = once(server, "connection") as Promise<[Socket]>;
+  await once(server, "listening");
+  const caller_ = connect({ port: (server.address() as AddressInfo).port, host: "127.0.0.1" }).on("error", () => {});
+  const [socket] = await accepted;
+  server.close();
+  const [bytes] = (await once(socket, "data")) as [Buffer];
+  socket.destroy();
+  caller_.destroy();
+  return bytes;
+}
+
+test("who leaves after the hello is not waited for", async (t) => {
+  const made = await engine(t, downstreamTls([first]));
+  const hello = await helloBytes();
+  const leaving = connectPlain(made.port, "127.0.0.1");
+  leaving.end(hello);
+  await closed(leaving.resume());
+  const reset = connectPlain(made.port, "127.0.0.1");
+  reset.write(hello);
+  await once(reset, "readable");
+  reset.resetAndDestroy();
+  const counted = (what: string): number => made.counter(`listener.test.downstream_cx_${what}`);
+  await until(() => counted("total") === 2 && counted("destroy") === 2);
+  assert.equal(counted("transport_socket_connect_timeout"), 0);
+  assert.equal(made.counter("listener.test.ssl.connection_error"), 0);
+});
+
+test("Node's own stream is lent where no TLS is around it", async (t) => {
+  const lent: boolean[] = [];
+  class Lends extends Echo {
+    constructor(connection: ConnectionView) {
+      super(connection);
+      lent.push(connection.takeStream?.() != null);
+      connection.closeNow();
+    }
+  }
+  const lends: NetworkFilterFactory = { name: "lends", terminal: true, create: (connection) => new Lends(connection) };
+  const chains = [chain("plain"), { ...chain("secure"), tls: downstreamTls([first]) }];
+  for (const filterChain of chains) {
+    const { set } = await start(t, [config(ip("127.0.0.1"), { filterChains: [filterChain] })], [lends]);
+    const to = { port: set.bound[0]!.port, host: "127.0.0.1", rejectUnauthorized: false };
+    await closed((filterChain.name === "plain" ? connectPlain(to) : connect(to)).resume());
+  }
+  assert.deepEqual(lent, [true, false]);
 });
 
 /** Connects until told to stop; the common names that were shown. Rejects when one handshake fails. */

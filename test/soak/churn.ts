@@ -11,6 +11,7 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect as connectTls } from "node:tls";
+import { block, END_HEADERS, END_STREAM, Frame, frame, head, PREFACE } from "../http/h2-frames.ts";
 import { freePort } from "../bench/processes.ts";
 import type { Issued } from "../tls/certificates.ts";
 import { CountedProxy } from "./census.ts";
@@ -26,6 +27,7 @@ export class Churn {
   readonly #origin: Server;
   #ports: ReadonlyMap<string, number> = new Map();
   #reloads = 0;
+  #cut = 0;
 
   private constructor(proxy: CountedProxy, origin: Server) {
     this.proxy = proxy;
@@ -82,6 +84,7 @@ export class Churn {
     "TLS handshakes": (count) => many(count, () => this.#exchange(this.#secure(), REQUEST, "200 OK")),
     "TLS handshakes that fail": (count) => many(count, () => reset(this.#plain("tls"), "no hello")),
     "HTTP/2 sessions": (count) => many(count, () => this.#session()),
+    "HTTP/2 sessions over TLS that are cut off": (count) => many(count, () => this.#cutOff()),
     // Each takes as long as a hundred connections, and the first ones make V8 keep their code.
     "times a hundredth of a reload": (count) => this.#reload(Math.max(FEWEST_RELOADS, Math.ceil(count / 100))),
   };
@@ -90,8 +93,9 @@ export class Churn {
     return connect(this.#ports.get(listener)!, "127.0.0.1");
   }
 
-  #secure(): Socket {
-    return connectTls({ port: this.#ports.get("tls")!, host: "127.0.0.1", rejectUnauthorized: false });
+  #secure(...protocols: string[]): Socket {
+    const to = { port: this.#ports.get("tls")!, host: "127.0.0.1", rejectUnauthorized: false };
+    return connectTls({ ...to, ALPNProtocols: protocols });
   }
 
   async #exchange(socket: Socket, request: string, expected: string): Promise<void> {
@@ -111,13 +115,28 @@ export class Churn {
     await once(session, "close");
   }
 
+  /** Leaves while the proxy still answers, half of the time after something that HTTP/2 forbids. */
+  async #cutOff(): Promise<void> {
+    const socket = this.#secure("h2");
+    socket.on("error", () => socket.destroy());
+    const wrong = this.#cut++ % 2 === 0 ? [frame(Frame.DATA, 0, 1, Buffer.alloc(1))] : [];
+    const heads = [1, 3, 5].map((id) =>
+      frame(Frame.HEADERS, END_HEADERS | END_STREAM, id, block(head("GET", "/large"))),
+    );
+    socket.write(Buffer.concat([PREFACE, frame(Frame.SETTINGS, 0, 0), ...heads, ...wrong]));
+    await once(socket, "secureConnect");
+    await sleep(this.#cut % 5);
+    socket.destroy();
+    await once(socket, "close");
+  }
+
   async #reload(count: number): Promise<void> {
     const path = join(this.proxy.folder, "bootstrap.yaml");
     for (let n = 0; n < count; n++) {
       const now = readFileSync(path, "utf8");
       writeFileSync(
         path,
-        now.replace(/body: { inline_string: [a-z0-9]+ }/, `body: { inline_string: v${this.#reloads++} }`),
+        now.replace(/body: { inline_string: (?:ok|v\d+) }/, `body: { inline_string: v${this.#reloads++} }`),
       );
       const { status, body } = await this.proxy.post("/reload");
       if (status !== 200) throw new Error(body);
@@ -180,12 +199,13 @@ function configuration(ports: { origin: number; dead: number }, { certificate, k
   const http = `{ name: hcm, typed_config: { ${type("filters.network.http_connection_manager.v3.HttpConnectionManager")}, stat_prefix: churn,
       route_config: { virtual_hosts: [{ name: all, domains: ["*"], routes: [
         { match: { prefix: /up }, route: { cluster: origin, timeout: 0s } }, { match: { prefix: /dead }, route: { cluster: dead, timeout: 0s } },
+        { match: { prefix: /large }, direct_response: { status: 200, body: { inline_string: ${"large".repeat(800)} } } },
         { match: { prefix: / }, direct_response: { status: 200, body: { inline_string: ok } } }] }] },
       http_filters: [{ name: router, typed_config: { ${type("filters.http.router.v3.Router")} } }] } }`;
   const tcp = (name: string): string =>
     `{ name: tcp, typed_config: { ${type("filters.network.tcp_proxy.v3.TcpProxy")}, stat_prefix: churn, cluster: ${name} } }`;
   const tls = `transport_socket: { name: tls, typed_config: { ${type("transport_sockets.tls.v3.DownstreamTlsContext")}, common_tls_context: {
-      tls_certificates: [{ certificate_chain: { filename: "${certificate}" }, private_key: { filename: "${key}" } }] } } }`;
+      alpn_protocols: [h2, http/1.1], tls_certificates: [{ certificate_chain: { filename: "${certificate}" }, private_key: { filename: "${key}" } }] } } }`;
   return `
 admin: { ${address} }
 static_resources:
