@@ -8,6 +8,7 @@
 import { createRequire } from "node:module";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
+import { COLLECTING_FLAG } from "../codec/copies.ts";
 import { MEMORY_REST_MAX_MS, MEMORY_REST_MS } from "../limits.ts";
 import type { Log } from "../observe/log.ts";
 
@@ -55,14 +56,10 @@ export class MemoryRest {
   }
 }
 
-/** V8 shows it to contexts that are made while the flag is set. */
+/** V8 shows it to contexts that are made while the flag is set, as it is for workers, which are made at any time. */
 function findCollect(): Collect {
-  setFlagsFromString("--expose-gc");
-  try {
-    return runInNewContext("gc") as Collect;
-  } finally {
-    setFlagsFromString("--no-expose-gc");
-  }
+  setFlagsFromString(COLLECTING_FLAG);
+  return runInNewContext("gc") as Collect;
 }
 
 /** malloc_trim(3) of glibc, for all threads' arenas. */

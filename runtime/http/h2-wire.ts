@@ -1,6 +1,6 @@
 /**
  * A downstream connection as the stream that `node:http2` wants: bytes in, bytes out, back-pressure both ways. Where
- * nothing stands between the connection and HTTP/2, bytes go straight from Node's own stream to its frames and back, for
+ * nothing stands between the connection and HTTP/2, TLS neither, bytes go straight from Node's own stream to its frames and back, for
  * two thirds of what they cost through here, and it is only opened and closed through this one.
  */
 import { Duplex } from "node:stream";

@@ -102,7 +102,8 @@ export interface ConnectionView {
   writeLent(data: Buffer): boolean;
   /**
    * The native stream below, for a protocol that Node itself speaks: from then on bytes go past the connection both ways,
-   * and it hears of the end alone. Null, or absent, when filters stand before the terminal one or there is no such stream.
+   * and it hears of the end alone. Null, or absent, under TLS, when filters stand before the terminal one, or when there is no
+   * such stream.
    */
   takeStream?(): NativeStream | null;
   /** Ends the direction towards downstream once everything is written; bytes may still come in. */

@@ -36,16 +36,8 @@ export interface Place {
 /** Sluice first: the ratios are its own against the others. */
 export const SIDES: readonly Side[] = [
   { name: "sluice", scenario: "plain", command: (place) => sluice(place) },
-  {
-    name: "nginx",
-    scenario: "plain",
-    command: (place) => ["nginx", "-p", place.folder, "-e", "stderr", "-c", fill("nginx.conf", place)],
-  },
-  {
-    name: "haproxy",
-    scenario: "plain",
-    command: (place) => ["haproxy", "-db", "-q", "-f", fill("haproxy.cfg", place)],
-  },
+  { name: "nginx", scenario: "plain", command: (place) => nginx(place) },
+  { name: "haproxy", scenario: "plain", command: (place) => haproxy(place) },
   {
     name: "http-proxy-3",
     scenario: "plain",
@@ -57,46 +49,14 @@ export const SIDES: readonly Side[] = [
     ],
   },
   { name: "sluice, 3 filters", scenario: "filters", command: (place) => sluice(place, "WASM") },
-  {
-    name: "nginx + njs",
-    scenario: "filters",
-    command: (place) => ["nginx", "-p", place.folder, "-e", "stderr", "-c", fill("nginx.conf", place, "NJS")],
-  },
-  {
-    name: "haproxy + Lua",
-    scenario: "filters",
-    command: (place) => ["haproxy", "-db", "-q", "-f", fill("haproxy.cfg", place, "LUA")],
-  },
+  { name: "nginx + njs", scenario: "filters", command: (place) => nginx(place, "NJS") },
+  { name: "haproxy + Lua", scenario: "filters", command: (place) => haproxy(place, "LUA") },
   { name: "sluice, bodies", scenario: "bodies", command: (place) => sluice(place) },
-  {
-    name: "nginx, bodies",
-    scenario: "bodies",
-    command: (place) => ["nginx", "-p", place.folder, "-e", "stderr", "-c", fill("nginx.conf", place)],
-  },
-  {
-    name: "haproxy, bodies",
-    scenario: "bodies",
-    command: (place) => ["haproxy", "-db", "-q", "-f", fill("haproxy.cfg", place)],
-  },
+  { name: "nginx, bodies", scenario: "bodies", command: (place) => nginx(place) },
+  { name: "haproxy, bodies", scenario: "bodies", command: (place) => haproxy(place) },
   { name: "sluice, h2", scenario: "h2", command: (place) => sluice(place) },
-  {
-    name: "nginx, h2",
-    scenario: "h2",
-    command: (place) => [
-      "nginx",
-      "-p",
-      place.folder,
-      "-e",
-      "stderr",
-      "-c",
-      fill("nginx.conf", { ...place, h2: "http2" }),
-    ],
-  },
-  {
-    name: "haproxy, h2",
-    scenario: "h2",
-    command: (place) => ["haproxy", "-db", "-q", "-f", fill("haproxy.cfg", { ...place, h2: "proto h2" })],
-  },
+  { name: "nginx, h2", scenario: "h2", command: (place) => nginx({ ...place, h2: "http2" }) },
+  { name: "haproxy, h2", scenario: "h2", command: (place) => haproxy({ ...place, h2: "proto h2" }) },
 ];
 
 function sluice(place: Place, mark?: string): readonly string[] {
@@ -111,6 +71,14 @@ function sluice(place: Place, mark?: string): readonly string[] {
     "--log-level",
     "warning",
   ];
+}
+
+function nginx(place: Place, mark?: string): readonly string[] {
+  return ["nginx", "-p", place.folder, "-e", "stderr", "-c", fill("nginx.conf", place, mark)];
+}
+
+function haproxy(place: Place, mark?: string): readonly string[] {
+  return ["haproxy", "-db", "-q", "-f", fill("haproxy.cfg", place, mark)];
 }
 
 /** Writes a configuration with its blanks filled; lines that begin with `#MARK ` count when the mark is given. Returns its path. */

@@ -119,15 +119,18 @@ export class Churn {
   async #cutOff(): Promise<void> {
     const socket = this.#secure("h2");
     socket.on("error", () => socket.destroy());
+    // The proxy may be the first to end it.
+    const closed = new Promise<void>((resolve) => socket.once("close", () => resolve()));
+    const secured = new Promise<void>((resolve) => socket.once("secureConnect", () => resolve()));
     const wrong = this.#cut++ % 2 === 0 ? [frame(Frame.DATA, 0, 1, Buffer.alloc(1))] : [];
     const heads = [1, 3, 5].map((id) =>
       frame(Frame.HEADERS, END_HEADERS | END_STREAM, id, block(head("GET", "/large"))),
     );
     socket.write(Buffer.concat([PREFACE, frame(Frame.SETTINGS, 0, 0), ...heads, ...wrong]));
-    await once(socket, "secureConnect");
+    await Promise.race([secured, closed]);
     await sleep(this.#cut % 5);
     socket.destroy();
-    await once(socket, "close");
+    await closed;
   }
 
   async #reload(count: number): Promise<void> {
